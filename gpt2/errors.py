@@ -1,0 +1,17 @@
+"""The one family of exceptions that gpt2 raises on purpose; the command line prints them in one line."""
+
+
+class GPT2Error(Exception):
+    """Anything gpt2 refuses to do; the message quotes the value and says the fix."""
+
+
+class ConfigError(GPT2Error, ValueError):
+    """A setting with a value it cannot have."""
+
+
+class DataError(GPT2Error, ValueError):
+    """Text that cannot be trained on, encoded or decoded."""
+
+
+class RunError(GPT2Error):
+    """A run folder that is not there, not complete, or cannot be written."""

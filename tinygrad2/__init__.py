@@ -1,0 +1,16 @@
+"""tinygrad2: a NumPy Tensor with reverse-mode automatic differentiation.
+
+>>> import numpy as np
+>>> from tinygrad2 import Tensor
+>>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+>>> np.sum(np.exp(x) * x).backward()
+>>> np.allclose(x.grad, np.exp(x.data) * (1 + x.data))
+True
+"""
+
+from tinygrad2 import autograd, nn, ops, optim
+from tinygrad2.autograd import no_grad
+from tinygrad2.gradcheck import gradcheck
+from tinygrad2.tensor import Tensor
+
+__all__ = ["Tensor", "autograd", "gradcheck", "nn", "no_grad", "ops", "optim"]

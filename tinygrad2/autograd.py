@@ -1,0 +1,240 @@
+"""The graph and the backward pass.
+
+Every recorded op leaves a `Node`: the op, its input arrays, the nodes that made them. A node is numbered when it is
+made, so an input always has a lower number than what was computed from it, and going through the nodes from the
+highest number to the lowest visits each one after all its uses. That is the whole algorithm: take the highest
+node off a heap, ask its op for the cotangents of its inputs, add them to what the inputs already have.
+
+With `create_graph` the cotangents are Tensors, so the rules themselves are recorded and can be differentiated again.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import ContextDecorator
+from typing import Any, Protocol, Self, TypeVar
+
+import numpy as np
+
+from tinygrad2.errors import DtypeError, GraphError, ShapeError
+from tinygrad2.ops.op import Array, Op, Scatter
+
+_numbers = itertools.count()
+_mode = threading.local()
+
+
+class no_grad(ContextDecorator):
+    """Inside `with no_grad():` (or a function decorated with it) nothing is recorded. Per thread."""
+
+    def __enter__(self) -> Self:
+        self._before = is_recording()
+        _mode.recording = False
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _mode.recording = self._before
+
+    def _recreate_cm(self) -> no_grad:  # a decorated function may call itself: each call needs its own memory
+        return no_grad()
+
+
+def is_recording() -> bool:
+    """Whether ops are recorded on this thread."""
+    return getattr(_mode, "recording", True)
+
+
+class Node:
+    """One value in the graph: a leaf (`op` is None, keeps `.grad`) or the result of an op on other values."""
+
+    __slots__ = ("__weakref__", "arrays", "grad", "number", "op", "params", "parents", "saved")
+
+    def __init__(
+        self,
+        op: type[Op] | None = None,
+        parents: tuple[Node | None, ...] = (),
+        arrays: tuple[Any, ...] | None = (),
+        params: dict[str, Any] | None = None,
+        saved: Any = None,
+    ) -> None:
+        self.op, self.parents, self.arrays, self.params, self.saved = op, parents, arrays, params or {}, saved
+        self.number = next(_numbers)
+        self.grad: Any = None
+
+
+class Recorded(Protocol):
+    """What the engine needs of a Tensor: an array, its node, and how to make another one."""
+
+    data: Array
+    node: Node | None
+
+    @classmethod
+    def wrap(cls, data: Array, node: Node | None) -> Any: ...
+
+
+R = TypeVar("R", bound=Recorded)
+
+
+def record(tensor: type[R], op: type[Op], inputs: Sequence[Any], params: dict[str, Any]) -> R:
+    """Apply `op` to `inputs` (Tensors, arrays, numbers) and remember how, if an input wants a gradient."""
+    arrays = tuple(x.data if isinstance(x, tensor) else x for x in inputs)
+    parents = tuple(x.node if isinstance(x, tensor) else None for x in inputs)
+    try:
+        out, saved = op.run(arrays, params)
+    except ShapeError:
+        raise
+    except (ValueError, IndexError) as error:
+        shapes = ", ".join(str(np.shape(a)) for a in arrays)
+        raise ShapeError(f"{op.name} of {shapes}: {error}") from error
+    wanted = is_recording() and any(p is not None for p in parents) and out.dtype.kind == "f"
+    return tensor.wrap(out, Node(op, parents, arrays, params, saved) if wanted else None)
+
+
+def grad(
+    outputs: R | Sequence[R],
+    inputs: R | Sequence[R],
+    cotangents: Any = None,
+    *,
+    create_graph: bool = False,
+    retain_graph: bool | None = None,
+    allow_unused: bool = False,
+) -> list[Any]:
+    """The gradients of `outputs` with respect to each of `inputs`, as a list of Tensors. Touches no `.grad`.
+
+    `cotangents` (one per output, of its shape) may be left out for scalars. With `create_graph` the result can be
+    differentiated again. The graph is freed unless `retain_graph`, which defaults to `create_graph`.
+    Safe to call on several threads at once. Raises GraphError where there is no path from an input to the outputs.
+    """
+    outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]  # type: ignore[list-item]
+    inputs = inputs if isinstance(inputs, (list, tuple)) else [inputs]  # type: ignore[list-item]
+    given = cotangents if isinstance(cotangents, (list, tuple)) else [cotangents] * len(outputs)
+    tensor = type(outputs[0])
+    roots = [(output, g) for output, g in zip(outputs, given, strict=True)]
+    for i, x in enumerate(inputs):
+        if x.node is None:
+            raise GraphError(f"grad: input {i} does not require a gradient; make it Tensor(..., requires_grad=True)")
+    wanted = {x.node for x in inputs if x.node is not None}
+    found = backpropagate(roots, wanted, create_graph, create_graph if retain_graph is None else retain_graph)
+    result = []
+    for i, x in enumerate(inputs):
+        g = found.get(x.node) if x.node is not None else None
+        if g is None and not allow_unused:
+            raise GraphError(
+                f"grad: input {i}, of shape {x.data.shape}, is not used by the outputs; pass allow_unused=True for None"
+            )
+        result.append(tensor.wrap(g, None) if isinstance(g, np.ndarray) else g)
+    return result
+
+
+def backpropagate(
+    roots: Iterable[tuple[R, Any]], wanted: set[Node] | None = None, create_graph: bool = False, retain: bool = False
+) -> dict[Node, Any]:
+    """The cotangents of the `wanted` nodes (of every leaf, if None): arrays of their own, or Tensors to `create_graph`.
+
+    `roots` pairs each output with its cotangent, None standing for the 1 of a scalar.
+    """
+    pending: dict[Node, Any] = {}  # cotangents still being summed
+    owned: set[Node] = set()  # those whose sum is an array of ours, to be added to in place
+    heap: list[tuple[int, Node]] = []
+    found: dict[Node, Any] = {}
+    lowest = min((node.number for node in wanted), default=0) if wanted is not None else 0
+
+    def add(node: Node, g: Any, fresh: bool, like: Any) -> None:
+        if node.number < lowest:
+            return
+        before = pending.get(node)
+        if before is None:
+            heapq.heappush(heap, (-node.number, node))
+        if isinstance(g, Scatter):
+            if before is None or node not in owned:
+                before = np.zeros(like.shape, like.dtype) if before is None else np.array(before)
+            g.add_to(before)
+            g, fresh = before, True
+        elif before is not None and not create_graph and node in owned:
+            g, fresh = np.add(before, g, out=before), True
+        elif before is not None:
+            g, fresh = before + g, True
+            g = np.asarray(g) if not create_graph else g  # a 0-d sum is a scalar, which has no memory of its own
+        pending[node] = g
+        if fresh:
+            owned.add(node)
+
+    for output, g in roots:
+        if output.node is None:
+            raise GraphError("backward: nothing was recorded; no input has requires_grad=True, or no_grad() was on")
+        seed = _seed(output, g)
+        add(output.node, output.wrap(seed, None) if create_graph and isinstance(seed, np.ndarray) else seed, False, seed)
+    wrap = type(output).wrap if create_graph else None
+    while heap:
+        node = heapq.heappop(heap)[1]
+        g = pending.pop(node)
+        if node in wanted if wanted is not None else node.op is None:
+            found[node] = g if create_graph or node in owned else np.array(g)
+        if node.op is None:
+            continue
+        if node.arrays is None:
+            raise GraphError(
+                f"backward: the graph of this {node.op.name} was freed by an earlier backward; "
+                "compute the loss again, or pass retain_graph=True the first time"
+            )
+        cotangents = _pull(node, g, wrap)
+        for parent, x, c in zip(node.parents, node.arrays, cotangents, strict=True):
+            if parent is not None and c is not None:
+                fitted = c if isinstance(c, Scatter) else _fit(c, x)
+                aliases = (g, *node.arrays, *cotangents)  # one of which is c itself
+                fresh = not create_graph and (
+                    fitted is not c or (not isinstance(c, Scatter) and c.base is None and sum(c is a for a in aliases) == 1)
+                )
+                add(parent, fitted, fresh, x)
+        if not retain:
+            node.arrays = node.saved = None
+            node.parents = ()
+    return found
+
+
+def _seed(output: Recorded, g: Any) -> Any:
+    """The cotangent to start from, checked against the output."""
+    if g is None:
+        if output.data.size != 1:
+            raise GraphError(
+                f"backward: the output has shape {output.data.shape}, not one number; "
+                "pass a cotangent of that shape, or sum to a scalar first"
+            )
+        return np.ones_like(output.data)
+    g = g if hasattr(g, "node") else np.asarray(g, output.data.dtype)
+    if g.shape != output.data.shape:
+        raise ShapeError(f"backward: cotangent of shape {g.shape} for an output of shape {output.data.shape}")
+    return g
+
+
+def _pull(node: Node, g: Any, wrap: Any) -> Sequence[Any]:
+    """The cotangents of a node's inputs: by its rule or, for a recorded fused op, through its specification."""
+    assert node.op is not None
+    assert node.arrays is not None
+    if wrap is None:
+        return node.op.vjp(g, node.saved, *node.arrays, **node.params)
+    inputs = [wrap(a, p) if p is not None else a for a, p in zip(node.arrays, node.parents, strict=True)]
+    if node.op.spec is None:
+        return node.op.vjp(g, wrap(node.saved, node), *inputs, **node.params)
+    out = node.op.spec(*inputs, **node.params)
+    found = backpropagate([(out, g)], {p for p in node.parents if p is not None}, create_graph=True, retain=True)
+    return [found.pop(p, None) if p is not None else None for p in node.parents]  # once, if an input comes twice
+
+
+def _fit(g: Any, x: Array) -> Any:
+    """Sum a cotangent back to the shape its input had before broadcasting, in the input's dtype."""
+    if g.shape != x.shape:
+        extra = g.ndim - x.ndim
+        stretched = tuple(i + extra for i, n in enumerate(x.shape) if n == 1 and g.shape[i + extra] != 1)
+        g = np.reshape(np.sum(g, axis=(*range(extra), *stretched)), x.shape)
+    return g if g.dtype == x.dtype else g.astype(x.dtype)
+
+
+def require_float(array: Array) -> None:
+    """Raise DtypeError unless gradients make sense for this array."""
+    if array.dtype.kind != "f":
+        raise DtypeError(
+            f"requires_grad: {array.dtype} numbers have no gradient; convert first, as in Tensor(x.astype(np.float32))"
+        )

@@ -1,0 +1,21 @@
+"""The one family of exceptions that tinygrad2 raises on purpose."""
+
+
+class TinygradError(Exception):
+    """Anything tinygrad2 refuses to do; the message quotes the value and says the fix."""
+
+
+class ShapeError(TinygradError, ValueError):
+    """Shapes that do not fit together."""
+
+
+class GraphError(TinygradError, RuntimeError):
+    """A gradient that was asked for and cannot be had: freed graph, nothing recorded, unused input."""
+
+
+class DtypeError(TinygradError, TypeError):
+    """A dtype that cannot do what was asked, such as a gradient for integers."""
+
+
+class UnsupportedError(TinygradError, TypeError):
+    """A NumPy function or a keyword of one that has no differentiable rule here."""

@@ -1,0 +1,24 @@
+"""Keeping freed memory for the next step.
+
+A training step allocates and frees the same arrays every time. The C library of Linux gives large ones back to the
+system at once, which then clears every page anew: a third of a small model's step. Two of its settings stop that.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+
+
+def keep_freed_memory() -> None:
+    """From now on this process reuses the memory it frees. Does nothing where the C library is not glibc."""
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(M_MMAP_THRESHOLD, 1 << 25)  # the largest it accepts: arrays up to 32 MB come from the heap
+    mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)

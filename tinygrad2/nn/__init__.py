@@ -1,0 +1,21 @@
+"""Modules: layers with named parameters, and how their weights start."""
+
+from tinygrad2.nn import init
+from tinygrad2.nn.attention import MultiHeadAttention
+from tinygrad2.nn.dropout import Dropout, dropout_stream
+from tinygrad2.nn.feed_forward import FeedForward
+from tinygrad2.nn.layers import Embedding, LayerNorm, Linear
+from tinygrad2.nn.module import Module, Parameter
+
+__all__ = [
+    "Dropout",
+    "Embedding",
+    "FeedForward",
+    "LayerNorm",
+    "Linear",
+    "Module",
+    "MultiHeadAttention",
+    "Parameter",
+    "dropout_stream",
+    "init",
+]

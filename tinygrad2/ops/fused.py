@@ -1,0 +1,206 @@
+"""The hot ops: fast kernels with hand-derived gradients, each beside its specification in plain NumPy.
+
+A specification is what the op *means*. The tests hold the kernel against it, value and gradient, and higher
+derivatives go through it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygrad2 import kernels
+from tinygrad2.errors import ShapeError
+from tinygrad2.ops.op import Array, Fused
+
+
+class Linear(Fused):
+    formula = "g @ w.T; x.T @ g; sum of g over the rows"
+
+    @staticmethod
+    def spec(x: Any, w: Any, b: Any) -> Any:
+        return x @ w if b is None else x @ w + b
+
+    @staticmethod
+    def forward(x: Array, w: Array, b: Array | None) -> tuple[Array, None]:
+        return kernels.linear(x, w, b), None
+
+    @staticmethod
+    def vjp(g: Array, saved: None, x: Array, w: Array, b: Array | None) -> tuple[Array, Array, Array | None]:
+        return kernels.linear_vjp(g, x, w, b is not None)
+
+
+def linear(x: Any, w: Any, b: Any = None) -> Any:
+    """x w + b: x (..., K), w (K, N), b (N) or None -> (..., N). Raises ShapeError if the dimensions differ."""
+    if x.ndim < 1 or w.ndim != 2 or x.shape[-1] != w.shape[0]:
+        raise ShapeError(f"linear: x {x.shape} @ w {w.shape}: the last axis of x must equal the first of w")
+    if b is not None and b.shape != w.shape[1:]:
+        raise ShapeError(f"linear: bias {b.shape} for w {w.shape}: it needs shape {w.shape[1:]}")
+    return Linear.call(x, w, b)
+
+
+class GELU(Fused):
+    formula = "g * (0.5 * (1 + tanh) + 0.5 * x * (1 - tanh**2) * sqrt(2 / pi) * (1 + 3 * 0.044715 * x**2))"
+
+    @staticmethod
+    def spec(x: Any) -> Any:
+        return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+
+    @staticmethod
+    def forward(x: Array) -> tuple[Array, Array]:
+        return kernels.gelu(x)
+
+    @staticmethod
+    def vjp(g: Array, saved: Array, x: Array) -> tuple[Array]:
+        return (kernels.gelu_vjp(g, saved, x),)
+
+
+def gelu(x: Any) -> Any:
+    """0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), entry by entry (Hendrycks & Gimpel, 2016, eq. 2)."""
+    return GELU.call(x)
+
+
+class LayerNorm(Fused):
+    formula = "(h - mean(h) - unit * mean(h * unit)) / std with h = g * gain; sum of g * unit; sum of g"
+
+    @staticmethod
+    def spec(x: Any, gain: Any, bias: Any, *, eps: float) -> Any:
+        centred = x - np.mean(x, axis=-1, keepdims=True)
+        std = np.sqrt(np.mean(centred * centred, axis=-1, keepdims=True) + eps)
+        return centred / std * gain + bias
+
+    @staticmethod
+    def forward(x: Array, gain: Array, bias: Array, *, eps: float) -> tuple[Array, tuple[Array, Array]]:
+        return kernels.layer_norm(x, gain, bias, eps)
+
+    @staticmethod
+    def vjp(g: Array, saved: Any, x: Array, gain: Array, bias: Array, *, eps: float) -> tuple[Array, Array, Array]:
+        return kernels.layer_norm_vjp(g, saved, gain)
+
+
+def layer_norm(x: Any, gain: Any, bias: Any, eps: float = 1e-5) -> Any:
+    """Normalise the last axis: (x - mean) / sqrt(variance + eps) * gain + bias (Ba et al., 2016, eq. 4).
+
+    x (..., C), gain (C), bias (C) -> (..., C); the variance is the biased one, divided by C. Raises ShapeError.
+    """
+    if x.ndim < 1 or gain.shape != x.shape[-1:] or bias.shape != x.shape[-1:]:
+        raise ShapeError(f"layer_norm: x {x.shape} needs gain and bias {x.shape[-1:]}, not {gain.shape} and {bias.shape}")
+    return LayerNorm.call(x, gain, bias, eps=eps)
+
+
+class Softmax(Fused):
+    formula = "p * (g - sum(g * p))"
+
+    @staticmethod
+    def spec(x: Any, *, axis: int) -> Any:
+        e = np.exp(x - np.max(_detached(x), axis=axis, keepdims=True))
+        return e / np.sum(e, axis=axis, keepdims=True)
+
+    @staticmethod
+    def forward(x: Array, *, axis: int) -> tuple[Array, Array]:
+        p = np.swapaxes(kernels.softmax(np.swapaxes(x, axis, -1)), axis, -1)
+        return p, p
+
+    @staticmethod
+    def vjp(g: Array, saved: Array, x: Array, *, axis: int) -> tuple[Array]:
+        return (np.swapaxes(kernels.softmax_vjp(np.swapaxes(g, axis, -1), np.swapaxes(saved, axis, -1)), axis, -1),)
+
+
+def softmax(x: Any, axis: int = -1) -> Any:
+    """exp(x - max) / sum(exp(x - max)) along an axis: positive, summing to 1, and never overflowing. x (...) -> (...)."""
+    if not x.ndim:
+        raise ShapeError("softmax: a single number has no axis to sum over")
+    return Softmax.call(x, axis=axis)
+
+
+class CausalAttention(Fused):
+    formula = (
+        "with s = p * (g V^T - rowsum(g V^T * p)) / sqrt(d_k): s K for Q; s^T Q for K; p^T g for V; heads merged as packed"
+    )
+
+    @staticmethod
+    def spec(qkv: Any, *, heads: int, keep: Array | None = None) -> Any:
+        width = qkv.shape[-1] // 3
+        T, d_k = qkv.shape[-2], width // heads
+        packed = np.reshape(qkv, (*qkv.shape[:-1], 3 * heads, d_k))
+        q, k, v = (np.swapaxes(packed[..., i * heads : (i + 1) * heads, :], -2, -3) for i in range(3))  # (..., H, T, d_k)
+        scores = q @ np.swapaxes(k, -1, -2) / math.sqrt(d_k)  # (..., H, T, T)
+        scores = np.where(np.tri(T, dtype=bool), scores, -np.inf)
+        weights = Softmax.spec(scores, axis=-1)
+        out = (weights if keep is None else weights * keep) @ v  # (..., H, T, d_k)
+        return np.reshape(np.swapaxes(out, -2, -3), (*qkv.shape[:-1], width))
+
+    @staticmethod
+    def forward(qkv: Array, *, heads: int, keep: Array | None = None) -> tuple[Array, Any]:
+        return kernels.causal_attention(qkv, heads, keep)
+
+    @staticmethod
+    def vjp(g: Array, saved: Any, qkv: Array, *, heads: int, keep: Array | None = None) -> tuple[Array]:
+        return (kernels.causal_attention_vjp(g, saved, qkv, heads, keep),)
+
+
+def causal_attention(qkv: Any, heads: int, p: float = 0.0, rng: np.random.Generator | None = None) -> Any:
+    """Multi-head causal self-attention: softmax(Q K^T / sqrt(d_k) + mask) V (Vaswani et al., 2017, eq. 1).
+
+    Args:
+        qkv: queries, keys and values side by side, (..., T, 3C). Head h uses columns h d_k to (h + 1) d_k of each.
+        heads: how many heads; d_k = d_v = C / heads.
+        p: probability with which a weight is dropped, with `rng` to decide.
+
+    Returns:
+        (..., T, C), the heads concatenated. Position t sees positions 0 to t.
+
+    Raises:
+        ShapeError: the last axis is not 3 times a multiple of `heads`, or there is no axis of positions.
+    """
+    if qkv.ndim < 2 or qkv.shape[-1] % (3 * heads):
+        raise ShapeError(f"causal_attention: qkv {qkv.shape} with {heads} heads: it needs shape (..., T, 3 * heads * d_k)")
+    keep = None
+    if p:
+        if rng is None:
+            raise ValueError(f"causal_attention: dropout {p} needs rng=")
+        T = qkv.shape[-2]
+        keep = (rng.random((*qkv.shape[:-2], heads, T, T), np.float32) >= p) * np.asarray(1 / (1 - p), qkv.dtype)
+    return CausalAttention.call(qkv, heads=heads, keep=keep)
+
+
+class CrossEntropy(Fused):
+    formula = "(p - onehot) * g / N; None"
+
+    @staticmethod
+    def spec(logits: Any, targets: Array) -> Any:
+        shifted = logits - np.max(_detached(logits), axis=-1, keepdims=True)
+        picked = shifted[np.arange(len(targets)), targets]
+        return np.mean(np.log(np.sum(np.exp(shifted), axis=-1)) - picked)
+
+    @staticmethod
+    def forward(logits: Array, targets: Array) -> tuple[Array, Array]:
+        return kernels.cross_entropy(logits, targets)
+
+    @staticmethod
+    def vjp(g: Array, saved: Array, logits: Array, targets: Array) -> tuple[Array, None]:
+        return kernels.cross_entropy_vjp(g, saved, targets), None
+
+
+def cross_entropy(logits: Any, targets: Any) -> Any:
+    """The mean of -log softmax(logits)[target], in nats: logits (..., V), integer targets (...) -> a scalar.
+
+    Raises ShapeError where the shapes differ, there is no position, or a target is not in 0..V-1.
+    """
+    targets = np.asarray(targets)
+    if logits.shape[:-1] != targets.shape or not logits.size:
+        raise ShapeError(f"cross_entropy: logits {logits.shape} need targets {logits.shape[:-1]}, not {targets.shape}")
+    vocabulary = logits.shape[-1]
+    if targets.dtype.kind not in "iu" or targets.min() < 0 or targets.max() >= vocabulary:
+        raise ShapeError(
+            f"cross_entropy: targets must be integers in 0..{vocabulary - 1}; "
+            f"these are {targets.dtype} from {targets.min()} to {targets.max()}"
+        )
+    return CrossEntropy.call(np.reshape(logits, (-1, vocabulary)), targets.reshape(-1))
+
+
+def _detached(x: Any) -> Any:
+    """Without its history: the maximum that softmax subtracts cancels, so it needs no gradient."""
+    return x.detach() if hasattr(x, "detach") else x

@@ -1,0 +1,104 @@
+"""What an op is: a forward, a vector-Jacobian product, and a place in NumPy's vocabulary.
+
+A rule is written once, in plain NumPy. Handed arrays it computes a gradient; handed Tensors (which implement
+NumPy's protocols) the same lines are recorded and can be differentiated again. Nothing here imports Tensor: an
+input that wants to be recorded says so through a `__record__` method on its class.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygrad2.errors import UnsupportedError
+from tinygrad2.kernels.reference import Array as Array
+
+RULES: dict[Callable[..., Any], Callable[..., Any]] = {}
+"""From a NumPy function to what computes and records it: `RULES[np.sin] is Sin.call`."""
+
+
+class Op:
+    """A differentiable function of arrays.
+
+    A subclass gives, as static methods:
+        forward(*arrays, **params): the value. Parameters after `*` are settings and get no gradient.
+        vjp(g, out, *arrays, **params): one cotangent per array, `None` where there is none. `g` is the cotangent
+            of `out`. It returns `g`, views of `g`, or new arrays, and need not undo broadcasting: the engine does.
+            It must not write to `g`.
+    and `formula`, the rule as NumPy text, one expression per array separated by `;`.
+
+    `class Sin(Op, of=np.sin)` also makes `np.sin(tensor)` arrive here.
+    """
+
+    name: ClassVar[str]
+    formula: ClassVar[str] = ""
+    forward: ClassVar[Callable[..., Any]]
+    vjp: ClassVar[Callable[..., tuple[Any, ...]]]
+    spec: ClassVar[Callable[..., Any] | None] = None
+    arity: ClassVar[int | None]
+    settings: ClassVar[tuple[str, ...]]
+
+    def __init_subclass__(cls, of: Callable[..., Any] | None = None) -> None:
+        if "forward" not in vars(cls):
+            return
+        cls.name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+        parameters = inspect.signature(cls.forward).parameters.values()
+        variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        cls.arity = None if variadic else sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
+        cls.settings = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+        if of is not None:
+            RULES[of] = cls.call
+
+    @classmethod
+    def call(cls, *args: Any, **params: Any) -> Any:
+        """Apply the op; recorded if an input asks for it. Settings may follow the arrays by position, as in NumPy."""
+        inputs, extra = args[: cls.arity], args[cls.arity :] if cls.arity is not None else ()
+        params.update(zip(cls.settings, extra, strict=False))
+        if len(extra) > len(cls.settings) or not cls._knows(params):
+            unknown = [name for name in params if name not in cls.settings] or extra
+            raise UnsupportedError(f"{cls.name}: {unknown} is not supported here; it takes {list(cls.settings)}")
+        for x in inputs:
+            record = getattr(type(x), "__record__", None)
+            if record is not None:
+                return record(cls, inputs, params)
+        return cls.run(inputs, params)[0]
+
+    @classmethod
+    def _knows(cls, params: dict[str, Any]) -> bool:
+        return all(name in cls.settings for name in params)
+
+    @classmethod
+    def run(cls, arrays: tuple[Any, ...], params: dict[str, Any]) -> tuple[Array, Any]:
+        """The value, and what `vjp` receives as its second argument: for a plain op, the value itself."""
+        out = np.asarray(cls.forward(*arrays, **params))
+        return out, out
+
+
+class Fused(Op):
+    """An op with a hand-derived gradient on arrays and a plain-NumPy specification.
+
+    `forward` returns `(value, saved)` and `vjp(g, saved, *arrays, **params)` receives what was saved. `spec` computes
+    the same value from primitive ops: it is the documentation, the test oracle, and the path for higher derivatives.
+    """
+
+    @classmethod
+    def run(cls, arrays: tuple[Any, ...], params: dict[str, Any]) -> tuple[Array, Any]:
+        return cls.forward(*arrays, **params)
+
+
+class Scatter:
+    """A cotangent that is zero but at an index: added into the one buffer of its input, never spread out on its own."""
+
+    __slots__ = ("index", "values")
+
+    def __init__(self, index: Any, values: Array) -> None:
+        self.index = index
+        self.values = values
+
+    def add_to(self, buffer: Array) -> None:
+        """Add the values at the index of `buffer`, once for every repetition of an entry."""
+        np.add.at(buffer, self.index, self.values)

@@ -1,0 +1,7 @@
+"""Optimizers, learning-rate schedules and gradient clipping."""
+
+from tinygrad2.optim.clipping import clip_grad_norm, grad_norm
+from tinygrad2.optim.optimizers import SGD, Adam, AdamW, Optimizer
+from tinygrad2.optim.schedules import warmup_cosine, warmup_linear
+
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "clip_grad_norm", "grad_norm", "warmup_cosine", "warmup_linear"]

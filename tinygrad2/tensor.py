@@ -1,0 +1,226 @@
+"""Tensor: a NumPy array that remembers how it was computed.
+
+NumPy's own functions and operators accept Tensors (`np.exp(t)`, `2 / t`, `array @ t`) and give Tensors back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from tinygrad2 import autograd
+from tinygrad2.errors import GraphError, UnsupportedError
+from tinygrad2.ops import RULES, Array, GetItem, Op
+
+PLAIN = {
+    *(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal),
+    *(np.logical_and, np.logical_or, np.logical_not, np.isfinite, np.isnan, np.isinf),
+    *(np.floor, np.ceil, np.rint, np.sign, np.floor_divide, np.argmax, np.argmin, np.argsort),
+    *(np.shape, np.ndim, np.size, np.all, np.any, np.allclose, np.array_equal, np.isclose, np.zeros_like, np.ones_like),
+}
+"""Functions whose derivative is zero or meaningless: computed on the arrays, never recorded."""
+
+
+class Tensor(NDArrayOperatorsMixin):
+    """An array, where it came from, and its gradient.
+
+    Args:
+        data: anything `np.asarray` takes; the dtype is NumPy's choice unless given.
+        requires_grad: record what is computed from it, so that `backward()` fills `.grad`. Floating-point only.
+        dtype: the dtype to convert to, such as `np.float32`.
+
+    Example:
+        >>> x = Tensor([1.0, 2.0], requires_grad=True)
+        >>> (x * x).sum().backward()
+        >>> x.grad
+        Tensor([2., 4.])
+    """
+
+    __slots__ = ("data", "node")
+    __hash__ = object.__hash__  # by identity: == compares entries, as in NumPy
+    data: Array
+    node: autograd.Node | None
+
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
+        self.data = np.asarray(data.data if isinstance(data, Tensor) else data, dtype)
+        if self.data.dtype == object:
+            raise UnsupportedError(f"Tensor: {type(data).__name__} is not an array of numbers: {data!r:.60}")
+        self.node = None
+        self.requires_grad = requires_grad
+
+    @classmethod
+    def wrap(cls, data: Array, node: autograd.Node | None) -> Tensor:
+        """A Tensor around an array and a node, as they are."""
+        tensor = object.__new__(Tensor)  # never a subclass: what is computed from a Parameter is a plain Tensor
+        tensor.data, tensor.node = data, node
+        return tensor
+
+    # -- gradients
+    @property
+    def requires_grad(self) -> bool:
+        """Whether what is computed from this is recorded. May be set on a leaf, to freeze or thaw it."""
+        return self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if self.node is not None and self.node.op is not None:
+            raise GraphError("requires_grad: only a leaf can be changed; use detach() for a result")
+        if value and self.node is None:
+            autograd.require_float(self.data)
+            self.node = autograd.Node()
+        elif not value:
+            self.node = None
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward()` calls have added up; None before the first. Assign None to start again."""
+        grad: Tensor | None = self.node.grad if self.node is not None else None
+        return grad
+
+    @grad.setter
+    def grad(self, value: Tensor | Array | None) -> None:
+        if self.node is None:
+            raise GraphError("grad: this tensor does not require a gradient")
+        self.node.grad = None if value is None else value if isinstance(value, Tensor) else Tensor(value)
+
+    def backward(self, gradient: Any = None, *, retain_graph: bool = False, create_graph: bool = False) -> None:
+        """Add the gradient of this tensor to `.grad` of every leaf it was computed from, and free the graph.
+
+        Gradients *accumulate*: calling it for two losses gives the gradient of their sum. Set `.grad = None` (or call
+        `zero_grad()` on the module or optimizer) to start afresh.
+
+        Args:
+            gradient: the cotangent, of this tensor's shape; may be left out for a single number.
+            retain_graph: keep the graph, so that another backward can go through it.
+            create_graph: record the backward pass too, so that `.grad` can be differentiated.
+
+        Raises:
+            GraphError: nothing was recorded, the graph was freed, or this is not a scalar and no gradient is given.
+        """
+        leaves = autograd.backpropagate([(self, gradient)], None, create_graph, retain_graph or create_graph)
+        for leaf, g in leaves.items():
+            g = g if create_graph else Tensor.wrap(g, None)
+            leaf.grad = g if leaf.grad is None else leaf.grad + g
+
+    def detach(self) -> Tensor:
+        """The same array, outside the graph."""
+        return Tensor.wrap(self.data, None)
+
+    # -- NumPy's protocols
+    @classmethod
+    def __record__(cls, op: type[Op], inputs: Sequence[Any], params: dict[str, Any]) -> Tensor:
+        return autograd.record(Tensor, op, inputs, params)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
+        if method != "__call__" or out is not None:
+            how = "out=" if out is not None else f".{method}"
+            raise UnsupportedError(f"np.{ufunc.__name__} with {how} cannot be differentiated; write the plain call")
+        return self._dispatch(ufunc, inputs, kwargs)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return self._dispatch(func, args, kwargs)
+
+    @staticmethod
+    def _dispatch(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        if func in RULES:
+            return RULES[func](*args, **kwargs)
+        if func in PLAIN:
+            result = func(*(x.data if isinstance(x, Tensor) else x for x in args), **kwargs)
+            return Tensor.wrap(result, None) if isinstance(result, np.ndarray) else result
+        raise UnsupportedError(
+            f"np.{func.__name__} has no differentiable rule here; declare an Op with of=np.{func.__name__}, "
+            "or take .data to leave the graph"
+        )
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if self.node is not None and autograd.is_recording():
+            raise GraphError("this tensor is part of a graph; say .numpy() or .data to take its array out of it")
+        return np.array(self.data, dtype, copy=copy)
+
+    # -- as an array
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The length of each axis."""
+        return self.data.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the entries."""
+        return self.data.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+        return self.data.size
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802  (NumPy's name)
+        """The axes in reverse order."""
+        return self.transpose()
+
+    def numpy(self) -> Array:
+        """The array itself: no copy, outside the graph."""
+        return self.data
+
+    def item(self) -> float:
+        """The single number in it."""
+        return self.data.item()
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
+    def __float__(self) -> float:
+        return float(self.data)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return GetItem.call(self, index=index)
+
+    def __repr__(self) -> str:
+        body = np.array2string(self.data, separator=", ", prefix="Tensor(", threshold=50)
+        dtype = "" if self.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.dtype}"
+        return f"Tensor({body}{dtype}{', requires_grad=True' if self.requires_grad else ''})"
+
+    # -- NumPy's methods, which are its functions
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """`np.sum`."""
+        return RULES[np.sum](self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """`np.mean`."""
+        return RULES[np.mean](self, axis=axis, keepdims=keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        """`np.max`."""
+        return RULES[np.max](self, axis=axis, keepdims=keepdims)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """`np.reshape`; the shape as one tuple or as separate numbers."""
+        return RULES[np.reshape](self, shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """`np.transpose`; the axes as one tuple, as separate numbers, or left out to reverse them."""
+        return RULES[np.transpose](self, (axes[0] if len(axes) == 1 else axes) or None)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        """`np.swapaxes`."""
+        return RULES[np.swapaxes](self, axis1, axis2)
+
+    def astype(self, dtype: Any) -> Tensor:
+        """The same numbers in another dtype; the gradient is converted back."""
+        return RULES[np.astype](self, dtype=dtype)
+
+
+for _name in ("add", "sub", "mul", "truediv", "pow", "matmul"):
+    # t += u makes a new Tensor, so that what was recorded with the old one stays true.
+    setattr(Tensor, f"__i{_name}__", getattr(Tensor, f"__{_name}__"))
