@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import difflib
 import json
 import math
 import sys
@@ -36,7 +37,13 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code: 0, 1 for a failed check, 2 for bad input, 130 when interrupted."""
-    args = _parser().parse_args(argv)
+    args, unknown = _parser().parse_known_args(argv)
+    if unknown:
+        known = [*vars(args), *(f.name for cls in (GPT2Config, TrainConfig) for f in dataclasses.fields(cls))]
+        near = difflib.get_close_matches(unknown[0], ["--" + name.replace("_", "-") for name in known], 1)
+        hint = f"; did you mean {near[0]}?" if near else f" (see gpt2 {args.verb} --help)"
+        print(f"gpt2 {args.verb}: error: unknown argument {unknown[0]!r}{hint}", file=sys.stderr)
+        return 2
     command: Callable[[argparse.Namespace], int] = args.command
     try:
         return command(args)

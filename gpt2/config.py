@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,8 @@ class Settings:
             value, kind = getattr(self, f.name), type(f.default)
             if kind is float and type(value) is int:
                 object.__setattr__(self, f.name, float(value))
+            elif kind is float and type(value) is float and not math.isfinite(value):
+                raise ConfigError(f"{f.name} = {value} must be a finite number")
             elif type(value) is not kind:
                 raise ConfigError(f"{f.name} = {value!r} is {type(value).__name__}; it must be {kind.__name__}")
 

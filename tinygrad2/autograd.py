@@ -15,7 +15,7 @@ import itertools
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import ContextDecorator
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, cast
 
 import numpy as np
 
@@ -107,8 +107,8 @@ def grad(
     differentiated again. The graph is freed unless `retain_graph`, which defaults to `create_graph`.
     Safe to call on several threads at once. Raises GraphError where there is no path from an input to the outputs.
     """
-    outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]  # type: ignore[list-item]
-    inputs = inputs if isinstance(inputs, (list, tuple)) else [inputs]  # type: ignore[list-item]
+    outputs = list(outputs) if isinstance(outputs, (list, tuple)) else [cast(R, outputs)]
+    inputs = list(inputs) if isinstance(inputs, (list, tuple)) else [cast(R, inputs)]
     given = cotangents if isinstance(cotangents, (list, tuple)) else [cotangents] * len(outputs)
     tensor = type(outputs[0])
     roots = [(output, g) for output, g in zip(outputs, given, strict=True)]
@@ -135,43 +135,18 @@ def backpropagate(
 
     `roots` pairs each output with its cotangent, None standing for the 1 of a scalar.
     """
-    pending: dict[Node, Any] = {}  # cotangents still being summed
-    owned: set[Node] = set()  # those whose sum is an array of ours, to be added to in place
-    heap: list[tuple[int, Node]] = []
-    found: dict[Node, Any] = {}
-    lowest = min((node.number for node in wanted), default=0) if wanted is not None else 0
-
-    def add(node: Node, g: Any, fresh: bool, like: Any) -> None:
-        if node.number < lowest:
-            return
-        before = pending.get(node)
-        if before is None:
-            heapq.heappush(heap, (-node.number, node))
-        if isinstance(g, Scatter):
-            if before is None or node not in owned:
-                before = np.zeros(like.shape, like.dtype) if before is None else np.array(before)
-            g.add_to(before)
-            g, fresh = before, True
-        elif before is not None and not create_graph and node in owned:
-            g, fresh = np.add(before, g, out=before), True
-        elif before is not None:
-            g, fresh = before + g, True
-            g = np.asarray(g) if not create_graph else g  # a 0-d sum is a scalar, which has no memory of its own
-        pending[node] = g
-        if fresh:
-            owned.add(node)
-
+    sums = _Sums(create_graph, min((node.number for node in wanted), default=0) if wanted is not None else 0)
     for output, g in roots:
         if output.node is None:
             raise GraphError("backward: nothing was recorded; no input has requires_grad=True, or no_grad() was on")
         seed = _seed(output, g)
-        add(output.node, output.wrap(seed, None) if create_graph and isinstance(seed, np.ndarray) else seed, False, seed)
+        sums.add(output.node, output.wrap(seed, None) if create_graph and isinstance(seed, np.ndarray) else seed, False)
     wrap = type(output).wrap if create_graph else None
-    while heap:
-        node = heapq.heappop(heap)[1]
-        g = pending.pop(node)
+    found: dict[Node, Any] = {}
+    while sums.heap:
+        node, g, owned = sums.take()
         if node in wanted if wanted is not None else node.op is None:
-            found[node] = g if create_graph or node in owned else np.array(g)
+            found[node] = g if create_graph or owned else np.array(g)
         if node.op is None:
             continue
         if node.arrays is None:
@@ -180,18 +155,68 @@ def backpropagate(
                 "compute the loss again, or pass retain_graph=True the first time"
             )
         cotangents = _pull(node, g, wrap)
+        aliases = (g, *node.arrays, *cotangents)  # each cotangent is there once, if nothing else is the same array
         for parent, x, c in zip(node.parents, node.arrays, cotangents, strict=True):
-            if parent is not None and c is not None:
-                fitted = c if isinstance(c, Scatter) else _fit(c, x)
-                aliases = (g, *node.arrays, *cotangents)  # one of which is c itself
-                fresh = not create_graph and (
-                    fitted is not c or (not isinstance(c, Scatter) and c.base is None and sum(c is a for a in aliases) == 1)
-                )
-                add(parent, fitted, fresh, x)
+            if parent is None or c is None:
+                continue
+            if isinstance(c, Scatter):
+                sums.scatter(parent, c, x)
+            else:
+                fitted = _fit(c if create_graph else np.asarray(c), x)
+                alone = not create_graph and (fitted is not c or (c.base is None and sum(c is a for a in aliases) == 1))
+                sums.add(parent, fitted, alone)
         if not retain:
             node.arrays = node.saved = None
             node.parents = ()
     return found
+
+
+class _Sums:
+    """The cotangents on their way: for each node the sum of what has arrived, and the nodes by number.
+
+    The first cotangent to arrive is kept as it is, without a copy. Only an array that nothing else refers to is
+    added to in place; those nodes are `owned`.
+    """
+
+    def __init__(self, create_graph: bool, lowest: int) -> None:
+        self.create_graph = create_graph
+        self.lowest = lowest  # what is below it leads to nothing that is wanted
+        self.sums: dict[Node, Any] = {}
+        self.owned: set[Node] = set()
+        self.heap: list[tuple[int, Node]] = []
+
+    def add(self, node: Node, g: Any, alone: bool) -> None:
+        """Add a cotangent; `alone` says that it is an array nothing else refers to."""
+        if node.number < self.lowest:
+            return
+        before = self.sums.get(node)
+        if before is None:
+            heapq.heappush(self.heap, (-node.number, node))
+        elif self.create_graph:
+            g = before + g
+        elif node in self.owned:
+            g = np.add(before, g, out=before)
+        else:
+            g, alone = np.asarray(before + g), True
+        self.sums[node] = g
+        if alone:
+            self.owned.add(node)
+
+    def scatter(self, node: Node, g: Scatter, like: Array) -> None:
+        """Add a cotangent that is zero but at an index, into the one buffer of its node."""
+        if node.number < self.lowest:
+            return
+        if node not in self.sums:
+            self.add(node, np.zeros(like.shape, like.dtype), True)
+        elif node not in self.owned:
+            self.sums[node] = np.array(self.sums[node])
+            self.owned.add(node)
+        g.add_to(self.sums[node])
+
+    def take(self) -> tuple[Node, Any, bool]:
+        """The highest node, its cotangent, and whether that is an array nothing else refers to."""
+        node = heapq.heappop(self.heap)[1]
+        return node, self.sums.pop(node), node in self.owned
 
 
 def _seed(output: Recorded, g: Any) -> Any:

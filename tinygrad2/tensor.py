@@ -184,7 +184,9 @@ class Tensor(NDArrayOperatorsMixin):
         return float(self.data)
 
     def __getitem__(self, index: Any) -> Tensor:
-        return GetItem.call(self, index=index)
+        parts = index if isinstance(index, tuple) else (index,)
+        plain = tuple(part.data if isinstance(part, Tensor) else part for part in parts)
+        return GetItem.call(self, index=plain if isinstance(index, tuple) else plain[0])
 
     def __repr__(self) -> str:
         body = np.array2string(self.data, separator=", ", prefix="Tensor(", threshold=50)

@@ -70,20 +70,18 @@ class Negative(Op, of=np.negative):
 
 
 class Power(Op, of=np.power):
-    """a ** b; the gradient for b is taken as 0 where a is 0, its limit for b > 0."""
+    """a ** b. The gradient for b is 0 where a is 0, its limit for b > 0, and not a number where a is negative."""
 
-    formula = "g * b * a ** np.where(b == 0, 1, b - 1); g * out * np.log(np.where(a == 0, 1, a))"
+    formula = "g * b * a ** np.where(b == 0, 1, b - 1); g * out * np.log(np.where(a > 0, a, np.where(a == 0, 1, np.nan)))"
 
     @staticmethod
     def forward(a: Array, b: Array) -> Array:
         return np.power(a, b)
 
     @staticmethod
-    def vjp(g: Array, out: Array, a: Array, b: Array) -> tuple[Array, Array | None]:
-        for_a = g * b * a ** np.where(b == 0, 1, b - 1)
-        if isinstance(b, (int, float)):  # a constant exponent: no logarithm of a negative base
-            return for_a, None
-        return for_a, g * out * np.log(np.where(a == 0, 1, a))
+    def vjp(g: Array, out: Array, a: Array, b: Array) -> tuple[Array, Array]:
+        log_a = np.log(np.where(a > 0, a, np.where(a == 0, 1, np.nan)))
+        return g * b * a ** np.where(b == 0, 1, b - 1), g * out * log_a
 
 
 class Exp(Op, of=np.exp):

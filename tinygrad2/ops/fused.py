@@ -17,7 +17,7 @@ from tinygrad2.ops.op import Array, Fused
 
 
 class Linear(Fused):
-    formula = "g @ w.T; x.T @ g; sum of g over the rows"
+    formula = "g @ w.T; x.reshape(-1, x.shape[-1]).T @ g.reshape(-1, g.shape[-1]); g"
 
     @staticmethod
     def spec(x: Any, w: Any, b: Any) -> Any:
@@ -42,7 +42,10 @@ def linear(x: Any, w: Any, b: Any = None) -> Any:
 
 
 class GELU(Fused):
-    formula = "g * (0.5 * (1 + tanh) + 0.5 * x * (1 - tanh**2) * sqrt(2 / pi) * (1 + 3 * 0.044715 * x**2))"
+    formula = (
+        "c = np.sqrt(2 / np.pi); t = np.tanh(c * (x + 0.044715 * x**3)); "
+        "g * (0.5 * (1 + t) + 0.5 * x * (1 - t**2) * c * (1 + 3 * 0.044715 * x**2))"
+    )
 
     @staticmethod
     def spec(x: Any) -> Any:
@@ -63,7 +66,11 @@ def gelu(x: Any) -> Any:
 
 
 class LayerNorm(Fused):
-    formula = "(h - mean(h) - unit * mean(h * unit)) / std with h = g * gain; sum of g * unit; sum of g"
+    formula = (
+        "mean = lambda a: np.mean(a, axis=-1, keepdims=True); std = np.sqrt(mean((x - mean(x)) ** 2) + eps); "
+        "unit = (x - mean(x)) / std; h = g * gain; "
+        "(h - mean(h) - unit * mean(h * unit)) / std; g * unit; g"
+    )
 
     @staticmethod
     def spec(x: Any, gain: Any, bias: Any, *, eps: float) -> Any:
@@ -91,7 +98,7 @@ def layer_norm(x: Any, gain: Any, bias: Any, eps: float = 1e-5) -> Any:
 
 
 class Softmax(Fused):
-    formula = "p * (g - sum(g * p))"
+    formula = "out * (g - np.sum(g * out, axis=axis, keepdims=True))"
 
     @staticmethod
     def spec(x: Any, *, axis: int) -> Any:
@@ -115,22 +122,38 @@ def softmax(x: Any, axis: int = -1) -> Any:
     return Softmax.call(x, axis=axis)
 
 
+def split_heads(x: Any, parts: int, heads: int) -> list[Any]:
+    """(..., T, parts * C) -> that many (..., H, T, d_k)."""
+    packed = np.reshape(x, (*x.shape[:-1], parts * heads, x.shape[-1] // (parts * heads)))
+    return [np.swapaxes(packed[..., i * heads : (i + 1) * heads, :], -2, -3) for i in range(parts)]
+
+
+def merge_heads(*parts: Any) -> Any:
+    """The reverse of split_heads."""
+    merged = np.swapaxes(np.concatenate(parts, axis=-3), -2, -3)
+    return np.reshape(merged, (*merged.shape[:-2], merged.shape[-2] * merged.shape[-1]))
+
+
+def attention_weights(q: Any, k: Any) -> Any:
+    """softmax(Q K^T / sqrt(d_k) + mask), the mask -inf above the diagonal: two (..., T, d_k) -> (..., T, T)."""
+    scores = q @ np.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1])
+    return Softmax.spec(np.where(np.tri(q.shape[-2], dtype=bool), scores, -np.inf), axis=-1)
+
+
 class CausalAttention(Fused):
     formula = (
-        "with s = p * (g V^T - rowsum(g V^T * p)) / sqrt(d_k): s K for Q; s^T Q for K; p^T g for V; heads merged as packed"
+        "q, k, v = split_heads(qkv, 3, heads); h = split_heads(g, 1, heads)[0]; "
+        "p = attention_weights(q, k); kept = p if keep is None else p * keep; "
+        "d = h @ np.swapaxes(v, -1, -2) * (1 if keep is None else keep); "
+        "s = p * (d - np.sum(d * p, axis=-1, keepdims=True)) / math.sqrt(q.shape[-1]); "
+        "merge_heads(s @ k, np.swapaxes(s, -1, -2) @ q, np.swapaxes(kept, -1, -2) @ h)"
     )
 
     @staticmethod
     def spec(qkv: Any, *, heads: int, keep: Array | None = None) -> Any:
-        width = qkv.shape[-1] // 3
-        T, d_k = qkv.shape[-2], width // heads
-        packed = np.reshape(qkv, (*qkv.shape[:-1], 3 * heads, d_k))
-        q, k, v = (np.swapaxes(packed[..., i * heads : (i + 1) * heads, :], -2, -3) for i in range(3))  # (..., H, T, d_k)
-        scores = q @ np.swapaxes(k, -1, -2) / math.sqrt(d_k)  # (..., H, T, T)
-        scores = np.where(np.tri(T, dtype=bool), scores, -np.inf)
-        weights = Softmax.spec(scores, axis=-1)
-        out = (weights if keep is None else weights * keep) @ v  # (..., H, T, d_k)
-        return np.reshape(np.swapaxes(out, -2, -3), (*qkv.shape[:-1], width))
+        q, k, v = split_heads(qkv, 3, heads)  # (..., H, T, d_k)
+        weights = attention_weights(q, k)  # (..., H, T, T)
+        return merge_heads((weights if keep is None else weights * keep) @ v)  # (..., T, C)
 
     @staticmethod
     def forward(qkv: Array, *, heads: int, keep: Array | None = None) -> tuple[Array, Any]:
@@ -167,7 +190,7 @@ def causal_attention(qkv: Any, heads: int, p: float = 0.0, rng: np.random.Genera
 
 
 class CrossEntropy(Fused):
-    formula = "(p - onehot) * g / N; None"
+    formula = "p = Softmax.spec(logits, axis=-1); (p - np.eye(logits.shape[-1])[targets]) * g / len(targets); None"
 
     @staticmethod
     def spec(logits: Any, targets: Array) -> Any:

@@ -29,7 +29,8 @@ class Op:
         vjp(g, out, *arrays, **params): one cotangent per array, `None` where there is none. `g` is the cotangent
             of `out`. It returns `g`, views of `g`, or new arrays, and need not undo broadcasting: the engine does.
             It must not write to `g`.
-    and `formula`, the rule as NumPy text, one expression per array separated by `;`.
+    and `formula`, the rule as NumPy text in the names of `forward`, `g` and `out`: one expression per array, separated
+    by `;`, after any names they share. The tests evaluate it against `vjp`.
 
     `class Sin(Op, of=np.sin)` also makes `np.sin(tensor)` arrive here.
     """

@@ -45,7 +45,9 @@ class Mean(Op, of=np.mean):
 class Max(Op, of=np.max):
     """The largest entry; where several are equal, they share the gradient evenly."""
 
-    formula = "with largest = x == spread(out, x): spread(g / sum of largest, x) where largest"
+    formula = (
+        "largest = x == spread(out, x, axis); spread(g / np.sum(largest, axis=axis, keepdims=keepdims), x, axis) * largest"
+    )
 
     @staticmethod
     def forward(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:

@@ -1,0 +1,50 @@
+"""What tests share."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinygrad2 import kernels
+
+
+@pytest.fixture
+def rng():
+    """The same random numbers in every run."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(params=kernels.IMPLEMENTATIONS)
+def implementation(request, monkeypatch):
+    """Runs a test once on every implementation of the kernels."""
+    monkeypatch.setattr(kernels, "current", kernels.IMPLEMENTATIONS[request.param])
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def torch():
+    """PyTorch as an oracle. Without it the test is skipped or, where REQUIRE_ORACLE is set, fails."""
+    if os.environ.get("REQUIRE_ORACLE"):
+        import torch
+    else:
+        torch = pytest.importorskip("torch", reason="pip install -e '.[oracle]'")
+    return torch
+
+
+@pytest.fixture(scope="session")
+def text():
+    """Some real English."""
+    from gpt2.corpora import pydocs
+
+    return pydocs()[:30_000]
+
+
+@pytest.fixture(scope="session")
+def shakespeare():
+    """The path of tiny Shakespeare: in `data/`, or in the folder that SHARED_DATA names."""
+    folder = Path(os.environ.get("SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    path = folder / "tinyshakespeare.txt"
+    if not path.exists():
+        pytest.skip(f"no {path}")
+    return path

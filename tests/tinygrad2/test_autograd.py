@@ -1,0 +1,223 @@
+"""The backward pass: accumulation, freeing, depth, threads, and the errors people run into."""
+
+import gc
+import threading
+import weakref
+
+import numpy as np
+import pytest
+
+from tinygrad2 import Tensor, autograd, no_grad
+from tinygrad2.errors import DtypeError, GraphError, ShapeError
+
+
+def leaf(*values):
+    return Tensor(np.array(values, float), requires_grad=True)
+
+
+def test_a_worked_example():
+    a, b = leaf(2.0), leaf(-3.0)
+    loss = (a * b + np.exp(a)).sum()
+    loss.backward()
+    np.testing.assert_allclose(a.grad.data, [-3 + np.exp(2)])
+    np.testing.assert_allclose(b.grad.data, [2])
+
+
+def test_uses_of_one_value_add_up():
+    x = leaf(3.0)
+    (x + x * x + np.sin(x) + x).sum().backward()
+    np.testing.assert_allclose(x.grad.data, [2 + 2 * 3 + np.cos(3)])
+
+
+def test_backward_accumulates_and_zeroing_starts_afresh():
+    x = leaf(1.0, 2.0)
+    for expected in (1, 2, 3):
+        (x * 5).sum().backward()
+        np.testing.assert_array_equal(x.grad.data, [5 * expected] * 2)
+    x.grad = None
+    (x * 5).sum().backward()
+    np.testing.assert_array_equal(x.grad.data, [5, 5])
+
+
+def test_gradients_of_two_leaves_never_share_memory():
+    x, y, bias = leaf(1.0, 2.0), leaf(3.0, 4.0), leaf(1.0, 1.0)
+    (x + y + bias).backward(np.array([1.0, 2.0]))
+    x.grad.data *= 100
+    np.testing.assert_array_equal(y.grad.data, [1, 2])
+    np.testing.assert_array_equal(bias.grad.data, [1, 2])
+
+
+def test_the_given_cotangent_is_not_written_to():
+    x, g = leaf(1.0, 2.0), np.array([1.0, 2.0])
+    (x + x + x).backward(g)
+    np.testing.assert_array_equal(g, [1, 2])
+    np.testing.assert_array_equal(x.grad.data, [3, 6])
+    x.grad.data *= 2
+    np.testing.assert_array_equal(g, [1, 2])
+
+
+def test_slices_are_added_into_one_buffer_in_any_order():
+    x = leaf(1.0, 2.0, 3.0)
+    (x[0] * 2 + x[[0, 0, 2]].sum() + (x * 10).sum() + x[::-1][0]).backward()
+    np.testing.assert_array_equal(x.grad.data, [14, 10, 12])
+
+
+def test_a_chain_of_100_000_ops_needs_no_recursion():
+    x = y = leaf(1.0)
+    for _ in range(100_000):
+        y = y + 1e-9
+    y.backward()
+    np.testing.assert_array_equal(x.grad.data, [1])
+
+
+def test_a_diamond_of_1_000_levels_is_walked_once():
+    x = y = leaf(1.0)
+    for _ in range(1_000):
+        y = (y + y) * 0.5
+    y.backward()
+    np.testing.assert_array_equal(x.grad.data, [1])
+
+
+def test_an_abandoned_long_graph_is_freed_without_recursion():
+    y = leaf(1.0)
+    for _ in range(100_000):
+        y = y + 1.0
+    del y
+
+
+def test_nothing_of_the_graph_is_alive_after_backward():
+    x = leaf(1.0, 2.0)
+    hidden = np.exp(x)
+    loss = (hidden * hidden).sum()
+    nodes = [weakref.ref(hidden.node), weakref.ref(loss.node)]
+    arrays = [weakref.ref(hidden.data)]
+    gc.disable()
+    try:
+        loss.backward()
+        del hidden, loss
+        assert [ref() for ref in nodes + arrays] == [None] * 3
+    finally:
+        gc.enable()
+
+
+def test_a_second_backward_says_what_to_do():
+    x = leaf(1.0)
+    loss = (x * x).sum()
+    loss.backward()
+    with pytest.raises(GraphError, match=r"freed by an earlier backward.*retain_graph=True"):
+        loss.backward()
+    np.testing.assert_array_equal(x.grad.data, [2])
+
+
+def test_retain_graph_allows_a_second_backward():
+    x = leaf(3.0)
+    loss = (x * x).sum()
+    loss.backward(retain_graph=True)
+    loss.backward()
+    np.testing.assert_array_equal(x.grad.data, [12])
+
+
+@pytest.mark.parametrize(
+    ("attempt", "error", "message"),
+    [
+        (lambda x: (x * 2).backward(), GraphError, r"shape \(2,\), not one number"),
+        (lambda x: (x * 2).backward(np.ones(3)), ShapeError, r"cotangent of shape \(3,\) for an output of shape \(2,\)"),
+        (lambda x: Tensor([1.0]).sum().backward(), GraphError, "nothing was recorded"),
+        (lambda x: autograd.grad(x.sum(), [leaf(1.0)]), GraphError, r"input 0, of shape \(1,\), is not used"),
+        (lambda x: autograd.grad(x.sum(), [Tensor([1.0])]), GraphError, "input 0 does not require a gradient"),
+        (lambda x: Tensor([1, 2], requires_grad=True), DtypeError, "int64 numbers have no gradient"),
+        (lambda x: Tensor([True], requires_grad=True), DtypeError, "bool numbers have no gradient"),
+        (lambda x: setattr(x * 2, "requires_grad", False), GraphError, "only a leaf"),
+    ],
+)
+def test_mistakes_get_a_clear_error(attempt, error, message):
+    with pytest.raises(error, match=message):
+        attempt(leaf(1.0, 2.0))
+
+
+def test_grad_touches_no_grad_and_reaches_inner_values():
+    x = leaf(2.0)
+    y = x * x
+    z = np.exp(y)
+    gx, gy, gz = autograd.grad(z.sum(), [x, y, z])
+    np.testing.assert_allclose(gx.data, 4 * np.exp(4))
+    np.testing.assert_allclose(gy.data, np.exp(4))
+    np.testing.assert_array_equal(gz.data, [1])
+    assert x.grad is None
+
+
+def test_unused_input_may_be_allowed():
+    x, y = leaf(1.0), leaf(1.0)
+    found = autograd.grad((x * 3).sum(), [x, y], allow_unused=True)
+    np.testing.assert_array_equal(found[0].data, [3])
+    assert found[1] is None
+
+
+def test_several_outputs_with_their_cotangents():
+    x = leaf(1.0, 2.0)
+    (g,) = autograd.grad([x * 2, x * x], [x], [np.array([1.0, 10.0]), np.array([100.0, 1000.0])])
+    np.testing.assert_array_equal(g.data, [2 + 200, 20 + 4000])
+
+
+def test_third_derivative():
+    x = leaf(0.7)
+    y = np.sin(x) * np.exp(x)
+    for _ in range(3):
+        (y,) = autograd.grad(y.sum(), [x], create_graph=True)
+    np.testing.assert_allclose(y.data, np.exp(0.7) * (2 * np.cos(0.7) - 2 * np.sin(0.7)), rtol=1e-12)
+
+
+def test_create_graph_through_backward():
+    x = leaf(3.0)
+    (x * x * x).sum().backward(create_graph=True)
+    first = x.grad
+    x.grad = None
+    first.sum().backward()
+    np.testing.assert_allclose(x.grad.data, [18])
+
+
+def test_no_grad_records_nothing_and_ends():
+    x = leaf(1.0)
+    with no_grad():
+        assert not (x * 2).requires_grad
+        with no_grad():
+            pass
+        assert not (x * 2).requires_grad
+    assert (x * 2).requires_grad
+
+    @no_grad()
+    def f(n):
+        return f(n - 1) if n else x * 2
+
+    assert not f(3).requires_grad
+    assert (x * 2).requires_grad
+
+
+def test_no_grad_holds_for_its_own_thread_only():
+    x, seen = leaf(1.0), []
+    with no_grad():
+        thread = threading.Thread(target=lambda: seen.append((x * 2).requires_grad))
+        thread.start()
+        thread.join()
+    assert seen == [True]
+
+
+def test_threads_differentiate_over_the_same_parameters():
+    w = Tensor(np.random.default_rng(0).standard_normal((20, 20)), requires_grad=True)
+    inputs = [np.random.default_rng(i).standard_normal((5, 20)) for i in range(8)]
+
+    def slope(x):
+        return autograd.grad(np.sum(np.tanh(np.tanh(x @ w) @ w)), [w])[0].data
+
+    expected = [slope(x) for x in inputs]
+    found = [None] * 8
+    threads = [
+        threading.Thread(target=lambda i=i: [found.__setitem__(i, slope(inputs[i])) for _ in range(20)]) for i in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert w.grad is None

@@ -1,0 +1,109 @@
+"""Tensor as a NumPy array: operators, functions, dtypes, odd shapes."""
+
+import numpy as np
+import pytest
+
+from tinygrad2 import Tensor
+from tinygrad2.errors import GraphError, UnsupportedError
+
+
+def test_numpy_on_either_side_gives_a_tensor():
+    t = Tensor([1.0, 2.0], requires_grad=True)
+    array = np.array([3.0, 4.0])
+    for result, expected in [
+        (2 / t, [2, 1]),
+        (array - t, [2, 2]),
+        (array @ t, 11),
+        (np.float64(2) * t, [2, 4]),
+        (t**2, [1, 4]),
+        (np.concatenate([array, t]), [3, 4, 1, 2]),
+        (-t, [-1, -2]),
+        (t.mean(), 1.5),
+    ]:
+        assert type(result) is Tensor
+        assert result.requires_grad
+        np.testing.assert_allclose(result.data, expected)
+
+
+def test_dtype_promotion_is_numpys():
+    t = Tensor([1.0], dtype=np.float32, requires_grad=True)
+    assert (t * 2.5).dtype == np.float32
+    assert (2 / t + 1).dtype == np.float32
+    assert (t**2).dtype == np.float32
+    assert (t.sum() * 0.5).dtype == np.float32
+    assert t.mean().dtype == np.float32
+    assert (t + np.ones(1)).dtype == np.float64
+    assert Tensor([1.0]).dtype == np.float64
+    assert Tensor([1]).dtype == np.int64
+
+
+def test_a_gradient_has_the_dtype_of_its_leaf():
+    t = Tensor([1.0], dtype=np.float32, requires_grad=True)
+    (t * np.array([3.0])).sum().backward()
+    assert t.grad.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "x",
+    [np.array(2.0), np.ones((0, 3)), np.ones((1, 1)), np.arange(12.0).reshape(3, 4)[:, ::2], np.arange(5.0)[::-1]],
+    ids=["0-d", "empty", "size 1", "strided", "reversed"],
+)
+def test_odd_arrays_have_gradients(x):
+    t = Tensor(x, requires_grad=True)
+    (t * t + np.exp(t)).sum().backward()
+    assert t.grad.shape == x.shape
+    np.testing.assert_allclose(t.grad.data, 2 * x + np.exp(x))
+
+
+def test_augmented_assignment_makes_a_new_tensor():
+    x = Tensor([1.0], requires_grad=True)
+    y = x
+    y += 1
+    y *= y
+    y.backward()
+    np.testing.assert_array_equal(x.data, [1])
+    np.testing.assert_array_equal(x.grad.data, [4])
+
+
+def test_comparisons_are_plain():
+    t = Tensor([1.0, 3.0], requires_grad=True)
+    above = t > 2
+    assert above.dtype == bool
+    assert not above.requires_grad
+    np.testing.assert_array_equal(np.where(above, t, 0).data, [0, 3])
+    assert len({t, t, Tensor([1.0])}) == 2
+
+
+def test_what_has_no_rule_is_refused_by_name():
+    t = Tensor([1.0], requires_grad=True)
+    with pytest.raises(UnsupportedError, match=r"np\.arctan has no differentiable rule"):
+        np.arctan(t)
+    with pytest.raises(UnsupportedError, match=r"np\.add with out="):
+        np.add(t, 1, out=t)
+    with pytest.raises(UnsupportedError, match=r"np\.add with \.reduce"):
+        np.add.reduce(t)
+    with pytest.raises(UnsupportedError, match="not an array of numbers"):
+        Tensor(object())
+
+
+def test_an_array_is_not_taken_out_of_a_graph_silently():
+    t = Tensor([1.0], requires_grad=True)
+    with pytest.raises(GraphError, match=r"\.numpy\(\)"):
+        np.asarray(t)
+    np.testing.assert_array_equal(t.numpy(), [1])
+    np.testing.assert_array_equal(np.asarray(t.detach()), [1])
+
+
+def test_repr_and_numbers():
+    assert repr(Tensor([1.0, 2.0])) == "Tensor([1., 2.])"
+    assert repr(Tensor(1, dtype=np.float32, requires_grad=True)) == "Tensor(1., dtype=float32, requires_grad=True)"
+    assert Tensor(2.5).item() == float(Tensor(2.5)) == 2.5
+    assert len(Tensor([[1], [2]])) == 2
+    assert bool(Tensor(1.0) > 0)
+
+
+def test_an_index_may_be_a_tensor():
+    x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    x[Tensor([2, 0, 2])].backward([1.0, 10.0, 100.0])
+    np.testing.assert_array_equal(x.grad.data, [10, 0, 101])
+    np.testing.assert_array_equal(x[x > 1].data, [2, 3])
