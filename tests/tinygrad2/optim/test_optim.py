@@ -1,0 +1,138 @@
+"""Optimizers against PyTorch and against the papers' formulas; schedules; clipping."""
+
+import math
+
+import numpy as np
+import pytest
+
+from tinygrad2 import Tensor, nn, optim
+from tinygrad2.errors import TinygradError
+
+
+def parameters(rng, dtype=np.float64):
+    return [nn.Parameter(rng.standard_normal(shape).astype(dtype)) for shape in [(3, 4), (4,), (2, 2)]]
+
+
+def loss_of(ps, step):
+    a, b, c = ps
+    return np.sum(np.tanh(a @ b) * (1 + step)) + np.sum(c * c * c) * 0.1 + np.sum(b * b)
+
+
+def test_adam_by_the_paper(rng):
+    """Kingma & Ba, algorithm 1, written out."""
+    p = nn.Parameter(rng.standard_normal(5))
+    x, m, v = p.data.copy(), 0, 0
+    optimizer = optim.Adam([p], lr=0.1, betas=(0.8, 0.95), eps=1e-3)
+    for t in range(1, 6):
+        g = np.cos(x) * t
+        p.grad = np.cos(p.data) * t
+        optimizer.step()
+        m, v = 0.8 * m + 0.2 * g, 0.95 * v + 0.05 * g**2
+        x = x - 0.1 * (m / (1 - 0.8**t)) / (np.sqrt(v / (1 - 0.95**t)) + 1e-3)
+        np.testing.assert_allclose(p.data, x, rtol=1e-12)
+
+
+def test_adamw_decays_matrices_only():
+    matrix, bias = nn.Parameter(np.ones((2, 2))), nn.Parameter(np.ones(2))
+    optimizer = optim.AdamW([matrix, bias], lr=0.1, weight_decay=0.5)
+    matrix.grad, bias.grad = np.zeros((2, 2)), np.zeros(2)
+    optimizer.step()
+    np.testing.assert_allclose(matrix.data, 0.95)
+    np.testing.assert_array_equal(bias.data, 1)
+
+
+def test_sgd_with_momentum():
+    p = nn.Parameter(np.array([1.0]))
+    optimizer = optim.SGD([p], lr=0.1, momentum=0.5)
+    for expected in (0.9, 0.75, 0.575):
+        p.grad = np.array([1.0])
+        optimizer.step()
+        assert p.item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("make", [lambda p: optim.SGD(p, 0.1), optim.Adam, optim.AdamW], ids=["SGD", "Adam", "AdamW"])
+def test_parameters_without_gradient_or_in_odd_memory_order(make, rng):
+    p = nn.Parameter(np.asfortranarray(rng.standard_normal((3, 4))))
+    still = nn.Parameter(rng.standard_normal(3))
+    before, unmoved = p.data.copy(), still.data.copy()
+    optimizer = make([p, still])
+    p.grad = np.ones((3, 4))
+    optimizer.step()
+    assert (p.data < before).all()
+    np.testing.assert_array_equal(still.data, unmoved)
+
+
+def test_no_parameters_is_an_error():
+    with pytest.raises(TinygradError, match="AdamW: no parameters"):
+        optim.AdamW([])
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (lambda p: optim.SGD(p, 0.05, momentum=0.9), lambda t, p: t.SGD(p, 0.05, momentum=0.9)),
+        (lambda p: optim.Adam(p, 0.01), lambda t, p: t.Adam(p, 0.01)),
+        (
+            lambda p: optim.AdamW(p, 0.01, (0.8, 0.9), weight_decay=0.3),
+            lambda t, p: t.AdamW(
+                [{"params": [p[0], p[2]], "weight_decay": 0.3}, {"params": [p[1]], "weight_decay": 0.0}], 0.01, (0.8, 0.9)
+            ),
+        ),
+    ],
+    ids=["SGD", "Adam", "AdamW"],
+)
+def test_ten_steps_as_pytorch(torch, rng, ours, theirs):
+    mine = parameters(rng)
+    other = [torch.tensor(p.data.copy(), requires_grad=True) for p in mine]
+    optimizer, reference = ours(mine), theirs(torch.optim, other)
+    for step in range(10):
+        optimizer.zero_grad()
+        loss_of(mine, step).backward()
+        norm = optim.clip_grad_norm(mine, 1.0)
+        optimizer.step()
+        reference.zero_grad()
+        a, b, c = other
+        (torch.tanh(a @ b).sum() * (1 + step) + (c**3).sum() * 0.1 + (b * b).sum()).backward()
+        expected = torch.nn.utils.clip_grad_norm_(other, 1.0)
+        reference.step()
+        assert norm == pytest.approx(expected.item(), rel=1e-12)
+        for p, q in zip(mine, other, strict=True):
+            np.testing.assert_allclose(p.data, q.detach().numpy(), rtol=1e-10, atol=1e-12)
+
+
+def test_clipping_scales_all_gradients_together():
+    ps = [nn.Parameter(np.zeros(2)), nn.Parameter(np.zeros(1)), nn.Parameter(np.zeros(3))]
+    ps[0].grad, ps[1].grad = np.array([3.0, 0.0]), np.array([4.0])
+    assert optim.clip_grad_norm(ps, 10.0) == pytest.approx(5)
+    np.testing.assert_array_equal(ps[0].grad.data, [3, 0])
+    assert optim.clip_grad_norm(ps, 1.0) == pytest.approx(5)
+    assert optim.grad_norm(ps) == pytest.approx(1, rel=1e-6)
+    np.testing.assert_allclose(ps[1].grad.data, [0.8], rtol=1e-6)
+
+
+@pytest.mark.parametrize("schedule", [optim.warmup_cosine, optim.warmup_linear])
+def test_schedules(schedule):
+    rates = [schedule(step, 1.0, 10, 110, 0.1) for step in range(120)]
+    np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 10)
+    assert rates[10] == 1
+    assert (np.diff(rates[10:111]) < 0).all()
+    assert rates[60] == pytest.approx(0.55)
+    assert rates[110] == pytest.approx(0.1)
+    assert rates[119] == pytest.approx(0.1)
+    assert schedule(0, 1.0, 0, 10) == 1
+
+
+def test_cosine_and_linear_differ_where_they_should():
+    assert optim.warmup_cosine(25, 1.0, 0, 100) == pytest.approx((1 + math.cos(math.pi / 4)) / 2)
+    assert optim.warmup_linear(25, 1.0, 0, 100) == pytest.approx(0.75)
+
+
+def test_a_step_changes_the_array_that_the_tensor_holds():
+    p = Tensor(np.ones(2), requires_grad=True)
+    held = p.data
+    optimizer = optim.SGD([p], 0.5)
+    p.sum().backward()
+    optimizer.step()
+    assert p.data is held
+    np.testing.assert_array_equal(held, 0.5)
