@@ -64,6 +64,11 @@ def test_the_table_names_the_input_and_both_numbers(monkeypatch):
     assert "<- wrong" not in str(result).splitlines()[2]
 
 
+def test_a_coarse_step_is_refined():
+    gradcheck(lambda x: np.sin(x * 300), [X]).assert_right()
+    gradcheck(lambda x: np.log(x), [np.array([1e-3, 2.0])]).assert_right()
+
+
 def test_inputs_are_left_as_they_were():
     x = Tensor(X.copy(), requires_grad=True)
     gradcheck(np.exp, [x])

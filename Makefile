@@ -1,0 +1,33 @@
+# Everything runs in a virtual environment of its own, in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: train test oracle lint clean
+
+train: $(VENV)/installed
+	$(BIN)/gpt2 train $(ARGS)
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest $(ARGS)
+
+# The tests that compare with PyTorch; here a missing PyTorch is a failure, not a skip.
+oracle: $(VENV)/installed-oracle
+	REQUIRE_ORACLE=1 $(BIN)/python -m pytest -m oracle $(ARGS)
+
+lint: $(VENV)/installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/installed-%: pyproject.toml | $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable ".[$*]"
+	touch $@

@@ -1,0 +1,160 @@
+"""The commands as a user meets them: what they print, what they return, and one clear line for bad input."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from gpt2.cli import main
+
+TINY = "--steps=6 --eval-every=3 --d-model=16 --num-layers=1 --num-heads=2 --max-seq-len=16 --sample-tokens=10".split()  # noqa: SIM905
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, text):
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "my.txt").write_text(text)
+    assert main(["train", "--data", str(folder / "my.txt"), "--out", str(folder / "run"), *TINY]) == 0
+    return folder / "run"
+
+
+def test_train_ends_with_the_losses_the_folder_and_what_to_do_next(tmp_path, text, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.txt").write_text(text)
+    for folder in ("runs/tiny-my", "runs/tiny-my-2"):
+        assert main(["train", "--data", "my.txt", *TINY]) == 0
+        out = capsys.readouterr().out
+        assert out.count("--- step") == 3
+        for line in ("validation loss", "bigram baseline", "ln V", f"run folder: {folder}", f"gpt2 sample --run {folder}"):
+            assert line in out
+    command = next(line for line in out.splitlines() if "gpt2 sample" in line)
+    assert subprocess.run(f"{sys.executable} -m {command}", shell=True, capture_output=True).returncode == 0
+
+
+def test_sample_is_repeatable_and_goes_on_from_the_prompt(run, capsys):
+    texts = []
+    for seed in "001":
+        assert main(["sample", "--run", str(run), "--prompt", "The ", "--tokens", "40", "--seed", seed]) == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1] != texts[2]
+    assert texts[0].startswith("The ")
+    assert len(texts[0]) == 4 + 40 + 1
+
+
+def test_a_prompt_longer_than_the_context_is_said_so(run, capsys):
+    assert main(["sample", "--run", str(run), "--prompt", "The statement and the expression", "--tokens", "5"]) == 0
+    assert "the prompt has 32 tokens and the context 16: the model sees only the last 16" in capsys.readouterr().err
+
+
+def test_eval(run, tmp_path, text, capsys):
+    assert main(["eval", "--run", str(run), "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert about["loss"] == pytest.approx(rows[-1]["val_loss"], rel=1e-6)
+    assert about["bigram"] < about["uniform"]
+    (tmp_path / "other.txt").write_text(text[:500])
+    assert main(["eval", "--run", str(run), "--data", str(tmp_path / "other.txt")]) == 0
+    assert "496 tokens in windows of 16" in capsys.readouterr().out
+
+
+def test_info(capsys):
+    assert main(["info", "--preset", "small"]) == 0
+    assert "163,087,441" in capsys.readouterr().out
+    assert main(["info", "--preset", "small", "--tie-embeddings", "true", "--head-bias", "false", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["num_parameters"] == 124_439_808
+
+
+@pytest.mark.parametrize("preset", ["tiny", "gpt2"])
+def test_gradcheck(capsys, preset):
+    assert main(["gradcheck", "--preset", preset, "--d-model", "4", "--vocab-size", "5", "--max-seq-len", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "h.1.mlp.c_proj.weight" in out
+    assert float(out.split("worst relative error ")[1].split()[0]) <= 1e-6
+
+
+def test_gradcheck_fails_when_a_gradient_is_wrong(capsys, monkeypatch):
+    from tinygrad2.kernels import reference
+
+    right = reference.gelu_vjp
+    monkeypatch.setattr(reference, "gelu_vjp", lambda g, tanh, x: right(g, tanh, x) * 1.001)
+    assert main(["gradcheck", "--d-model", "4", "--vocab-size", "5", "--max-seq-len", "3"]) == 1
+    assert "<- wrong at" in capsys.readouterr().out
+
+
+def test_settings_come_from_a_file_and_flags_win(tmp_path, text, capsys):
+    (tmp_path / "my.txt").write_text(text)
+    (tmp_path / "my.toml").write_text('preset = "nanogpt-cpu"\nsteps = 99\nnum_heads = 1\n')
+    arguments = ["--config", str(tmp_path / "my.toml"), "--data", str(tmp_path / "my.txt"), "--out", str(tmp_path / "run")]
+    assert main(["train", *arguments, *TINY]) == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["training"]["steps"] == 6
+    assert config["model"]["tie_embeddings"] is True
+    assert config["model"]["num_heads"] == 2
+
+
+BAD = {
+    "no command": ("", "required"),
+    "unknown command": ("fly", "invalid choice: 'fly'"),
+    "unknown flag": ("train --stepz 3", "unknown argument '--stepz'; did you mean --steps?"),
+    "unknown preset": ("train --preset huge", "invalid choice: 'huge'"),
+    "wrong type": ("train --steps many", "invalid int value: 'many'"),
+    "not a boolean": ("train --tie-embeddings yes", "'yes' must be true or false"),
+    "heads": ("train --d-model 100 --num-heads 3", "d_model = 100 is not divisible by num_heads = 3"),
+    "missing data": ("train --data {tmp}/nope.txt", "nope.txt: no such file"),
+    "empty data": ("train --data {tmp}/empty.txt", "the file is empty"),
+    "binary data": ("train --data {tmp}/binary.txt", "not UTF-8 text"),
+    "short data": ("train --data {tmp}/short.txt", "5 tokens: 4 to train on and 1 to validate on"),
+    "unwritable out": ("train --out {tmp}/short.txt/run", "cannot be written: Not a directory"),
+    "out holds a run": ("train --out {run}", "already holds a run"),
+    "small vocabulary": ("train --vocab-size 3", "vocab_size = 3, but the text has"),
+    "no such run": ("sample --run {tmp}/nope --prompt x", "no such folder"),
+    "no model": ("sample --run {tmp}/half --prompt x", "holds no trained model: model.safetensors is missing"),
+    "damaged model": ("eval --run {tmp}/damaged", "model.safetensors is damaged or of another model"),
+    "damaged config": ("eval --run {tmp}/config", "config.json is damaged"),
+    "unknown character": ("sample --run {run} --prompt aé", "character 'é' (U+00E9) at position 1"),
+    "empty prompt": ("sample --run {run} --prompt=", "is empty"),
+    "temperature": ("sample --run {run} --prompt a --temperature -1", "temperature = -1.0 must not be negative"),
+    "tokens": ("info --tokens 0", "--tokens 0 must be in 1..max_seq_len = 1024"),
+    "config": ("train --config {tmp}/short.txt", "is not TOML"),
+}
+
+
+@pytest.mark.parametrize(("command", "message"), BAD.values(), ids=BAD)
+def test_bad_input_gets_one_line_and_exit_code_2(command, message, tmp_path, run, capsys):
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "short.txt").write_text("short")
+    (tmp_path / "binary.txt").write_bytes(bytes(range(256)) * 20)
+    for name, file, content in [("half", None, b""), ("damaged", "model.safetensors", b"{"), ("config", "config.json", b"{")]:
+        shutil.copytree(run, tmp_path / name)
+        if file is None:
+            (tmp_path / name / "model.safetensors").unlink()
+        else:
+            (tmp_path / name / file).write_bytes(content)
+    capsys.readouterr()
+    try:
+        code = main(command.format(tmp=tmp_path, run=run).split())
+    except SystemExit as end:
+        code = end.code
+    assert code == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("\n") == 1
+    assert message in output.err
+
+
+def test_a_pipe_that_closes_early_is_no_error():
+    command = f"{sys.executable} -m gpt2 info --preset small | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, env={**os.environ})
+    assert done.stdout.startswith("small: 12 layers")
+    assert done.stderr == ""
+
+
+def test_help_shows_defaults(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["train", "--help"])
+    assert end.value.code == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "--weight-decay FLOAT AdamW: decay of the matrices (default 0.1)" in out

@@ -1,0 +1,155 @@
+"""Training as a whole: it learns, it repeats bit for bit, and shards are the batch."""
+
+import json
+
+import numpy as np
+import pytest
+
+from gpt2 import GPT2, GPT2Config, TrainConfig, data
+from gpt2.corpora import Corpus
+from gpt2.executor import ShardExecutor
+from gpt2.runs import Run
+from gpt2.tokenizers import CharTokenizer
+from gpt2.training import NonFiniteLossError, Trainer, train
+
+MODEL = {"max_seq_len": 16, "d_model": 16, "num_layers": 2, "num_heads": 2}
+SHORT = {"steps": 30, "eval_every": 10, "warmup_steps": 5, "learning_rate": 3e-3, "sample_tokens": 20}
+
+
+def run_once(folder, text, model=(), **training):
+    corpus = Corpus("test", text)
+    tokenizer = CharTokenizer.train(text)
+    config = GPT2Config(**{"vocab_size": tokenizer.vocab_size, **MODEL, **dict(model)})
+    run = Run.create(folder)
+    result = train(config, TrainConfig(**{**SHORT, **training}), corpus, tokenizer, run, lambda _: None)
+    rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    return run, result, rows
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, text):
+    return run_once(tmp_path_factory.mktemp("runs") / "a", text)
+
+
+def without_speed(rows):
+    return [{key: value for key, value in row.items() if key != "tokens_per_s"} for row in rows]
+
+
+def test_it_learns_and_says_so(finished):
+    _, result, rows = finished
+    assert [row["step"] for row in rows] == list(range(31))
+    assert [row["step"] for row in rows if "val_loss" in row] == [0, 10, 20, 30]
+    assert rows[-1]["val_loss"] == result.val_loss < rows[0]["val_loss"] - 0.5
+    assert {"train_loss", "learning_rate", "grad_norm", "tokens_per_s"} <= rows[1].keys()
+    assert rows[5]["learning_rate"] == pytest.approx(3e-3)
+    assert result.baselines["bigram"] < result.baselines["uniform"]
+
+
+def test_the_run_folder_is_complete(finished):
+    run, _, _ = finished
+    names = ["config.json", "loss.png", "metrics.jsonl", "model.safetensors", "samples.txt", "tokenizer.json"]
+    assert sorted(path.name for path in run.folder.iterdir()) == names
+    assert run.samples.read_text().count("--- step") == 4
+    assert run.loss_plot.read_bytes().startswith(b"\x89PNG")
+    assert run.read_config()["training"]["steps"] == 30
+
+
+def test_the_saved_model_is_the_trained_one(finished, text):
+    run, result, _ = finished
+    model, tokenizer = run.load_model()
+    _, val = data.split(tokenizer.encode(text), 0.1, 16)
+    with ShardExecutor(1, 1, 1) as executor:
+        assert executor.evaluate(model, data.consecutive(val, 16, 64)) == pytest.approx(result.val_loss, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "extra", [{}, {"model": {"dropout": 0.2}}, {"threads": 2, "shards": 3}], ids=["plain", "dropout", "threads"]
+)
+def test_same_seed_same_log_bit_for_bit(tmp_path, text, extra):
+    logs = [run_once(tmp_path / name, text, **extra) for name in "ab"]
+    assert without_speed(logs[0][2]) == without_speed(logs[1][2])
+    assert logs[0][0].model.read_bytes() == logs[1][0].model.read_bytes()
+    assert logs[0][0].samples.read_text() == logs[1][0].samples.read_text()
+
+
+def test_another_seed_another_log(tmp_path, text, finished):
+    _, _, rows = run_once(tmp_path / "b", text, seed=1)
+    assert all(a["train_loss"] != b["train_loss"] for a, b in zip(rows[1:], finished[2][1:], strict=True))
+
+
+def test_evaluating_more_often_changes_nothing(tmp_path, text, finished):
+    _, _, rows = run_once(tmp_path / "b", text, eval_every=3)
+    assert [row.get("train_loss") for row in rows] == [row.get("train_loss") for row in finished[2]]
+
+
+def make(dropout=0.0, dtype=np.float64):
+    model = GPT2(GPT2Config(vocab_size=11, dropout=dropout, **MODEL), dtype=dtype)
+    ids = np.random.default_rng(0).integers(0, 11, (7, 17))
+    return model, (ids[:, :-1], ids[:, 1:])
+
+
+@pytest.mark.parametrize(("threads", "shards"), [(1, 2), (1, 7), (2, 2), (3, 5), (4, 100)])
+def test_the_gradient_of_a_batch_is_the_sum_of_its_shards(threads, shards):
+    model, batch = make()
+    model.loss(*batch).backward()
+    expected = [p.grad.data for p in model.parameters()]
+    with ShardExecutor(threads, shards, 7) as executor:
+        loss = executor.gradients(model, batch, seed=0, step=0)
+    assert loss == pytest.approx(model.loss(*batch).item(), rel=1e-12)
+    for p, g in zip(model.parameters(), expected, strict=True):
+        np.testing.assert_allclose(p.grad.data, g, rtol=1e-9, atol=1e-14)
+
+
+def test_threads_do_not_change_a_bit_at_the_same_shards():
+    found = []
+    for threads in (1, 4):
+        model, batch = make(dropout=0.3, dtype=np.float32)
+        with ShardExecutor(threads, 4, 7) as executor:
+            losses = [executor.gradients(model, batch, seed=0, step=step) for step in range(3)]
+        found.append((losses, [p.grad.data for p in model.parameters()]))
+    assert found[0][0] == found[1][0]
+    for a, b in zip(found[0][1], found[1][1], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_failing_shard_is_not_swallowed():
+    model, (x, y) = make()
+    with ShardExecutor(2, 2, 7) as executor, pytest.raises(Exception, match="outside the table's 11 rows"):
+        executor.gradients(model, (x + 11, y), seed=0, step=0)
+
+
+def test_a_loss_that_is_not_a_number_never_reaches_the_parameters():
+    model, _ = make(dtype=np.float32)
+    with ShardExecutor(1, 1, 12) as executor:
+        trainer = Trainer(model, TrainConfig(), np.random.default_rng(0).integers(0, 11, 500), executor)
+        trainer.step()
+        model.ln_f.weight.data[3] = np.inf
+        before = [p.data.copy() for p in model.parameters()]
+        with np.errstate(all="ignore"), pytest.raises(NonFiniteLossError, match=r"step 2: loss .*lower --learning-rate"):
+            trainer.step()
+    for p, array in zip(model.parameters(), before, strict=True):
+        np.testing.assert_array_equal(p.data, array)
+
+
+def test_an_interrupted_run_leaves_a_model(tmp_path, text, monkeypatch):
+    step = Trainer.step
+
+    def interrupted(self):
+        if self.steps == 12:
+            raise KeyboardInterrupt
+        return step(self)
+
+    monkeypatch.setattr(Trainer, "step", interrupted)
+    run, result, rows = run_once(tmp_path / "a", text)
+    assert result.interrupted
+    assert result.steps == rows[-1]["step"] == 12
+    assert run.loss_plot.exists()
+    run.load_model()
+
+
+def test_a_run_folder_is_never_overwritten(finished, text):
+    run, _, _ = finished
+    before = run.model.read_bytes()
+    with pytest.raises(Exception, match="already holds a run"):
+        run_once(run.folder, text)
+    assert run.model.read_bytes() == before
