@@ -125,7 +125,16 @@ _SIZES = {
     "xl": {"d_model": 1600, "num_layers": 48, "num_heads": 25},
 }
 PRESETS: dict[str, dict[str, Any]] = {
-    "tiny": {**_TINY, "learning_rate": 1e-3, "min_learning_rate": 1e-4},
+    "tiny": {
+        **_TINY,
+        "steps": 4000,
+        "batch_size": 6,
+        "learning_rate": 2e-3,
+        "schedule": "linear",
+        "beta2": 0.999,
+        "eval_every": 500,
+        "save_every": 500,
+    },
     "nanogpt-cpu": {**_TINY, **_OPENAI, "bias": False, "learning_rate": 1e-3, "min_learning_rate": 1e-4},
     **_SIZES,
     "gpt2": {**_SIZES["small"], **_OPENAI},
