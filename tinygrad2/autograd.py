@@ -253,7 +253,7 @@ def _fit(g: Any, x: Array) -> Any:
     if g.shape != x.shape:
         extra = g.ndim - x.ndim
         stretched = tuple(i + extra for i, n in enumerate(x.shape) if n == 1 and g.shape[i + extra] != 1)
-        g = np.reshape(np.sum(g, axis=(*range(extra), *stretched)), x.shape)
+        g = np.reshape(np.sum(g, axis=(*range(extra), *stretched), keepdims=True), x.shape)
     return g if g.dtype == x.dtype else g.astype(x.dtype)
 
 

@@ -88,10 +88,11 @@ def gradcheck(
         DtypeError: an input is a Tensor of another dtype.
     """
     tensors = [_leaf(x, i) for i, x in enumerate(inputs)]
-    if not tensors or not any(x.size for x in tensors):
-        raise TinygradError(f"gradcheck: {len(tensors)} inputs with no entry in them: there is nothing to check")
     names = list(names) if names is not None else [f"input {i}" for i in range(len(tensors))]
     out = f(*tensors)
+    if not out.size or not any(x.size for x in tensors):
+        shapes = ", ".join(str(x.shape) for x in tensors)
+        raise TinygradError(f"gradcheck: inputs of shape {shapes} to an output of shape {out.shape}: there is nothing to check")
     scale = float(np.abs(out.data).max(initial=0)) or 1.0
     analytic = _jacobian(f, tensors, out)
     rows = []

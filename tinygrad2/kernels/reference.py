@@ -175,7 +175,7 @@ def causal_attention_vjp(g: Array, saved: tuple[Array, Array], qkv: Array, heads
 
 def _split(x: Array, heads: int) -> Array:
     """(B, T, C) -> a view (B, H, T, d)."""
-    return x.reshape(*x.shape[:-1], heads, -1).swapaxes(-2, -3)
+    return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads).swapaxes(-2, -3)
 
 
 def _heads(qkv: Array, heads: int) -> tuple[Array, Array, Array]:

@@ -1,12 +1,13 @@
 """Every op: a forward and a vector-Jacobian product in plain NumPy. Importing this fills the table of rules."""
 
-from tinygrad2.ops.elementwise import dropout
+from tinygrad2.ops import shape  # noqa: F401  (reached through np.reshape and its kin)
+from tinygrad2.ops.arithmetic import dropout
+from tinygrad2.ops.functions import erf, gelu_erf, relu, sigmoid, silu, softplus
 from tinygrad2.ops.fused import causal_attention, cross_entropy, gelu, layer_norm, linear, softmax
-from tinygrad2.ops.indexing import GetItem, embedding
+from tinygrad2.ops.indexing import GetItem, embedding, gather, take
 from tinygrad2.ops.linalg import matmul
 from tinygrad2.ops.op import RULES, Array, Fused, Op
-from tinygrad2.ops.reductions import *  # noqa: F403  (reached through np.sum and its kin)
-from tinygrad2.ops.shape import *  # noqa: F403  (reached through np.reshape and its kin)
+from tinygrad2.ops.reductions import log_softmax, logsumexp
 
 __all__ = [
     "RULES",
@@ -18,9 +19,19 @@ __all__ = [
     "cross_entropy",
     "dropout",
     "embedding",
+    "erf",
+    "gather",
     "gelu",
+    "gelu_erf",
     "layer_norm",
     "linear",
+    "log_softmax",
+    "logsumexp",
     "matmul",
+    "relu",
+    "sigmoid",
+    "silu",
     "softmax",
+    "softplus",
+    "take",
 ]

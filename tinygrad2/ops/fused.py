@@ -17,6 +17,13 @@ from tinygrad2.ops.op import Array, Fused
 
 
 class Linear(Fused):
+    samples = (
+        "normal(2, 3, 4), normal(4, 5), normal(5)",
+        "normal(3, 4), normal(4, 5), None",
+        "normal(3, 4), normal(5, 4).T, None",
+        "normal(0, 4), normal(4, 5), normal(5)",
+        "normal(1, 1), normal(1, 1), normal(1)",
+    )
     formula = "g @ w.T; x.reshape(-1, x.shape[-1]).T @ g.reshape(-1, g.shape[-1]); g"
 
     @staticmethod
@@ -42,6 +49,7 @@ def linear(x: Any, w: Any, b: Any = None) -> Any:
 
 
 class GELU(Fused):
+    samples = ("normal(3, 4)", "normal()", "normal(0, 3)", "normal(1, 1)")
     formula = (
         "c = np.sqrt(2 / np.pi); t = np.tanh(c * (x + 0.044715 * x**3)); "
         "g * (0.5 * (1 + t) + 0.5 * x * (1 - t**2) * c * (1 + 3 * 0.044715 * x**2))"
@@ -66,6 +74,11 @@ def gelu(x: Any) -> Any:
 
 
 class LayerNorm(Fused):
+    samples = (
+        "normal(2, 3, 5), normal(5), normal(5), eps=1e-5",
+        "normal(0, 3), normal(3), normal(3), eps=1e-5",
+        "normal(1, 4), normal(4), normal(4), eps=1e-5",
+    )
     formula = (
         "mean = lambda a: np.mean(a, axis=-1, keepdims=True); std = np.sqrt(mean((x - mean(x)) ** 2) + eps); "
         "unit = (x - mean(x)) / std; h = g * gain; "
@@ -98,6 +111,7 @@ def layer_norm(x: Any, gain: Any, bias: Any, eps: float = 1e-5) -> Any:
 
 
 class Softmax(Fused):
+    samples = ("normal(3, 4), axis=-1", "normal(3, 4), axis=0", "normal(0, 3), axis=-1", "normal(3, 1), axis=0")
     formula = "out * (g - np.sum(g * out, axis=axis, keepdims=True))"
 
     @staticmethod
@@ -141,6 +155,13 @@ def attention_weights(q: Any, k: Any) -> Any:
 
 
 class CausalAttention(Fused):
+    samples = (
+        "normal(2, 4, 12), heads=2",
+        "normal(2, 4, 12), heads=2, keep=(normal(2, 2, 4, 4) > -0.5) / 0.7",
+        "normal(3, 6), heads=1",
+        "normal(1, 1, 6), heads=2",
+        "normal(0, 3, 6), heads=2",
+    )
     formula = (
         "q, k, v = split_heads(qkv, 3, heads); h = split_heads(g, 1, heads)[0]; "
         "p = attention_weights(q, k); kept = p if keep is None else p * keep; "
@@ -190,6 +211,7 @@ def causal_attention(qkv: Any, heads: int, p: float = 0.0, rng: np.random.Genera
 
 
 class CrossEntropy(Fused):
+    samples = ("normal(6, 4), np.array([1, 2, 0, 0, 0, 3])", "normal(1, 3), np.array([2])", "normal(2, 1), np.zeros(2, int)")
     formula = "p = Softmax.spec(logits, axis=-1); (p - np.eye(logits.shape[-1])[targets]) * g / len(targets); None"
 
     @staticmethod

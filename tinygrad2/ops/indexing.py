@@ -7,13 +7,22 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.errors import ShapeError
-from tinygrad2.ops.op import Array, Op, Scatter
+from tinygrad2.ops.op import RULES, Array, Op, Scatter
 
 
 class GetItem(Op):
     """x[index], with everything NumPy allows as an index."""
 
     formula = "scatter(g, x, index)"
+    samples = (
+        "normal(3, 4), index=(slice(1, None), [0, 0, 2])",
+        "normal(3, 4), index=(slice(None, None, -2), None, 1)",
+        "normal(3, 4), index=normal(3, 4) > 0",
+        "normal(3), index=-1",
+        "normal(), index=()",
+        "normal(0, 3), index=(slice(None), 1)",
+        "normal(1, 3), index=0",
+    )
 
     @staticmethod
     def forward(x: Array, *, index: Any) -> Array:
@@ -28,6 +37,7 @@ class PutItem(Op):
     """Zeros of the shape of `like` with `values` added at an index: the transpose of GetItem."""
 
     formula = "g[index]; None"
+    samples = ("normal(3), np.zeros(4), index=[0, 2, 2]", "normal(), np.zeros((2, 2)), index=(0, 1)")
 
     @staticmethod
     def forward(values: Array, like: Array, *, index: Any) -> Array:
@@ -44,6 +54,11 @@ class Embedding(Op):
     """Rows of a table by number."""
 
     formula = "scatter(g, table, ids); None"
+    samples = (
+        "normal(3, 4), np.array([[1, 2, 1], [0, 0, 1]])",
+        "normal(3, 4), np.zeros((0, 2), int)",
+        "normal(1, 2), np.zeros(3, int)",
+    )
 
     @staticmethod
     def forward(table: Array, ids: Array) -> Array:
@@ -68,3 +83,27 @@ def scatter(g: Any, x: Any, index: Any) -> Any:
 def embedding(table: Any, ids: Any) -> Any:
     """Look up rows: table (V, C), integer ids (...) -> (..., C). Raises ShapeError for an id that is not in 0..V-1."""
     return Embedding.call(table, np.asarray(ids))
+
+
+def take(x: Any, indices: Any, axis: int | None = None) -> Any:
+    """The entries at some indices along an axis, or of all entries in order; an index may come several times."""
+    if axis is None:
+        return np.reshape(x, (-1,))[indices]
+    return x[(*(slice(None),) * (axis % x.ndim), indices)]
+
+
+def gather(x: Any, indices: Any, axis: int = -1) -> Any:
+    """For every position, the entry of `x` at that position but for `axis`, where it is the one `indices` says.
+
+    x and indices have the same rank and equal lengths on the other axes (`np.take_along_axis`).
+    """
+    indices = np.asarray(indices)
+    if indices.ndim != x.ndim:
+        raise ShapeError(f"gather: indices {indices.shape} for x {x.shape}: they need the same number of axes")
+    mesh = list(np.ix_(*(np.arange(n) for n in indices.shape)))
+    mesh[axis] = indices
+    return x[tuple(mesh)]
+
+
+RULES[np.take] = take
+RULES[np.take_along_axis] = gather

@@ -32,6 +32,9 @@ class Op:
     and `formula`, the rule as NumPy text in the names of `forward`, `g` and `out`: one expression per array, separated
     by `;`, after any names they share. The tests evaluate it against `vjp`.
 
+    `samples` are arguments to try the op with, as Python text in which `normal(2, 3)` and `positive(2, 3)` are random
+    arrays of that shape; the tests check every op on all of them.
+
     `class Sin(Op, of=np.sin)` also makes `np.sin(tensor)` arrive here.
     """
 
@@ -39,6 +42,7 @@ class Op:
     formula: ClassVar[str] = ""
     forward: ClassVar[Callable[..., Any]]
     vjp: ClassVar[Callable[..., tuple[Any, ...]]]
+    samples: ClassVar[tuple[str, ...]] = ()
     spec: ClassVar[Callable[..., Any] | None] = None
     arity: ClassVar[int | None]
     settings: ClassVar[tuple[str, ...]]
@@ -71,6 +75,19 @@ class Op:
     @classmethod
     def _knows(cls, params: dict[str, Any]) -> bool:
         return all(name in cls.settings for name in params)
+
+    @classmethod
+    def sample(cls, number: int, seed: int = 0) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments that one of `samples` stands for, positional and by name."""
+        rng = np.random.default_rng([seed, number])
+        names = {
+            "np": np,
+            "normal": lambda *shape: np.asarray(rng.standard_normal(shape)),
+            "positive": lambda *shape: np.asarray(rng.uniform(0.5, 2.0, shape)),
+            "arguments": lambda *args, **params: (args, params),
+        }
+        arguments: tuple[tuple[Any, ...], dict[str, Any]] = eval(f"arguments({cls.samples[number]})", names)
+        return arguments
 
     @classmethod
     def run(cls, arrays: tuple[Any, ...], params: dict[str, Any]) -> tuple[Array, Any]:

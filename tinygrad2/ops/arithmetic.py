@@ -1,4 +1,4 @@
-"""Ops that work entry by entry, with NumPy's broadcasting."""
+"""Arithmetic and choice between two arrays, entry by entry, with NumPy's broadcasting."""
 
 from __future__ import annotations
 
@@ -8,9 +8,20 @@ import numpy as np
 
 from tinygrad2.ops.op import Array, Op
 
+PAIRS = (
+    "normal(3, 4), normal(3, 4)",
+    "normal(3, 4), normal(4)",
+    "normal(3, 1), normal(1, 4)",
+    "normal(), normal(2)",
+    "normal(), normal()",
+    "normal(0, 3), normal(3)",
+)
+POSITIVE_PAIRS = tuple(pair.replace("normal", "positive") for pair in PAIRS)
+
 
 class Add(Op, of=np.add):
     formula = "g; g"
+    samples = PAIRS
 
     @staticmethod
     def forward(a: Array, b: Array) -> Array:
@@ -23,6 +34,7 @@ class Add(Op, of=np.add):
 
 class Subtract(Op, of=np.subtract):
     formula = "g; -g"
+    samples = PAIRS
 
     @staticmethod
     def forward(a: Array, b: Array) -> Array:
@@ -35,6 +47,7 @@ class Subtract(Op, of=np.subtract):
 
 class Multiply(Op, of=np.multiply):
     formula = "g * b; g * a"
+    samples = (*PAIRS, "normal(3), 2.5")
 
     @staticmethod
     def forward(a: Array, b: Array) -> Array:
@@ -46,7 +59,8 @@ class Multiply(Op, of=np.multiply):
 
 
 class Divide(Op, of=np.divide):
-    formula = "g / b; -g * a / (b * b)"
+    formula = "g / b; -g * out / b"
+    samples = POSITIVE_PAIRS
 
     @staticmethod
     def forward(a: Array, b: Array) -> Array:
@@ -54,11 +68,12 @@ class Divide(Op, of=np.divide):
 
     @staticmethod
     def vjp(g: Array, out: Array, a: Array, b: Array) -> tuple[Array, Array]:
-        return g / b, -g * a / (b * b)
+        return g / b, -g * out / b
 
 
 class Negative(Op, of=np.negative):
     formula = "-g"
+    samples = ("normal(3, 2)", "normal()", "normal(0, 3)", "normal(1, 1)")
 
     @staticmethod
     def forward(x: Array) -> Array:
@@ -73,6 +88,7 @@ class Power(Op, of=np.power):
     """a ** b. The gradient for b is 0 where a is 0, its limit for b > 0, and not a number where a is negative."""
 
     formula = "g * b * a ** np.where(b == 0, 1, b - 1); g * out * np.log(np.where(a > 0, a, np.where(a == 0, 1, np.nan)))"
+    samples = (*POSITIVE_PAIRS, "normal(3), 3", "normal(3), 0.0", "normal(3), 1")
 
     @staticmethod
     def forward(a: Array, b: Array) -> Array:
@@ -84,82 +100,11 @@ class Power(Op, of=np.power):
         return g * b * a ** np.where(b == 0, 1, b - 1), g * out * log_a
 
 
-class Exp(Op, of=np.exp):
-    formula = "g * out"
-
-    @staticmethod
-    def forward(x: Array) -> Array:
-        return np.exp(x)
-
-    @staticmethod
-    def vjp(g: Array, out: Array, x: Array) -> tuple[Array]:
-        return (g * out,)
-
-
-class Log(Op, of=np.log):
-    formula = "g / x"
-
-    @staticmethod
-    def forward(x: Array) -> Array:
-        return np.log(x)
-
-    @staticmethod
-    def vjp(g: Array, out: Array, x: Array) -> tuple[Array]:
-        return (g / x,)
-
-
-class Sqrt(Op, of=np.sqrt):
-    formula = "g / (2 * out)"
-
-    @staticmethod
-    def forward(x: Array) -> Array:
-        return np.sqrt(x)
-
-    @staticmethod
-    def vjp(g: Array, out: Array, x: Array) -> tuple[Array]:
-        return (g / (2 * out),)
-
-
-class Tanh(Op, of=np.tanh):
-    formula = "g * (1 - out * out)"
-
-    @staticmethod
-    def forward(x: Array) -> Array:
-        return np.tanh(x)
-
-    @staticmethod
-    def vjp(g: Array, out: Array, x: Array) -> tuple[Array]:
-        return (g * (1 - out * out),)
-
-
-class Sin(Op, of=np.sin):
-    formula = "g * np.cos(x)"
-
-    @staticmethod
-    def forward(x: Array) -> Array:
-        return np.sin(x)
-
-    @staticmethod
-    def vjp(g: Array, out: Array, x: Array) -> tuple[Array]:
-        return (g * np.cos(x),)
-
-
-class Cos(Op, of=np.cos):
-    formula = "-g * np.sin(x)"
-
-    @staticmethod
-    def forward(x: Array) -> Array:
-        return np.cos(x)
-
-    @staticmethod
-    def vjp(g: Array, out: Array, x: Array) -> tuple[Array]:
-        return (-g * np.sin(x),)
-
-
 class Maximum(Op, of=np.maximum):
     """The larger of two; where they are equal, each gets half of the gradient."""
 
     formula = "g * ((a > b) + (a == b) * 0.5); g * ((b > a) + (a == b) * 0.5)"
+    samples = PAIRS
 
     @staticmethod
     def forward(a: Array, b: Array) -> Array:
@@ -167,11 +112,37 @@ class Maximum(Op, of=np.maximum):
 
     @staticmethod
     def vjp(g: Array, out: Array, a: Array, b: Array) -> tuple[Array, Array]:
-        return np.where(a > b, g, np.where(a == b, 0.5 * g, 0 * g)), np.where(b > a, g, np.where(a == b, 0.5 * g, 0 * g))
+        return share(g, a > b, a == b), share(g, b > a, a == b)
+
+
+class Minimum(Op, of=np.minimum):
+    """The smaller of two; where they are equal, each gets half of the gradient."""
+
+    formula = "g * ((a < b) + (a == b) * 0.5); g * ((b < a) + (a == b) * 0.5)"
+    samples = PAIRS
+
+    @staticmethod
+    def forward(a: Array, b: Array) -> Array:
+        return np.minimum(a, b)
+
+    @staticmethod
+    def vjp(g: Array, out: Array, a: Array, b: Array) -> tuple[Array, Array]:
+        return share(g, a < b, a == b), share(g, b < a, a == b)
+
+
+def share(g: Any, wins: Any, tie: Any) -> Any:
+    """All of `g` where this side wins, half where it is a tie. (No product: 0 times an infinite g is not 0.)"""
+    return np.where(wins, g, np.where(tie, 0.5 * g, 0))
 
 
 class Where(Op, of=np.where):
-    formula = "None; np.where(condition, g, 0 * g); np.where(condition, 0 * g, g)"
+    formula = "None; np.where(condition, g, 0); np.where(condition, 0, g)"
+    samples = (
+        "normal(3, 4) > 0, normal(3, 4), normal(4)",
+        "normal(4) > 0, normal(3, 1), normal(1, 4)",
+        "normal() > 0, normal(), normal()",
+        "normal(0, 3) > 0, normal(0, 3), normal(3)",
+    )
 
     @staticmethod
     def forward(condition: Array, a: Array, b: Array) -> Array:
@@ -179,13 +150,29 @@ class Where(Op, of=np.where):
 
     @staticmethod
     def vjp(g: Array, out: Array, condition: Array, a: Array, b: Array) -> tuple[None, Array, Array]:
-        return None, np.where(condition, g, 0 * g), np.where(condition, 0 * g, g)
+        return None, np.where(condition, g, 0), np.where(condition, 0, g)
+
+
+class Clip(Op, of=np.clip):
+    """Between two numbers; the gradient passes where nothing was cut."""
+
+    formula = "np.where(x == out, g, 0)"
+    samples = ("normal(3, 4), -0.5, 0.8", "normal(), a_min=0.0", "normal(0, 3), -1, 1", "normal(1, 1), a_max=0.5")
+
+    @staticmethod
+    def forward(x: Array, *, a_min: float | None = None, a_max: float | None = None) -> Array:
+        return np.clip(x, a_min, a_max)
+
+    @staticmethod
+    def vjp(g: Array, out: Array, x: Array, *, a_min: float | None = None, a_max: float | None = None) -> tuple[Array]:
+        return (np.where(x == out, g, 0),)
 
 
 class Astype(Op, of=np.astype):
     """Another dtype; the engine turns the cotangent back into the input's."""
 
     formula = "g"
+    samples = ("normal(3), np.float64", "normal(), np.float64", "normal(0, 2), np.float64", "normal(1), np.float64")
 
     @staticmethod
     def forward(x: Array, *, dtype: Any) -> Array:
@@ -200,6 +187,7 @@ class Dropout(Op):
     """Zero the entries where `keep` is False and scale up the rest, so that the mean stays (Srivastava et al., 2014)."""
 
     formula = "g * (keep * scale)"
+    samples = ("normal(3, 4), keep=normal(3, 4) > 0, scale=2.0",)
 
     @staticmethod
     def forward(x: Array, *, keep: Array, scale: float) -> Array:
