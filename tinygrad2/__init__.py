@@ -12,5 +12,22 @@ from tinygrad2 import autograd, nn, ops, optim
 from tinygrad2.autograd import no_grad
 from tinygrad2.gradcheck import gradcheck
 from tinygrad2.tensor import Tensor
+from tinygrad2.transforms import checkpoint, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
-__all__ = ["Tensor", "autograd", "gradcheck", "nn", "no_grad", "ops", "optim"]
+__all__ = [
+    "Tensor",
+    "autograd",
+    "checkpoint",
+    "grad",
+    "gradcheck",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
+    "nn",
+    "no_grad",
+    "ops",
+    "optim",
+    "value_and_grad",
+    "vjp",
+]

@@ -20,7 +20,7 @@ from typing import Any, Protocol, Self, TypeVar, cast
 import numpy as np
 
 from tinygrad2.errors import DtypeError, GraphError, ShapeError
-from tinygrad2.ops.op import Array, Op, Scatter
+from tinygrad2.ops.op import Array, Identity, Op, Scatter
 
 _numbers = itertools.count()
 _mode = threading.local()
@@ -29,16 +29,24 @@ _mode = threading.local()
 class no_grad(ContextDecorator):
     """Inside `with no_grad():` (or a function decorated with it) nothing is recorded. Per thread."""
 
+    _recording = False
+
     def __enter__(self) -> Self:
         self._before = is_recording()
-        _mode.recording = False
+        _mode.recording = self._recording
         return self
 
     def __exit__(self, *_: object) -> None:
         _mode.recording = self._before
 
-    def _recreate_cm(self) -> no_grad:  # a decorated function may call itself: each call needs its own memory
-        return no_grad()
+    def _recreate_cm(self) -> Self:  # a decorated function may call itself: each call needs its own memory
+        return type(self)()
+
+
+class enable_grad(no_grad):
+    """Inside, ops are recorded again, even within `no_grad`."""
+
+    _recording = True
 
 
 def is_recording() -> bool:
@@ -135,6 +143,9 @@ def backpropagate(
 
     `roots` pairs each output with its cotangent, None standing for the 1 of a scalar.
     """
+    if create_graph and not is_recording():
+        with enable_grad():
+            return backpropagate(roots, wanted, create_graph, retain)
     sums = _Sums(create_graph, min((node.number for node in wanted), default=0) if wanted is not None else 0)
     for output, g in roots:
         if output.node is None:
@@ -240,12 +251,16 @@ def _pull(node: Node, g: Any, wrap: Any) -> Sequence[Any]:
     assert node.arrays is not None
     if wrap is None:
         return node.op.vjp(g, node.saved, *node.arrays, **node.params)
-    inputs = [wrap(a, p) if p is not None else a for a, p in zip(node.arrays, node.parents, strict=True)]
+    pairs = list(zip(node.arrays, node.parents, strict=True))
     if node.op.spec is None:
+        inputs = [wrap(a, p) if p is not None else a for a, p in pairs]
         return node.op.vjp(g, wrap(node.saved, node), *inputs, **node.params)
+    # New nodes stand for the inputs, so that the way back through the specification ends there.
+    ends = [Node(Identity, (p,), (a,), {}, a) if p is not None else None for a, p in pairs]
+    inputs = [wrap(a, end) if end is not None else a for a, end in zip(node.arrays, ends, strict=True)]
     out = node.op.spec(*inputs, **node.params)
-    found = backpropagate([(out, g)], {p for p in node.parents if p is not None}, create_graph=True, retain=True)
-    return [found.pop(p, None) if p is not None else None for p in node.parents]  # once, if an input comes twice
+    found = backpropagate([(out, g)], {end for end in ends if end is not None}, create_graph=True, retain=True)
+    return [found.get(end) if end is not None else None for end in ends]
 
 
 def _fit(g: Any, x: Array) -> Any:

@@ -143,6 +143,7 @@ def torch_twins(torch):
         "flip": lambda x, axis=None: x.flip(tuple(range(x.ndim)) if axis is None else axis),
         "gelu": lambda x: F.gelu(x, approximate="tanh"),
         "gelu_erf": F.gelu,
+        "identity": lambda x: x,
         "layer_norm": lambda x, w, b, eps: F.layer_norm(x, x.shape[-1:], w, b, eps),
         "linear": lambda x, w, b: F.linear(x, w.T, b),
         "log": torch.log,

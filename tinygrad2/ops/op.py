@@ -96,6 +96,21 @@ class Op:
         return out, out
 
 
+class Identity(Op):
+    """The same array: another name for a value in the graph."""
+
+    formula = "g"
+    samples = ("normal(2)", "normal()", "normal(0)", "normal(1)")
+
+    @staticmethod
+    def forward(x: Array) -> Array:
+        return x
+
+    @staticmethod
+    def vjp(g: Array, out: Array, x: Array) -> tuple[Array]:
+        return (g,)
+
+
 class Fused(Op):
     """An op with a hand-derived gradient on arrays and a plain-NumPy specification.
 
