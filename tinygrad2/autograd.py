@@ -13,12 +13,13 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
-from collections.abc import Iterable, Sequence
-from contextlib import ContextDecorator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ContextDecorator, contextmanager
 from typing import Any, Protocol, Self, TypeVar, cast
 
 import numpy as np
 
+from tinygrad2.anomaly import Watch
 from tinygrad2.errors import DtypeError, GraphError, ShapeError
 from tinygrad2.ops.op import Array, Identity, Op, Scatter
 
@@ -54,10 +55,45 @@ def is_recording() -> bool:
     return getattr(_mode, "recording", True)
 
 
+@contextmanager
+def detect_anomaly() -> Iterator[None]:
+    """Inside, on this thread, the first op that makes a NaN or an infinity raises AnomalyError, forward or backward.
+
+    The message has the op, the module path, the line of your code, and the ranges of what went in. Arrays that backward
+    needs are read-only meanwhile, so that an in-place write raises at the line that writes. Slow: for debugging.
+    """
+    before, watch = watching(), Watch()
+    _mode.watch = watch
+    try:
+        with np.errstate(all="ignore"):  # what NumPy would warn of is raised by the watch
+            yield
+    finally:
+        _mode.watch = before
+        watch.close()
+
+
+def watching() -> Watch | None:
+    """The watch of `detect_anomaly` on this thread, if it is open."""
+    return getattr(_mode, "watch", None)
+
+
 class Node:
     """One value in the graph: a leaf (`op` is None, keeps `.grad`) or the result of an op on other values."""
 
-    __slots__ = ("__weakref__", "arrays", "grad", "number", "op", "params", "parents", "saved")
+    __slots__ = (
+        "__weakref__",
+        "arrays",
+        "grad",
+        "hooks",
+        "number",
+        "op",
+        "params",
+        "parents",
+        "place",
+        "saved",
+        "seen",
+        "version",
+    )
 
     def __init__(
         self,
@@ -69,7 +105,11 @@ class Node:
     ) -> None:
         self.op, self.parents, self.arrays, self.params, self.saved = op, parents, arrays, params or {}, saved
         self.number = next(_numbers)
-        self.grad: Any = None
+        self.grad: Any = None  # of a leaf: what backward has added up
+        self.version = 0  # of a leaf: how often its array was changed or replaced
+        self.seen = tuple([p.version if p is not None else 0 for p in parents])  # the versions that this op has used
+        self.hooks: tuple[Callable[[Any], Any], ...] = ()
+        self.place: str | None = None  # where in the user's code, if watched
 
 
 class Recorded(Protocol):
@@ -87,8 +127,8 @@ R = TypeVar("R", bound=Recorded)
 
 def record(tensor: type[R], op: type[Op], inputs: Sequence[Any], params: dict[str, Any]) -> R:
     """Apply `op` to `inputs` (Tensors, arrays, numbers) and remember how, if an input wants a gradient."""
-    arrays = tuple(x.data if isinstance(x, tensor) else x for x in inputs)
-    parents = tuple(x.node if isinstance(x, tensor) else None for x in inputs)
+    arrays = tuple([x.data if isinstance(x, tensor) else x for x in inputs])
+    parents = tuple([x.node if isinstance(x, tensor) else None for x in inputs])
     try:
         out, saved = op.run(arrays, params)
     except ShapeError:
@@ -97,7 +137,14 @@ def record(tensor: type[R], op: type[Op], inputs: Sequence[Any], params: dict[st
         shapes = ", ".join(str(np.shape(a)) for a in arrays)
         raise ShapeError(f"{op.name} of {shapes}: {error}") from error
     wanted = is_recording() and any(p is not None for p in parents) and out.dtype.kind == "f"
-    return tensor.wrap(out, Node(op, parents, arrays, params, saved) if wanted else None)
+    node = Node(op, parents, arrays, params, saved) if wanted else None
+    watch = watching()
+    if watch is not None:
+        watch.forward(op, arrays, out, [p is None or p.op is None for p in parents])
+        if node is not None:
+            node.place = watch.place()
+            watch.lock(arrays)
+    return tensor.wrap(out, node)
 
 
 def grad(
@@ -152,10 +199,13 @@ def backpropagate(
             raise GraphError("backward: nothing was recorded; no input has requires_grad=True, or no_grad() was on")
         seed = _seed(output, g)
         sums.add(output.node, output.wrap(seed, None) if create_graph and isinstance(seed, np.ndarray) else seed, False)
-    wrap = type(output).wrap if create_graph else None
+    tensor, watch = type(output), watching()
+    wrap = tensor.wrap if create_graph else None
     found: dict[Node, Any] = {}
     while sums.heap:
         node, g, owned = sums.take()
+        for hook in node.hooks:
+            g, owned = _hooked(hook, g, tensor, create_graph), False
         if node in wanted if wanted is not None else node.op is None:
             found[node] = g if create_graph or owned else np.array(g)
         if node.op is None:
@@ -165,7 +215,14 @@ def backpropagate(
                 f"backward: the graph of this {node.op.name} was freed by an earlier backward; "
                 "compute the loss again, or pass retain_graph=True the first time"
             )
+        if any(p is not None and p.version != v for p, v in zip(node.parents, node.seen, strict=True)):
+            raise GraphError(
+                f"backward: a leaf that {node.op.name} used was changed after that, so its gradient would be of neither "
+                "value; call backward before changing parameters, or compute the loss again"
+            )
         cotangents = _pull(node, g, wrap)
+        if watch is not None:
+            watch.backward(node.op, node.place, g, node.arrays, cotangents)
         aliases = (g, *node.arrays, *cotangents)  # each cotangent is there once, if nothing else is the same array
         for parent, x, c in zip(node.parents, node.arrays, cotangents, strict=True):
             if parent is None or c is None:
@@ -177,6 +234,8 @@ def backpropagate(
                 alone = not create_graph and (fitted is not c or (c.base is None and sum(c is a for a in aliases) == 1))
                 sums.add(parent, fitted, alone)
         if not retain:
+            if watch is not None:
+                watch.unlock(node.arrays)
             node.arrays = node.saved = None
             node.parents = ()
     return found
@@ -243,6 +302,17 @@ def _seed(output: Recorded, g: Any) -> Any:
     if g.shape != output.data.shape:
         raise ShapeError(f"backward: cotangent of shape {g.shape} for an output of shape {output.data.shape}")
     return g
+
+
+def _hooked(hook: Callable[[Any], Any], g: Any, tensor: type[Recorded], create_graph: bool) -> Any:
+    """What a hook makes of a cotangent: the same, or what it gives instead."""
+    given = hook(g if create_graph else tensor.wrap(g, None))
+    if given is None:
+        return g
+    given = given if isinstance(given, tensor) else tensor.wrap(np.asarray(given, g.dtype), None)
+    if given.data.shape != g.shape:
+        raise ShapeError(f"hook: gave a gradient of shape {given.data.shape} instead of one of shape {g.shape}")
+    return given if create_graph else given.data
 
 
 def _pull(node: Node, g: Any, wrap: Any) -> Sequence[Any]:

@@ -19,3 +19,7 @@ class DtypeError(TinygradError, TypeError):
 
 class UnsupportedError(TinygradError, TypeError):
     """A NumPy function or a keyword of one that has no differentiable rule here."""
+
+
+class AnomalyError(TinygradError, ArithmeticError):
+    """A NaN or an infinity, found by `autograd.detect_anomaly` at the op that made it."""

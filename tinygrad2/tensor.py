@@ -39,24 +39,38 @@ class Tensor(NDArrayOperatorsMixin):
         Tensor([2., 4.])
     """
 
-    __slots__ = ("data", "node")
+    __slots__ = ("_data", "node")
     __hash__ = object.__hash__  # by identity: == compares entries, as in NumPy
-    data: Array
+    _data: Array
     node: autograd.Node | None
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
-        self.data = np.asarray(data.data if isinstance(data, Tensor) else data, dtype)
-        if self.data.dtype == object:
-            raise UnsupportedError(f"Tensor: {type(data).__name__} is not an array of numbers: {data!r:.60}")
         self.node = None
+        self._data = np.asarray(data.data if isinstance(data, Tensor) else data, dtype)
+        if self._data.dtype == object:
+            raise UnsupportedError(f"Tensor: {type(data).__name__} is not an array of numbers: {data!r:.60}")
         self.requires_grad = requires_grad
 
     @classmethod
     def wrap(cls, data: Array, node: autograd.Node | None) -> Tensor:
         """A Tensor around an array and a node, as they are."""
         tensor = object.__new__(Tensor)  # never a subclass: what is computed from a Parameter is a plain Tensor
-        tensor.data, tensor.node = data, node
+        tensor._data, tensor.node = data, node
         return tensor
+
+    @property
+    def data(self) -> Array:
+        """The array. Setting it, or `t.data += ...`, tells the graph: a backward that needs the old value is refused.
+
+        Writing into it by index is seen only inside `autograd.detect_anomaly()`.
+        """
+        return self._data
+
+    @data.setter
+    def data(self, array: Array) -> None:
+        self._data = array
+        if self.node is not None:
+            self.node.version += 1
 
     # -- gradients
     @property
@@ -104,6 +118,21 @@ class Tensor(NDArrayOperatorsMixin):
         for leaf, g in leaves.items():
             g = g if create_graph else Tensor.wrap(g, None)
             leaf.grad = g if leaf.grad is None else leaf.grad + g
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | Array | None]) -> Callable[[], None]:
+        """Call `hook` with the whole gradient of this tensor in every backward; what it returns replaces the gradient.
+
+        The hook is called once per backward, after all uses have been added up. Returns a function that removes it.
+        """
+        node = self.node
+        if node is None:
+            raise GraphError("register_hook: this tensor does not require a gradient")
+        node.hooks = (*node.hooks, hook)
+
+        def remove() -> None:
+            node.hooks = tuple(h for h in node.hooks if h is not hook)
+
+        return remove
 
     def detach(self) -> Tensor:
         """The same array, outside the graph."""

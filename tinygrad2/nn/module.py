@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 
+from tinygrad2 import autograd
 from tinygrad2.errors import ShapeError
 from tinygrad2.ops import Array
 from tinygrad2.tensor import Tensor
@@ -29,9 +31,38 @@ class Module:
     """
 
     training = True
+    _forward_hooks: tuple[Callable[..., Any], ...] = ()
+    _backward_hooks: tuple[Callable[..., Any], ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.forward(*args, **kwargs)
+        watch = autograd.watching()
+        if watch is None:
+            out = self.forward(*args, **kwargs)
+        else:
+            with watch.inside(self):
+                out = self.forward(*args, **kwargs)
+        for hook in self._forward_hooks:
+            replaced = hook(self, args, out)
+            out = out if replaced is None else replaced
+        for hook in self._backward_hooks:
+            out.register_hook(partial(hook, self))
+        return out
+
+    def register_forward_hook(self, hook: Callable[[Any, tuple[Any, ...], Any], Any]) -> Callable[[], None]:
+        """Call `hook(module, inputs, output)` after every forward; what it returns replaces the output.
+
+        Returns a function that removes the hook.
+        """
+        self._forward_hooks = (*self._forward_hooks, hook)
+        return lambda: setattr(self, "_forward_hooks", tuple(h for h in self._forward_hooks if h is not hook))
+
+    def register_backward_hook(self, hook: Callable[[Any, Tensor], Any]) -> Callable[[], None]:
+        """Call `hook(module, gradient)` with the gradient of the output in every backward; what it returns replaces it.
+
+        Returns a function that removes the hook.
+        """
+        self._backward_hooks = (*self._backward_hooks, hook)
+        return lambda: setattr(self, "_backward_hooks", tuple(h for h in self._backward_hooks if h is not hook))
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What calling the module computes."""
@@ -45,11 +76,15 @@ class Module:
             elif isinstance(value, list):
                 yield from ((f"{name}.{i}", child) for i, child in enumerate(value) if isinstance(child, Module))
 
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and every one below it, with their paths; its own is empty."""
+        yield prefix, self
+        for name, child in self.named_children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
     def modules(self) -> Iterator[Module]:
         """This module and every one below it."""
-        yield self
-        for _, child in self.named_children():
-            yield from child.modules()
+        return (module for _, module in self.named_modules())
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         """Each parameter once, with its path; one that is shared goes by its first name."""

@@ -36,10 +36,10 @@ class Optimizer:
         for p, state in zip(self.parameters, self.state, strict=True):
             if p.grad is None:
                 continue
-            if not p.data.flags.c_contiguous:
-                p.data = np.ascontiguousarray(p.data)  # so that the flat view below is a view
+            data = np.asarray(p.data, order="C")  # so that the flat view below is a view
             flat = {name: array.reshape(-1) for name, array in state.items()}
-            self.apply_single(p.data.reshape(-1), p.grad.data.reshape(-1), flat, matrix=p.ndim >= 2)
+            self.apply_single(data.reshape(-1), p.grad.data.reshape(-1), flat, matrix=p.ndim >= 2)
+            p.data = data  # tells the graph that it has changed
 
     def apply_single(self, p: Array, g: Array, state: dict[str, Array], matrix: bool) -> None:
         """Update the flat array `p` in place from its gradient; `matrix` says whether it had two axes or more."""

@@ -1,0 +1,135 @@
+"""Where did the NaN start? Watching every op, forward and backward, while a context is open.
+
+An op is blamed when it makes what none of its inputs had: a NaN from numbers, or an infinity from finite numbers. So an
+attention mask of -inf is no anomaly, and what a NaN contaminates later is not blamed for it.
+"""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygrad2.errors import AnomalyError
+from tinygrad2.ops.op import Array, Op, Scatter
+
+PACKAGE = str(Path(__file__).parent)
+
+
+class Watch:
+    """Looks at every op that is recorded or differentiated, and locks the arrays that backward will need."""
+
+    def __init__(self) -> None:
+        self._modules: list[Any] = []
+        self._locked: dict[int, tuple[Array, int]] = {}  # by id: the array, and how many nodes keep it
+
+    @contextmanager
+    def inside(self, module: Any) -> Iterator[None]:
+        """While a module is called."""
+        self._modules.append(module)
+        try:
+            yield
+        finally:
+            self._modules.pop()
+
+    def place(self) -> str:
+        """The module path and the line of the user's code that is running."""
+        where = []
+        if self._modules:
+            paths = {id(module): path for path, module in self._modules[0].named_modules()}
+            where.append(f"in {paths.get(id(self._modules[-1]), '') or type(self._modules[-1]).__name__}")
+        frame = sys._getframe(1)
+        while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+            frame = frame.f_back
+        file, line = frame.f_code.co_filename, frame.f_lineno
+        where.append(f"at {Path(file).name}:{line}: {linecache.getline(file, line).strip()}")
+        return " ".join(where)
+
+    def forward(self, op: type[Op], arrays: Sequence[Any], out: Array, leaves: Sequence[bool]) -> None:
+        """Raise AnomalyError if `op` has made a NaN or an infinity, or was given a NaN by a leaf."""
+        for x, leaf in zip(arrays, leaves, strict=True):
+            if leaf and "nan" in _flaws(x):
+                raise AnomalyError(f"{op.name} was given a NaN, {self.place()}; inputs: {_ranges(arrays)}")
+        made = _made(out, arrays)
+        if made:
+            raise AnomalyError(f"the forward of {op.name} made {_count(out, made)}, {self.place()}; inputs: {_ranges(arrays)}")
+
+    def backward(self, op: type[Op], place: str | None, g: Any, arrays: Sequence[Any], cotangents: Sequence[Any]) -> None:
+        """Raise AnomalyError if the rule of `op` has made a NaN or an infinity from what it was given."""
+        for c in cotangents:
+            values = c.values if isinstance(c, Scatter) else getattr(c, "data", c) if hasattr(c, "node") else c
+            made = _made(values, (g, *arrays)) if values is not None else None
+            if made:
+                raise AnomalyError(
+                    f"the backward of {op.name} made {_count(values, made)}; its forward was {place or 'not watched'}; "
+                    f"cotangent: {_range(g)}; inputs: {_ranges(arrays)}"
+                )
+
+    def lock(self, arrays: Sequence[Any]) -> None:
+        """Make arrays that a node keeps read-only, so that whoever writes to one is stopped at that line."""
+        for x in arrays:
+            if isinstance(x, np.ndarray) and (x.flags.writeable or id(x) in self._locked):
+                self._locked[id(x)] = x, self._locked.get(id(x), (x, 0))[1] + 1
+                x.flags.writeable = False
+
+    def unlock(self, arrays: Sequence[Any]) -> None:
+        """A node lets go of its arrays."""
+        for x in arrays:
+            if id(x) in self._locked:
+                count = self._locked[id(x)][1] - 1
+                self._locked[id(x)] = x, count
+                if not count and not _is_locked(x.base):  # a view waits for its base, or for close()
+                    del self._locked[id(x)]
+                    x.flags.writeable = True
+
+    def close(self) -> None:
+        """Give every array back as it was."""
+        for x, _ in sorted(self._locked.values(), key=lambda pair: pair[0].base is not None):  # views after bases
+            x.flags.writeable = True
+        self._locked.clear()
+
+
+def _is_locked(base: Any) -> bool:
+    return isinstance(base, np.ndarray) and not base.flags.writeable
+
+
+def _flaws(x: Any) -> set[str]:
+    """Which of nan and inf an array has."""
+    x = np.asarray(getattr(x, "data", x) if hasattr(x, "node") else x)
+    if x.dtype.kind != "f" or np.isfinite(x).all():
+        return set()
+    return {name for name, found in (("nan", np.isnan(x).any()), ("inf", np.isinf(x).any())) if found}
+
+
+def _made(out: Any, inputs: Sequence[Any]) -> str | None:
+    """What `out` has that no input had: "nan", "inf" or None. An infinity that comes from a NaN is not new."""
+    flaws = _flaws(out)
+    if not flaws:
+        return None
+    before = set().union(*(_flaws(x) for x in inputs if x is not None))
+    if "nan" in flaws and "nan" not in before:
+        return "nan"
+    return "inf" if "inf" in flaws and not before else None
+
+
+def _count(x: Any, kind: str) -> str:
+    x = np.asarray(x)
+    return f"{int((np.isnan(x) if kind == 'nan' else np.isinf(x)).sum())} {kind} of {x.size} entries"
+
+
+def _ranges(arrays: Sequence[Any]) -> str:
+    return "; ".join(_range(x) for x in arrays if x is not None)
+
+
+def _range(x: Any) -> str:
+    x = np.asarray(getattr(x, "data", x) if hasattr(x, "node") else x)
+    if not x.size or x.dtype.kind not in "fiu":
+        return f"{x.dtype} {x.shape}"
+    finite = x[np.isfinite(x)]
+    span = f"from {finite.min():.4g} to {finite.max():.4g}" if finite.size else "nothing finite"
+    return f"{x.dtype} {x.shape} {span}"
