@@ -1,4 +1,4 @@
-"""Is a gradient right? Compare it, entry by entry, with finite differences."""
+"""Is a gradient right? Three verdicts: right, wrong, or undecidable, each for a stated reason."""
 
 from __future__ import annotations
 
@@ -10,82 +10,99 @@ import numpy as np
 
 from tinygrad2 import autograd
 from tinygrad2.errors import DtypeError, TinygradError
+from tinygrad2.finite_differences import Slope, scatter, slopes
 from tinygrad2.ops import Array
 from tinygrad2.tensor import Tensor
 
-STENCIL = ((1, 8 / 12), (-1, -8 / 12), (2, -1 / 12), (-2, 1 / 12))
-"""Offsets in steps, and weights, of the fourth-order central difference (Fornberg, 1988, table 1)."""
-REFINEMENTS = 4
-"""How often the step is quartered for an entry that does not agree: an error that stays is not one of truncation."""
+RIGHT, WRONG, UNDECIDABLE = "right", "wrong", "undecidable"
+RESOLUTION = 1e-4  # an estimate that is off by more than this share of the largest entry decides nothing
+PROJECTIONS = 3
+Function = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
 class InputCheck:
-    """What the check found for one input; the numbers are those of its worst entry."""
+    """What the check found for one input; index, numbers and note are those of its worst entry."""
 
     name: str
     shape: tuple[int, ...]
-    error: float  # relative
+    verdict: str
+    error: float  # |analytic - numeric|, relative to the larger of them or to what the estimate can resolve
     index: tuple[int, ...]  # of the output, then of the input
     analytic: float
     numeric: float
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class GradcheckResult:
-    """The verdict, `right` or `wrong`, and one row per input."""
+    """The verdict and one row per input. `str()` is a table; `assert_right()` is for tests."""
 
     verdict: str
     rows: tuple[InputCheck, ...]
-    tolerance: float
+    note: str = ""
 
     @property
     def worst(self) -> InputCheck:
-        """The input with the largest relative error."""
-        return max(self.rows, key=lambda row: row.error)
+        """The input with the worst verdict, then the largest relative error."""
+        return max(self.rows, key=lambda row: ((RIGHT, UNDECIDABLE, WRONG).index(row.verdict), row.error))
 
     def assert_right(self) -> None:
         """Raise AssertionError, with the table, unless the verdict is `right`."""
-        if self.verdict != "right":
+        if self.verdict != RIGHT:
             raise AssertionError(f"\n{self}")
 
+    def __bool__(self) -> bool:
+        raise TinygradError(
+            f"gradcheck: the verdict is {self.verdict!r}, not true or false; compare .verdict or assert_right()"
+        )
+
     def __str__(self) -> str:
-        width = max(len("input"), *(len(row.name) for row in self.rows))
+        width = max((len(row.name) for row in self.rows), default=5)
         lines = [f"{'input':{width}}  {'shape':>14}  {'analytic':>13}  {'numeric':>13}  {'rel. error':>10}"]
         for row in self.rows:
-            mark = "" if row.error <= self.tolerance else f"  <- wrong at {list(row.index)}"
-            lines.append(
-                f"{row.name:{width}}  {row.shape!s:>14}  {row.analytic:13.6e}  {row.numeric:13.6e}  {row.error:10.1e}{mark}"
-            )
+            mark = "" if row.verdict == RIGHT else f"  <- {row.verdict} at {list(row.index)}"
+            mark += f": {row.note}" if row.note else ""
+            numbers = f"{row.analytic:13.6e}  {row.numeric:13.6e}  {row.error:10.1e}"
+            lines.append(f"{row.name:{width}}  {row.shape!s:>14}  {numbers}{mark}")
         entries = sum(int(np.prod(row.shape)) for row in self.rows)
-        lines.append(f"{self.verdict}: {entries:,} entries, worst relative error {self.worst.error:.1e} in {self.worst.name}")
+        end = f", worst relative error {self.worst.error:.1e} in {self.worst.name}" if self.rows else ""
+        lines.append(f"{self.verdict}: {entries:,} entries{end}{'; ' if self.note else ''}{self.note}")
         return "\n".join(lines)
 
 
 def gradcheck(
-    f: Callable[..., Tensor],
+    f: Function,
     inputs: Sequence[Any],
     *,
+    order: int = 1,
+    fast: bool = False,
     names: Sequence[str] | None = None,
-    step: float = 1e-3,
-    tolerance: float = 1e-6,
+    seed: int = 0,
     progress: Callable[[int], object] | None = None,
 ) -> GradcheckResult:
-    """Compare the full Jacobian of `f(*inputs)` with fourth-order central differences, in float64.
+    """Compare the gradients of `f(*inputs)` with finite differences, in float64.
+
+    An entry is *right* when it agrees within the error that the differences are estimated to have (see
+    `finite_differences`) or, at a kink, lies between the slopes of the two sides; *wrong* when it does not; and
+    *undecidable* when the function is not deterministic, not finite, or too rough there for differences to tell.
+    Also checked: that a cotangent of zero gives exactly zero, that the gradients have the inputs' shapes and dtypes, and,
+    where the inputs are arrays, that float32 gives the same within its own rounding.
 
     Args:
         f: gives one Tensor of any shape. It is called with the inputs as Tensors, whose arrays are changed in place
             between calls; a function that reads them elsewhere, such as a model its parameters, works as well.
         inputs: float64 leaf Tensors, or anything Tensor takes, which is then converted to float64.
+        order: 2 also checks the gradient of the gradient.
+        fast: compare a few random projections of the Jacobian, in a number of evaluations that does not depend on its
+            size; where one disagrees, the whole Jacobian is checked to find the entry.
         names: what to call the inputs in the table.
-        step: the distance between evaluations, times max(1, |x|); smaller ones are tried where it is too coarse.
-        tolerance: the largest relative error that passes. The error of an entry is |analytic - numeric| over the larger of
-            the two, or over noise / tolerance if that is larger still, where noise = 4 * machine epsilon * max|f| / step is
-            what rounding does to a finite difference: a difference smaller than that is no evidence.
+        seed: decides the projections.
         progress: called with the number of entries just checked.
 
     Raises:
-        DtypeError: an input is a Tensor of another dtype.
+        DtypeError: an input is a Tensor of another dtype or without gradient.
+        TinygradError: there is no entry to check.
     """
     tensors = [_leaf(x, i) for i, x in enumerate(inputs)]
     names = list(names) if names is not None else [f"input {i}" for i in range(len(tensors))]
@@ -93,22 +110,21 @@ def gradcheck(
     if not out.size or not any(x.size for x in tensors):
         shapes = ", ".join(str(x.shape) for x in tensors)
         raise TinygradError(f"gradcheck: inputs of shape {shapes} to an output of shape {out.shape}: there is nothing to check")
-    scale = float(np.abs(out.data).max(initial=0)) or 1.0
-    analytic = _jacobian(f, tensors, out)
-    rows = []
-    for name, x, a in zip(names, tensors, analytic, strict=True):
-        if not a.size:
-            continue
-        numeric, error = np.zeros(a.shape), np.zeros(a.shape)
-        for i in np.ndindex(x.shape):
-            at = (..., *i)
-            numeric[at], error[at] = _differences(f, tensors, x, i, a[at], scale, step, tolerance)
-            if progress is not None:
-                progress(1)
-        worst = tuple(int(k) for k in np.unravel_index(np.argmax(error), error.shape))
-        rows.append(InputCheck(name, x.shape, float(error[worst]), worst, float(a[worst]), float(numeric[worst])))
-    verdict = "right" if all(row.error <= tolerance for row in rows) else "wrong"
-    return GradcheckResult(verdict, tuple(rows), tolerance)
+    if not np.array_equal(out.data, f(*tensors).data, equal_nan=True):
+        return GradcheckResult(UNDECIDABLE, (), "f is not deterministic: two calls with the same inputs differ")
+    flaw = _zero_cotangent(f, tensors, out)
+    if flaw:
+        return GradcheckResult(WRONG, (), flaw)
+    checked = _projected(f, tensors, names, out, np.random.default_rng(seed)) if fast else None
+    rows = checked or [_full(f, tensors, x, name, progress) for x, name in zip(tensors, names, strict=True) if x.size]
+    verdict = max((row.verdict for row in rows), key=(RIGHT, UNDECIDABLE, WRONG).index)
+    note = "" if verdict == WRONG or any(isinstance(x, Tensor) for x in inputs) else _float32(f, tensors)
+    result = GradcheckResult(WRONG if note else verdict, tuple(rows), note)
+    if order > 1 and result.verdict == RIGHT:
+        second = gradcheck(_slope_of(f, seed), inputs, order=order - 1, fast=fast, names=names, seed=seed, progress=progress)
+        note = f"{'second' if order == 2 else 'higher'} order: {second.note}" if second.note else ""
+        result = GradcheckResult(second.verdict, (*result.rows, *second.rows), note)
+    return result
 
 
 def _leaf(x: Any, i: int) -> Tensor:
@@ -122,48 +138,201 @@ def _leaf(x: Any, i: int) -> Tensor:
     return x
 
 
-def _jacobian(f: Callable[..., Tensor], tensors: list[Tensor], out: Tensor) -> list[Array]:
-    """By the gradients under test: one array of shape out.shape + x.shape per input."""
-    rows: list[list[Array]] = [[] for _ in tensors]
-    for i in range(out.size):
+def _pulled(out: Tensor, tensors: list[Tensor], cotangent: Array) -> list[Array]:
+    found = autograd.grad([out], tensors, [cotangent], retain_graph=True, allow_unused=True)
+    return [np.zeros(x.shape) if g is None else g.data for g, x in zip(found, tensors, strict=True)]
+
+
+def _zero_cotangent(f: Function, tensors: list[Tensor], out: Tensor) -> str:
+    """A rule is linear in the cotangent: nothing in, nothing out. Also looks at shapes and dtypes."""
+    if not out.requires_grad:
+        return ""
+    for x, g in zip(tensors, _pulled(out, tensors, np.zeros(out.shape)), strict=True):
+        if g.shape != x.shape or g.dtype != x.dtype:
+            return f"a gradient is {g.dtype} {g.shape} for an input that is {x.dtype} {x.shape}"
+        if np.isfinite(g).all() and g.any():
+            return "a cotangent of zero gives a gradient that is not zero"
+    return ""
+
+
+# -- the whole Jacobian
+
+
+def _full(f: Function, tensors: list[Tensor], x: Tensor, name: str, progress: Callable[[int], object] | None) -> InputCheck:
+    """All entries of the Jacobian with respect to one input."""
+    out = f(*tensors)
+    analytic = np.zeros((out.size, x.size))
+    for i in range(out.size if out.requires_grad else 0):
         cotangent = np.zeros(out.size)
         cotangent[i] = 1
-        found = autograd.grad([out], tensors, cotangent.reshape(out.shape), retain_graph=True, allow_unused=True)
-        for row, x, g in zip(rows, tensors, found, strict=True):
-            row.append(np.zeros(x.shape) if g is None else g.data)
-    return [np.array(row).reshape(out.shape + x.shape) for row, x in zip(rows, tensors, strict=True)]
+        analytic[i] = _pulled(out, [x], cotangent.reshape(out.shape))[0].reshape(-1)
+    scale = float(np.abs(analytic[np.isfinite(analytic)]).max(initial=0))
+    noise = 0.0, 0.0
+    columns = []
+    for j, at in enumerate(np.ndindex(x.shape)):
+        before = float(x.data[at])
+
+        def line(t: float, at: tuple[int, ...] = at, before: float = before) -> Array:
+            x.data[at] = before + t
+            try:
+                with np.errstate(all="ignore"):  # a step may leave the domain; then a smaller one is tried
+                    return f(*tensors).data.flatten()  # a copy: the result may be a view of the input
+            finally:
+                x.data[at] = before
+
+        size = max(1.0, abs(before))
+        noise = scatter(line, size) if j % 16 == 0 else noise  # much the same at the entries that follow
+        columns.append(_judge(analytic[:, j], line, size, noise, scale))
+        if progress is not None:
+            progress(1)
+    verdicts, errors, numeric = (np.array(part).T for part in zip(*columns, strict=True))  # each (outputs, entries)
+    order = np.where(verdicts == RIGHT, 0, np.where(verdicts == UNDECIDABLE, 1, 2))
+    worst = np.unravel_index(np.lexsort((errors.ravel(), order.ravel()))[-1], errors.shape)
+    index = (*np.unravel_index(worst[0], out.shape), *np.unravel_index(worst[1], x.shape))
+    verdict = str(verdicts[worst])
+    note = _diagnosis(analytic, numeric, x.shape) if verdict == WRONG else ""
+    return InputCheck(
+        name,
+        x.shape,
+        verdict,
+        float(errors[worst]),
+        tuple(int(i) for i in index),
+        float(analytic[worst]),
+        float(numeric[worst]),
+        note,
+    )
 
 
-def _differences(
-    f: Callable[..., Tensor],
-    tensors: list[Tensor],
-    x: Tensor,
-    i: tuple[int, ...],
-    analytic: Array,
-    scale: float,
-    step: float,
-    tolerance: float,
-) -> tuple[Array, Array]:
-    """The derivatives of all outputs with respect to x[i], and their errors, at the step where they agree best."""
-    before = x.data[i]
-    best: tuple[Array, Array] | None = None
-    for h in (step * max(1.0, abs(before)) / 4**k for k in range(REFINEMENTS + 1)):
-        try:
-            column = np.zeros(analytic.shape)
-            with np.errstate(all="ignore"):  # a step may leave the domain; then a smaller one is tried
-                for offset, weight in STENCIL:
-                    x.data[i] = before + offset * h
-                    column += weight * f(*tensors).data
-        finally:
-            x.data[i] = before
-        column /= h
-        floor = 4 * np.finfo(float).eps * scale / h / tolerance
-        with np.errstate(invalid="ignore"):
-            error = np.abs(analytic - column) / np.maximum(np.maximum(np.abs(analytic), np.abs(column)), floor)
-        error = np.where(np.isfinite(error), error, np.inf)  # a NaN agrees with nothing
-        if best is None or error.max() < best[1].max():
-            best = column, error
-        if best[1].max() <= tolerance:
+def _judge(
+    analytic: Array, line: Callable[[float], Array], size: float, noise: tuple[float, float], scale: float
+) -> tuple[Any, Any, Any]:
+    """(verdicts, relative errors, numeric derivatives) of all outputs along one line."""
+    sides: Slope | None = None
+    scale = max(scale, 1e-5 * noise[1] / size)  # a slope far below the function itself counts as none
+    value, error = np.zeros(analytic.shape), np.full(analytic.shape, np.inf)
+    own = 1e-11 * scale  # the rounding of the analytic gradient itself
+    for estimate in slopes(line, size, noise[0]):
+        better = np.where(np.isfinite(estimate.value), estimate.error, np.inf) < error
+        value, error = np.where(better, estimate.value, value), np.where(better, estimate.error, error)
+        if (np.abs(analytic - value) <= error + own).all() and (error <= RESOLUTION * np.maximum(np.abs(value), scale)).all():
             break
-    assert best is not None
-    return best
+        if sides is None or not sides.side_error.max() <= estimate.side_error.max():
+            sides = estimate
+    with np.errstate(invalid="ignore"):
+        off = np.abs(analytic - value)
+        relative = off / np.maximum(np.maximum(np.abs(analytic), np.abs(value)), np.maximum(error, 1e-300) * 1e6)
+        agrees = off <= error + own
+        resolved = error <= RESOLUTION * np.maximum(np.maximum(np.abs(value), np.abs(analytic)), scale)
+        verdicts = np.where(resolved | (error == 0), np.where(agrees, RIGHT, WRONG), UNDECIDABLE)
+        if sides is not None and not agrees.all():
+            low, high = np.minimum(sides.left, sides.right), np.maximum(sides.left, sides.right)
+            kink = (high - low > 4 * sides.side_error) & np.isfinite(high - low)
+            between = (analytic >= low - sides.side_error) & (analytic <= high + sides.side_error)
+            verdicts = np.where(kink & ~agrees, np.where(between, RIGHT, WRONG), verdicts)
+            relative = np.where(kink & between & ~agrees, 0.0, relative)
+    verdicts = np.where(np.isfinite(analytic), verdicts, np.where(np.isfinite(error), WRONG, UNDECIDABLE))
+    return verdicts, np.where(np.isfinite(relative), relative, np.inf), value
+
+
+def _diagnosis(analytic: Array, numeric: Array, shape: tuple[int, ...]) -> str:
+    """The usual mistake that a wrong Jacobian, (outputs, entries), looks like."""
+
+    def same(a: Array, b: Array) -> bool:
+        return bool(np.allclose(a, b, rtol=1e-4, atol=1e-6 * np.abs(numeric).max()))
+
+    if not np.isfinite(analytic).all():
+        return "not finite"
+    if not analytic.any():
+        return "always zero: nothing arrives here"
+    if same(analytic, -numeric):
+        return "the sign is wrong"
+    if len(shape) == 2 and shape[0] == shape[1]:
+        turned = analytic.reshape(-1, *shape).swapaxes(1, 2).reshape(analytic.shape)
+        if same(turned, numeric):
+            return "transposed"
+    ratio = float(np.sum(analytic * numeric) / np.sum(numeric * numeric)) if numeric.any() else 0.0
+    if ratio and same(analytic, ratio * numeric):
+        parts = round(1 / ratio) if abs(1 / ratio - round(1 / ratio)) < 1e-3 and abs(ratio) < 0.9 else 0
+        hint = f": as if one of {parts} uses were kept, = for +=, or a mean for a sum" if parts > 1 else ""
+        return f"off by a factor of {ratio:.6g}{hint}"
+    there = np.abs(analytic) > 1e-12 * np.abs(numeric).max()
+    if same(np.where(there, numeric, 0), analytic):
+        return "some contributions are missing: not accumulated, or a sum over an axis left out"
+    wrong = ~np.isclose(analytic, numeric, rtol=1e-4, atol=1e-6 * np.abs(numeric).max())
+    return f"{int(wrong.sum())} of {wrong.size} derivatives differ"
+
+
+# -- random projections
+
+
+def _projected(
+    f: Function, tensors: list[Tensor], names: Sequence[str], out: Tensor, rng: np.random.Generator
+) -> list[InputCheck] | None:
+    """u J v for random u and v, per input; None if one of them does not agree."""
+    rows = []
+    cotangents = [rng.standard_normal(out.shape) for _ in range(PROJECTIONS)]
+    grads = [_pulled(out, tensors, u) if out.requires_grad else [np.zeros(x.shape) for x in tensors] for u in cotangents]
+    weights = np.array([u.reshape(-1) for u in cotangents])  # (projections, outputs)
+    for k, (x, name) in enumerate(zip(tensors, names, strict=True)):
+        if not x.size:
+            continue
+        v = rng.standard_normal(x.shape)
+        v /= np.sqrt(np.sum(v * v))
+        before = x.data.copy()
+
+        def line(t: float, x: Tensor = x, v: Array = v, before: Array = before) -> Array:
+            x.data[...] = before + t * v
+            try:
+                with np.errstate(all="ignore"):
+                    return weights @ f(*tensors).data.reshape(-1)
+            finally:
+                x.data[...] = before
+
+        analytic = np.array([np.sum(g[k] * v) for g in grads])
+        size = max(1.0, float(np.abs(before).max()))
+        scale = float(np.abs(analytic).max())
+        verdicts, errors, numeric = _judge(analytic, line, size, scatter(line, size), scale)
+        if (verdicts != RIGHT).any():
+            return None
+        worst = int(np.argmax(errors))
+        rows.append(
+            InputCheck(name, x.shape, RIGHT, float(errors[worst]), (worst,), float(analytic[worst]), float(numeric[worst]))
+        )
+    return rows
+
+
+# -- what else is checked
+
+
+def _float32(f: Function, tensors: list[Tensor]) -> str:
+    """Whether float32 inputs keep their dtype and give the same gradient, within what float32 can do."""
+    single = [Tensor(x.data.astype(np.float32), requires_grad=True) for x in tensors]
+    double = [Tensor(x.data.astype(np.float64), requires_grad=True) for x in single]
+    outs = [f(*single), f(*double)]
+    if not outs[0].requires_grad:
+        return ""
+    u = np.random.default_rng(0).standard_normal(outs[0].shape)
+    grads, exacts = (_pulled(out, xs, u.astype(out.dtype)) for out, xs in zip(outs, (single, double), strict=True))
+    for i, (g, exact) in enumerate(zip(grads, exacts, strict=True)):
+        if g.dtype != np.float32 and g.any():
+            return f"float32: the gradient of input {i} is {g.dtype}"
+        off = np.abs(g - exact).max(initial=0)
+        if np.isfinite(exact).all() and not off <= 1e-3 * max(np.abs(exact).max(initial=0), 1):
+            return f"float32: the gradient of input {i} is off by {off:.1e}"
+    return ""
+
+
+def _slope_of(f: Function, seed: int) -> Function:
+    """A function whose gradient needs the second derivatives of `f`: its gradients, in a random mixture."""
+
+    def slope(*tensors: Tensor) -> Tensor:
+        rng = np.random.default_rng(seed)
+        out = f(*tensors)
+        found = autograd.grad([out], list(tensors), [rng.standard_normal(out.shape)], create_graph=True, allow_unused=True)
+        total: Any = 0.0 * np.sum(out)
+        for g in found:
+            if g is not None:
+                total = total + np.sum(np.sin(g) * rng.standard_normal(g.shape))
+        return total
+
+    return slope

@@ -1,0 +1,69 @@
+"""Derivatives from function values alone, with an error that is estimated and not guessed.
+
+Central differences at steps 4h, 2h and h are extrapolated twice (Richardson, 1911), which leaves an error of order h^6.
+The difference between the last two extrapolations bounds the truncation; the scatter of the function itself, measured
+around the point, bounds the rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinygrad2.ops import Array
+
+START = 1e-3
+ROUNDS = 8
+Line = Callable[[float], Array]
+"""A function restricted to a line: t -> f(x + t v), flat."""
+
+
+@dataclass(frozen=True)
+class Slope:
+    """Derivatives of all outputs at t = 0, how far off they may be, and the slopes from either side."""
+
+    value: Array
+    error: Array
+    left: Array
+    right: Array
+    side_error: Array
+
+
+def slopes(line: Line, size: float, noise: float) -> Iterator[Slope]:
+    """Estimates with finer and finer steps, from START * size down to two millionths of it."""
+    at_0 = line(0.0)
+    moved = np.zeros(at_0.shape, bool)
+    for k in range(ROUNDS):
+        h = START * size / 8**k
+        up, down = ([line(sign * s * h) for s in (1, 2, 4)] for sign in (1, -1))
+        with np.errstate(all="ignore"):
+            central = [(u - d) / (2 * s * h) for s, u, d in zip((1, 2, 4), up, down, strict=True)]
+            once = [(4 * central[0] - central[1]) / 3, (4 * central[1] - central[2]) / 3]
+            value = (16 * once[0] - once[1]) / 15
+            rounding = 4 * noise / h
+            right, left = ((4 * y[0] - y[1] - 3 * at_0) / (2 * h) for y in (up, down))
+            farther = [(4 * y[1] - y[2] - 3 * at_0) / (4 * h) for y in (up, down)]
+            side_error = np.maximum(np.abs(right - farther[0]), np.abs(left - farther[1])) + 4 * rounding
+            error = 2 * np.abs(value - once[0]) + rounding
+            flat = np.all([y == at_0 for y in (*up, *down)], axis=0)
+            error = np.where(flat & moved, np.inf, error)  # no change at all where there was some: steps lost in rounding
+            moved |= ~flat
+        yield Slope(value, error, -left, right, side_error)
+
+
+def scatter(line: Line, size: float) -> tuple[float, float]:
+    """(noise, magnitude): how much the function jumps about by rounding, and how large it is.
+
+    The noise is the median of the fourth differences over tiny steps: curvature does not show in them, and a kink or a
+    jump only in a few.
+    """
+    noise = magnitude = 0.0
+    for step in (1e-9 * size, 1e-7 * size):
+        values = np.array([line(k * step) for k in range(-8, 9)])
+        values = values[:, np.isfinite(values).all(axis=0)]
+        if values.size:
+            noise = max(noise, float(np.median(np.abs(np.diff(values, 4, axis=0)), axis=0).max()))
+            magnitude = max(magnitude, float(np.abs(values).max()))
+    return max(noise, 4 * np.finfo(float).eps * magnitude), magnitude
