@@ -75,12 +75,19 @@ def test_gradcheck(capsys, preset):
     assert float(out.split("worst relative error ")[1].split()[0]) <= 1e-6
 
 
+def test_gradcheck_fast_takes_the_preset_as_it_is(capsys):
+    assert main(["gradcheck", "--fast", "--num-layers", "1", "--d-model", "32"]) == 0
+    out = capsys.readouterr().out
+    assert "vocabulary 65" in out
+    assert "(65, 32)" in out
+
+
 def test_gradcheck_fails_when_a_gradient_is_wrong(capsys, monkeypatch):
     from tinygrad2.kernels import reference
 
     right = reference.gelu_vjp
     monkeypatch.setattr(reference, "gelu_vjp", lambda g, tanh, x: right(g, tanh, x) * 1.001)
-    assert main(["gradcheck", "--d-model", "4", "--vocab-size", "5", "--max-seq-len", "3"]) == 1
+    assert main(["gradcheck", "--d-model", "2", "--vocab-size", "3", "--max-seq-len", "2", "--num-layers", "1"]) == 1
     assert "<- wrong at" in capsys.readouterr().out
 
 

@@ -21,9 +21,9 @@ SAMPLES = [(op, number) for op in OPS for number in range(len(op.samples))]
 NAMES = [f"{op.name}({op.samples[number]})" for op, number in SAMPLES]
 
 
-def sample(op, number):
+def sample(op, number, seed=0):
     """(f, inputs): a function of the floating-point inputs alone, and those inputs."""
-    args, params = op.sample(number)
+    args, params = op.sample(number, seed)
     places = [i for i, a in enumerate(args[: op.arity]) if isinstance(a, np.ndarray) and a.dtype == float]
     if op.name == "put_item":
         places = [0]

@@ -1,0 +1,98 @@
+"""The checker's own score: every rule, corrupted in every systematic way, is caught; and nothing healthy is accused."""
+
+import numpy as np
+import pytest
+from op_samples import NAMES, SAMPLES, sample
+
+from tinygrad2 import Tensor, autograd, gradcheck
+from tinygrad2.ops.op import Scatter
+
+
+def one_entry(c):
+    changed = c.copy()
+    changed.flat[np.argmax(np.abs(c))] *= 1.01
+    return changed
+
+
+CORRUPTIONS = {
+    "sign": lambda c: -c,
+    "x1.001": lambda c: 1.001 * c,
+    "dropped": lambda c: 0 * c,
+    "transposed": lambda c: c.swapaxes(-1, -2) if c.ndim > 1 and c.shape[-1] == c.shape[-2] else c,
+    "reversed": lambda c: c[..., ::-1] if c.ndim else c,
+    "one entry": one_entry,
+}
+
+
+def corrupt(cotangents, position, change):
+    """The cotangents of a rule with one of them changed."""
+    changed = list(cotangents)
+    c = changed[position]
+    if isinstance(c, Scatter):
+        changed[position] = Scatter(c.index, change(np.asarray(c.values)))
+    elif c is not None and np.size(c):
+        changed[position] = change(np.asarray(c))
+    return tuple(changed)
+
+
+def gradients_of(f, inputs):
+    tensors = [Tensor(x.copy(), requires_grad=True) for x in inputs]
+    out = f(*tensors)
+    g = np.random.default_rng(0).standard_normal(out.shape)
+    return [x.data for x in autograd.grad([out], tensors, [g])]
+
+
+def differ(a, b):
+    """By more than another order of summation would explain."""
+    return not all(np.allclose(x, y, rtol=1e-9, atol=1e-12) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("fast", [False, True], ids=["full", "fast"])
+@pytest.mark.parametrize(("op", "number"), SAMPLES, ids=NAMES)
+def test_every_corruption_of_every_rule_is_caught(op, number, fast, monkeypatch):
+    f, inputs = sample(op, number)
+    if not any(x.size for x in inputs) or not f(*inputs).size:
+        return
+    true, rule = gradients_of(f, inputs), op.vjp
+    for name, change in CORRUPTIONS.items():
+        for position in range(len(op.sample(number)[0])):
+
+            def wrong(*args, change=change, position=position, **params):
+                cotangents = rule(*args, **params)
+                return corrupt(cotangents, position, change) if position < len(cotangents) else cotangents
+
+            monkeypatch.setattr(op, "vjp", staticmethod(wrong))
+            if differ(gradients_of(f, inputs), true):  # otherwise it is no corruption: a zero has no sign
+                assert gradcheck(f, inputs, fast=fast).verdict == "wrong", (name, position)
+
+
+@pytest.mark.parametrize(("op", "number"), SAMPLES, ids=NAMES)
+def test_a_missing_sum_over_broadcast_axes_is_caught(op, number, monkeypatch):
+    f, inputs = sample(op, number)
+    if not any(x.size for x in inputs) or not f(*inputs).size:
+        return
+    true, fit = gradients_of(f, inputs), autograd._fit
+
+    def first_only(g, x):
+        while g.ndim > x.ndim:
+            g = np.asarray(g[0])
+        for axis, n in enumerate(x.shape):
+            if n == 1 and g.shape[axis] > 1:
+                g = np.take(g, [0], axis)
+        return fit(g, x)
+
+    monkeypatch.setattr(autograd, "_fit", first_only)
+    if differ(gradients_of(f, inputs), true):
+        assert gradcheck(f, inputs).verdict == "wrong"
+
+
+def test_one_thousand_healthy_checks_raise_no_alarm():
+    undecided = 0
+    for seed in range(1000):
+        op, number = SAMPLES[seed % len(SAMPLES)]
+        f, inputs = sample(op, number, seed)
+        if any(x.size for x in inputs) and f(*inputs).size:
+            result = gradcheck(f, inputs, fast=bool(seed % 2), seed=seed)
+            assert result.verdict != "wrong", f"{op.name} {number} {seed}\n{result}"
+            undecided += result.verdict == "undecidable"
+    assert undecided <= 10
