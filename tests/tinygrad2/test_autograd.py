@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import tracemalloc
 import weakref
 
 import numpy as np
@@ -98,6 +99,25 @@ def test_nothing_of_the_graph_is_alive_after_backward():
         assert [ref() for ref in nodes + arrays] == [None] * 3
     finally:
         gc.enable()
+
+
+def test_memory_after_backward_is_that_of_the_gradients():
+    x = Tensor(np.ones((200, 500)), requires_grad=True)
+
+    def step():
+        h = x
+        for _ in range(20):
+            h = np.tanh(h) * 1.5
+        h.sum().backward()
+
+    step()
+    x.grad = None
+    tracemalloc.start()
+    step()
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 1.05 * x.data.nbytes  # its gradient and nothing else
+    assert peak > 20 * x.data.nbytes  # it was needed in between
 
 
 def test_a_second_backward_says_what_to_do():

@@ -240,15 +240,76 @@ def test_a_setting_that_is_not_there_is_refused():
         np.sum(Tensor(np.ones(3)), where=np.array([True, False, True]))
 
 
-def test_numerical_extremes():
-    big = np.array([[1e4, -1e4, 0.0, 1e4]])
-    for f in (ops.softmax, ops.gelu, lambda x: ops.layer_norm(x, np.ones(4), np.zeros(4))):
-        for values in (big, np.zeros((1, 4)), big.astype(np.float32)):
-            x = Tensor(values, requires_grad=True)
-            weigh(f(x)).backward()
-            assert np.isfinite(f(x).data).all()
-            assert np.isfinite(x.grad.data).all()
-    x = Tensor(big, requires_grad=True)
+BIG = np.array([[1e4, -1e4, 0.0, 1e4], [-1e4, -1e4, -9e3, 1.0]])
+EXTREMES = {
+    "large": BIG,
+    "equal": np.full((2, 4), 7.0),
+    "zero": np.zeros((2, 4)),
+    "equal and large": np.full((2, 4), -1e4),
+    "tiny": BIG * 1e-300,
+}
+EVERYWHERE_FINITE = {
+    "softmax": ops.softmax,
+    "log_softmax": ops.log_softmax,
+    "logsumexp": lambda x: ops.logsumexp(x, axis=-1),
+    "layer_norm": lambda x: ops.layer_norm(x, np.ones(4, x.dtype), np.zeros(4, x.dtype)),
+    "gelu": ops.gelu,
+    "gelu_erf": ops.gelu_erf,
+    "silu": ops.silu,
+    "sigmoid": ops.sigmoid,
+    "softplus": ops.softplus,
+    "relu": ops.relu,
+    "tanh": np.tanh,
+    "erf": ops.erf,
+    "std": lambda x: np.std(x, axis=-1),
+    "causal_attention": lambda x: ops.causal_attention(np.concatenate([x, x, x], axis=-1), 2),
+    "cross_entropy": lambda x: ops.cross_entropy(x, [1, 3]),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("values", EXTREMES.values(), ids=EXTREMES)
+@pytest.mark.parametrize("f", EVERYWHERE_FINITE.values(), ids=EVERYWHERE_FINITE)
+def test_extremes_stay_finite_forward_backward_and_twice(f, values, dtype, implementation):
+    x = Tensor(values, requires_grad=True, dtype=dtype)
+    out = f(x)
+    (g,) = autograd.grad([weigh(out)], [x], create_graph=True)
+    assert np.isfinite(out.data).all()
+    assert np.isfinite(g.data).all()
+    weigh(f(x)).backward()
+    assert np.isfinite(x.grad.data).all()
+    np.testing.assert_allclose(g.data, x.grad.data, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("f", [ops.softmax, ops.log_softmax, lambda x: ops.logsumexp(x, axis=-1)])
+def test_masks_of_minus_infinity(f):
+    x = Tensor(np.array([[-np.inf, 1.0, 2.0], [0.0, -np.inf, -np.inf]]), requires_grad=True)
+    out = f(x)
+    masked = np.isneginf(x.data)
+    picked = out[~masked] if out.shape == x.shape else out
+    weigh(picked).backward()
+    assert np.isfinite(picked.data).all()
+    assert np.isfinite(x.grad.data).all()
+    assert (x.grad.data[masked] == 0).all()
+
+
+def test_a_row_that_is_masked_everywhere():
+    x = Tensor(np.full((1, 3), -np.inf), requires_grad=True)
+    np.testing.assert_array_equal(ops.softmax(x).data, [[0, 0, 0]])
+    assert ops.logsumexp(x).item() == -np.inf
+    weigh(ops.softmax(x)).backward()
+    np.testing.assert_array_equal(x.grad.data, [[0, 0, 0]])
+
+
+def test_softmax_over_several_axes(rng):
+    x = rng.standard_normal((2, 3, 4))
+    p = ops.softmax(x, axis=(0, 2))
+    np.testing.assert_allclose(p, np.exp(x) / np.exp(x).sum(axis=(0, 2), keepdims=True))
+    gradcheck(lambda x: ops.softmax(x, axis=(0, 2)), [x]).assert_right()
+
+
+def test_cross_entropy_of_certainty():
+    x = Tensor(np.array([[1e4, -1e4, 0.0, 1e4]]), requires_grad=True)
     loss = ops.cross_entropy(x, [1])
     assert loss.item() == pytest.approx(2e4 + np.log(2))
     loss.backward()

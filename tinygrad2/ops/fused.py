@@ -14,6 +14,7 @@ import numpy as np
 from tinygrad2 import kernels
 from tinygrad2.errors import ShapeError
 from tinygrad2.ops.op import Array, Fused
+from tinygrad2.ops.reductions import log_softmax
 
 
 class Linear(Fused):
@@ -129,11 +130,11 @@ class Softmax(Fused):
         return (np.swapaxes(kernels.softmax_vjp(np.swapaxes(g, axis, -1), np.swapaxes(saved, axis, -1)), axis, -1),)
 
 
-def softmax(x: Any, axis: int = -1) -> Any:
-    """exp(x - max) / sum(exp(x - max)) along an axis: positive, summing to 1, and never overflowing. x (...) -> (...)."""
+def softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
+    """exp(x - max) / sum(exp(x - max)) along one or several axes: positive, summing to 1, never overflowing; (...) -> (...)."""
     if not x.ndim:
         raise ShapeError("softmax: a single number has no axis to sum over")
-    return Softmax.call(x, axis=axis)
+    return np.exp(log_softmax(x, axis=axis)) if isinstance(axis, tuple) else Softmax.call(x, axis=axis)
 
 
 def split_heads(x: Any, parts: int, heads: int) -> list[Any]:
