@@ -29,11 +29,13 @@ def plot_loss(path: Path, rows: Sequence[Mapping[str, Any]], baselines: Mapping[
     axes.plot(*zip(*val, strict=True), color="tab:orange", marker="o", markersize=4, label=label)
     for (name, value), style in zip(baselines.items(), ("--", ":"), strict=False):
         label = {"uniform": "ln V: every token equally likely"}.get(name, name)
-        axes.axhline(value, color="0.4", linestyle=style, linewidth=1, label=f"{label} ({value:.3f})")
+        axes.axhline(value, color="0.4", linestyle=style, linewidth=1)
+        at = axes.get_yaxis_transform()  # x as a share of the width, y as a loss
+        axes.text(0.99, value, f"{label} ({value:.3f})", transform=at, ha="right", va="bottom", color="0.3", fontsize=9)
     axes.set(xlabel="step", ylabel="loss (nats per token)", title=title)
     axes.set_xlim(0, max(row["step"] for row in rows) or 1)
     low, high = (f([*losses, *(v for _, v in val), *baselines.values()]) for f in (min, max))
     axes.set_ylim(low - 0.15, high + 0.15)
     axes.grid(alpha=0.25)
-    axes.legend(loc="upper right", edgecolor="none", framealpha=1)
+    axes.legend(loc="center right", edgecolor="none", framealpha=1)
     figure.savefig(path)
