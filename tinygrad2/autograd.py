@@ -1,9 +1,8 @@
-"""The graph and the backward pass.
+"""The backward pass.
 
-Every recorded op leaves a `Node`: the op, its input arrays, the nodes that made them. A node is numbered when it is
-made, so an input always has a lower number than what was computed from it, and going through the nodes from the
-highest number to the lowest visits each one after all its uses. That is the whole algorithm: take the highest
-node off a heap, ask its op for the cotangents of its inputs, add them to what the inputs already have.
+Going through the nodes of the graph from the highest number to the lowest visits each one after all its uses. That is
+the whole algorithm: take the highest node off a heap, ask its op for the cotangents of its inputs, add them to what the
+inputs already have.
 
 With `create_graph` the cotangents are Tensors, so the rules themselves are recorded and can be differentiated again.
 """
@@ -11,140 +10,38 @@ With `create_graph` the cotangents are Tensors, so the rules themselves are reco
 from __future__ import annotations
 
 import heapq
-import itertools
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ContextDecorator, contextmanager
-from typing import Any, Protocol, Self, TypeVar, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
 
 import numpy as np
 
-from tinygrad2.anomaly import Watch
-from tinygrad2.errors import DtypeError, GraphError, ShapeError
-from tinygrad2.ops.op import Array, Identity, Op, Scatter
+from tinygrad2.errors import GraphError, ShapeError
+from tinygrad2.graph import (
+    Node,
+    R,
+    Recorded,
+    detect_anomaly,
+    enable_grad,
+    is_recording,
+    no_grad,
+    record,
+    require_float,
+    watching,
+)
+from tinygrad2.ops.op import Array, Identity, Scatter
 
-_numbers = itertools.count()
-_mode = threading.local()
-
-
-class no_grad(ContextDecorator):
-    """Inside `with no_grad():` (or a function decorated with it) nothing is recorded. Per thread."""
-
-    _recording = False
-
-    def __enter__(self) -> Self:
-        self._before = is_recording()
-        _mode.recording = self._recording
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        _mode.recording = self._before
-
-    def _recreate_cm(self) -> Self:  # a decorated function may call itself: each call needs its own memory
-        return type(self)()
-
-
-class enable_grad(no_grad):
-    """Inside, ops are recorded again, even within `no_grad`."""
-
-    _recording = True
-
-
-def is_recording() -> bool:
-    """Whether ops are recorded on this thread."""
-    return getattr(_mode, "recording", True)
-
-
-@contextmanager
-def detect_anomaly() -> Iterator[None]:
-    """Inside, on this thread, the first op that makes a NaN or an infinity raises AnomalyError, forward or backward.
-
-    The message has the op, the module path, the line of your code, and the ranges of what went in. Arrays that backward
-    needs are read-only meanwhile, so that an in-place write raises at the line that writes. Slow: for debugging.
-    """
-    before, watch = watching(), Watch()
-    _mode.watch = watch
-    try:
-        with np.errstate(all="ignore"):  # what NumPy would warn of is raised by the watch
-            yield
-    finally:
-        _mode.watch = before
-        watch.close()
-
-
-def watching() -> Watch | None:
-    """The watch of `detect_anomaly` on this thread, if it is open."""
-    return getattr(_mode, "watch", None)
-
-
-class Node:
-    """One value in the graph: a leaf (`op` is None, keeps `.grad`) or the result of an op on other values."""
-
-    __slots__ = (
-        "__weakref__",
-        "arrays",
-        "grad",
-        "hooks",
-        "number",
-        "op",
-        "params",
-        "parents",
-        "place",
-        "saved",
-        "seen",
-        "version",
-    )
-
-    def __init__(
-        self,
-        op: type[Op] | None = None,
-        parents: tuple[Node | None, ...] = (),
-        arrays: tuple[Any, ...] | None = (),
-        params: dict[str, Any] | None = None,
-        saved: Any = None,
-    ) -> None:
-        self.op, self.parents, self.arrays, self.params, self.saved = op, parents, arrays, params or {}, saved
-        self.number = next(_numbers)
-        self.grad: Any = None  # of a leaf: what backward has added up
-        self.version = 0  # of a leaf: how often its array was changed or replaced
-        self.seen = tuple([p.version if p is not None else 0 for p in parents])  # the versions that this op has used
-        self.hooks: tuple[Callable[[Any], Any], ...] = ()
-        self.place: str | None = None  # where in the user's code, if watched
-
-
-class Recorded(Protocol):
-    """What the engine needs of a Tensor: an array, its node, and how to make another one."""
-
-    data: Array
-    node: Node | None
-
-    @classmethod
-    def wrap(cls, data: Array, node: Node | None) -> Any: ...
-
-
-R = TypeVar("R", bound=Recorded)
-
-
-def record(tensor: type[R], op: type[Op], inputs: Sequence[Any], params: dict[str, Any]) -> R:
-    """Apply `op` to `inputs` (Tensors, arrays, numbers) and remember how, if an input wants a gradient."""
-    arrays = tuple([x.data if isinstance(x, tensor) else x for x in inputs])
-    parents = tuple([x.node if isinstance(x, tensor) else None for x in inputs])
-    try:
-        out, saved = op.run(arrays, params)
-    except ShapeError:
-        raise
-    except (ValueError, IndexError) as error:
-        shapes = ", ".join(str(np.shape(a)) for a in arrays)
-        raise ShapeError(f"{op.name} of {shapes}: {error}") from error
-    wanted = is_recording() and any(p is not None for p in parents) and out.dtype.kind == "f"
-    node = Node(op, parents, arrays, params, saved) if wanted else None
-    watch = watching()
-    if watch is not None:
-        watch.forward(op, arrays, out, [p is None or p.op is None for p in parents])
-        if node is not None:
-            node.place = watch.place()
-            watch.lock(arrays)
-    return tensor.wrap(out, node)
+__all__ = [
+    "Node",
+    "backpropagate",
+    "detect_anomaly",
+    "enable_grad",
+    "grad",
+    "is_recording",
+    "no_grad",
+    "record",
+    "require_float",
+    "watching",
+]
 
 
 def grad(
@@ -340,11 +237,3 @@ def _fit(g: Any, x: Array) -> Any:
         stretched = tuple(i + extra for i, n in enumerate(x.shape) if n == 1 and g.shape[i + extra] != 1)
         g = np.reshape(np.sum(g, axis=(*range(extra), *stretched), keepdims=True), x.shape)
     return g if g.dtype == x.dtype else g.astype(x.dtype)
-
-
-def require_float(array: Array) -> None:
-    """Raise DtypeError unless gradients make sense for this array."""
-    if array.dtype.kind != "f":
-        raise DtypeError(
-            f"requires_grad: {array.dtype} numbers have no gradient; convert first, as in Tensor(x.astype(np.float32))"
-        )
