@@ -24,6 +24,13 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class ShardExecutor:
     """Threads that share the work of a step. NumPy lets go of the interpreter while it computes, so they overlap.
 
@@ -32,7 +39,7 @@ class ShardExecutor:
     """
 
     def __init__(self, threads: int, shards: int, batch_size: int) -> None:
-        threads = threads or os.cpu_count() or 1
+        threads = threads or cores()
         self.shards = min(shards or threads, batch_size)
         self.threads = min(threads, self.shards)
         self._limits = threadpool_limits(threads // self.threads, user_api="blas")

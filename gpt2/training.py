@@ -129,7 +129,7 @@ def train(
             while trainer.steps < config.steps:
                 row = trainer.step()
                 last = trainer.steps == config.steps
-                if last or trainer.steps % config.save_every == 0:
+                if trainer.steps % config.save_every == 0 and not last:
                     run.save_model(model)
                 if last or trainer.steps % config.eval_every == 0:
                     val_loss = evaluate()

@@ -34,9 +34,12 @@ class InputCheck:
     note: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GradcheckResult:
-    """The verdict and one row per input. `str()` is a table; `assert_right()` is for tests."""
+    """The verdict and one row per input; `str()` is a table.
+
+    For tests: `gradcheck(...).assert_right()`, or `assert gradcheck(...)`: only *right* counts as true.
+    """
 
     verdict: str
     rows: tuple[InputCheck, ...]
@@ -53,9 +56,10 @@ class GradcheckResult:
             raise AssertionError(f"\n{self}")
 
     def __bool__(self) -> bool:
-        raise TinygradError(
-            f"gradcheck: the verdict is {self.verdict!r}, not true or false; compare .verdict or assert_right()"
-        )
+        return self.verdict == RIGHT
+
+    def __repr__(self) -> str:
+        return f"\n{self}\n"
 
     def __str__(self) -> str:
         width = max((len(row.name) for row in self.rows), default=5)

@@ -5,7 +5,7 @@ NumPy's own functions and operators accept Tensors (`np.exp(t)`, `2 / t`, `array
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -205,6 +205,15 @@ class Tensor(NDArrayOperatorsMixin):
 
     def __len__(self) -> int:
         return len(self.data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For copy.deepcopy and pickle: the array, as a new leaf."""
+        if self.node is not None and self.node.op is not None:
+            raise GraphError("copy: this tensor is a result inside a graph; copy t.detach(), or the leaves")
+        return type(self), (self.data, self.requires_grad)
 
     def __bool__(self) -> bool:
         return bool(self.data)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from torch_gpt2 import torch_loss
 
 from gpt2 import GPT2, GPT2Config
 from gpt2.errors import DataError
@@ -150,31 +151,6 @@ def test_untied_small_without_head_bias():
 
 
 # -- the same model in PyTorch
-
-
-def torch_loss(torch, config, state, ids, targets):
-    """GPT-2 from a state dict of torch tensors, with torch's own functions."""
-    F = torch.nn.functional
-
-    def norm(x, name):
-        return F.layer_norm(x, x.shape[-1:], state[f"{name}.weight"], state.get(f"{name}.bias"))
-
-    def linear(x, name):
-        return F.linear(x, state[f"{name}.weight"].T, state.get(f"{name}.bias"))
-
-    ids, targets = torch.tensor(ids), torch.tensor(targets)
-    B, T = ids.shape
-    x = F.embedding(ids, state["wte.weight"]) + state["wpe.weight"][:T]
-    for i in range(config.num_layers):
-        q, k, v = linear(norm(x, f"h.{i}.ln_1"), f"h.{i}.attn.c_attn").split(config.d_model, -1)
-        q, k, v = (t.reshape(B, T, config.num_heads, -1).transpose(1, 2) for t in (q, k, v))
-        merged = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(B, T, -1)
-        x = x + linear(merged, f"h.{i}.attn.c_proj")
-        hidden = F.gelu(linear(norm(x, f"h.{i}.ln_2"), f"h.{i}.mlp.c_fc"), approximate="tanh")
-        x = x + linear(hidden, f"h.{i}.mlp.c_proj")
-    head = state.get("lm_head.weight", state["wte.weight"])
-    logits = F.linear(norm(x, "ln_f"), head, state.get("lm_head.bias"))
-    return logits, F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
 @pytest.mark.oracle

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gpt2 import GPT2, GPT2Config
-from tinygrad2 import Tensor, autograd, nn, optim
+from tinygrad2 import Tensor, autograd, nn, no_grad, optim
 from tinygrad2.errors import AnomalyError, GraphError, ShapeError
 
 
@@ -206,6 +206,9 @@ def test_module_hooks_observe_and_replace():
         block.register_forward_hook(lambda m, inputs, out: seen.append((m, inputs[0].shape, out.shape))),
         block.register_backward_hook(lambda m, g: seen.append((m, g.shape)) or g * 0),
     ]
+    with no_grad():
+        net(IDS)  # nothing to hook into, and no error
+    seen.clear()
     net.loss(IDS, IDS).backward()
     assert seen == [(block, (1, 3, 8), (1, 3, 8)), (block, (1, 3, 8))]
     assert (block.c_fc.weight.grad.data == 0).all()

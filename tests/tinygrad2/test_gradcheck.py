@@ -67,9 +67,13 @@ def test_the_table_names_the_input_the_index_and_both_numbers(monkeypatch):
     assert "<-" not in table[2]
 
 
-def test_a_verdict_is_not_a_boolean():
-    with pytest.raises(TinygradError, match="the verdict is 'right'"):
-        bool(gradcheck(np.exp, [X]))
+def test_only_right_counts_as_true(monkeypatch):
+    assert gradcheck(Cube.call, [X])
+    with pytest.raises(AssertionError, match="<- undecidable at"):
+        assert gradcheck(np.sign, [np.zeros(1)])
+    monkeypatch.setattr(Cube, "wrong", staticmethod(one_entry))
+    with pytest.raises(AssertionError, match="<- wrong at"):
+        assert gradcheck(Cube.call, [X])
 
 
 # -- kinks, jumps, noise

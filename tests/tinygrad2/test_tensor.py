@@ -1,9 +1,12 @@
 """Tensor as a NumPy array: operators, functions, dtypes, odd shapes."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
-from tinygrad2 import Tensor
+from tinygrad2 import Tensor, nn
 from tinygrad2.errors import GraphError, UnsupportedError
 
 
@@ -100,6 +103,29 @@ def test_repr_and_numbers():
     assert Tensor(2.5).item() == float(Tensor(2.5)) == 2.5
     assert len(Tensor([[1], [2]])) == 2
     assert bool(Tensor(1.0) > 0)
+
+
+def test_iteration_gives_the_rows_and_ends():
+    t = Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    first, second = t
+    (first * second).sum().backward()
+    np.testing.assert_array_equal(t.grad.data, [[3, 4], [1, 2]])
+    with pytest.raises(TypeError):
+        list(Tensor(1.0))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["deepcopy", "pickle"])
+def test_copies_are_leaves_of_their_own(copied):
+    original = nn.Linear(2, 2, rng=np.random.default_rng(0))
+    twin = copied(original)
+    assert type(twin.weight) is nn.Parameter
+    x = np.ones((1, 2), np.float32)
+    (original(x) * twin(x)).sum().backward()  # both in one graph
+    np.testing.assert_array_equal(original.weight.grad.data, twin.weight.grad.data)
+    twin.weight.data += 1
+    assert (original.weight.data != twin.weight.data).all()
+    with pytest.raises(GraphError, match="inside a graph"):
+        copied(original(x))
 
 
 def test_an_index_may_be_a_tensor():

@@ -44,7 +44,7 @@ class Module:
         for hook in self._forward_hooks:
             replaced = hook(self, args, out)
             out = out if replaced is None else replaced
-        for hook in self._backward_hooks:
+        for hook in self._backward_hooks if out.requires_grad else ():
             out.register_hook(partial(hook, self))
         return out
 
