@@ -203,10 +203,10 @@ def _seed(output: Recorded, g: Any) -> Any:
 
 def _hooked(hook: Callable[[Any], Any], g: Any, tensor: type[Recorded], create_graph: bool) -> Any:
     """What a hook makes of a cotangent: the same, or what it gives instead."""
-    given = hook(g if create_graph else tensor.wrap(g, None))
+    given = hook(g if create_graph else tensor.wrap(np.array(g), None))  # a copy: others may hold the same array
     if given is None:
         return g
-    given = given if isinstance(given, tensor) else tensor.wrap(np.asarray(given, g.dtype), None)
+    given = given if hasattr(given, "node") else tensor.wrap(np.asarray(given, g.dtype), None)
     if given.data.shape != g.shape:
         raise ShapeError(f"hook: gave a gradient of shape {given.data.shape} instead of one of shape {g.shape}")
     return given if create_graph else given.data

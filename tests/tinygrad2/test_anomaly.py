@@ -190,6 +190,21 @@ def test_a_replaced_gradient_can_be_differentiated():
     assert autograd.grad(g.sum(), [x])[0].item() == 36 * 2  # (3 x^3)' = 9 x^2 = 36, and its hook makes that 36 x
 
 
+def test_a_hook_that_writes_into_what_it_sees_changes_nothing():
+    x, y = leaf(1.0, 2.0), leaf(1.0, 2.0)
+    x.register_hook(lambda g: g.data.fill(100))
+    (x + y).sum().backward()
+    np.testing.assert_array_equal(x.grad.data, [1, 1])
+    np.testing.assert_array_equal(y.grad.data, [1, 1])
+
+
+def test_a_leaf_that_is_its_own_output_can_have_a_hook():
+    p = nn.Parameter(np.ones(()))
+    p.register_hook(lambda g: g * 3)
+    p.backward()
+    assert p.grad.item() == 3
+
+
 def test_a_hook_of_the_wrong_shape_is_refused():
     x = leaf(1.0, 2.0)
     x.register_hook(lambda g: np.ones(3))
