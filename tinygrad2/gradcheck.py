@@ -27,7 +27,7 @@ class InputCheck:
     name: str
     shape: tuple[int, ...]
     verdict: str
-    error: float  # |analytic - numeric|, relative to the larger of them or to what the estimate can resolve
+    error: float  # |analytic - numeric|, relative to the larger of them or, if that is more, to a millionth of |f|
     index: tuple[int, ...]  # of the output, then of the input
     analytic: float
     numeric: float
@@ -224,7 +224,8 @@ def _judge(
             sides = estimate
     with np.errstate(invalid="ignore"):
         off = np.abs(analytic - value)
-        relative = off / np.maximum(np.maximum(np.abs(analytic), np.abs(value)), np.maximum(error, 1e-300) * 1e6)
+        floor = max(1e-6 * noise[1] / size, 1e-300)  # below it differences cannot tell one slope from another
+        relative = off / np.maximum(np.maximum(np.abs(analytic), np.abs(value)), floor)
         agrees = off <= error + own
         resolved = error <= RESOLUTION * np.maximum(np.maximum(np.abs(value), np.abs(analytic)), scale)
         verdicts = np.where(resolved | (error == 0), np.where(agrees, RIGHT, WRONG), UNDECIDABLE)
