@@ -62,8 +62,10 @@ class Watch:
     def backward(self, op: type[Op], place: str | None, g: Any, arrays: Sequence[Any], cotangents: Sequence[Any]) -> None:
         """Raise AnomalyError if the rule of `op` has made a NaN or an infinity from what it was given."""
         for c in cotangents:
-            values = c.values if isinstance(c, Scatter) else getattr(c, "data", c) if hasattr(c, "node") else c
-            made = _made(values, (g, *arrays)) if values is not None else None
+            if c is None:
+                continue
+            values = _plain(c.values if isinstance(c, Scatter) else c)
+            made = _made(values, (g, *arrays))
             if made:
                 raise AnomalyError(
                     f"the backward of {op.name} made {_count(values, made)}; its forward was {place or 'not watched'}; "
@@ -98,9 +100,14 @@ def _is_locked(base: Any) -> bool:
     return isinstance(base, np.ndarray) and not base.flags.writeable
 
 
+def _plain(x: Any) -> Array:
+    """The array of a Tensor, an array or a number."""
+    return np.asarray(x.data if hasattr(x, "node") else x)
+
+
 def _flaws(x: Any) -> set[str]:
     """Which of nan and inf an array has."""
-    x = np.asarray(getattr(x, "data", x) if hasattr(x, "node") else x)
+    x = _plain(x)
     if x.dtype.kind != "f" or np.isfinite(x).all():
         return set()
     return {name for name, found in (("nan", np.isnan(x).any()), ("inf", np.isinf(x).any())) if found}
@@ -127,7 +134,7 @@ def _ranges(arrays: Sequence[Any]) -> str:
 
 
 def _range(x: Any) -> str:
-    x = np.asarray(getattr(x, "data", x) if hasattr(x, "node") else x)
+    x = _plain(x)
     if not x.size or x.dtype.kind not in "fiu":
         return f"{x.dtype} {x.shape}"
     finite = x[np.isfinite(x)]

@@ -44,8 +44,9 @@ class Module:
         for hook in self._forward_hooks:
             replaced = hook(self, args, out)
             out = out if replaced is None else replaced
-        for hook in self._backward_hooks if out.requires_grad else ():
-            out.register_hook(partial(hook, self))
+        if self._backward_hooks and out.requires_grad:
+            for hook in self._backward_hooks:
+                out.register_hook(partial(hook, self))
         return out
 
     def register_forward_hook(self, hook: Callable[[Any, tuple[Any, ...], Any], Any]) -> Callable[[], None]:

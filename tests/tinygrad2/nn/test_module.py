@@ -57,6 +57,14 @@ def test_train_and_eval_reach_every_module():
     assert len(list(net.modules())) == 1 + 2 + 1 + 1  # the shared norm is met twice
 
 
+def test_a_module_may_give_anything():
+    class Pair(nn.Module):
+        def forward(self, x):
+            return x, "and more"
+
+    assert Pair()(1) == (1, "and more")
+
+
 def test_a_frozen_parameter_is_still_saved():
     net = Net()
     net.scale.requires_grad = False
