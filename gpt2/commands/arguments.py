@@ -1,0 +1,53 @@
+"""What commands share: flags made from the settings of config.py, and the types of values."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import Any
+
+from gpt2.config import PRESETS, GPT2Config, Settings, TrainConfig, read_toml
+
+
+def add_preset(parser: argparse.ArgumentParser, default: str, help: str = "named settings to start from") -> None:
+    """`--preset NAME`, absent from the result unless it is given."""
+    help = f"{help}: {', '.join(PRESETS)} (default {default})"
+    parser.add_argument("--preset", choices=PRESETS, default=argparse.SUPPRESS, metavar="NAME", help=help)
+
+
+def add_settings(parser: argparse.ArgumentParser, settings: type[Settings]) -> None:
+    """A flag for every field, absent from the result unless it is given."""
+    for f in dataclasses.fields(settings):  # type: ignore[arg-type]
+        parser.add_argument(
+            "--" + f.name.replace("_", "-"),
+            type=boolean if isinstance(f.default, bool) else type(f.default),
+            default=argparse.SUPPRESS,
+            metavar="true|false" if isinstance(f.default, bool) else type(f.default).__name__.upper(),
+            help=f"{f.metadata['help']} (default {str(f.default).lower() if isinstance(f.default, bool) else f.default})",
+        )
+
+
+def boolean(text: str) -> bool:
+    """`true` or `false`."""
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} must be true or false")
+    return text == "true"
+
+
+def natural(text: str) -> int:
+    """A whole number, 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, 0 or more")
+    return int(text)
+
+
+def given_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were given, by name: those of the TOML file, then the flags."""
+    names = {"preset"} | {f.name for cls in (GPT2Config, TrainConfig) for f in dataclasses.fields(cls)}
+    values = read_toml(args.config) if getattr(args, "config", None) else {}
+    return {**values, **{key: value for key, value in vars(args).items() if key in names}}
+
+
+def part_of(settings: type[Settings], given: dict[str, Any]) -> dict[str, Any]:
+    """Those of the given settings that belong to one class."""
+    return {f.name: given[f.name] for f in dataclasses.fields(settings) if f.name in given}  # type: ignore[arg-type]

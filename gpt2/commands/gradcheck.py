@@ -1,0 +1,34 @@
+"""`gpt2 gradcheck`: are all gradients of the model right?"""
+
+from __future__ import annotations
+
+import argparse
+
+from gpt2.checking import SMALL, check_model
+from gpt2.commands.arguments import add_preset, add_settings, given_settings, natural, part_of
+from gpt2.config import GPT2Config
+
+HELP = "compare every gradient of a small model with finite differences"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Its flags."""
+    add_preset(parser, "tiny", "where ties, biases and initialisation come from; sizes are small unless given")
+    parser.add_argument("--seed", type=natural, default=0, help="decides weights and data (default 0)")
+    parser.add_argument("--fast", action="store_true", help="one random direction per parameter, at the preset's own size")
+    add_settings(parser, GPT2Config)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    given = given_settings(args)
+    preset = given.pop("preset", "tiny")
+    config = GPT2Config.preset(preset, **{**({"dropout": 0.0} if args.fast else SMALL), **part_of(GPT2Config, given)})
+    what = "a random direction through" if args.fast else "every entry of"
+    print(
+        f"{preset} at {config.num_layers} layers, {config.num_heads} heads, d_model {config.d_model}, vocabulary "
+        f"{config.vocab_size}; float64, {what} every parameter"
+    )
+    result = check_model(config, args.seed, args.fast)
+    print(result)
+    return 0 if result.verdict == "right" else 1
