@@ -18,6 +18,7 @@ import safetensors.numpy
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.corpora import Corpus
 from gpt2.errors import ConfigError, RunError
+from gpt2.files import write_atomically
 from gpt2.model import GPT2
 from gpt2.tokenizers import CharTokenizer
 from tinygrad2 import nn
@@ -117,19 +118,6 @@ class Run:
         except (OSError, safetensors.SafetensorError, TinygradError) as error:
             raise RunError(f"{self.model} is damaged or of another model: {error}") from error
         return model.eval(), tokenizer
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file in one instant: a reader, or a crash, sees the old content or the new."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def unused_folder(name: str) -> Path:

@@ -1,0 +1,70 @@
+"""Files that are written whole or not at all, the cache folder, and downloads."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from gpt2.errors import DataError
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept: TINYGRAD2_CACHE, or ~/.cache/tinygrad2. It need not exist."""
+    return Path(os.environ.get("TINYGRAD2_CACHE") or Path.home() / ".cache" / "tinygrad2")
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that takes the place of `path` in one instant, once it is whole.
+
+    A reader, or a crash at any moment, sees the old content or the new. Two processes that write the same path do not
+    disturb each other: the last one wins.
+    """
+    descriptor, name = tempfile.mkstemp(suffix=".tmp", prefix=path.name + ".", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with open(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp's own mode would keep it from everyone else
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file in one instant: a reader, or a crash, sees the old content or the new."""
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+def download(url: str, path: Path, sha256: str, max_bytes: int, timeout: float = 30) -> None:
+    """Fetch a file that must have this SHA-256; `path` is written only if it has.
+
+    Raises DataError that says why it was not to be had: no network, more than `max_bytes`, or other content.
+    """
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as response:
+            content = response.read(max_bytes + 1)
+    except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
+        raise DataError(f"{url} cannot be downloaded ({getattr(error, 'reason', error)})") from error
+    if len(content) > max_bytes:
+        raise DataError(f"{url} has more than the {max_bytes:,} bytes it should have")
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise DataError(f"{url} is not the file it should be: its sha256 is {found}, not {sha256}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror}") from error
