@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gpt2.errors import DataError, RunError
+from gpt2.errors import DataError
+from gpt2.tokenizers.base import Tokenizer, checked, parse_object, reading, to_utf8
 
 
-class CharTokenizer:
-    """Each distinct character is a token, numbered in the order of its code point.
+class CharTokenizer(Tokenizer):
+    """Each distinct character is a token, numbered in the order of its code point. It has no special tokens.
 
     Example:
         >>> tokenizer = CharTokenizer.train("hello")
@@ -24,53 +24,65 @@ class CharTokenizer:
     """
 
     def __init__(self, characters: str) -> None:
+        """The character of each id. Raises DataError for none, for one that comes twice, and for half of a surrogate pair."""
+        if not characters:
+            raise DataError("CharTokenizer: no characters")
+        if len(set(characters)) != len(characters):
+            raise DataError(f"CharTokenizer: {len(characters)} characters, but only {len(set(characters))} distinct ones")
+        to_utf8(characters)
         self.characters = characters
-        self._ids = {c: i for i, c in enumerate(characters)}
-        if len(self._ids) != len(characters):
-            raise DataError(f"CharTokenizer: {len(characters)} characters, but only {len(self._ids)} distinct ones")
+        codes = _code_points(characters)
+        self._ids = np.full(int(codes.max()) + 2, -1, np.int64)  # by code point; the last stands for all above
+        self._ids[codes] = np.arange(len(codes))
 
     @classmethod
-    def train(cls, text: str) -> CharTokenizer:
-        """The tokenizer of the characters in a text."""
-        return cls("".join(sorted(set(text))))
+    def train(cls, text: str | Iterable[str]) -> CharTokenizer:
+        """The tokenizer of the characters in a text, or in documents. Raises DataError if there are none."""
+        documents = [text] if isinstance(text, str) else text
+        return cls("".join(sorted(set().union(*map(set, documents)))))
 
     @property
     def vocab_size(self) -> int:
         """The number of tokens."""
         return len(self.characters)
 
-    def encode(self, text: str) -> np.ndarray[Any, Any]:
-        """Integer ids, one per character. Raises DataError naming the first character that is not in the vocabulary."""
-        try:
-            return np.array([self._ids[c] for c in text], np.int64)
-        except KeyError as error:
-            at = text.index(error.args[0])
+    def encode(self, text: str, special: bool = False) -> np.ndarray[Any, Any]:
+        """int64 ids, one per character. Raises DataError naming the first character that is not in the vocabulary."""
+        ids = self._ids[np.minimum(_code_points(text), len(self._ids) - 1)]
+        strangers = np.flatnonzero(ids < 0)
+        if strangers.size:
+            at = int(strangers[0])
             raise DataError(
-                f"character {error.args[0]!r} (U+{ord(error.args[0]):04X}) at position {at} is not among the "
+                f"character {text[at]!r} (U+{ord(text[at]):04X}) at position {at} is not among the "
                 f"{self.vocab_size} characters this model was trained on"
-            ) from None
+            )
+        return ids
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """The text of some ids. Raises DataError for an id that is not in the vocabulary."""
-        ids = [int(i) for i in ids]
-        for i in ids:
-            if not 0 <= i < self.vocab_size:
-                raise DataError(f"id {i} is outside the vocabulary of {self.vocab_size}")
-        return "".join(self.characters[i] for i in ids)
+    def token_bytes(self, id: int) -> bytes:
+        """Its character in UTF-8."""
+        (id,) = checked([id], self.vocab_size)
+        return self.characters[id].encode()
 
-    def save(self, path: Path) -> None:
-        """Write it as JSON."""
-        path.write_text(json.dumps({"type": "char", "characters": self.characters}, ensure_ascii=False) + "\n", "utf-8")
+    def to_json(self) -> dict[str, Any]:
+        """Its characters, in the order of their ids."""
+        return {"type": "char", "characters": self.characters}
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> CharTokenizer:
+        """What `to_json` made. Raises DataError."""
+        if not isinstance(saved.get("characters"), str):
+            raise DataError("its 'characters' are not a text")
+        return cls(saved["characters"])
 
     @classmethod
     def load(cls, path: Path) -> CharTokenizer:
         """Read what `save` wrote. Raises RunError naming the file."""
-        try:
-            saved = json.loads(path.read_text("utf-8"))
-            if saved["type"] != "char" or not isinstance(saved["characters"], str):
-                raise ValueError(f"type {saved['type']!r} is not char")
-            return cls(saved["characters"])
-        except OSError as error:
-            raise RunError(f"{path}: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{path} is not a tokenizer: {error}") from error
+        with reading(path) as text:
+            saved = parse_object(text)
+            if saved.get("type") != "char":
+                raise DataError(f"type {saved.get('type')!r} is not char")
+            return cls.from_json(saved)
+
+
+def _code_points(text: str) -> np.ndarray[Any, Any]:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)

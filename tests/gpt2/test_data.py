@@ -1,4 +1,4 @@
-"""Corpora, tokenizer, batches, baselines."""
+"""Corpora, batches, baselines."""
 
 import math
 
@@ -8,7 +8,7 @@ import pytest
 from gpt2 import data
 from gpt2.baselines import baselines
 from gpt2.corpora import load_corpus
-from gpt2.errors import DataError, RunError
+from gpt2.errors import DataError
 from gpt2.streams import stream
 from gpt2.tokenizers import CharTokenizer
 
@@ -47,28 +47,6 @@ def test_files_that_hold_no_text(tmp_path, content, message):
 def test_a_folder_is_not_a_text(tmp_path):
     with pytest.raises(DataError, match="Is a directory"):
         load_corpus(str(tmp_path))
-
-
-def test_tokenizer_round_trips_and_names_strangers(tmp_path):
-    tokenizer = CharTokenizer.train("hello wörld\n")
-    assert tokenizer.decode(tokenizer.encode("wöd\nh")) == "wöd\nh"
-    assert tokenizer.characters == "".join(sorted("helo wörd\n"))
-    with pytest.raises(DataError, match=r"character 'x' \(U\+0078\) at position 2"):
-        tokenizer.encode("hexe")
-    with pytest.raises(DataError, match="id 10 is outside the vocabulary of 10"):
-        tokenizer.decode([10])
-    tokenizer.save(tmp_path / "t.json")
-    assert CharTokenizer.load(tmp_path / "t.json").characters == tokenizer.characters
-
-
-@pytest.mark.parametrize(
-    "content", ["", "[]", '{"type": "bpe", "characters": "a"}', '{"type": "char"}', '{"type": "char", "characters": 3}']
-)
-def test_a_damaged_tokenizer_file(tmp_path, content):
-    path = tmp_path / "t.json"
-    path.write_text(content)
-    with pytest.raises(RunError, match=r"t\.json is not a tokenizer"):
-        CharTokenizer.load(path)
 
 
 def test_split_never_overlaps_and_refuses_what_is_too_short():

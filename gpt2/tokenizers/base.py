@@ -1,0 +1,133 @@
+"""What every tokenizer can do."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpt2.errors import DataError, RunError
+from gpt2.files import write_atomically
+
+END_OF_TEXT = "<|endoftext|>"
+"""GPT-2's separator of documents."""
+
+
+class Tokenizer(ABC):
+    """Text to ids and back. It never changes once it is made."""
+
+    @property
+    @abstractmethod
+    def vocab_size(self) -> int:
+        """The number of tokens; ids are 0 .. vocab_size - 1."""
+
+    @property
+    def end_of_text(self) -> int | None:
+        """The id of `<|endoftext|>`, which separates documents; None where there is none."""
+        return None
+
+    @abstractmethod
+    def encode(self, text: str, special: bool = False) -> np.ndarray[Any, Any]:
+        """Text -> int64 ids (T,).
+
+        The name of a special token, such as `<|endoftext|>`, is text like any other unless `special` is true: what a user
+        types cannot end a document by accident. Raises DataError for text that has no ids.
+        """
+
+    @abstractmethod
+    def token_bytes(self, id: int) -> bytes:
+        """What one token stands for, in UTF-8: perhaps half a character. Raises DataError for an id out of range."""
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """Everything that decides how it encodes."""
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Ids (T,) -> text. Bytes that are not UTF-8 become U+FFFD. Raises DataError for an id outside the vocabulary."""
+        return b"".join(map(self._bytes.__getitem__, checked(ids, self.vocab_size))).decode("utf-8", "replace")
+
+    @functools.cached_property
+    def _bytes(self) -> list[bytes]:
+        return [self.token_bytes(i) for i in range(self.vocab_size)]
+
+    def save(self, path: Path) -> None:
+        """Write it as one JSON file, which `load_tokenizer` reads. Raises RunError if it cannot be written."""
+        write_text(Path(path), json.dumps(self.to_json(), ensure_ascii=False, indent=2) + "\n")
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Of what decides how it encodes: two tokenizers with the same one encode alike."""
+        canonical = json.dumps(self.to_json(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def checked(ids: Iterable[int], vocab_size: int) -> list[int]:
+    """The ids (T,) as Python integers. Raises DataError for the first that is outside the vocabulary or no integer."""
+    if isinstance(ids, np.ndarray):
+        if ids.ndim != 1 or (ids.dtype.kind not in "iu" and ids.size):
+            raise DataError(f"ids of shape {ids.shape} and dtype {ids.dtype}; give integers of shape (T,)")
+        found = ids.tolist()
+    else:
+        try:
+            found = [operator.index(i) for i in ids]
+        except TypeError as error:
+            raise DataError(f"ids must be integers: {error}") from None
+    if found and not (min(found) >= 0 and max(found) < vocab_size):
+        stranger = next(i for i in found if not 0 <= i < vocab_size)
+        raise DataError(f"id {stranger} is outside the vocabulary of {vocab_size}")
+    return found
+
+
+def to_utf8(text: str) -> bytes:
+    """As UTF-8. Raises DataError for half of a surrogate pair, which stands for no character and has no UTF-8."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        code = ord(text[error.start])
+        raise DataError(f"U+{code:04X} at position {error.start} is half of a surrogate pair, not a character") from None
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[str]:
+    """The text of a file; what goes wrong with it becomes a RunError naming the file."""
+    try:
+        yield path.read_text("utf-8")
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror}") from error
+    except ValueError as error:  # not UTF-8, not JSON, or a DataError: not a tokenizer
+        raise RunError(f"{path} is not a tokenizer: {error}") from error
+
+
+def parse_object(text: str) -> dict[str, Any]:
+    """A JSON object, in which no name comes twice. Raises ValueError."""
+    try:
+        found = json.loads(text, object_pairs_hook=_without_repeats)
+    except RecursionError:
+        raise DataError("nested too deeply") from None
+    if not isinstance(found, dict):
+        raise DataError("not a JSON object")
+    return found
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise DataError(f"{next(name for name in found if names.count(name) > 1)!r} comes twice")
+    return found
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file. Raises RunError naming it if that cannot be done."""
+    try:
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror}") from error

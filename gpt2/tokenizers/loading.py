@@ -1,0 +1,29 @@
+"""A tokenizer from its file, whichever kind it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gpt2.errors import DataError
+from gpt2.tokenizers.base import Tokenizer, parse_object, reading
+from gpt2.tokenizers.bpe import BPETokenizer
+from gpt2.tokenizers.byte import ByteTokenizer
+from gpt2.tokenizers.char import CharTokenizer
+
+KINDS: dict[str, Callable[[Mapping[str, Any]], Tokenizer]] = {
+    "char": CharTokenizer.from_json,
+    "byte": lambda saved: ByteTokenizer(),
+}
+
+
+def load_tokenizer(path: str | Path) -> Tokenizer:
+    """What any `save` wrote, or Hugging Face's `tokenizer.json` of a byte-level BPE. Raises RunError naming file and cause."""
+    with reading(Path(path)) as text:
+        saved = parse_object(text)
+        if "model" in saved:
+            return BPETokenizer.from_json(saved)
+        if saved.get("type") not in tuple(KINDS):
+            raise DataError(f"type {saved.get('type')!r} is none of {', '.join(KINDS)}, and there is no model")
+        return KINDS[saved["type"]](saved)
