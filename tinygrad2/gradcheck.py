@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from tinygrad2.tensor import Tensor
 RIGHT, WRONG, UNDECIDABLE = "right", "wrong", "undecidable"
 RESOLUTION = 1e-4  # an estimate that is off by more than this share of the largest entry decides nothing
 PROJECTIONS = 3
+TINY = 1e-20  # the imaginary step: its square is lost in rounding
 Function = Callable[..., Tensor]
 
 
@@ -66,7 +68,7 @@ class GradcheckResult:
         lines = [f"{'input':{width}}  {'shape':>14}  {'analytic':>13}  {'numeric':>13}  {'rel. error':>10}"]
         for row in self.rows:
             mark = "" if row.verdict == RIGHT else f"  <- {row.verdict} at {list(row.index)}"
-            mark += f": {row.note}" if row.note else ""
+            mark += f"{':' if mark else ' '} {row.note}" if row.note else ""
             numbers = f"{row.analytic:13.6e}  {row.numeric:13.6e}  {row.error:10.1e}"
             lines.append(f"{row.name:{width}}  {row.shape!s:>14}  {numbers}{mark}")
         entries = sum(int(np.prod(row.shape)) for row in self.rows)
@@ -81,6 +83,7 @@ def gradcheck(
     *,
     order: int = 1,
     fast: bool = False,
+    complex_step: bool = False,
     names: Sequence[str] | None = None,
     seed: int = 0,
     progress: Callable[[int], object] | None = None,
@@ -100,6 +103,10 @@ def gradcheck(
         order: 2 also checks the gradient of the gradient.
         fast: compare a few random projections of the Jacobian, in a number of evaluations that does not depend on its
             size; where one disagrees, the whole Jacobian is checked to find the entry.
+        complex_step: where the complex step (Squire & Trapp, 1998) gives what the differences give, within their error, it
+            takes their place: exact to rounding, it finds what is wrong by less than differences can see. Elsewhere, as
+            where f is not analytic (abs, a kink) or does not take complex numbers, the differences stay. It can turn
+            *right* into *wrong*, never the reverse. The table says how many derivatives it decided.
         names: what to call the inputs in the table.
         seed: decides the projections.
         progress: called with the number of entries just checked.
@@ -119,13 +126,15 @@ def gradcheck(
     flaw = _zero_cotangent(tensors, out)
     if flaw:
         return GradcheckResult(WRONG, (), flaw)
-    checked = _projected(f, tensors, names, out, np.random.default_rng(seed)) if fast else None
-    rows = checked or [_full(f, tensors, x, name, progress) for x, name in zip(tensors, names, strict=True) if x.size]
+    checked = _projected(f, tensors, names, out, np.random.default_rng(seed), complex_step) if fast else None
+    pairs = [(x, name) for x, name in zip(tensors, names, strict=True) if x.size]
+    rows = checked or [_full(f, tensors, x, name, complex_step, progress) for x, name in pairs]
     verdict = max((row.verdict for row in rows), key=(RIGHT, UNDECIDABLE, WRONG).index)
     note = "" if verdict == WRONG or any(isinstance(x, Tensor) for x in inputs) else _float32(f, tensors)
     result = GradcheckResult(WRONG if note else verdict, tuple(rows), note)
     if order > 1 and result.verdict == RIGHT:
-        second = gradcheck(_slope_of(f, seed), inputs, order=order - 1, fast=fast, names=names, seed=seed, progress=progress)
+        slope = _slope_of(f, seed)  # made by a backward pass, which is not for complex numbers
+        second = gradcheck(slope, inputs, order=order - 1, fast=fast, names=names, seed=seed, progress=progress)
         note = f"{'second' if order == 2 else 'higher'} order: {second.note}" if second.note else ""
         result = GradcheckResult(second.verdict, (*result.rows, *second.rows), note)
     return result
@@ -162,7 +171,14 @@ def _zero_cotangent(tensors: list[Tensor], out: Tensor) -> str:
 # -- the whole Jacobian
 
 
-def _full(f: Function, tensors: list[Tensor], x: Tensor, name: str, progress: Callable[[int], object] | None) -> InputCheck:
+def _full(
+    f: Function,
+    tensors: list[Tensor],
+    x: Tensor,
+    name: str,
+    complex_step: bool,
+    progress: Callable[[int], object] | None,
+) -> InputCheck:
     """All entries of the Jacobian with respect to one input."""
     out = f(*tensors)
     analytic = np.zeros((out.size, x.size))
@@ -186,15 +202,19 @@ def _full(f: Function, tensors: list[Tensor], x: Tensor, name: str, progress: Ca
 
         size = max(1.0, abs(before))
         noise = scatter(line, size) if j % 16 == 0 else noise  # much the same at the entries that follow
-        columns.append(_judge(analytic[:, j], line, size, noise, scale))
+        along = np.zeros(x.shape)
+        along[at] = 1
+        exact = _complex_step(f, tensors, x, along) if complex_step else None
+        columns.append(_judge(analytic[:, j], line, size, noise, scale, exact))
         if progress is not None:
             progress(1)
-    verdicts, errors, numeric = (np.array(part).T for part in zip(*columns, strict=True))  # each (outputs, entries)
+    # each (outputs, entries)
+    verdicts, errors, numeric, sharp = (np.array(part).T for part in zip(*columns, strict=True))
     order = np.where(verdicts == RIGHT, 0, np.where(verdicts == UNDECIDABLE, 1, 2))
     worst = np.unravel_index(np.lexsort((errors.ravel(), order.ravel()))[-1], errors.shape)
     index = (*np.unravel_index(worst[0], out.shape), *np.unravel_index(worst[1], x.shape))
     verdict = str(verdicts[worst])
-    note = _diagnosis(analytic, numeric, x.shape) if verdict == WRONG else ""
+    note = _diagnosis(analytic, numeric, x.shape) if verdict == WRONG else _decided(sharp) if complex_step else ""
     return InputCheck(
         name,
         x.shape,
@@ -208,9 +228,14 @@ def _full(f: Function, tensors: list[Tensor], x: Tensor, name: str, progress: Ca
 
 
 def _judge(
-    analytic: Array, line: Callable[[float], Array], size: float, noise: tuple[float, float], scale: float
-) -> tuple[Any, Any, Any]:
-    """(verdicts, relative errors, numeric derivatives) of all outputs along one line."""
+    analytic: Array,
+    line: Callable[[float], Array],
+    size: float,
+    noise: tuple[float, float],
+    scale: float,
+    exact: Array | None = None,
+) -> tuple[Any, Any, Any, Any]:
+    """(verdicts, relative errors, numeric derivatives, where these are `exact`) of all outputs along one line."""
     sides: Slope | None = None
     scale = max(scale, 1e-5 * noise[1] / size)  # a slope far below the function itself counts as none
     value, error = np.zeros(analytic.shape), np.full(analytic.shape, np.inf)
@@ -223,11 +248,14 @@ def _judge(
         if sides is None or not sides.side_error.max() <= estimate.side_error.max():
             sides = estimate
     with np.errstate(invalid="ignore"):
+        resolved = error <= RESOLUTION * np.maximum(np.maximum(np.abs(value), np.abs(analytic)), scale)
+        sharp = np.zeros(value.shape, bool) if exact is None else resolved & (np.abs(exact - value) <= error)
+        if exact is not None:  # within the error of the differences: whoever agrees with it agrees with them
+            value, error = np.where(sharp, exact, value), np.where(sharp, 0.0, error)
         off = np.abs(analytic - value)
         floor = max(1e-6 * noise[1] / size, 1e-300)  # below it differences cannot tell one slope from another
         relative = off / np.maximum(np.maximum(np.abs(analytic), np.abs(value)), floor)
         agrees = off <= error + own
-        resolved = error <= RESOLUTION * np.maximum(np.maximum(np.abs(value), np.abs(analytic)), scale)
         verdicts = np.where(resolved | (error == 0), np.where(agrees, RIGHT, WRONG), UNDECIDABLE)
         if sides is not None and not agrees.all():
             low, high = np.minimum(sides.left, sides.right), np.maximum(sides.left, sides.right)
@@ -236,7 +264,31 @@ def _judge(
             verdicts = np.where(kink & ~agrees, np.where(between, RIGHT, WRONG), verdicts)
             relative = np.where(kink & between & ~agrees, 0.0, relative)
     verdicts = np.where(np.isfinite(analytic), verdicts, np.where(np.isfinite(error), WRONG, UNDECIDABLE))
-    return verdicts, np.where(np.isfinite(relative), relative, np.inf), value
+    return verdicts, np.where(np.isfinite(relative), relative, np.inf), value, sharp
+
+
+def _complex_step(f: Function, tensors: list[Tensor], x: Tensor, v: Array) -> Array | None:
+    """Im f(x + ihv) / h, flat; None where f does not take complex numbers.
+
+    Nothing is subtracted, so nothing cancels, and h can be so small that only the rounding of f itself is left. It is the
+    derivative if f is analytic there; of |x| it makes 0. So it has to be compared with differences.
+    """
+    before = [t.data for t in tensors]
+    try:
+        for t in tensors:  # not through .data: they get their old arrays back, so no graph needs to know
+            t._data = t.data + 1j * TINY * (v if t is x else 0.0)
+        with autograd.no_grad(), np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("error", np.exceptions.ComplexWarning)  # an imaginary part is thrown away
+            return f(*tensors).data.imag.flatten() / TINY
+    except Exception:  # whatever it is, it says that f is not for complex numbers
+        return None
+    finally:
+        for t, real in zip(tensors, before, strict=True):
+            t._data = real
+
+
+def _decided(sharp: Array) -> str:
+    return f"the complex step decides {np.count_nonzero(sharp)} of {sharp.size}"
 
 
 def _diagnosis(analytic: Array, numeric: Array, shape: tuple[int, ...]) -> str:
@@ -271,7 +323,7 @@ def _diagnosis(analytic: Array, numeric: Array, shape: tuple[int, ...]) -> str:
 
 
 def _projected(
-    f: Function, tensors: list[Tensor], names: Sequence[str], out: Tensor, rng: np.random.Generator
+    f: Function, tensors: list[Tensor], names: Sequence[str], out: Tensor, rng: np.random.Generator, complex_step: bool
 ) -> list[InputCheck] | None:
     """u J v for random u and v, per input; None if one of them does not agree."""
     rows = []
@@ -296,12 +348,23 @@ def _projected(
         analytic = np.array([np.sum(g[k] * v) for g in grads])
         size = max(1.0, float(np.abs(before).max()))
         scale = float(np.abs(analytic).max())
-        verdicts, errors, numeric = _judge(analytic, line, size, scatter(line, size), scale)
+        turned = _complex_step(f, tensors, x, v) if complex_step else None
+        exact = weights @ turned if turned is not None else None
+        verdicts, errors, numeric, sharp = _judge(analytic, line, size, scatter(line, size), scale, exact)
         if (verdicts != RIGHT).any():
             return None
         worst = int(np.argmax(errors))
         rows.append(
-            InputCheck(name, x.shape, RIGHT, float(errors[worst]), (worst,), float(analytic[worst]), float(numeric[worst]))
+            InputCheck(
+                name,
+                x.shape,
+                RIGHT,
+                float(errors[worst]),
+                (worst,),
+                float(analytic[worst]),
+                float(numeric[worst]),
+                _decided(sharp) if complex_step else "",
+            )
         )
     return rows
 

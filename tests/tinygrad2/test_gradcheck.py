@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinygrad2 import Tensor, gradcheck, ops
+from tinygrad2 import Tensor, grad, gradcheck, ops
 from tinygrad2.errors import DtypeError, TinygradError
 from tinygrad2.ops import Op
 
@@ -162,6 +162,113 @@ def test_a_noisy_function_is_not_called_wrong(offset):
 )
 def test_every_scale(f, x):
     gradcheck(f, [np.array(x)]).assert_right()
+
+
+# -- the complex step
+
+
+def squire_and_trapp(x):
+    """Their own example."""
+    return np.exp(x) / (np.sin(x) ** 3 + np.cos(x) ** 3)
+
+
+SMOOTH = {
+    "squire and trapp": (squire_and_trapp, [np.array([1.5, 0.3, -0.2])]),
+    "matmul": (lambda a, b: np.tanh(a @ b) @ b, [X, X + 1]),
+    "softmax": (lambda x: np.sum(ops.softmax(x) * X), [X]),
+    "layer_norm": (lambda x: ops.layer_norm(x, np.arange(6.0), np.ones(6)), [np.sin(np.arange(24.0)).reshape(4, 6)]),
+    "attention": (lambda x: ops.causal_attention(x, 2), [np.sin(np.arange(24.0)).reshape(4, 6)]),
+}
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize(("f", "inputs"), SMOOTH.values(), ids=SMOOTH)
+def test_the_complex_step_is_exact_to_rounding(f, inputs, fast):
+    differences, complex_step = (gradcheck(f, inputs, fast=fast, complex_step=c) for c in (False, True))
+    differences.assert_right()
+    complex_step.assert_right()
+    for row in complex_step.rows:
+        decided, of = row.note.removeprefix("the complex step decides ").split(" of ")
+        assert decided == of
+        assert row.note in str(complex_step)
+        assert abs(row.analytic - row.numeric) <= 1e-14 * max(1, abs(row.numeric))
+    assert differences.worst.error > 10 * complex_step.worst.error
+
+
+def test_it_knows_the_derivative_of_squire_and_trapp():
+    x = 1.5
+    s, c = np.sin(x), np.cos(x)
+    expected = np.exp(x) * (s**3 + c**3 - 3 * s * s * c + 3 * c * c * s) / (s**3 + c**3) ** 2
+    row = gradcheck(squire_and_trapp, [np.array(x)], complex_step=True).worst
+    assert abs(row.numeric - expected) <= 1e-14 * abs(expected)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_it_finds_what_differences_cannot_see(fast):
+    class Wave(Op):
+        @staticmethod
+        def forward(x):
+            return np.exp(np.sin(20 * x))
+
+        @staticmethod
+        def vjp(g, out, x):
+            return ((1 + 1e-10) * 20 * g * out * np.cos(20 * x),)
+
+    gradcheck(Wave.call, [X], fast=fast).assert_right()
+    assert gradcheck(Wave.call, [X], fast=fast, complex_step=True).verdict == "wrong"
+
+
+@pytest.mark.parametrize(("note", "rule"), WRONG.items(), ids=WRONG)
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_wrong_rule_is_caught_by_it_too(monkeypatch, note, rule, fast):
+    monkeypatch.setattr(Cube, "wrong", staticmethod(rule))
+    with pytest.raises(AssertionError, match=note):
+        gradcheck(Cube.call, [X], fast=fast, complex_step=True).assert_right()
+
+
+@pytest.mark.parametrize(
+    ("f", "x"),
+    [
+        (np.abs, -1.5),
+        (ops.relu, 0.0),
+        (lambda x: np.maximum(x, 0.5), 0.5),
+        (lambda x: np.clip(x, 0, 1), 1.0),
+        (ops.softplus, 0.3),  # no complex logaddexp
+        (ops.erf, 0.3),
+        (lambda x: x.astype(np.float64) * 2, 0.3),  # throws the imaginary part away
+        (lambda x: grad(np.sin)(x), 0.3),  # nothing is recorded of complex numbers
+    ],
+)
+def test_where_f_is_not_analytic_the_differences_decide(f, x):
+    plain, sharp = (gradcheck(f, [np.array(x)], complex_step=c) for c in (False, True))
+    assert sharp.worst.note == "the complex step decides 0 of 1"
+    assert (sharp.verdict, sharp.worst.numeric, sharp.worst.error) == (plain.verdict, plain.worst.numeric, plain.worst.error)
+    sharp.assert_right()
+
+
+def test_a_function_that_lies_about_complex_numbers_makes_no_wrong_rule_right():
+    class Liar(Op):
+        @staticmethod
+        def forward(x):
+            return x * x if x.dtype.kind == "f" else x.real**2 + 3j * x.real * x.imag
+
+        @staticmethod
+        def vjp(g, out, x):
+            return (3 * g * x,)  # what the complex numbers say
+
+    for fast in (False, True):
+        assert gradcheck(Liar.call, [X], fast=fast, complex_step=True).verdict == "wrong"
+
+
+@pytest.mark.parametrize("f", [np.exp, ops.softplus])
+def test_the_complex_step_leaves_no_trace(f):
+    x = Tensor(X.copy(), requires_grad=True)
+    held, loss = x.data, np.sum(x * x)
+    gradcheck(f, [x], complex_step=True).assert_right()
+    assert x.data is held
+    np.testing.assert_array_equal(held, X)
+    loss.backward()  # a graph from before is still good
+    np.testing.assert_array_equal(x.grad.data, 2 * X)
 
 
 # -- order, dtype, modes

@@ -92,7 +92,7 @@ def test_one_thousand_healthy_checks_raise_no_alarm():
         op, number = SAMPLES[seed % len(SAMPLES)]
         f, inputs = sample(op, number, seed)
         if any(x.size for x in inputs) and f(*inputs).size:
-            result = gradcheck(f, inputs, fast=bool(seed % 2), seed=seed)
+            result = gradcheck(f, inputs, fast=bool(seed % 2), complex_step=seed % 3 == 0, seed=seed)
             assert result.verdict != "wrong", f"{op.name} {number} {seed}\n{result}"
             undecided += result.verdict == "undecidable"
     assert undecided <= 10
