@@ -1,18 +1,19 @@
-"""Files that are written whole or not at all, the cache folder, and downloads."""
+"""Files that are written whole or not at all, JSON read with care, the cache folder, and downloads."""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
+import json
 import os
 import tempfile
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from gpt2.errors import DataError
+from gpt2.errors import DataError, RunError
 
 
 def cache_folder() -> Path:
@@ -68,3 +69,32 @@ def download(url: str, path: Path, sha256: str, max_bytes: int, timeout: float =
         write_atomically(path, content)
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises RunError naming the file and the cause."""
+    try:
+        return parse_object(path.read_bytes())
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {error}") from error
+
+
+def parse_object(text: str | bytes) -> dict[str, Any]:
+    """A JSON object, in which no name comes twice. Raises ValueError."""
+    try:
+        found = json.loads(text, object_pairs_hook=_without_repeats)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"it holds a {type(found).__name__}, not an object")
+    return found
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in found if names.count(name) > 1)!r} comes twice")
+    return found

@@ -2,79 +2,201 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import codecs
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from gpt2.errors import ConfigError, DataError
+from gpt2.streams import stream
 from tinygrad2 import Tensor, no_grad
+
+if TYPE_CHECKING:
+    from gpt2.tokenizers import Tokenizer
 
 Array = np.ndarray[Any, Any]
 
 
 class LanguageModel(Protocol):
-    """What generation needs: logits for ids, the length of the context, and whether dropout acts."""
+    """What generation needs of a model."""
 
     config: Any
     training: bool
 
-    def __call__(self, ids: Array) -> Tensor: ...
+    def next_logits(self, ids: Array, cache: Any = None) -> Tensor: ...
+    def new_cache(self, batch_size: int) -> Any: ...
     def train(self, mode: bool = True) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a token is chosen from logits. Raises ConfigError for settings that leave nothing to choose from.
+
+    Applied in this order:
+        repetition_penalty: logits of tokens that already occurred are divided by it where positive, else multiplied
+            (Keskar et al., 2019, sec. 4.1).
+        temperature: 0 takes the likeliest token; otherwise one is drawn from softmax(logits / temperature), cut to
+        top_k: the k likeliest (Fan et al., 2018), then to
+        top_p: the fewest that together reach this probability, the nucleus (Holtzman et al., 2020), then to
+        min_p: those at least this fraction as likely as the likeliest (Nguyen et al., 2024).
+    """
+
+    temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < np.inf:
+            raise ConfigError(f"temperature = {self.temperature} must not be negative; 0 always takes the likeliest token")
+        if self.top_k is not None and self.top_k < 1:
+            raise ConfigError(f"top_k = {self.top_k} must be at least 1")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ConfigError(f"top_p = {self.top_p} must be in (0, 1]")
+        if self.min_p is not None and not 0 <= self.min_p <= 1:
+            raise ConfigError(f"min_p = {self.min_p} must be in [0, 1]")
+        if not 0 < self.repetition_penalty < np.inf:
+            raise ConfigError(f"repetition_penalty = {self.repetition_penalty} must be above 0; 1 means none")
+
+    def probabilities(self, logits: Array, seen: Array) -> Array:
+        """What the next token is drawn from: logits (V) after the ids `seen` -> (V) in float64, 0 for what was cut."""
+        logits = logits.astype(np.float64)
+        if self.repetition_penalty != 1:
+            ids = np.unique(seen)
+            old = logits[ids]
+            logits[ids] = np.where(old > 0, old / self.repetition_penalty, old * self.repetition_penalty)
+        if self.temperature == 0:
+            p = np.zeros_like(logits)
+            p[np.argmax(logits)] = 1
+            return p
+        logits -= logits.max()
+        logits /= self.temperature
+        p = np.exp(logits, out=logits)
+        if self.top_k is not None and self.top_k < len(p):
+            _keep_likeliest(p, self.top_k)
+        p /= p.sum()
+        if self.top_p is not None and self.top_p < 1:
+            falling = np.sort(p)[::-1]
+            _keep_likeliest(p, int(np.searchsorted(np.cumsum(falling), self.top_p)) + 1)
+        if self.min_p is not None:
+            p[p < self.min_p * p.max()] = 0
+        p /= p.sum()
+        return p
+
+
+def _keep_likeliest(p: Array, count: int) -> None:
+    """Set all but the `count` largest entries to 0; of equal ones the first are kept."""
+    least = np.partition(p, -count)[-count]
+    ties = np.flatnonzero(p == least)
+    ties = ties[count - np.count_nonzero(p > least) :]
+    p[p < least] = 0
+    p[ties] = 0
+
+
+def draw(p: Array, rng: np.random.Generator) -> int:
+    """An index, each as likely as its entry in p (V)."""
+    total = np.cumsum(p)
+    chosen = int(np.searchsorted(total, rng.random() * total[-1], side="right"))
+    return min(chosen, int(np.flatnonzero(p)[-1]))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One more token for every sequence: the tokens (B), the logits (B, V), and what the tokens were drawn from (B, V)."""
+
+    tokens: Array
+    logits: Array
+    p: Array
+
+
+def steps(
+    model: LanguageModel,
+    ids: Array,
+    max_new_tokens: int,
+    sampling: Sampling,
+    seed: int = 0,
+    slide: int = 1,
+    use_cache: bool = True,
+) -> Iterator[Step]:
+    """One step after another from ids (B, T). See GPT2.generate."""
+    if max_new_tokens < 0 or slide < 1:
+        raise ConfigError(f"max_new_tokens = {max_new_tokens} must be at least 0, and slide = {slide} at least 1")
+    if ids.ndim != 2 or not ids.shape[1] or ids.dtype.kind not in "iu":
+        raise DataError(f"generate: {ids.dtype} ids of shape {ids.shape}; give integers, (T,) or (B, T) with T at least 1")
+    context = model.config.max_seq_len
+    rngs = [stream(seed + row, "sampling") for row in range(len(ids))]
+    cache = model.new_cache(len(ids)) if use_cache else None
+    first = fed = 0  # where the window begins that the model sees, and the first token that it has not seen
+    training = model.training
+    model.train(False)
+    try:
+        for _ in range(max_new_tokens):
+            if ids.shape[1] - first > context:  # slide: every position in the window changes, so the cache starts anew
+                first = ids.shape[1] - context + min(slide, context) - 1
+                fed = first
+                cache = model.new_cache(len(ids)) if use_cache else None
+            with no_grad():
+                logits = model.next_logits(ids[:, fed if use_cache else first :], cache).data  # (B, V)
+            fed = ids.shape[1]
+            p = np.stack([sampling.probabilities(row, seen) for row, seen in zip(logits, ids, strict=True)])
+            tokens = np.array([draw(row, rng) for row, rng in zip(p, rngs, strict=True)], ids.dtype)
+            ids = np.concatenate([ids, tokens[:, None]], axis=1)
+            yield Step(tokens, logits, p)
+    finally:
+        model.train(training)
 
 
 def generate(
     model: LanguageModel,
     ids: Any,
     max_new_tokens: int,
-    temperature: float,
-    top_k: int | None,
-    top_p: float | None,
-    rng: np.random.Generator,
+    sampling: Sampling,
+    seed: int = 0,
+    slide: int = 1,
+    use_cache: bool = True,
 ) -> Array:
     """See GPT2.generate."""
     ids = np.asarray(ids)
-    if ids.ndim not in (1, 2) or not ids.shape[-1]:
-        raise DataError(f"generate: ids of shape {ids.shape}; give (T,) or (B, T) with at least one token")
-    check_sampling(temperature, top_k, top_p)
-    batch = np.atleast_2d(ids)  # (B, T)
-    training = model.training
-    model.train(False)
-    try:
-        with no_grad():
-            for _ in range(max_new_tokens):
-                logits = model(batch[:, -model.config.max_seq_len :]).data[:, -1]  # (B, V)
-                following = sample(logits, temperature, top_k, top_p, rng)
-                batch = np.concatenate([batch, following[:, None].astype(batch.dtype)], axis=1)
-    finally:
-        model.train(training)
+    batch = ids[None] if ids.ndim == 1 else ids  # (B, T)
+    new = [step.tokens for step in steps(model, batch, max_new_tokens, sampling, seed, slide, use_cache)]
+    batch = np.concatenate([batch, *(tokens[:, None] for tokens in new)], axis=1)
     return batch if ids.ndim == 2 else batch[0]
 
 
-def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
-    """Raise ConfigError for settings that leave nothing to choose from."""
-    if not temperature >= 0:
-        raise ConfigError(f"temperature = {temperature} must not be negative; 0 always takes the likeliest token")
-    if top_k is not None and top_k < 1:
-        raise ConfigError(f"top_k = {top_k} must be at least 1")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ConfigError(f"top_p = {top_p} must be in (0, 1]")
+class TextStream:
+    """Tokens in, text out as soon as it is certain: never half a character, never what may begin a stop string.
 
+    `stopped` becomes True at the end-of-text token or at a stop string, neither of which is part of the text.
+    """
 
-def sample(logits: Array, temperature: float, top_k: int | None, top_p: float | None, rng: np.random.Generator) -> Array:
-    """One token per row of logits (B, V) -> (B,)."""
-    if temperature == 0:
-        return np.argmax(logits, axis=-1)
-    scaled = (logits - logits.max(axis=-1, keepdims=True)).astype(np.float64) / temperature
-    if top_k is not None and top_k < scaled.shape[-1]:
-        kth = np.partition(scaled, -top_k, axis=-1)[:, -top_k, None]
-        scaled = np.where(scaled >= kth, scaled, -np.inf)
-    p = np.exp(scaled)
-    p /= p.sum(axis=-1, keepdims=True)
-    if top_p is not None and top_p < 1:  # the nucleus (Holtzman et al., 2020): the likeliest, until they reach top_p
-        order = np.argsort(-p, axis=-1, kind="stable")
-        sorted_p = np.take_along_axis(p, order, axis=-1)
-        outside = np.cumsum(sorted_p, axis=-1) - sorted_p >= top_p
-        np.put_along_axis(p, order, np.where(outside, 0, sorted_p), axis=-1)
-        p /= p.sum(axis=-1, keepdims=True)
-    chosen = (np.cumsum(p, axis=-1) < rng.random((len(p), 1))).sum(axis=-1)
-    return np.minimum(chosen, p.shape[-1] - 1)
+    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str] = ()) -> None:
+        self.tokenizer, self.stops = tokenizer, [stop for stop in stops if stop]
+        self.stopped = False
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._held = ""
+
+    def feed(self, token: int) -> str:
+        """The text that is now certain."""
+        if self.stopped or token == self.tokenizer.end_of_text:
+            return self.finish()
+        self._held += self._utf8.decode(self.tokenizer.token_bytes(token))
+        ends = [at for at in (self._held.find(stop) for stop in self.stops) if at >= 0]
+        if ends:
+            self._held = self._held[: min(ends)]
+            self._utf8.reset()
+            return self.finish()
+        held = max((n for stop in self.stops for n in range(len(stop)) if self._held.endswith(stop[:n])), default=0)
+        return self._release(len(self._held) - held)
+
+    def finish(self) -> str:
+        """The rest, at the end of the tokens."""
+        self.stopped = True
+        self._held += self._utf8.decode(b"", final=True)
+        return self._release(len(self._held))
+
+    def _release(self, count: int) -> str:
+        text, self._held = self._held[:count], self._held[count:]
+        return text

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gpt2 import generation
+from gpt2 import generation, pretrained
 from gpt2.config import GPT2Config
 from gpt2.errors import DataError
 from gpt2.streams import stream
 from tinygrad2 import Tensor, nn, ops
+
+Cache = list[nn.KVCache]
 
 
 class Block(nn.Module):
@@ -24,8 +27,8 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(C, bias=config.bias, dtype=dtype)
         self.mlp = nn.FeedForward(C, config.d_ff, config.dropout, config.bias, rng, dtype)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn(self.ln_1(x))  # (B, T, C)
+    def forward(self, x: Tensor, cache: nn.KVCache | None = None) -> Tensor:
+        x = x + self.attn(self.ln_1(x), cache)  # (B, T, C)
         return x + self.mlp(self.ln_2(x))  # (B, T, C)
 
 
@@ -68,6 +71,26 @@ class GPT2(nn.Module):
         if config.init == "gpt2":
             self._initialise_as_openai(rng)
 
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **settings: Any) -> GPT2:
+        """The model in a Hugging Face GPT-2 folder, in evaluation mode, as float32.
+
+        `folder` holds config.json and model.safetensors, whole or in shards; or it is a name on the hub (extra `hub`).
+        `settings` replace those of the folder: with `tie_embeddings=False, head_bias=True` the embedding is copied for
+        the head and the bias is zero, which computes the same. Raises RunError that lists everything that does not fit.
+        """
+        checkpoint = pretrained.Checkpoint(folder, **settings)
+        with nn.init.shapes_only():
+            model = cls(checkpoint.config)
+        weights = checkpoint.weights({name: p.shape for name, p in model.named_parameters()})
+        for name, p in model.named_parameters():
+            p.data = weights[name]
+        return model.eval()
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a folder that `transformers.GPT2LMHeadModel.from_pretrained` loads; RunError where it cannot hold this."""
+        pretrained.write_pretrained(folder, self.config, self.state_dict())
+
     def _initialise_as_openai(self, rng: np.random.Generator) -> None:
         """Matrices N(0, 0.02), positions N(0, 0.01); projections onto the residual stream smaller by sqrt(2 * layers)."""
         for name, p in self.named_parameters():
@@ -78,15 +101,33 @@ class GPT2(nn.Module):
 
     def forward(self, ids: Any) -> Tensor:
         """Logits (..., T, V) for integer ids (..., T). Raises DataError where T is 0 or beyond the context."""
+        return self.lm_head(self.hidden(ids))  # (B, T, V)
+
+    def hidden(self, ids: Any, cache: Cache | None = None) -> Tensor:
+        """What the head reads: ids (..., T) -> (..., T, C). Given a cache, `ids` are the tokens after those it has seen."""
         ids = np.asarray(ids)
-        T = ids.shape[-1] if ids.ndim else 0
-        if not 0 < T <= self.config.max_seq_len:
-            raise DataError(f"ids of shape {ids.shape}: a sequence has 1 to max_seq_len = {self.config.max_seq_len} tokens")
-        x = self.wte(ids) + self.wpe(np.arange(T))  # (B, T, C)
+        start = cache[0].length if cache else 0
+        end = start + (ids.shape[-1] if ids.ndim else 0)
+        if not start < end <= self.config.max_seq_len:
+            after = f" after {start} tokens" if start else ""
+            raise DataError(
+                f"ids of shape {ids.shape}{after}: a sequence has 1 to max_seq_len = {self.config.max_seq_len} tokens"
+            )
+        x = self.wte(ids) + self.wpe(np.arange(start, end))  # (B, T, C)
         x = self.drop(x)
-        for block in self.h:
-            x = block(x)  # (B, T, C)
-        return self.lm_head(self.ln_f(x))  # (B, T, V)
+        for i, block in enumerate(self.h):
+            x = block(x, cache[i] if cache else None)  # (B, T, C)
+        return self.ln_f(x)  # (B, T, C)
+
+    def new_cache(self, batch_size: int) -> Cache:
+        """An empty cache for `batch_size` sequences: one KVCache per block."""
+        c = self.config
+        dtype = self.wte.weight.dtype
+        return [nn.KVCache(batch_size, c.num_heads, c.max_seq_len, c.d_model // c.num_heads, dtype) for _ in self.h]
+
+    def next_logits(self, ids: Any, cache: Cache | None = None) -> Tensor:
+        """Logits (B, V) of the token after ids (B, T), or after what the cache has seen and then ids."""
+        return self.lm_head(self.hidden(ids, cache)[:, -1])  # (B, V)
 
     def loss(self, ids: Any, targets: Any) -> Tensor:
         """The mean cross-entropy, in nats per token, of predicting `targets` (..., T) from `ids` (..., T)."""
@@ -100,10 +141,16 @@ class GPT2(nn.Module):
         top_k: int | None = None,
         top_p: float | None = None,
         seed: int = 0,
+        *,
+        min_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        slide: int = 1,
+        use_cache: bool = True,
     ) -> np.ndarray[Any, Any]:
         """Predict, append, repeat: ids (T) or (B, T) -> the same with `max_new_tokens` more.
 
-        Temperature 0 takes the likeliest token; otherwise one is drawn from softmax(logits / temperature), cut to the
-        `top_k` likeliest and to the fewest whose probabilities reach `top_p`. Only the last max_seq_len tokens are seen.
+        How a token is chosen: see `gpt2.generation.Sampling`. Row i of a batch is what its prompt alone gives with
+        `seed + i`. Only the last max_seq_len tokens are seen; where there are more, the `slide` oldest are dropped.
         """
-        return generation.generate(self, ids, max_new_tokens, temperature, top_k, top_p, stream(seed, "sampling"))
+        sampling = generation.Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
+        return generation.generate(self, ids, max_new_tokens, sampling, seed, slide, use_cache)

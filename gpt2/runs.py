@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.corpora import Corpus
 from gpt2.errors import ConfigError, RunError
-from gpt2.files import write_atomically
+from gpt2.files import read_json, write_atomically
 from gpt2.model import GPT2
-from gpt2.tokenizers import CharTokenizer
+from gpt2.tokenizers import BPETokenizer, Tokenizer, load_tokenizer
+from gpt2.weights import read_weights, write_weights
 from tinygrad2 import nn
-from tinygrad2.errors import TinygradError
 
 
 class Run:
@@ -71,12 +69,12 @@ class Run:
                 raise RunError(f"--run {folder}: holds no trained model: {path.name} is missing")
         return run
 
-    def describe(self, model: GPT2Config, training: TrainConfig, corpus: Corpus, tokenizer: CharTokenizer) -> None:
+    def describe(self, model: GPT2Config, training: TrainConfig, corpus: Corpus, tokenizer: Tokenizer) -> None:
         """Write config.json and tokenizer.json."""
         about = {
             "model": dataclasses.asdict(model),
             "training": dataclasses.asdict(training),
-            "corpus": {"name": corpus.name, "characters": len(corpus.text), "sha256": corpus.sha256},
+            "corpus": {"name": corpus.name, "characters": corpus.characters, "sha256": corpus.sha256},
             "versions": {"python": platform.python_version(), "numpy": np.__version__},
             "machine": {"system": platform.platform(), "cores": os.cpu_count()},
             "command": sys.argv[1:],
@@ -86,38 +84,55 @@ class Run:
 
     def read_config(self) -> dict[str, Any]:
         """config.json, checked to be an object with a model."""
-        try:
-            about = json.loads(self.config.read_text("utf-8"))
-            if not isinstance(about["model"], dict):
-                raise TypeError("its 'model' is not an object")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{self.config} is damaged: {error}") from error
+        about = read_json(self.config)
+        if not isinstance(about.get("model"), dict):
+            raise RunError(f"{self.config} is damaged: its 'model' is not an object")
         return about
 
     def save_model(self, model: GPT2) -> None:
-        """Write the weights; an older file stays whole until the new one is."""
-        try:
-            write_atomically(self.model, safetensors.numpy.save(model.state_dict(), {"format": "pt"}))
-        except OSError as error:
-            raise RunError(f"{self.model}: cannot be written: {error.strerror}") from error
+        """Write the weights, with what they belong to; an older file stays whole until the new one is."""
+        write_weights(self.model, model.state_dict(), self._belongs_to(dataclasses.asdict(model.config)))
 
-    def load_model(self) -> tuple[GPT2, CharTokenizer]:
+    def _belongs_to(self, config: dict[str, Any]) -> dict[str, str]:
+        """What the weights are worthless without: a tokenizer with other ids gives nonsense and no error."""
+        tokenizer = hashlib.sha256(self.tokenizer.read_bytes()).hexdigest()
+        return {"config": json.dumps(config, sort_keys=True), "tokenizer_sha256": tokenizer}
+
+    def load_model(self) -> tuple[GPT2, Tokenizer]:
         """The trained model, in evaluation mode, and its tokenizer. Raises RunError naming the file and what is wrong."""
-        tokenizer = CharTokenizer.load(self.tokenizer)
+        tokenizer = load_tokenizer(self.tokenizer)
+        described = self.read_config()["model"]
+        weights, saved_with = read_weights(self.model, must_be_ours=True)
+        for name, value in self._belongs_to(described).items():
+            if saved_with.get(name) != value:
+                raise RunError(
+                    f"{self.config if name == 'config' else self.tokenizer} is not the one {self.model} was saved with"
+                )
         try:
-            config = GPT2Config(**self.read_config()["model"])
+            config = GPT2Config(**described)
         except (TypeError, ConfigError) as error:
             raise RunError(f"{self.config} is damaged: {error}") from error
-        if tokenizer.vocab_size > config.vocab_size:
-            raise RunError(f"{self.tokenizer}: {tokenizer.vocab_size} tokens for a model with {config.vocab_size}")
         with nn.init.shapes_only():
             model = GPT2(config)
-        try:
-            weights: Mapping[str, Any] = safetensors.numpy.load_file(self.model)
-            model.load_state_dict(weights)
-        except (OSError, safetensors.SafetensorError, TinygradError) as error:
-            raise RunError(f"{self.model} is damaged or of another model: {error}") from error
+        model.load_state_dict({name: stored.read() for name, stored in weights.items()})
         return model.eval(), tokenizer
+
+
+def load_model(folder: str | Path) -> tuple[GPT2, Tokenizer]:
+    """The model and the tokenizer in a run folder, or in a Hugging Face folder. Raises RunError."""
+    path = Path(folder)
+    if not (path / "config.json").is_file() or "model_type" not in read_json(path / "config.json"):
+        return Run.open(folder).load_model()
+    model = GPT2.from_pretrained(path)
+    if (path / "tokenizer.json").is_file():
+        tokenizer = load_tokenizer(path / "tokenizer.json")
+    elif (path / "vocab.json").is_file() or model.config.vocab_size != 50257:
+        tokenizer = BPETokenizer.from_pretrained(path)
+    else:
+        tokenizer = BPETokenizer.gpt2()
+    if tokenizer.vocab_size > model.config.vocab_size:
+        raise RunError(f"{path}: a tokenizer of {tokenizer.vocab_size} tokens for a model with {model.config.vocab_size}")
+    return model, tokenizer
 
 
 def unused_folder(name: str) -> Path:

@@ -16,6 +16,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 BLOCK = 1 << 15  # entries: 128 KB of float32
+QUERY_BLOCK = 64  # positions whose attention weights are computed at once
+FEW_ROWS = 4  # up to here, that many matrix-vector products read a matrix faster than one matrix product does
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)  # a Python float, so that float32 stays float32
 
 
@@ -32,7 +34,9 @@ def blocks(x: Array) -> Iterator[slice]:
 
 def linear(x: Array, w: Array, b: Array | None) -> Array:
     """x (..., K) @ w (K, N) + b (N)."""
-    out = np.matmul(rows(x), w)
+    x2 = rows(x)
+    few = 1 < len(x2) <= FEW_ROWS
+    out = np.stack([row @ w for row in x2]) if few else np.matmul(x2, w)
     if b is not None:
         out += b
     return out.reshape(*x.shape[:-1], w.shape[1])
@@ -170,6 +174,32 @@ def causal_attention_vjp(g: Array, saved: tuple[Array, Array], qkv: Array, heads
     scores *= 1 / math.sqrt(q.shape[-1])
     np.matmul(scores, k, out=for_q)
     np.matmul(scores.swapaxes(-1, -2), q, out=for_k)
+    return out
+
+
+def cached_attention(qkv: Array, keys: Array, values: Array, start: int) -> Array:
+    """Causal attention of the positions `start`, `start` + 1... to themselves and to all before, whose keys are kept.
+
+    qkv (B, T, 3C) -> (B, T, C). The T new keys and values are written into `keys` and `values`, both (B, H, L, d). The
+    queries are taken in blocks: a block needs the keys up to its own end only, and one block of weights fits the cache.
+    """
+    q, k, v = _heads(qkv, keys.shape[1])  # (B, H, T, d)
+    T, d = q.shape[-2:]
+    keys[:, :, start : start + T], values[:, :, start : start + T] = k, v
+    q = q * np.asarray(1 / math.sqrt(d), q.dtype)
+    out = np.empty((*qkv.shape[:-1], qkv.shape[-1] // 3), qkv.dtype)
+    merged = _split(out, keys.shape[1])  # (B, H, T, d)
+    for i in range(0, T, QUERY_BLOCK):
+        part = slice(i, min(i + QUERY_BLOCK, T))
+        end = start + part.stop
+        weights = np.matmul(q[:, :, part], keys[:, :, :end].swapaxes(-1, -2))  # (B, H, block, end)
+        if part.stop - i > 1:
+            size = part.stop - i
+            weights[..., end - size :] += np.triu(np.full((size, size), -np.inf, weights.dtype), 1)
+        weights -= weights.max(axis=-1, keepdims=True)
+        np.exp(weights, out=weights)
+        weights /= weights.sum(axis=-1, keepdims=True)
+        merged[:, :, part] = np.matmul(weights, values[:, :, :end])
     return out
 
 

@@ -1,7 +1,7 @@
 """Modules: layers with named parameters, and how their weights start."""
 
 from tinygrad2.nn import init
-from tinygrad2.nn.attention import MultiHeadAttention
+from tinygrad2.nn.attention import KVCache, MultiHeadAttention
 from tinygrad2.nn.dropout import Dropout, dropout_stream
 from tinygrad2.nn.feed_forward import FeedForward
 from tinygrad2.nn.layers import Embedding, LayerNorm, Linear
@@ -12,6 +12,7 @@ __all__ = [
     "Embedding",
     "FeedForward",
     "LayerNorm",
+    "KVCache",
     "Linear",
     "Module",
     "MultiHeadAttention",

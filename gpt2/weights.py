@@ -1,0 +1,113 @@
+"""Weights in safetensors files: written with their own fingerprint, read with suspicion."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from gpt2.errors import RunError
+from gpt2.files import parse_object, write_atomically
+
+Array = np.ndarray[Any, Any]
+STORED_AS = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
+"""The dtypes that are read, and how NumPy sees their bytes: it has no bfloat16."""
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One array in a file, not read yet."""
+
+    path: Path
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    raw: Array
+
+    def read(self) -> Array:
+        """The array as float32: exact, since float16 and bfloat16 are subsets of it. Raises RunError for NaN or infinity."""
+        if self.dtype == "BF16":
+            out = (self.raw.astype(np.uint32) << 16).view(np.float32).reshape(self.shape)
+        else:
+            out = self.raw.astype(np.float32).reshape(self.shape)
+        bad = out.size - np.count_nonzero(np.isfinite(out))
+        if bad:
+            raise RunError(f"{self.path}: {self.name} has {bad} of {out.size} entries that are NaN or infinite")
+        return out
+
+
+def fingerprint(arrays: Iterable[tuple[str, str, tuple[int, ...], Array]], metadata: Mapping[str, str]) -> str:
+    """SHA-256 of everything that means something: names, dtypes, shapes, bytes, and the metadata."""
+    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for name, dtype, shape, raw in sorted(arrays, key=lambda entry: entry[0]):
+        digest.update(json.dumps([name, dtype, list(shape)]).encode())
+        flat = raw.reshape(-1).view(np.uint8)
+        for at in range(0, len(flat), CHUNK):
+            digest.update(flat[at : at + CHUNK].data)
+    return digest.hexdigest()
+
+
+def write_weights(path: Path, state: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
+    """Write float32 arrays by name, whole or not at all. Raises RunError for another dtype or a full disk."""
+    for name, array in state.items():
+        if array.dtype != np.float32:
+            raise RunError(
+                f"{path}: {name} is {array.dtype}; weights are saved as float32, so convert with model.to(np.float32)"
+            )
+    arrays = {name: np.ascontiguousarray(array) for name, array in state.items()}
+    metadata = {"format": "pt", **metadata}
+    entries = ((name, "F32", array.shape, array) for name, array in arrays.items())
+    try:
+        content = safetensors.numpy.save(arrays, {**metadata, "sha256": fingerprint(entries, metadata)})
+        write_atomically(path, content)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def read_weights(path: Path, must_be_ours: bool = False) -> tuple[dict[str, Stored], dict[str, str]]:
+    """What a file holds, by name, and its metadata; the arrays stay on disk until they are read.
+
+    A file that `write_weights` wrote carries a fingerprint, which is checked; another may have none, unless it
+    `must_be_ours`. Raises RunError naming the file and the cause.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:  # checks sizes, offsets and dtypes of the header
+            names = set(file.keys())
+        with open(path, "rb") as raw_file:
+            size = int.from_bytes(raw_file.read(8), "little")
+            header = parse_object(raw_file.read(size))
+        metadata: dict[str, str] = header.pop("__metadata__", None) or {}
+        content = np.memmap(path, np.uint8, "r", offset=8 + size) if _content_size(header) else np.empty(0, np.uint8)
+        if names != set(header):
+            raise ValueError("its header can be read in two ways")
+        stored = {name: _stored(path, name, entry, content) for name, entry in header.items()}
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, MemoryError) as error:
+        raise RunError(f"{path} is not a safetensors file, or damaged: {error}") from error
+    recorded = metadata.pop("sha256", None)
+    if recorded is None and must_be_ours:
+        raise RunError(f"{path} is damaged, or not saved by this program: it has no sha256 of its content")
+    if recorded is not None:
+        found = fingerprint(((s.name, s.dtype, s.shape, s.raw) for s in stored.values()), metadata)
+        if found != recorded:
+            raise RunError(f"{path} is damaged: its content has sha256 {found}, and {recorded} was recorded when it was saved")
+    return stored, metadata
+
+
+def _stored(path: Path, name: str, entry: dict[str, Any], content: Array) -> Stored:
+    begin, end = entry["data_offsets"]
+    raw = content[begin:end]
+    return Stored(path, name, entry["dtype"], tuple(entry["shape"]), raw.view(STORED_AS.get(entry["dtype"], np.uint8)))
+
+
+def _content_size(header: dict[str, Any]) -> int:
+    return max((entry["data_offsets"][1] for entry in header.values()), default=0)
