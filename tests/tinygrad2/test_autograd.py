@@ -10,6 +10,7 @@ import pytest
 
 from tinygrad2 import Tensor, autograd, no_grad
 from tinygrad2.errors import DtypeError, GraphError, ShapeError
+from tinygrad2.ops.op import Identity, Op
 
 
 def leaf(*values):
@@ -55,6 +56,69 @@ def test_the_given_cotangent_is_not_written_to():
     np.testing.assert_array_equal(x.grad.data, [3, 6])
     x.grad.data *= 2
     np.testing.assert_array_equal(g, [1, 2])
+
+
+def test_no_gradient_is_an_array_of_the_caller():
+    """Not the given cotangent, not what a hook gave: a step in place on a gradient would change those."""
+    x, given, kept = leaf(1.0, 2.0), np.array([1.0, 2.0]), np.array([3.0, 4.0])
+    x.backward(given)
+    x.grad.data *= 100
+    y = x * 2
+    autograd.grad([y, y], [x], [given, given])
+    np.testing.assert_array_equal(given, [1, 2])
+    x.grad = None
+    x.register_hook(lambda g: kept)
+    (x * 1).backward(given)
+    x.grad.data *= 100
+    np.testing.assert_array_equal(kept, [3, 4])
+
+
+def test_a_cotangent_that_is_passed_on_is_not_written_to():
+    """Identity hands on the very array that `b` has received too: what else arrives at `a` must not reach `b`."""
+    a, b = leaf(1.0, 2.0), leaf(1.0, 2.0)
+    earlier = a * 10
+    (earlier + (Identity.call(a) + b)).backward(np.array([1.0, 2.0]))
+    np.testing.assert_array_equal(a.grad.data, [11, 22])
+    np.testing.assert_array_equal(b.grad.data, [1, 2])
+
+
+def test_what_a_rule_made_is_kept_without_a_copy_and_added_to_in_place():
+    made = []
+
+    class Keeps(Op):
+        @staticmethod
+        def forward(x):
+            return 2 * x
+
+        @staticmethod
+        def vjp(g, out, x):
+            made.append(2 * g)
+            return (made[-1],)
+
+    x = leaf(1.0, 2.0)
+    (x * 3 + Keeps.call(x)).backward([1.0, 10.0])  # the highest number first: what Keeps made arrives, then the product
+    assert x.grad.data is made[0]
+    np.testing.assert_array_equal(x.grad.data, [5, 50])
+
+
+def test_a_rule_must_give_one_cotangent_for_every_input():
+    class Short(Op):
+        @staticmethod
+        def forward(a, b):
+            return a + b
+
+        @staticmethod
+        def vjp(g, out, a, b):
+            return (g,)
+
+    with pytest.raises(ValueError, match="shorter"):
+        Short.call(leaf(1.0), leaf(1.0)).backward()
+
+
+def test_one_number_spread_over_nothing_has_a_gradient_of_zero():
+    x = leaf(5.0)
+    (x + np.zeros((3, 0))).backward(np.zeros((3, 0)))
+    np.testing.assert_array_equal(x.grad.data, [0])
 
 
 def test_slices_are_added_into_one_buffer_in_any_order():
@@ -129,6 +193,17 @@ def test_a_second_backward_says_what_to_do():
     np.testing.assert_array_equal(x.grad.data, [2])
 
 
+def test_backpropagate_frees_the_graph_unless_told_otherwise():
+    x = leaf(2.0)
+    loss = x * x
+    for _ in range(2):
+        found = autograd.backpropagate([(loss, None)], retain=True)
+        np.testing.assert_array_equal(found[x.node], [4])
+    autograd.backpropagate([(loss, None)])
+    with pytest.raises(GraphError, match="freed"):
+        autograd.backpropagate([(loss, None)])
+
+
 def test_retain_graph_allows_a_second_backward():
     x = leaf(3.0)
     loss = (x * x).sum()
@@ -177,6 +252,8 @@ def test_several_outputs_with_their_cotangents():
     x = leaf(1.0, 2.0)
     (g,) = autograd.grad([x * 2, x * x], [x], [np.array([1.0, 10.0]), np.array([100.0, 1000.0])])
     np.testing.assert_array_equal(g.data, [2 + 200, 20 + 4000])
+    with pytest.raises(ValueError, match="shorter"):
+        autograd.grad([x * 2, x * x], [x], [np.ones(2)])
 
 
 def test_third_derivative():
@@ -185,6 +262,15 @@ def test_third_derivative():
     for _ in range(3):
         (y,) = autograd.grad(y.sum(), [x], create_graph=True)
     np.testing.assert_allclose(y.data, np.exp(0.7) * (2 * np.cos(0.7) - 2 * np.sin(0.7)), rtol=1e-12)
+
+
+def test_create_graph_records_even_inside_no_grad():
+    x = leaf(3.0)
+    y = x * x * x
+    with no_grad():
+        (slope,) = autograd.grad(y, [x], create_graph=True)
+    (curvature,) = autograd.grad(slope, [x])
+    np.testing.assert_array_equal(curvature.data, [18])
 
 
 def test_create_graph_through_backward():

@@ -1,6 +1,8 @@
 """Every op, on all of its samples: gradients, formulas, specifications, PyTorch, and the errors of bad shapes."""
 
+import math
 import sys
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -58,6 +60,100 @@ def test_formula_is_the_rule(op, number):
             assert real is None
         elif isinstance(x, np.ndarray):
             np.testing.assert_allclose(fit(shown, x), fit(real, x), rtol=1e-12, atol=1e-14)
+
+
+@each_sample
+def test_value_is_numpys(op, number):
+    """An op that stands for a NumPy function computes that function, with its defaults."""
+    args, params = op.sample(number)
+    both = {"a_min": None, "a_max": None} if op.name == "clip" and len(args) == 1 else {}  # np.clip wants the two
+    for function in [function for function, rule in ops.RULES.items() if getattr(rule, "__self__", None) is op]:
+        ours, numpys = op.call(*args, **params), function(*args, **{**both, **params})
+        assert ours.shape == np.shape(numpys)
+        np.testing.assert_array_equal(ours, numpys)
+
+
+BESIDE = np.random.default_rng(7).standard_normal((3, 4))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: np.concatenate([x, BESIDE]),
+        lambda x: np.concatenate([x, BESIDE], axis=-1),
+        lambda x: np.stack([x, BESIDE]),
+        lambda x: np.stack([x, BESIDE], axis=2),
+        lambda x: np.concatenate(np.split(x, 3)[::-1], axis=1),
+        lambda x: np.concatenate(np.split(x, 2, axis=1)),
+        lambda x: np.concatenate(np.split(x, [1, 3], axis=-1)[::-1], axis=1),
+        lambda x: np.concatenate(np.split(x, 1)),
+        lambda x: np.take(x, [3, 5, 5]),
+        lambda x: np.take(x, [[0, 2], [1, 1]], axis=0),
+        lambda x: np.take(x, [3, 0], axis=-1),
+        lambda x: np.take_along_axis(x, np.argsort(BESIDE, axis=1), axis=1),
+        lambda x: np.take_along_axis(x, np.argsort(BESIDE, axis=0), axis=0),
+        lambda x: np.take_along_axis(x[None], np.argsort(BESIDE[None], axis=-1)),
+        lambda x: np.pad(x, 1),
+        lambda x: np.pad(x, ((1, 0), (0, 2)), constant_values=3.0),
+        lambda x: np.einsum("ij,kj", x, BESIDE),
+        lambda x: np.einsum("ji", x),
+        lambda x: np.einsum("ba, bc", x, BESIDE),
+        lambda x: np.einsum("...j,kj", x[0], BESIDE),
+        lambda x: np.einsum("...ji", x[None]),
+        lambda x: np.einsum("...i,i->...", x, BESIDE[0]),
+        lambda x: np.einsum("...i,i->...", x[0], BESIDE[0]),
+        lambda x: np.einsum("...ij,...j->i...", np.stack([x, x * x]), BESIDE[:2]),
+        lambda x: np.einsum("ij->j", x[:1]),
+    ],
+)
+def test_functions_of_several_arrays_are_numpys(call, rng):
+    x = rng.standard_normal((3, 4))
+    np.testing.assert_allclose(call(Tensor(x)).data, call(x), rtol=1e-13, strict=True)
+    gradcheck(call, [x]).assert_right()
+
+
+FORMULAS = {
+    ops.sigmoid: lambda x: 1 / (1 + np.exp(-x)),
+    ops.softplus: lambda x: np.log(1 + np.exp(x)),
+    ops.relu: lambda x: np.where(x > 0, x, 0),
+    ops.silu: lambda x: x / (1 + np.exp(-x)),
+    ops.erf: lambda x: np.array([math.erf(v) for v in x.flat]).reshape(x.shape),
+    ops.gelu_erf: lambda x: np.array([v * NormalDist().cdf(v) for v in x.flat]).reshape(x.shape),
+    ops.gelu: lambda x: x / (1 + np.exp(-np.sqrt(8 / np.pi) * (x + 0.044715 * x**3))),  # since (1 + tanh u) / 2 = sigmoid 2u
+    ops.softmax: lambda x: np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True),
+    ops.logsumexp: lambda x: np.log(np.exp(x).sum()),
+    ops.log_softmax: lambda x: np.log(np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)),
+}
+
+
+@pytest.mark.parametrize(("f", "formula"), FORMULAS.items(), ids=[f.__qualname__ for f in FORMULAS])
+def test_value_of_what_numpy_has_not(f, formula, rng, implementation):
+    x = rng.standard_normal((2, 3, 4))
+    np.testing.assert_allclose(f(Tensor(x)).data, formula(x), rtol=1e-12, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "expected"),
+    [
+        (np.max, [3.0, 1.0, 3.0, 3.0], [1 / 3, 0, 1 / 3, 1 / 3]),
+        (np.min, [1.0, 1.0, 3.0, 2.0], [1 / 2, 1 / 2, 0, 0]),
+        (lambda x: np.maximum(x, 2.0), [1.0, 2.0, 3.0], [0, 0.5, 1]),
+        (lambda x: np.maximum(2.0, x), [1.0, 2.0, 3.0], [0, 0.5, 1]),
+        (lambda x: np.minimum(x, 2.0), [1.0, 2.0, 3.0], [1, 0.5, 0]),
+        (lambda x: np.minimum(2.0, x), [1.0, 2.0, 3.0], [1, 0.5, 0]),
+        (np.abs, [-1.0, 0.0, 1.0], [-1, 0, 1]),
+        (ops.relu, [-1.0, 0.0, 1.0], [0, 0, 1]),
+        (lambda x: np.clip(x, 1.0, 3.0), [0.0, 1.0, 2.0, 3.0, 4.0], [0, 1, 1, 1, 0]),
+        (np.std, [2.0, 2.0], [0, 0]),
+        (lambda x: np.power(0.0, x), [1.0, 2.0], [0, 0]),
+        (lambda x: x**0, [0.0, 2.0], [0, 0]),
+    ],
+)
+def test_the_choice_at_a_kink_is_the_documented_one(f, x, expected):
+    """Finite differences accept every slope between the two sides; this is the one that is promised."""
+    x = Tensor(x, requires_grad=True)
+    f(x).sum().backward()
+    np.testing.assert_allclose(x.grad.data, expected, rtol=1e-15)
 
 
 def fit(g, x):
@@ -215,8 +311,10 @@ def test_against_pytorch(torch, op, number, dtype, tolerance, implementation):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Tensor(np.ones((3, 4))) @ np.ones((5, 6)), r"matmul: \(3, 4\) @ \(5, 6\): inner dimensions 4 and 5 differ"),
-        (lambda: Tensor(np.ones((3, 4))) @ np.ones(3), r"matmul: \(3, 4\) @ \(3,\): inner dimensions 4 and 3 differ"),
+        (lambda: Tensor(np.ones((3, 4))) @ np.ones((5, 6)), r"^matmul: \(3, 4\) @ \(5, 6\): inner dimensions 4 and 5 differ"),
+        (lambda: Tensor(np.ones((3, 4))) @ np.ones(3), r"^matmul: \(3, 4\) @ \(3,\): inner dimensions 4 and 3 differ"),
+        (lambda: Tensor(1.0) @ np.ones(3), r"^matmul of \(\), \(3,\): .*does not have enough dimensions"),
+        (lambda: np.einsum("ij,jk", Tensor(np.ones((2, 3)))), r"^einsum: 'ij,jk' names 2 operands, but 1 are given"),
         (lambda: Tensor(np.ones(3)) + np.ones(4), r"add of \(3,\), \(4,\)"),
         (lambda: ops.linear(Tensor(np.ones((2, 3))), np.ones((4, 5))), r"linear: x \(2, 3\) @ w \(4, 5\)"),
         (lambda: ops.linear(Tensor(np.ones((2, 3))), np.ones((3, 5)), np.ones(4)), r"bias \(4,\).*needs shape \(5,\)"),
@@ -226,6 +324,9 @@ def test_against_pytorch(torch, op, number, dtype, tolerance, implementation):
         (lambda: ops.cross_entropy(Tensor(np.ones((2, 3))), [0]), r"need targets \(2,\), not \(1,\)"),
         (lambda: ops.embedding(Tensor(np.ones((5, 2))), [[0, 1], [2, 7]]), r"id 7 at \[1, 1\] is outside the table's 5 rows"),
         (lambda: ops.embedding(Tensor(np.ones((5, 2))), [-1]), r"id -1 at \[0\]"),
+        (lambda: ops.embedding(Tensor(np.ones((5, 2))), [4, 5]), r"id 5 at \[1\]"),
+        (lambda: ops.embedding(Tensor(np.ones((5, 2))), [0.0]), r"embedding: ids must be integers, not float64"),
+        (lambda: ops.gather(Tensor(np.ones((2, 3))), [0, 1]), r"gather: indices \(2,\) for x \(2, 3\)"),
         (lambda: Tensor(np.ones((2, 3))).reshape(4, 2), r"reshape of \(2, 3\)"),
         (lambda: Tensor(np.ones(3))[5], r"get_item of \(3,\): index 5 is out of bounds"),
     ],
@@ -233,6 +334,16 @@ def test_against_pytorch(torch, op, number, dtype, tolerance, implementation):
 def test_dimension_errors_name_the_shapes(call, message):
     with pytest.raises(ShapeError, match=message):
         call()
+
+
+def test_what_has_no_gradient_here_is_refused():
+    with pytest.raises(UnsupportedError, match=r"einsum: 'ii' of 'ii,j->ij' repeats an axis"):
+        np.einsum("ii,j->ij", Tensor(np.ones((3, 3))), np.ones(2))
+    with pytest.raises(UnsupportedError, match="pad: mode 'edge' has no rule"):
+        np.pad(Tensor(np.ones(3)), 1, mode="edge")
+    for sections in (0, 2):
+        with pytest.raises(ValueError, match=f"split: 3 entries along axis 0 do not divide into {sections} equal parts"):
+            np.split(Tensor(np.ones(3)), sections)
 
 
 def test_a_setting_that_is_not_there_is_refused():

@@ -105,6 +105,48 @@ def test_repr_and_numbers():
     assert bool(Tensor(1.0) > 0)
 
 
+def test_a_long_array_is_shown_in_part():
+    assert "..." not in repr(Tensor(np.zeros(50)))
+    assert "..." in repr(Tensor(np.zeros(51)))
+
+
+def test_methods_are_numpys_functions():
+    array = np.random.default_rng(0).standard_normal((2, 3, 4))
+    t = Tensor(array)
+    for result, expected in [
+        (t.sum(), array.sum()),
+        (t.sum((0, 2)), array.sum((0, 2))),
+        (t.sum(1, keepdims=True), array.sum(1, keepdims=True)),
+        (t.mean(1), array.mean(1)),
+        (t.mean(-1, keepdims=True), array.mean(-1, keepdims=True)),
+        (t.max(2), array.max(2)),
+        (t.max(0, keepdims=True), array.max(0, keepdims=True)),
+        (t.reshape(6, 4), array.reshape(6, 4)),
+        (t.reshape((4, -1)), array.reshape(4, -1)),
+        (t.reshape(-1), array.reshape(-1)),
+        (t.T, array.T),
+        (t.transpose(), array.T),
+        (t.transpose(1, 2, 0), array.transpose(1, 2, 0)),
+        (t.transpose((2, 0, 1)), array.transpose(2, 0, 1)),
+        (t[0].transpose(1, 0), array[0].T),
+        (t.swapaxes(0, 2), array.swapaxes(0, 2)),
+    ]:
+        assert result.shape == expected.shape
+        np.testing.assert_allclose(result.data, expected, rtol=1e-14)
+
+
+def test_a_leaf_can_be_frozen_and_thawed():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    x.sum().backward()
+    x.requires_grad = True  # as it is: nothing is forgotten
+    np.testing.assert_array_equal(x.grad.data, [1, 1])
+    x.requires_grad = False
+    assert not (x * 2).requires_grad
+    x.requires_grad = True
+    assert (x * 2).requires_grad
+    assert x.grad is None
+
+
 def test_iteration_gives_the_rows_and_ends():
     t = Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
     first, second = t

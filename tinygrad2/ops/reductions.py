@@ -164,6 +164,7 @@ class Cumsum(Op, of=np.cumsum):
     formula = "np.reshape(np.flip(np.cumsum(np.flip(g, axis or 0), axis=axis or 0), axis or 0), x.shape)"
     samples = (
         "normal(3, 4), axis=1",
+        "normal(3, 4), axis=0",
         "normal(2, 3)",
         "normal(3), -1",
         "normal()",
@@ -204,7 +205,7 @@ class LogSoftmax(Op):
     """x - logsumexp(x) along one or several axes."""
 
     formula = "g - np.exp(out) * np.sum(g, axis=axis, keepdims=True)"
-    samples = ("normal(3, 4)", "normal(3, 4), axis=0", "normal(2, 3, 2), axis=(0, 2)", "normal(0, 3)", "normal(3, 1)")
+    samples = ("normal(2, 3, 4)", "normal(3, 4), axis=0", "normal(2, 3, 2), axis=(0, 2)", "normal(0, 3)", "normal(3, 1)")
 
     @staticmethod
     def forward(x: Array, *, axis: Axis = -1) -> Array:

@@ -108,7 +108,7 @@ def test_clipping_scales_all_gradients_together():
     np.testing.assert_array_equal(ps[0].grad.data, [3, 0])
     assert optim.clip_grad_norm(ps, 1.0) == pytest.approx(5)
     assert optim.grad_norm(ps) == pytest.approx(1, rel=1e-6)
-    np.testing.assert_allclose(ps[1].grad.data, [0.8], rtol=1e-6)
+    np.testing.assert_allclose(ps[1].grad.data, [4 / (5 + 1e-6)], rtol=1e-12)
 
 
 @pytest.mark.parametrize("schedule", [optim.warmup_cosine, optim.warmup_linear])
@@ -121,6 +121,8 @@ def test_schedules(schedule):
     assert rates[110] == pytest.approx(0.1)
     assert rates[119] == pytest.approx(0.1)
     assert schedule(0, 1.0, 0, 10) == 1
+    assert schedule(11, 1.0, 10, 11, 0.1) == pytest.approx(0.1)
+    assert [schedule(step, 1.0, 10, 10, 0.1) for step in (10, 11)] == [1, pytest.approx(0.1)]  # nothing left to fall in
 
 
 def test_cosine_and_linear_differ_where_they_should():
