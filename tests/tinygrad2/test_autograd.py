@@ -121,6 +121,17 @@ def test_one_number_spread_over_nothing_has_a_gradient_of_zero():
     np.testing.assert_array_equal(x.grad.data, [0])
 
 
+@pytest.mark.parametrize(("shape", "into"), [((1, 1), (1, 4, 1)), ((1, 3), (2, 4, 3)), ((3, 1, 2), (3, 5, 2)), ((), (2, 3))])
+def test_broadcast_axes_are_summed_and_no_others(shape, into):
+    x, g = Tensor(np.ones(shape), requires_grad=True), np.arange(np.prod(into), dtype=float).reshape(into)
+    (x + np.zeros(into)).backward(g)
+    expected = np.zeros(shape)
+    for at in np.ndindex(into):
+        tail = at[len(at) - len(shape) :]
+        expected[tuple(i if n > 1 else 0 for i, n in zip(tail, shape, strict=True))] += g[at]
+    np.testing.assert_array_equal(x.grad.data, expected)
+
+
 def test_slices_are_added_into_one_buffer_in_any_order():
     x = leaf(1.0, 2.0, 3.0)
     (x[0] * 2 + x[[0, 0, 2]].sum() + (x * 10).sum() + x[::-1][0]).backward()

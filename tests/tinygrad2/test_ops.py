@@ -145,7 +145,7 @@ def test_value_of_what_numpy_has_not(f, formula, rng, implementation):
         (ops.relu, [-1.0, 0.0, 1.0], [0, 0, 1]),
         (lambda x: np.clip(x, 1.0, 3.0), [0.0, 1.0, 2.0, 3.0, 4.0], [0, 1, 1, 1, 0]),
         (np.std, [2.0, 2.0], [0, 0]),
-        (lambda x: np.power(0.0, x), [1.0, 2.0], [0, 0]),
+        (lambda x: np.power(0.0, x), [0.0, 1.0, 2.0], [0, 0, 0]),
         (lambda x: x**0, [0.0, 2.0], [0, 0]),
     ],
 )
@@ -323,7 +323,7 @@ def test_against_pytorch(torch, op, number, dtype, tolerance, implementation):
         (lambda: ops.cross_entropy(Tensor(np.ones((2, 3))), [0, 3]), r"integers in 0..2; these are int64 from 0 to 3"),
         (lambda: ops.cross_entropy(Tensor(np.ones((2, 3))), [0]), r"need targets \(2,\), not \(1,\)"),
         (lambda: ops.embedding(Tensor(np.ones((5, 2))), [[0, 1], [2, 7]]), r"id 7 at \[1, 1\] is outside the table's 5 rows"),
-        (lambda: ops.embedding(Tensor(np.ones((5, 2))), [-1]), r"id -1 at \[0\]"),
+        (lambda: ops.embedding(Tensor(np.ones((5, 2))), [0, -1]), r"id -1 at \[1\]"),
         (lambda: ops.embedding(Tensor(np.ones((5, 2))), [4, 5]), r"id 5 at \[1\]"),
         (lambda: ops.embedding(Tensor(np.ones((5, 2))), [0.0]), r"embedding: ids must be integers, not float64"),
         (lambda: ops.gather(Tensor(np.ones((2, 3))), [0, 1]), r"gather: indices \(2,\) for x \(2, 3\)"),
@@ -440,3 +440,32 @@ def test_dropout_keeps_the_mean_and_the_share(rng):
     assert set(np.unique(dropped)) == {0, 1 / (1 - 0.3)}
     assert np.mean(dropped == 0) == pytest.approx(0.3, abs=0.01)
     assert dropped.mean() == pytest.approx(1, abs=0.01)
+
+
+class Draws:
+    """Random numbers that are known."""
+
+    def __init__(self, values):
+        self.values = np.array(values, np.float32)
+
+    def random(self, shape, dtype):
+        return np.resize(self.values, shape).astype(dtype)
+
+
+def test_dropout_drops_what_is_below_its_probability():
+    x = np.array([1.0, 2.0, 3.0, 4.0])
+    np.testing.assert_array_equal(ops.dropout(x, 0.75, Draws([0.0, 0.5, 0.75, 0.99])), [0, 0, 12, 16])
+    assert ops.dropout(x, 0.0, Draws([0.0])) is x
+    for p in (-0.5, 1.0, 1.5):
+        with pytest.raises(ValueError, match=rf"dropout: probability {p} is not in \[0, 1\)"):
+            ops.dropout(x, p, Draws([0.0]))
+
+
+def test_attention_drops_weights_below_the_probability(rng, implementation):
+    qkv = rng.standard_normal((2, 3, 12))
+    values = rng.random((2, 2, 3, 3)).astype(np.float32)
+    values[0, 0, 1, 0] = 0.25
+    dropped = ops.causal_attention(qkv, 2, 0.25, Draws(values))
+    np.testing.assert_allclose(dropped, ops.fused.CausalAttention.spec(qkv, heads=2, keep=(values >= 0.25) / 0.75), rtol=1e-12)
+    with pytest.raises(ValueError, match=r"causal_attention: dropout 0.25 needs rng="):
+        ops.causal_attention(qkv, 2, 0.25)
