@@ -82,7 +82,12 @@ class GPT2Config(Settings):
 class TrainConfig(Settings):
     """How a model is trained."""
 
-    data: str = setting("pydocs", "a text file, or the name of a built-in corpus")
+    data: str = setting(
+        "pydocs",
+        "a text file (or .gz), a folder, a glob in quotes, or a corpus by name: "
+        "pydocs, shakespeare, addition, sorting, brackets, markov",
+    )
+    tokenizer: str = setting("char", "char, byte, bpe (learned from the text), gpt2, or the path of a tokenizer.json")
     seed: int = setting(0, "decides every random choice")
     steps: int = setting(2000, "number of updates")
     batch_size: int = setting(12, "sequences per update")
@@ -96,7 +101,8 @@ class TrainConfig(Settings):
     beta2: float = setting(0.99, "AdamW: memory of the gradient's square")
     weight_decay: float = setting(0.1, "AdamW: decay of the matrices")
     grad_clip: float = setting(1.0, "largest global norm of the gradient; 0 for no limit")
-    val_fraction: float = setting(0.1, "the share of the text, at its end, that validates")
+    split: str = setting("position", "what validates: the end of the text (position), or some documents (document)")
+    val_fraction: float = setting(0.1, "the share of the text that validates")
     eval_every: int = setting(250, "updates between evaluations; also at the start and the end")
     save_every: int = setting(250, "updates between saves of the model; also at the end")
     sample_tokens: int = setting(200, "length of the sample written at each evaluation; 0 for none")
@@ -113,6 +119,7 @@ class TrainConfig(Settings):
         self._check(0 < self.val_fraction < 1, f"val_fraction = {self.val_fraction} must be between 0 and 1")
         for name in ("beta1", "beta2"):
             self._check(0 <= getattr(self, name) < 1, f"{name} = {getattr(self, name)} must be in [0, 1)")
+        self._check(self.split in ("position", "document"), f"split = {self.split!r} must be position or document")
         self._check(self.schedule in ("cosine", "linear"), f"schedule = {self.schedule!r} must be cosine or linear")
 
 

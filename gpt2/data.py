@@ -19,22 +19,32 @@ def split(ids: Array, val_fraction: float, seq_len: int) -> tuple[Array, Array]:
     cut = int(len(ids) * (1 - val_fraction))
     if min(cut, len(ids) - cut) <= seq_len:
         needed = int((seq_len + 1) / min(val_fraction, 1 - val_fraction)) + 1
-        raise DataError(
-            f"the text has {len(ids)} tokens: {cut} to train on and {len(ids) - cut} to validate on; a context of {seq_len} "
-            f"needs at least {seq_len + 1} in each: give about {needed} tokens or more, or a smaller --max-seq-len"
-        )
+        raise _too_short(cut, len(ids) - cut, seq_len, f"about {needed} tokens or more")
     return ids[:cut], ids[cut:]
 
 
+def check_lengths(train: Array, val: Array, seq_len: int) -> None:
+    """Raise DataError if a part has no window of `seq_len` tokens and the one after it."""
+    if min(len(train), len(val)) <= seq_len:
+        raise _too_short(len(train), len(val), seq_len, "more text")
+
+
+def _too_short(train: int, val: int, seq_len: int, more: str) -> DataError:
+    return DataError(
+        f"the text has {train + val} tokens: {train} to train on and {val} to validate on; a context of {seq_len} "
+        f"needs at least {seq_len + 1} in each: give {more}, or a smaller --max-seq-len"
+    )
+
+
 def batch(ids: Array, batch_size: int, seq_len: int, seed: int, step: int) -> Batch:
-    """Random windows: a function of the seed and the step alone."""
+    """Random windows, int64: a function of the seed and the step alone. Only they are read from ids that are in a file."""
     starts = stream(seed, "data", step).integers(0, len(ids) - seq_len, batch_size)
-    windows = ids[starts[:, None] + np.arange(seq_len + 1)]  # (B, T + 1)
+    windows = ids[starts[:, None] + np.arange(seq_len + 1)].astype(np.int64)  # (B, T + 1)
     return windows[:, :-1], windows[:, 1:]
 
 
 def consecutive(ids: Array, seq_len: int, batch_size: int) -> list[Batch]:
-    """All of `ids` in windows that follow one another, up to a last incomplete one."""
+    """All of `ids` in windows that follow one another, up to a last incomplete one. They are views: nothing is copied."""
     count = (len(ids) - 1) // seq_len
     inputs = ids[: count * seq_len].reshape(count, seq_len)
     targets = ids[1 : count * seq_len + 1].reshape(count, seq_len)

@@ -57,7 +57,7 @@ class ShardExecutor:
         """f of each item, in order."""
         return self._pool.map(f, items) if self._pool is not None else map(f, items)
 
-    def gradients(self, model: GPT2, batch: Batch, seed: int, step: int) -> float:
+    def gradients(self, model: GPT2, batch: Batch, seed: int, step: int, label_smoothing: float = 0.0) -> float:
         """The mean loss of a batch; its gradient replaces every `.grad`."""
         inputs, targets = batch
         parameters = model.parameters()
@@ -66,7 +66,7 @@ class ShardExecutor:
         def work(numbered: tuple[int, Batch]) -> tuple[float, list[Any]]:
             i, (x, y) = numbered
             with nn.dropout_stream(stream(seed, "dropout", step, i)):
-                loss = model.loss(x, y)
+                loss = model.loss(x, y, label_smoothing)
             weight = y.size / targets.size
             return loss.item() * weight, autograd.grad([loss], parameters, np.asarray(weight))
 

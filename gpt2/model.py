@@ -129,9 +129,17 @@ class GPT2(nn.Module):
         """Logits (B, V) of the token after ids (B, T), or after what the cache has seen and then ids."""
         return self.lm_head(self.hidden(ids, cache)[:, -1])  # (B, V)
 
-    def loss(self, ids: Any, targets: Any) -> Tensor:
-        """The mean cross-entropy, in nats per token, of predicting `targets` (..., T) from `ids` (..., T)."""
-        return ops.cross_entropy(self(ids), targets)
+    def loss(self, ids: Any, targets: Any, label_smoothing: float = 0.0) -> Tensor:
+        """The mean cross-entropy, in nats per token, of predicting `targets` (..., T) from `ids` (..., T).
+
+        With label smoothing s the target has probability 1 - s, and s is spread evenly over the whole vocabulary (Szegedy
+        et al., 2016, sec. 7).
+        """
+        logits = self(ids)
+        loss: Tensor = ops.cross_entropy(logits, targets)
+        if label_smoothing:
+            loss = (1 - label_smoothing) * loss - label_smoothing * ops.log_softmax(logits, axis=-1).mean()
+        return loss
 
     def generate(
         self,

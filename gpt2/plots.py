@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+BASELINES = {"uniform": ("ln V: every token equally likely", "--"), "perfect": ("a perfect model", "-")}
+"""How they are called, and the style of their line."""
+
 
 def plot_loss(path: Path, rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, float], title: str) -> None:
     """Training and validation loss against steps, with the baselines as lines."""
@@ -27,8 +30,8 @@ def plot_loss(path: Path, rows: Sequence[Mapping[str, Any]], baselines: Mapping[
     val = [(row["step"], row["val_loss"]) for row in rows if "val_loss" in row]
     label = f"validation (last {val[-1][1]:.3f})"
     axes.plot(*zip(*val, strict=True), color="tab:orange", marker="o", markersize=4, label=label)
-    for (name, value), style in zip(baselines.items(), ("--", ":"), strict=False):
-        label = {"uniform": "ln V: every token equally likely"}.get(name, name)
+    for name, value in baselines.items():
+        label, style = BASELINES.get(name, (name, ":"))
         axes.axhline(value, color="0.4", linestyle=style, linewidth=1)
         at = axes.get_yaxis_transform()  # x as a share of the width, y as a loss
         axes.text(0.99, value, f"{label} ({value:.3f})", transform=at, ha="right", va="bottom", color="0.3", fontsize=9)

@@ -15,15 +15,14 @@ from tqdm import tqdm
 from gpt2 import data
 from gpt2.baselines import baselines
 from gpt2.config import GPT2Config, TrainConfig
-from gpt2.corpora import Corpus
 from gpt2.errors import GPT2Error
 from gpt2.executor import ShardExecutor
-from gpt2.generation import generate
+from gpt2.generation import Sampling, generate
 from gpt2.model import GPT2
 from gpt2.plots import plot_loss
+from gpt2.preparation import Prepared
 from gpt2.runs import Run
-from gpt2.streams import stream
-from gpt2.tokenizers import CharTokenizer
+from gpt2.tokenizers import Tokenizer
 from tinygrad2 import optim
 from tinygrad2.kernels.memory import keep_freed_memory
 
@@ -37,7 +36,10 @@ class NonFiniteLossError(GPT2Error):
 
 @dataclass(frozen=True)
 class Result:
-    """What a training ends with: losses in nats per token, and whether it was interrupted."""
+    """What a training ends with: losses in nats per token, and whether it was interrupted.
+
+    `baselines` are losses to compare with, by name: `uniform`, `bigram`, and `perfect` where the text has a known source.
+    """
 
     val_loss: float
     baselines: dict[str, float]
@@ -83,8 +85,7 @@ class Trainer:
 def train(
     model_config: GPT2Config,
     config: TrainConfig,
-    corpus: Corpus,
-    tokenizer: CharTokenizer,
+    text: Prepared,
     run: Run,
     say: Callable[[str], object],
 ) -> Result:
@@ -93,12 +94,15 @@ def train(
     Ctrl-C ends it early: the model is saved as it is, and the result says so.
     """
     keep_freed_memory()
-    train_ids, val_ids = data.split(tokenizer.encode(corpus.text), config.val_fraction, model_config.max_seq_len)
-    floor = baselines(train_ids, val_ids, tokenizer.vocab_size)
-    val_batches = data.consecutive(val_ids, model_config.max_seq_len, max(1, 1024 // model_config.max_seq_len))
+    context = model_config.max_seq_len
+    compared = baselines(text.train, text.val, text.tokenizer.vocab_size)
+    perfect = text.perfect(context)
+    if perfect is not None:
+        compared["perfect"] = perfect
+    val_batches = data.consecutive(text.val, context, max(1, 1024 // context))
     model = GPT2(model_config, config.seed)
-    run.describe(model_config, config, corpus, tokenizer)
-    say(f"{model.num_parameters():,} parameters; {len(train_ids):,} tokens to train on, {len(val_ids):,} to validate on")
+    run.describe(model_config, config, text.corpus, text.tokenizer)
+    say(f"{model.num_parameters():,} parameters; {len(text.train):,} tokens to train on, {len(text.val):,} to validate on")
     rows: list[Row] = []
     start = time.perf_counter()
     interrupted = False
@@ -109,13 +113,15 @@ def train(
         open(run.samples, "w", encoding="utf-8") as samples,
         tqdm(total=config.steps, unit="step", dynamic_ncols=True, disable=None) as bar,
     ):
-        trainer = Trainer(model, config, train_ids, executor)
+        trainer = Trainer(model, config, text.train, executor)
         row: Row = {"step": 0}
 
         def evaluate() -> float:
             row["val_loss"] = loss = executor.evaluate(model, val_batches)
+            if perfect is not None:
+                row["above_perfect"] = loss - perfect
             if config.sample_tokens:
-                _write_sample(model, tokenizer, train_ids, config, row, samples, say)
+                _write_sample(model, text.tokenizer, text.train[:1], config, row, samples, say)
             return loss
 
         def record() -> None:
@@ -144,23 +150,25 @@ def train(
             interrupted = True
         finally:
             run.save_model(model)
-    plot_loss(run.loss_plot, rows, floor, f"{corpus.name}: {model.num_parameters():,} parameters")
-    return Result(val_loss, floor, trainer.steps, time.perf_counter() - start, interrupted)
+    plot_loss(run.loss_plot, rows, compared, f"{text.corpus.name}: {model.num_parameters():,} parameters")
+    return Result(val_loss, compared, trainer.steps, time.perf_counter() - start, interrupted)
 
 
 def _write_sample(
     model: GPT2,
-    tokenizer: CharTokenizer,
-    train_ids: np.ndarray[Any, Any],
+    tokenizer: Tokenizer,
+    prompt: np.ndarray[Any, Any],
     config: TrainConfig,
     row: Row,
     samples: TextIO,
     say: Callable[[str], object],
 ) -> None:
     """Let the model write, on the terminal and in the file; the prompt is the first token of the text."""
-    rng = stream(config.seed, "sampling", row["step"])
-    text = tokenizer.decode(generate(model, train_ids[:1], config.sample_tokens, 0.8, None, None, rng)[1:])
+    ids = generate(model, prompt, config.sample_tokens, Sampling(temperature=0.8), config.seed)
+    text = tokenizer.decode(ids[1:])
     title = f"--- step {row['step']}, validation loss {row['val_loss']:.3f}"
+    if "above_perfect" in row:
+        title += f", {row['above_perfect']:.3f} above a perfect model"
     samples.write(f"{title}\n{text}\n\n")
     samples.flush()
     say(f"{title}\n{text}")

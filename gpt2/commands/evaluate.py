@@ -12,6 +12,7 @@ from gpt2.config import TrainConfig
 from gpt2.corpora import load_corpus
 from gpt2.errors import ConfigError, DataError, GPT2Error
 from gpt2.executor import ShardExecutor
+from gpt2.preparation import prepare, prepare_whole, to_stderr
 from gpt2.runs import Run
 
 HELP = "the loss of a trained model on its validation text, or on a file"
@@ -34,14 +35,20 @@ def run(args: argparse.Namespace) -> int:
         raise GPT2Error(f"{run.config} is damaged: {error}") from error
     context = model.config.max_seq_len
     corpus = load_corpus(args.data or trained.data)
-    ids = tokenizer.encode(corpus.text)
-    val_ids, floor = ids, {}
-    if not args.data:  # the text it was trained on: its validation part
-        train_ids, val_ids = data.split(ids, trained.val_fraction, context)
-        floor = baselines(train_ids, val_ids, tokenizer.vocab_size)
-    if len(val_ids) <= context:
-        raise DataError(f"--data {args.data}: {len(val_ids)} tokens; a context of {context} needs at least {context + 1}")
-    batches = data.consecutive(val_ids, context, max(1, 1024 // context))
+    for note in corpus.notes:
+        to_stderr(note)
+    floor = {}
+    if args.data:
+        text = prepare_whole(corpus, tokenizer)
+    else:  # the text it was trained on: its validation part
+        text = prepare(corpus, tokenizer, trained, context)
+        floor = baselines(text.train, text.val, tokenizer.vocab_size)
+    if len(text.val) <= context:
+        raise DataError(f"--data {args.data}: {len(text.val)} tokens; a context of {context} needs at least {context + 1}")
+    perfect = text.perfect(context)
+    if perfect is not None:
+        floor["perfect"] = perfect
+    batches = data.consecutive(text.val, context, max(1, 1024 // context))
     with ShardExecutor(0, 0, len(batches)) as executor:
         loss = executor.evaluate(model, batches)
     tokens = sum(targets.size for _, targets in batches)
@@ -52,5 +59,6 @@ def run(args: argparse.Namespace) -> int:
     print(f"{corpus.name}: {tokens:,} tokens in windows of {context}")
     print(f"  loss {loss:.4f} nats per token, perplexity {math.exp(loss):.3f}")
     for name, value in floor.items():
-        print(f"  {name} baseline {value:.4f}")
+        above = f": the loss is {loss - value:.4f} above it" if name == "perfect" else ""
+        print(f"  {'a perfect model' if name == 'perfect' else f'{name} baseline'} {value:.4f}{above}")
     return 0

@@ -119,7 +119,7 @@ BAD = {
     "small vocabulary": ("train --vocab-size 3", "vocab_size = 3, but the text has"),
     "no such run": ("sample --run {tmp}/nope --prompt x", "no such folder"),
     "no model": ("sample --run {tmp}/half --prompt x", "holds no trained model: model.safetensors is missing"),
-    "damaged model": ("eval --run {tmp}/damaged", "model.safetensors is damaged or of another model"),
+    "damaged model": ("eval --run {tmp}/damaged", "model.safetensors is not a safetensors file, or damaged"),
     "damaged config": ("eval --run {tmp}/config", "config.json is damaged"),
     "unknown character": ("sample --run {run} --prompt aé", "character 'é' (U+00E9) at position 1"),
     "empty prompt": ("sample --run {run} --prompt=", "is empty"),

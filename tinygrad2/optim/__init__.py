@@ -2,6 +2,17 @@
 
 from tinygrad2.optim.clipping import clip_grad_norm, grad_norm
 from tinygrad2.optim.optimizers import SGD, Adam, AdamW, Optimizer
-from tinygrad2.optim.schedules import warmup_cosine, warmup_linear
+from tinygrad2.optim.schedules import warmup_constant, warmup_cosine, warmup_linear, warmup_stable_decay
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "clip_grad_norm", "grad_norm", "warmup_cosine", "warmup_linear"]
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Optimizer",
+    "clip_grad_norm",
+    "grad_norm",
+    "warmup_constant",
+    "warmup_cosine",
+    "warmup_linear",
+    "warmup_stable_decay",
+]

@@ -1,0 +1,145 @@
+"""Files into text: UTF-8, plain or gzipped, one block after another. However large a file is, little of it is in memory."""
+
+from __future__ import annotations
+
+import codecs
+import glob
+import gzip
+import os
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpt2.corpora.corpus import Corpus, Document
+from gpt2.errors import DataError
+
+BLOCK = 1 << 20
+"""How many bytes are read at a time, and about how many characters a piece has."""
+
+
+class NotTextError(DataError):
+    """A file that holds something else."""
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """The text of a file in pieces: without a byte-order mark, and with `\\n` for `\\r\\n`.
+
+    Reading raises NotTextError for what is not UTF-8 or has a zero byte, and DataError for what cannot be read.
+    """
+
+    path: Path
+    block: int = BLOCK
+
+    def __iter__(self) -> Iterator[str]:
+        return pieces(unix_newlines(decoded(blocks(self.path, self.block), self.path)), self.block)
+
+
+def blocks(path: Path, size: int) -> Iterator[bytes]:
+    """The bytes of a file, decompressed where its name ends in .gz."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            while block := file.read(size):
+                yield block
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"--data {path}: a damaged .gz file: {error}") from error
+    except OSError as error:
+        raise DataError(f"--data {path}: {error.strerror or error}") from error
+
+
+def decoded(blocks: Iterable[bytes], path: Path) -> Iterator[str]:
+    """UTF-8 to text, of blocks that may end in the middle of a character."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    offset = 0  # of the block in the file
+    for block in _and_then(blocks, b""):
+        waiting = len(decoder.getstate()[0])  # bytes of a character that the block before began
+        try:
+            text = decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            bad, at = error.object[error.start], offset - waiting + error.start
+            raise NotTextError(f"--data {path}: not UTF-8 text (byte {bad:#04x} at offset {at})") from None
+        if b"\0" in block:
+            raise NotTextError(f"--data {path}: a binary file (a zero byte at offset {offset + block.index(0)}), not text")
+        if offset - waiting == 0:
+            text = text.removeprefix("\ufeff")
+        offset += len(block)
+        yield text
+
+
+def unix_newlines(texts: Iterable[str]) -> Iterator[str]:
+    r"""`\n` for `\r\n`, also where a text ends between the two. A `\r` alone stays."""
+    held = ""
+    for text in texts:
+        text = held + text
+        held = "\r" if text.endswith("\r") else ""
+        yield text.removesuffix("\r").replace("\r\n", "\n")
+    yield held
+
+
+def pieces(texts: Iterable[str], size: int) -> Iterator[str]:
+    """The same text in pieces of about `size` characters, each encoded as it is in the whole.
+
+    A piece ends before a space or a newline that follows neither. There a token of GPT-2's ends whatever follows: none of
+    its patterns goes on from a character that is not white space to one that is, and none looks back. Where there is no
+    such place in 4 `size` characters (a word of four million letters) the piece ends there: memory comes first.
+    """
+    waiting = ""
+    for text in texts:
+        waiting += text
+        if len(waiting) >= size:
+            place = _LAST_PLACE.match(waiting)
+            end = place.end() if place else len(waiting) if len(waiting) >= 4 * size else 0
+            if end:
+                yield waiting[:end]
+                waiting = waiting[end:]
+    if waiting:
+        yield waiting
+
+
+_LAST_PLACE = re.compile(r".*\S(?=[ \n])", re.DOTALL)
+
+
+def _and_then(items: Iterable[bytes], last: bytes) -> Iterator[bytes]:
+    yield from items
+    yield last
+
+
+def files_corpus(data: str) -> Corpus | None:
+    """The corpus of a file, of a folder, or of the files that a glob matches; None if there is nothing of that name.
+
+    Each file is a document. Of a folder, or for a glob, they come in the order of their paths, hidden ones and empty ones
+    are left out, and so are those that do not begin as text: the corpus has a note of them.
+    """
+    path = Path(data)
+    if path.is_dir():
+        inside = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+        paths = [p for p in inside if not any(part.startswith(".") for part in p.relative_to(path).parts)]
+        name, what = path.resolve().name, "the folder holds"
+    elif not path.exists() and glob.has_magic(data):
+        paths = [Path(p) for p in glob.glob(data, recursive=True) if os.path.isfile(p)]
+        fixed = Path(*(part for part in path.parent.parts if not glob.has_magic(part)))
+        name, what = fixed.resolve().name, "the pattern matches"
+    elif path.exists():
+        if path.stat().st_size == 0:
+            raise DataError(f"--data {data}: the file is empty")
+        return Corpus(Path(path.stem).stem if path.suffix == ".gz" else path.stem, lambda: [Document(TextFile(path))])
+    else:
+        return None
+    texts, skipped = [], []
+    for p in sorted(paths, key=lambda p: p.parts):
+        try:
+            if any(decoded(blocks(p, 1 << 16), p)):
+                texts.append(p)
+        except NotTextError:
+            skipped.append(p)
+    if not texts:
+        raise DataError(f"--data {data}: {what} no text" + (f", only {_some(skipped)}" if skipped else ""))
+    notes = (f"--data {data}: left out what is not UTF-8 text: {_some(skipped)}",) if skipped else ()
+    return Corpus(name or "files", lambda: (Document(TextFile(p)) for p in texts), notes)
+
+
+def _some(paths: list[Path]) -> str:
+    names = ", ".join(map(str, paths[:3]))
+    return names if len(paths) <= 3 else f"{names} and {len(paths) - 3} more"
