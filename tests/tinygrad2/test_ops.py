@@ -112,6 +112,13 @@ def test_functions_of_several_arrays_are_numpys(call, rng):
     gradcheck(call, [x]).assert_right()
 
 
+@pytest.mark.parametrize(("op", "numpys"), [(ops.shape.Stack, np.stack), (ops.shape.Concatenate, np.concatenate)])
+def test_the_default_axis_is_numpys(op, numpys, rng):
+    arrays = [rng.standard_normal((2, 3)), rng.standard_normal((2, 3))]
+    np.testing.assert_array_equal(op.call(*arrays), numpys(arrays))
+    gradcheck(op.call, arrays).assert_right()
+
+
 FORMULAS = {
     ops.sigmoid: lambda x: 1 / (1 + np.exp(-x)),
     ops.softplus: lambda x: np.log(1 + np.exp(x)),
@@ -318,9 +325,25 @@ def test_against_pytorch(torch, op, number, dtype, tolerance, implementation):
         (lambda: Tensor(np.ones(3)) + np.ones(4), r"add of \(3,\), \(4,\)"),
         (lambda: ops.linear(Tensor(np.ones((2, 3))), np.ones((4, 5))), r"linear: x \(2, 3\) @ w \(4, 5\)"),
         (lambda: ops.linear(Tensor(np.ones((2, 3))), np.ones((3, 5)), np.ones(4)), r"bias \(4,\).*needs shape \(5,\)"),
+        (lambda: ops.linear(Tensor(np.ones(3)), np.ones(3)), r"^linear: x \(3,\) @ w \(3,\)"),
+        (lambda: ops.linear(Tensor(np.ones(3)), np.ones((3, 2, 2))), r"^linear: x \(3,\) @ w \(3, 2, 2\)"),
+        (lambda: ops.linear(Tensor(1.0), np.ones((1, 1))), r"^linear: x \(\) @ w \(1, 1\)"),
         (lambda: ops.layer_norm(Tensor(np.ones((2, 3))), np.ones(2), np.ones(3)), r"needs gain and bias \(3,\)"),
+        (lambda: ops.layer_norm(Tensor(np.ones((2, 4, 3))), np.ones(3), np.ones(2)), r"bias \(3,\), not \(3,\) and \(2,\)"),
+        (lambda: ops.layer_norm(Tensor(1.0), np.ones(()), np.ones(())), r"^layer_norm: x \(\)"),
+        (lambda: ops.softmax(Tensor(1.0)), r"^softmax: a single number has no axis"),
+        (lambda: ops.causal_attention(Tensor(np.ones((2, 4, 8))), 2), r"\(2, 4, 8\) with 2 heads"),
+        (lambda: ops.causal_attention(Tensor(np.ones((2, 4, 3))), 2), r"\(2, 4, 3\) with 2 heads"),
+        (lambda: ops.causal_attention(Tensor(np.ones(12)), 2), r"^causal_attention: qkv \(12,\) with 2 heads"),
         (lambda: ops.causal_attention(Tensor(np.ones((2, 4, 10))), 2), r"\(2, 4, 10\) with 2 heads"),
         (lambda: ops.cross_entropy(Tensor(np.ones((2, 3))), [0, 3]), r"integers in 0..2; these are int64 from 0 to 3"),
+        (lambda: ops.cross_entropy(Tensor(np.ones((2, 3))), [-1, 0]), r"integers in 0..2; these are int64 from -1 to 0"),
+        (
+            lambda: ops.cross_entropy(Tensor(np.ones((2, 3))), [0.0, 1.0]),
+            r"integers in 0..2; these are float64 from 0.0 to 1.0",
+        ),
+        (lambda: ops.cross_entropy(Tensor(np.ones((0, 3))), np.zeros(0, int)), r"logits \(0, 3\) need targets"),
+        (lambda: ops.cross_entropy(Tensor(np.ones((2, 4, 3))), [0, 1]), r"\(2, 4, 3\) need targets \(2, 4\), not \(2,\)"),
         (lambda: ops.cross_entropy(Tensor(np.ones((2, 3))), [0]), r"need targets \(2,\), not \(1,\)"),
         (lambda: ops.embedding(Tensor(np.ones((5, 2))), [[0, 1], [2, 7]]), r"id 7 at \[1, 1\] is outside the table's 5 rows"),
         (lambda: ops.embedding(Tensor(np.ones((5, 2))), [0, -1]), r"id -1 at \[1\]"),
@@ -417,6 +440,29 @@ def test_softmax_over_several_axes(rng):
     p = ops.softmax(x, axis=(0, 2))
     np.testing.assert_allclose(p, np.exp(x) / np.exp(x).sum(axis=(0, 2), keepdims=True))
     gradcheck(lambda x: ops.softmax(x, axis=(0, 2)), [x]).assert_right()
+
+
+def test_a_single_row_will_do(rng):
+    x, w, b = (rng.standard_normal(shape) for shape in (3, (3, 2), 2))
+    np.testing.assert_allclose(ops.linear(x, w, b), x @ w + b)
+    gradcheck(ops.linear, [x, w, b]).assert_right()
+    np.testing.assert_allclose(ops.layer_norm(x, 2 * x, x * x), (x - x.mean()) / np.sqrt(x.var() + 1e-5) * 2 * x + x * x)
+    gradcheck(ops.layer_norm, [x, 2 * x, x * x]).assert_right()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, -2])
+def test_softmax_along_any_axis(axis, rng):
+    x = rng.standard_normal((2, 3, 4))
+    np.testing.assert_allclose(ops.softmax(x, axis=axis), np.exp(x) / np.exp(x).sum(axis=axis, keepdims=True))
+    gradcheck(lambda x: ops.softmax(x, axis=axis), [x]).assert_right()
+
+
+def test_cross_entropy_is_the_mean_over_every_position(rng):
+    logits, targets = rng.standard_normal((2, 3, 5)), rng.integers(0, 5, (2, 3))
+    p = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    expected = -np.mean([np.log(p[i, j, targets[i, j]]) for i, j in np.ndindex(2, 3)])
+    assert ops.cross_entropy(Tensor(logits), targets).item() == pytest.approx(expected, rel=1e-13)
+    assert ops.cross_entropy(Tensor(logits), targets.astype(np.uint8)).item() == pytest.approx(expected, rel=1e-13)
 
 
 def test_cross_entropy_of_certainty():
