@@ -62,6 +62,46 @@ def test_parameters_without_gradient_or_in_odd_memory_order(make, rng):
     np.testing.assert_array_equal(still.data, unmoved)
 
 
+@pytest.mark.parametrize(
+    ("default", "explicit"),
+    [
+        (optim.SGD, lambda p: optim.SGD(p, lr=0.01, momentum=0.0)),
+        (optim.Adam, lambda p: optim.Adam(p, lr=0.001, betas=(0.9, 0.999), eps=1e-8)),
+        (optim.AdamW, lambda p: optim.AdamW(p, lr=0.001, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)),
+    ],
+)
+def test_defaults_are_the_usual_ones(default, explicit, rng):
+    start, slopes = rng.standard_normal((2, 3)), [rng.standard_normal((2, 3)) * 10.0 ** -np.arange(0, 9, 3) for _ in range(4)]
+    ends = []
+    for make in (default, explicit):
+        p = nn.Parameter(start.copy())
+        optimizer = make([p])
+        for g in slopes:
+            p.grad = g
+            optimizer.step()
+        ends.append(p.data)
+    assert (ends[0] != start).all()
+    np.testing.assert_array_equal(*ends)
+
+
+def test_a_parameter_without_gradient_holds_up_no_other():
+    still, p = nn.Parameter(np.ones(1)), nn.Parameter(np.ones(1))
+    optimizer = optim.SGD([still, p], lr=0.5)
+    p.grad = np.ones(1)
+    optimizer.step()
+    assert (still.item(), p.item()) == (1, 0.5)
+
+
+def test_zero_grad_forgets_every_gradient_and_leaves_the_frozen_alone():
+    ps = [nn.Parameter(np.ones(2)) for _ in range(3)]
+    optimizer = optim.SGD(ps)
+    ps[1].requires_grad = False
+    (ps[0] * ps[1] * ps[2]).sum().backward()
+    optimizer.zero_grad()
+    assert [p.grad for p in ps] == [None] * 3
+    assert [p.requires_grad for p in ps] == [True, False, True]
+
+
 def test_no_parameters_is_an_error():
     with pytest.raises(TinygradError, match="AdamW: no parameters"):
         optim.AdamW([])
