@@ -78,6 +78,16 @@ class GPT2Config(Settings):
         object.__setattr__(self, "d_ff", self.d_ff or 4 * self.d_model)
 
 
+CHOICES = {
+    "schedule": ("cosine", "linear", "constant", "wsd"),
+    "optimizer": ("adamw", "adam", "sgd"),
+    "split": ("position", "document"),
+    "on_nonfinite": ("stop", "skip", "rollback"),
+    "on_spike": ("skip", "rollback"),
+}
+"""The values that a setting can have."""
+
+
 @dataclass(frozen=True)
 class TrainConfig(Settings):
     """How a model is trained."""
@@ -88,6 +98,7 @@ class TrainConfig(Settings):
         "pydocs, shakespeare, addition, sorting, brackets, markov",
     )
     tokenizer: str = setting("char", "char, byte, bpe (learned from the text), gpt2, or the path of a tokenizer.json")
+    init_from: str = setting("", "a run folder or Hugging Face GPT-2 folder to start from, with its tokenizer and sizes")
     seed: int = setting(0, "decides every random choice")
     steps: int = setting(2000, "number of updates")
     batch_size: int = setting(12, "sequences per update")
@@ -96,31 +107,44 @@ class TrainConfig(Settings):
     learning_rate: float = setting(6e-4, "the highest learning rate")
     min_learning_rate: float = setting(0.0, "the learning rate at the end")
     warmup_steps: int = setting(100, "updates over which the learning rate rises")
-    schedule: str = setting("cosine", "how the learning rate falls: cosine or linear")
+    schedule: str = setting("cosine", "how the learning rate falls: cosine, linear, constant, or wsd: in the last fifth only")
+    optimizer: str = setting("adamw", "adamw, adam (no weight decay) or sgd (with momentum beta1)")
     beta1: float = setting(0.9, "AdamW: memory of the gradient's mean")
     beta2: float = setting(0.99, "AdamW: memory of the gradient's square")
     weight_decay: float = setting(0.1, "AdamW: decay of the matrices")
     grad_clip: float = setting(1.0, "largest global norm of the gradient; 0 for no limit")
+    label_smoothing: float = setting(0.0, "share of the target's probability that is spread over the vocabulary")
+    ema_decay: float = setting(
+        0.0, "evaluate and keep an average of the weights: this much of the old one at every update; 0 for none"
+    )
+    on_nonfinite: str = setting("stop", "a loss or gradient that is NaN or infinite: stop, skip the batch, or rollback")
+    spike_threshold: float = setting(0.0, "robust standard deviations from which a loss or gradient is a spike; 0 for never")
+    spike_window: int = setting(100, "updates that a spike is compared with")
+    on_spike: str = setting("skip", "a spike: skip the batch, or rollback to the last checkpoint and go on with other batches")
     split: str = setting("position", "what validates: the end of the text (position), or some documents (document)")
     val_fraction: float = setting(0.1, "the share of the text that validates")
     eval_every: int = setting(250, "updates between evaluations; also at the start and the end")
-    save_every: int = setting(250, "updates between saves of the model; also at the end")
+    eval_windows: int = setting(0, "windows of the validation text that are evaluated, a fixed random choice; 0 for all")
+    patience: int = setting(0, "evaluations without a better validation loss after which training stops; 0 for never")
+    save_every: int = setting(250, "updates between checkpoints; also at every evaluation")
+    keep_every: int = setting(0, "keep the checkpoints of every so many updates; the last and the best are always kept")
     sample_tokens: int = setting(200, "length of the sample written at each evaluation; 0 for none")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("steps", "batch_size", "eval_every", "save_every"):
+        for name in ("steps", "batch_size", "eval_every", "save_every", "spike_window"):
             self._check(getattr(self, name) > 0, f"{name} = {getattr(self, name)} must be at least 1")
-        for name in ("seed", "threads", "shards", "warmup_steps", "sample_tokens"):
+        for name in ("seed", "threads", "shards", "warmup_steps", "sample_tokens", "eval_windows", "patience", "keep_every"):
             self._check(getattr(self, name) >= 0, f"{name} = {getattr(self, name)} must not be negative")
-        for name in ("min_learning_rate", "weight_decay", "grad_clip"):
+        for name in ("min_learning_rate", "weight_decay", "grad_clip", "spike_threshold"):
             self._check(getattr(self, name) >= 0, f"{name} = {getattr(self, name)} must not be negative")
         self._check(self.learning_rate > 0, f"learning_rate = {self.learning_rate} must be above 0")
         self._check(0 < self.val_fraction < 1, f"val_fraction = {self.val_fraction} must be between 0 and 1")
-        for name in ("beta1", "beta2"):
+        for name in ("beta1", "beta2", "label_smoothing", "ema_decay"):
             self._check(0 <= getattr(self, name) < 1, f"{name} = {getattr(self, name)} must be in [0, 1)")
-        self._check(self.split in ("position", "document"), f"split = {self.split!r} must be position or document")
-        self._check(self.schedule in ("cosine", "linear"), f"schedule = {self.schedule!r} must be cosine or linear")
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            self._check(value in choices, f"{name} = {value!r} must be {', '.join(choices[:-1])} or {choices[-1]}")
 
 
 _TINY = {"vocab_size": 65, "max_seq_len": 64, "d_model": 128, "num_layers": 4, "num_heads": 4}

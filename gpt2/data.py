@@ -49,3 +49,15 @@ def consecutive(ids: Array, seq_len: int, batch_size: int) -> list[Batch]:
     inputs = ids[: count * seq_len].reshape(count, seq_len)
     targets = ids[1 : count * seq_len + 1].reshape(count, seq_len)
     return [(inputs[i : i + batch_size], targets[i : i + batch_size]) for i in range(0, count, batch_size)]
+
+
+def sample_windows(batches: list[Batch], count: int, rng: np.random.Generator) -> list[Batch]:
+    """`count` windows of some batches, chosen by `rng`, in their order; all of them where count is 0 or there are no more."""
+    total = sum(len(inputs) for inputs, _ in batches)
+    if not 0 < count < total:
+        return batches
+    chosen = np.sort(rng.choice(total, count, replace=False))
+    size = len(batches[0][0])
+    inputs = np.concatenate([batches[i // size][0][i % size][None] for i in chosen])
+    targets = np.concatenate([batches[i // size][1][i % size][None] for i in chosen])
+    return [(inputs[i : i + size], targets[i : i + size]) for i in range(0, count, size)]

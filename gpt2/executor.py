@@ -31,6 +31,11 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def effective_shards(threads: int, shards: int, batch_size: int) -> int:
+    """How many parts a batch is split into; see ShardExecutor."""
+    return min(shards or threads or cores(), batch_size)
+
+
 class ShardExecutor:
     """Threads that share the work of a step. NumPy lets go of the interpreter while it computes, so they overlap.
 
@@ -40,7 +45,7 @@ class ShardExecutor:
 
     def __init__(self, threads: int, shards: int, batch_size: int) -> None:
         threads = threads or cores()
-        self.shards = min(shards or threads, batch_size)
+        self.shards = effective_shards(threads, shards, batch_size)
         self.threads = min(threads, self.shards)
         self._limits = threadpool_limits(threads // self.threads, user_api="blas")
         self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,14 @@ class GPT2(nn.Module):
         self.lm_head = Head(head, nn.Parameter(nn.init.constant((V,), 0, dtype)) if config.head_bias else None)
         if config.init == "gpt2":
             self._initialise_as_openai(rng)
+
+    @classmethod
+    def with_weights(cls, config: GPT2Config, weights: Mapping[str, Any]) -> GPT2:
+        """A model of these weights (copied), without drawing any first. Raises ShapeError that lists what does not fit."""
+        with nn.init.shapes_only():
+            model = cls(config)
+        model.load_state_dict(weights)
+        return model
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **settings: Any) -> GPT2:

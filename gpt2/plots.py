@@ -40,5 +40,5 @@ def plot_loss(path: Path, rows: Sequence[Mapping[str, Any]], baselines: Mapping[
     low, high = (f([*losses, *(v for _, v in val), *baselines.values()]) for f in (min, max))
     axes.set_ylim(low - 0.15, high + 0.15)
     axes.grid(alpha=0.25)
-    axes.legend(loc="center right", edgecolor="none", framealpha=1)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)  # nowhere inside is always free
     figure.savefig(path)

@@ -72,14 +72,12 @@ class Prepared:
         if not nats:
             return None
         count = (len(self.val) - 1) // seq_len * seq_len
-        lengths = np.array(
-            [len(self.tokenizer.token_bytes(i)) for i in range(self.tokenizer.vocab_size)]
-        )  # ASCII: one a character
+        lengths = np.array([len(self.tokenizer.token_bytes(i)) for i in range(self.tokenizer.vocab_size)])  # bytes: ASCII
         if self.tokenizer.end_of_text is not None:
             lengths[self.tokenizer.end_of_text] = 0
         ends = np.cumsum(lengths[self.val])  # (M,): characters up to and with each token
-        spent = np.cumsum(np.concatenate(nats)[-ends[-1] :])  # up to and with each character of `val`
-        return float(spent[ends[count] - 1] - spent[ends[0] - 1]) / count
+        spent = np.concatenate([[0], np.cumsum(np.concatenate(nats)[-ends[-1] :])])  # before each character of `val`
+        return float(spent[ends[count]] - spent[ends[0]]) / count
 
 
 def prepare(corpus: Corpus, tokenizer: Tokenizer, config: TrainConfig, seq_len: int, say: Say = to_stderr) -> Prepared:

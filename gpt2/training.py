@@ -1,42 +1,41 @@
-"""The training loop."""
+"""A training from its first step, or from its last checkpoint, to its end; all of it is in the run folder."""
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TextIO
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from gpt2 import data
 from gpt2.baselines import baselines
-from gpt2.config import GPT2Config, TrainConfig
-from gpt2.errors import GPT2Error
+from gpt2.checkpoints import Checkpoint, Checkpoints
+from gpt2.config import TrainConfig
 from gpt2.executor import ShardExecutor
 from gpt2.generation import Sampling, generate
+from gpt2.interrupts import Interrupts
+from gpt2.metrics import Log, Row, as_line, read_metrics
 from gpt2.model import GPT2
 from gpt2.plots import plot_loss
 from gpt2.preparation import Prepared
 from gpt2.runs import Run
-from gpt2.tokenizers import Tokenizer
-from tinygrad2 import optim
+from gpt2.streams import stream
+from gpt2.trainer import NonFiniteError, Trainer
 from tinygrad2.kernels.memory import keep_freed_memory
 
-SCHEDULES = {"cosine": optim.warmup_cosine, "linear": optim.warmup_linear}
-Row = dict[str, Any]
+Say = Callable[[str], object]
 
-
-class NonFiniteLossError(GPT2Error):
-    """The loss or the gradient is no longer a number."""
+MOST_SKIPPED = 20
+"""Batches in a row; after that, skipping one more would help nobody."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a training ends with: losses in nats per token, and whether it was interrupted.
+    """What a training ends with: losses in nats per token, and the signal that ended it early.
 
     `baselines` are losses to compare with, by name: `uniform`, `bigram`, and `perfect` where the text has a known source.
     """
@@ -45,130 +44,173 @@ class Result:
     baselines: dict[str, float]
     steps: int
     seconds: float
-    interrupted: bool
+    signal: int | None
+    stopped_early: bool
 
 
-class Trainer:
-    """A model, its optimizer, and the text it learns from."""
+@dataclass
+class Progress:
+    """What the loop knows beyond the trainer; part of every checkpoint.
 
-    def __init__(self, model: GPT2, config: TrainConfig, train_ids: np.ndarray[Any, Any], executor: ShardExecutor) -> None:
-        self.model, self.config, self.train_ids, self.executor = model, config, train_ids, executor
-        self.parameters = model.parameters()
-        betas = config.beta1, config.beta2
-        self.optimizer = optim.AdamW(self.parameters, config.learning_rate, betas, weight_decay=config.weight_decay)
-        self.steps = 0
+    `best_step` has the lowest validation loss so far, `stale` evaluations ago. `pending` is the row of the step when the
+    checkpoint was saved, if it was not complete: a save comes before the evaluation of its step.
+    """
 
-    def step(self) -> Row:
-        """One update: a batch, its gradient, clipping, AdamW. Raises NonFiniteLossError before anything is changed."""
-        config, start = self.config, time.perf_counter()
-        batch = data.batch(self.train_ids, config.batch_size, self.model.config.max_seq_len, config.seed, self.steps)
-        loss = self.executor.gradients(self.model, batch, config.seed, self.steps)
-        norm = optim.clip_grad_norm(self.parameters, config.grad_clip or math.inf)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise NonFiniteLossError(
-                f"step {self.steps + 1}: loss {loss}, gradient norm {norm}; a lower --learning-rate may help"
-            )
-        self.optimizer.lr = SCHEDULES[config.schedule](
-            self.steps, config.learning_rate, config.warmup_steps, config.steps, config.min_learning_rate
+    val_loss: float = math.nan
+    best_loss: float = math.inf
+    best_step: int = 0
+    stale: int = 0
+    pending: Row | None = field(default_factory=lambda: {"step": 0})
+
+
+class Training:
+    """The loop: step, save, evaluate, record, and so on."""
+
+    def __init__(self, trainer: Trainer, text: Prepared, run: Run, metrics: Log, samples: Log, say: Say) -> None:
+        self.trainer, self.text, self.run, self.metrics, self.samples, self.say = trainer, text, run, metrics, samples, say
+        self.config, self.model = trainer.config, trainer.model
+        context = self.model.config.max_seq_len
+        self.compared = baselines(text.train, text.val, text.tokenizer.vocab_size)
+        perfect = text.perfect(context)
+        if perfect is not None:
+            self.compared["perfect"] = perfect
+        windows = data.consecutive(text.val, context, max(1, 1024 // context))
+        self.val_batches = data.sample_windows(windows, self.config.eval_windows, stream(self.config.seed, "evaluation"))
+        self.checkpoints = Checkpoints(run.checkpoints, self.config.keep_every)
+        self.progress = Progress()
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint."""
+        self.trainer.restore(checkpoint)
+        self.progress = Progress(**checkpoint.about["progress"])
+
+    def until(self, interrupts: Interrupts, bar: Any) -> bool:
+        """Train to the last step, or until interrupted; whether the validation loss ended it before."""
+        config, trainer, progress = self.config, self.trainer, self.progress
+        saved = trainer.steps if self.checkpoints.steps() else -1
+        skipped = 0
+        while True:
+            row, step = progress.pending, trainer.steps
+            ends = step >= config.steps
+            if row is not None:
+                evaluates = ends or step % config.eval_every == 0
+                if saved != step and (evaluates or step % config.save_every == 0):
+                    self.save()
+                    saved = step
+                if evaluates:
+                    self.evaluate(row)
+                self.record(row, bar)
+            stale = bool(config.patience) and progress.stale >= config.patience
+            if ends or stale or interrupts.signal is not None:
+                if saved != step:
+                    self.save()
+                return stale and not ends
+            row = progress.pending = trainer.step(measure=(step + 1) % config.eval_every == 0 or step + 1 == config.steps)
+            skipped = skipped + 1 if "skipped" in row else 0
+            if skipped:
+                self.metrics.append(as_line(row))
+                progress.pending = None
+                self.say(f"step {row['step']} skipped: {row['skipped']}")
+                if skipped > MOST_SKIPPED:
+                    raise NonFiniteError(f"{skipped} batches in a row were skipped; the last: {row['skipped']}")
+                if trainer.policy(row) == "rollback":
+                    saved = self.roll_back()
+
+    def roll_back(self) -> int:
+        """To the last checkpoint, but not to its place in the data: what led here is not seen again. Returns its step."""
+        position, checkpoint = self.trainer.position, self.checkpoints.latest(self.say)
+        assert checkpoint is not None  # there is one of the step at which the loop began
+        self.trainer.restore(checkpoint)
+        self.trainer.position = position
+        self.progress.pending = None
+        self.say(f"rolled back to step {checkpoint.step}")
+        return checkpoint.step
+
+    def save(self) -> None:
+        """A checkpoint of this moment."""
+        arrays, about = self.trainer.state()
+        files = {"metrics": self.metrics.position(), "samples": self.samples.position()}
+        about |= {"progress": asdict(self.progress), "files": files, "belongs_to": self.run.belongs_to(self.model.config)}
+        self.checkpoints.save(Checkpoint(arrays, about), self.progress.best_step)
+
+    def evaluate(self, row: Row) -> None:
+        """The validation loss, into the row; and a sample of what the model writes."""
+        progress = self.progress
+        with self.trainer.averaged():
+            row["val_loss"] = progress.val_loss = self.trainer.executor.evaluate(self.model, self.val_batches)
+            if "perfect" in self.compared:
+                row["above_perfect"] = progress.val_loss - self.compared["perfect"]
+            if self.config.sample_tokens:
+                self.write_sample(row)
+        progress.stale += 1
+        if progress.val_loss < progress.best_loss:
+            progress.best_loss, progress.best_step, progress.stale = progress.val_loss, row["step"], 0
+
+    def write_sample(self, row: Row) -> None:
+        """Let the model write, on the terminal and in the file; the prompt is the first token of the text."""
+        prompt = np.asarray(self.text.train[:1], np.int64)
+        ids = generate(self.model, prompt, self.config.sample_tokens, Sampling(temperature=0.8), self.config.seed)
+        text = self.text.tokenizer.decode(ids[1:])
+        title = f"--- step {row['step']}, validation loss {row['val_loss']:.3f}"
+        if "above_perfect" in row:
+            title += f", {row['above_perfect']:.3f} above a perfect model"
+        self.samples.append(f"{title}\n{text}\n\n")
+        self.say(f"{title}\n{text}")
+
+    def record(self, row: Row, bar: Any) -> None:
+        """The row is complete: write it down, and show it."""
+        self.metrics.append(as_line(row))
+        self.progress.pending = None
+        if "train_loss" not in row:
+            return
+        shown = (
+            f"loss {row['train_loss']:.3f}, val {self.progress.val_loss:.3f}, lr {row['learning_rate']:.1e}, "
+            f"grad norm {row['grad_norm']:.2f}, {row['tokens_per_s']:,.0f} tokens/s"
         )
-        self.optimizer.step()
-        self.steps += 1
-        return {
-            "step": self.steps,
-            "train_loss": loss,
-            "learning_rate": self.optimizer.lr,
-            "grad_norm": norm,
-            "tokens_per_s": round(batch[0].size / (time.perf_counter() - start), 1),
-        }
+        bar.update(row["step"] - bar.n)
+        bar.set_postfix_str(shown, refresh=False)
+        if bar.disable and row["step"] % max(1, self.config.steps // 20) == 0:  # no terminal: lines instead
+            self.say(f"step {row['step']}/{self.config.steps}: {shown}")
 
 
-def train(
-    model_config: GPT2Config,
-    config: TrainConfig,
-    text: Prepared,
-    run: Run,
-    say: Callable[[str], object],
-) -> Result:
+def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, resume: bool = False) -> Result:
     """Train a model and leave everything about it in the run folder.
 
-    Ctrl-C ends it early: the model is saved as it is, and the result says so.
+    Ctrl-C and SIGTERM end it after the step: a checkpoint is saved, and the result says so. With `resume` it goes on from
+    the last checkpoint that is whole, bit for bit as if it had never stopped.
     """
     keep_freed_memory()
-    context = model_config.max_seq_len
-    compared = baselines(text.train, text.val, text.tokenizer.vocab_size)
-    perfect = text.perfect(context)
-    if perfect is not None:
-        compared["perfect"] = perfect
-    val_batches = data.consecutive(text.val, context, max(1, 1024 // context))
-    model = GPT2(model_config, config.seed)
-    run.describe(model_config, config, text.corpus, text.tokenizer)
-    say(f"{model.num_parameters():,} parameters; {len(text.train):,} tokens to train on, {len(text.val):,} to validate on")
-    rows: list[Row] = []
     start = time.perf_counter()
-    interrupted = False
-
     with (
+        run.locked(),
+        Interrupts() as interrupts,
         ShardExecutor(config.threads, config.shards, config.batch_size) as executor,
-        open(run.metrics, "w", encoding="utf-8") as metrics,
-        open(run.samples, "w", encoding="utf-8") as samples,
-        tqdm(total=config.steps, unit="step", dynamic_ncols=True, disable=None) as bar,
     ):
-        trainer = Trainer(model, config, text.train, executor)
-        row: Row = {"step": 0}
-
-        def evaluate() -> float:
-            row["val_loss"] = loss = executor.evaluate(model, val_batches)
-            if perfect is not None:
-                row["above_perfect"] = loss - perfect
-            if config.sample_tokens:
-                _write_sample(model, text.tokenizer, text.train[:1], config, row, samples, say)
-            return loss
-
-        def record() -> None:
-            rows.append(row)
-            metrics.write(json.dumps(row) + "\n")
-            metrics.flush()
-
-        val_loss = evaluate()
-        record()
-        try:
-            while trainer.steps < config.steps:
-                row = trainer.step()
-                last = trainer.steps == config.steps
-                if trainer.steps % config.save_every == 0 and not last:
-                    run.save_model(model)
-                if last or trainer.steps % config.eval_every == 0:
-                    val_loss = evaluate()
-                record()
-                bar.update()
-                bar.set_postfix_str(
-                    f"loss {row['train_loss']:.3f}, val {val_loss:.3f}, lr {row['learning_rate']:.1e}, "
-                    f"grad norm {row['grad_norm']:.2f}, {row['tokens_per_s']:,.0f} tokens/s",
-                    refresh=False,
-                )
-        except KeyboardInterrupt:
-            interrupted = True
-        finally:
+        run.remove_leftovers()
+        checkpoint = Checkpoints(run.checkpoints).latest(say) if resume else None
+        if not resume or run.read_config()["training"] != asdict(config):
+            run.describe(model.config, config, text.corpus, text.tokenizer)
+        at = checkpoint.about["files"] if checkpoint else {"metrics": 0, "samples": 0}
+        with (
+            Log(run.metrics, at["metrics"]) as metrics,
+            Log(run.samples, at["samples"]) as samples,
+            tqdm(total=config.steps, unit="step", dynamic_ncols=True, disable=None) as bar,
+        ):
+            training = Training(Trainer(model, config, text.train, executor), text, run, metrics, samples, say)
+            say(f"{model.num_parameters():,} parameters; {len(text.train):,} tokens to train on, {len(text.val):,} validate")
+            if checkpoint is not None:
+                training.restore(checkpoint)
+                say(f"going on after step {checkpoint.step}")
+            bar.update(training.trainer.steps)
+            try:
+                stopped_early = training.until(interrupts, bar)
+            except NonFiniteError:
+                training.progress.pending = None
+                training.save()
+                raise
+        with training.trainer.averaged():
             run.save_model(model)
-    plot_loss(run.loss_plot, rows, compared, f"{text.corpus.name}: {model.num_parameters():,} parameters")
-    return Result(val_loss, compared, trainer.steps, time.perf_counter() - start, interrupted)
-
-
-def _write_sample(
-    model: GPT2,
-    tokenizer: Tokenizer,
-    prompt: np.ndarray[Any, Any],
-    config: TrainConfig,
-    row: Row,
-    samples: TextIO,
-    say: Callable[[str], object],
-) -> None:
-    """Let the model write, on the terminal and in the file; the prompt is the first token of the text."""
-    ids = generate(model, prompt, config.sample_tokens, Sampling(temperature=0.8), config.seed)
-    text = tokenizer.decode(ids[1:])
-    title = f"--- step {row['step']}, validation loss {row['val_loss']:.3f}"
-    if "above_perfect" in row:
-        title += f", {row['above_perfect']:.3f} above a perfect model"
-    samples.write(f"{title}\n{text}\n\n")
-    samples.flush()
-    say(f"{title}\n{text}")
+    title = f"{text.corpus.name}: {model.num_parameters():,} parameters"
+    plot_loss(run.loss_plot, read_metrics(run.metrics), training.compared, title)
+    seconds, progress = time.perf_counter() - start, training.progress
+    return Result(progress.val_loss, training.compared, training.trainer.steps, seconds, interrupts.signal, stopped_early)

@@ -67,9 +67,19 @@ def write_weights(path: Path, state: Mapping[str, Array], metadata: Mapping[str,
     entries = ((name, "F32", array.shape, array) for name, array in arrays.items())
     try:
         content = safetensors.numpy.save(arrays, {**metadata, "sha256": fingerprint(entries, metadata)})
-        write_atomically(path, content)
+        write_atomically(path, _in_order(content))
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _in_order(content: bytes) -> bytes:
+    """With the metadata in alphabetical order, which the library leaves to chance: equal weights make equal files."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(content)[8 + size :]])
 
 
 def read_weights(path: Path, must_be_ours: bool = False) -> tuple[dict[str, Stored], dict[str, str]]:

@@ -4,61 +4,123 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
+import sys
+from typing import Any
 
-from gpt2 import data
+import numpy as np
+
 from gpt2.baselines import baselines
-from gpt2.config import TrainConfig
-from gpt2.corpora import load_corpus
-from gpt2.errors import ConfigError, DataError, GPT2Error
+from gpt2.commands.arguments import natural
+from gpt2.corpora import Corpus, load_corpus
+from gpt2.errors import ConfigError, DataError
+from gpt2.evaluation import Evaluation, coloured, evaluate, legend, longest_match
 from gpt2.executor import ShardExecutor
+from gpt2.model import GPT2
 from gpt2.preparation import prepare, prepare_whole, to_stderr
-from gpt2.runs import Run
+from gpt2.runs import load_model, trained_with
+from gpt2.tokenizers import Tokenizer
 
 HELP = "the loss of a trained model on its validation text, or on a file"
+SAMPLES = 5
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    parser.add_argument("--run", required=True, help="run folder")
-    parser.add_argument("--data", help="a text file or corpus name, used whole; by default the run's validation part")
+    parser.add_argument("--run", required=True, help="run folder, or a Hugging Face GPT-2 folder (which needs --data)")
+    parser.add_argument("--data", help="text, as for train, used whole; by default the run's validation part")
+    parser.add_argument("--stride", type=int, help="tokens between the windows (default: the context, so that none overlap)")
+    parser.add_argument("--per-token", action="store_true", help="show the text, each token on the colour of its loss")
+    parser.add_argument("--memorised", action="store_true", help="let the model write, and find the longest copies of its text")
+    parser.add_argument("--tokens", type=natural, default=200, help="length of each text for --memorised (default 200)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    run = Run.open(args.run)
-    model, tokenizer = run.load_model()
-    try:
-        trained = TrainConfig(**run.read_config()["training"])
-    except (KeyError, TypeError, ConfigError) as error:
-        raise GPT2Error(f"{run.config} is damaged: {error}") from error
+    model, tokenizer = load_model(args.run)
     context = model.config.max_seq_len
-    corpus = load_corpus(args.data or trained.data)
+    stride = context if args.stride is None else args.stride
+    if not 1 <= stride <= context:
+        raise ConfigError(f"--stride {args.stride} must be in 1..{context}, the context")
+    trained = trained_with(args.run)
+    if trained is None and (args.memorised or not args.data):
+        raise DataError(f"--run {args.run}: does not say what it was trained on: give --data, without --memorised")
+    if args.memorised and trained is not None:
+        return _memorised(args, model, tokenizer, load_corpus(trained.data))
+    corpus = load_corpus(args.data or trained.data)  # type: ignore[union-attr]
     for note in corpus.notes:
         to_stderr(note)
-    floor = {}
-    if args.data:
+    floor: dict[str, float] = {}
+    if args.data or trained is None:
         text = prepare_whole(corpus, tokenizer)
-    else:  # the text it was trained on: its validation part
+        val = text.val
+    else:  # the text it was trained on: its validation part, as training evaluates it, in whole windows
         text = prepare(corpus, tokenizer, trained, context)
         floor = baselines(text.train, text.val, tokenizer.vocab_size)
-    if len(text.val) <= context:
-        raise DataError(f"--data {args.data}: {len(text.val)} tokens; a context of {context} needs at least {context + 1}")
-    perfect = text.perfect(context)
+        val = text.val[: (len(text.val) - 1) // context * context + 1]
+    if len(val) < 2:
+        raise DataError(f"--data {args.data}: {len(val)} token; there must be one to predict another from")
+    perfect = text.perfect(context) if len(val) > context else None
     if perfect is not None:
         floor["perfect"] = perfect
-    batches = data.consecutive(text.val, context, max(1, 1024 // context))
-    with ShardExecutor(0, 0, len(batches)) as executor:
-        loss = executor.evaluate(model, batches)
-    tokens = sum(targets.size for _, targets in batches)
-    about = {"data": corpus.name, "tokens": tokens, "loss": loss, "perplexity": math.exp(loss), **floor}
+    with ShardExecutor(0, 0, max(1, len(val) // context)) as executor:
+        found = evaluate(model, tokenizer, val, stride, executor)
     if args.json:
-        print(json.dumps(about))
-        return 0
-    print(f"{corpus.name}: {tokens:,} tokens in windows of {context}")
-    print(f"  loss {loss:.4f} nats per token, perplexity {math.exp(loss):.3f}")
+        print(json.dumps(_as_json(found, corpus, floor, tokenizer if args.per_token else None)))
+    elif args.per_token:
+        _show(found, tokenizer)
+    else:
+        _print(found, corpus, floor, context, stride)
+    return 0
+
+
+def _as_json(found: Evaluation, corpus: Corpus, floor: dict[str, float], tokenizer: Tokenizer | None) -> dict[str, Any]:
+    about: dict[str, Any] = {
+        "data": corpus.name,
+        "tokens": len(found.losses),
+        "bytes": found.bytes,
+        "loss": found.loss,
+        "perplexity": found.perplexity,
+        "bits_per_byte": found.bits_per_byte,
+        **floor,
+    }
+    if tokenizer is not None:
+        tokens = (tokenizer.decode([i]) for i in found.ids[1:].tolist())
+        about["per_token"] = [[token, round(nats, 6)] for token, nats in zip(tokens, found.losses.tolist(), strict=True)]
+    return about
+
+
+def _print(found: Evaluation, corpus: Corpus, floor: dict[str, float], context: int, stride: int) -> None:
+    apart = "" if stride == context else f", {stride} apart"
+    print(f"{corpus.name}: {len(found.losses):,} tokens, {found.bytes:,} bytes, in windows of {context}{apart}")
+    print(f"  loss {found.loss:.4f} nats per token, perplexity {found.perplexity:.3f}, {found.bits_per_byte:.4f} bits per byte")
     for name, value in floor.items():
-        above = f": the loss is {loss - value:.4f} above it" if name == "perfect" else ""
+        above = f": the loss is {found.loss - value:.4f} above it" if name == "perfect" else ""
         print(f"  {'a perfect model' if name == 'perfect' else f'{name} baseline'} {value:.4f}{above}")
+
+
+def _show(found: Evaluation, tokenizer: Tokenizer) -> None:
+    """In colour on a terminal; elsewhere a line per token, its loss first."""
+    if sys.stdout.isatty():
+        print(legend(), end="\n\n")
+        print("".join(coloured(tokenizer, found)))
+    else:
+        for token, nats in zip(found.ids[1:].tolist(), found.losses, strict=True):
+            print(f"{nats:.4f}\t{tokenizer.decode([token])!r}")
+
+
+def _memorised(args: argparse.Namespace, model: GPT2, tokenizer: Tokenizer, corpus: Corpus) -> int:
+    """Of several texts that the model writes, the longest part of each that stands in the text it was trained on."""
+    first = tokenizer.encode(next(corpus.pieces())[:1])[:1]
+    made = model.generate(np.tile(first, (SAMPLES, 1)), args.tokens, temperature=0.8, seed=0)
+    report = []
+    for row in made[:, 1:]:
+        sample = tokenizer.decode(row)
+        report.append({"characters": len(sample), "match": longest_match(sample, corpus.pieces())})
+    if args.json:
+        print(json.dumps({"data": corpus.name, "samples": report}))
+        return 0
+    print(f"{SAMPLES} texts of {args.tokens} tokens at temperature 0.8, and the longest copy of {corpus.name} in each:")
+    for seed, found in enumerate(report):
+        print(f"  seed {seed}: {len(str(found['match']))} of {found['characters']} characters: {found['match']!r}")
     return 0

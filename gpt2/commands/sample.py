@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 def _beyond(prompt: int, tokens: int, context: int) -> str:
     if prompt > context:
         return f"the prompt has {prompt} tokens and the context {context}: the model sees only the last {context}"
-    return f"{prompt} tokens and {tokens} more are beyond the context of {context}: the oldest will be forgotten"
+    return f"{prompt + tokens} tokens, prompt included, are beyond the context of {context}: the oldest will be forgotten"
 
 
 def _stream(prompt: str, made: Iterator[Step], tokenizer: Tokenizer, stops: list[str]) -> int:

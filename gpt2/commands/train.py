@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from gpt2.commands.arguments import add_preset, add_settings, given_settings, part_of
 from gpt2.config import GPT2Config, TrainConfig
-from gpt2.corpora import load_corpus
+from gpt2.corpora import Corpus, load_corpus
 from gpt2.errors import ConfigError
+from gpt2.model import GPT2
 from gpt2.preparation import prepare, to_stderr, tokenizer_for
-from gpt2.runs import Run, unused_folder
+from gpt2.resuming import begun_as
+from gpt2.runs import Run, load_model, unused_folder
+from gpt2.tokenizers import Tokenizer
 from gpt2.training import Result, train
 
 HELP = "train a model on text"
@@ -23,6 +27,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     add_preset(parser, "tiny")
     parser.add_argument("--out", help="run folder to write; by default a new one in runs/")
+    parser.add_argument("--resume", action="store_true", help="go on where the run in --out stopped; begin it if there is none")
+    parser.add_argument("--accept-changes", action="store_true", help="resume with other settings or another text than before")
     parser.add_argument("--config", help="a TOML file of settings, by the names of the flags with underscores")
     add_settings(parser, TrainConfig)
     add_settings(parser, GPT2Config)
@@ -31,36 +37,67 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     given = given_settings(args)
+    if args.resume and not args.out:
+        raise ConfigError("--resume needs --out: the folder of the run to go on with")
+    resume = args.resume and Run(Path(args.out)).config.exists()
+    begun = begun_as(args.out, given, args.accept_changes) if resume else None
     preset = given.pop("preset", "tiny")
-    config = TrainConfig.preset(preset, **part_of(TrainConfig, given))
-    model_config = GPT2Config.preset(preset, **part_of(GPT2Config, given))
+    config = begun.training if begun else TrainConfig.preset(preset, **part_of(TrainConfig, given))
     corpus = load_corpus(config.data)
     for note in corpus.notes:
         to_stderr(note)
-    tokenizer = tokenizer_for(corpus, config, given.get("vocab_size"))
-    if given.setdefault("vocab_size", tokenizer.vocab_size) < tokenizer.vocab_size:
-        what = "the text has {} distinct characters" if config.tokenizer == "char" else "the tokenizer has {} tokens"
-        raise ConfigError(f"vocab_size = {given['vocab_size']}, but {what.format(tokenizer.vocab_size)}")
-    model_config = dataclasses.replace(model_config, vocab_size=given["vocab_size"])
-    text = prepare(corpus, tokenizer, config, model_config.max_seq_len)  # before there is a folder: it may be too short
-    run = Run.create(Path(args.out) if args.out else unused_folder(f"{preset}-{corpus.name}"))
+    if begun:
+        begun.check_corpus(corpus, args.accept_changes)
+        model, tokenizer = GPT2(begun.model, config.seed), begun.tokenizer
+        if config.init_from:
+            model = load_model(config.init_from)[0]
+    else:
+        model, tokenizer = _start(preset, config, given, corpus)
+    text = prepare(corpus, tokenizer, config, model.config.max_seq_len)  # before there is a folder: it may be too short
+    run = Run(Path(args.out)) if begun else Run.create(Path(args.out) if args.out else unused_folder(f"{preset}-{corpus.name}"))
     say = tqdm.write
     size = f"{corpus.characters:,} characters, {tokenizer.vocab_size} {'distinct' if config.tokenizer == 'char' else 'tokens'}"
     say(f"{preset} on {corpus.name} ({size}), into {run.folder}")
-    result = train(model_config, config, text, run, say)
+    result = train(model, config, text, run, say, resume)
     _report(result, config.steps)
     print(f"run folder: {run.folder}")
     print("next:")
+    if result.signal:
+        print(f"  gpt2 train --resume --out {run.folder}")
     print(f'  gpt2 sample --run {run.folder} --prompt "{_prompt(next(corpus.pieces()))}" --tokens 300 --temperature 0.8')
     print(f"  gpt2 eval --run {run.folder}")
     print("  gpt2 gradcheck")
     print(f"  and look at {run.loss_plot}")
-    return 130 if result.interrupted else 0
+    return 128 + result.signal if result.signal else 0
+
+
+def _start(preset: str, config: TrainConfig, given: dict[str, Any], corpus: Corpus) -> tuple[GPT2, Tokenizer]:
+    """The model as training begins, and its tokenizer: new ones, or those of `--init-from`."""
+    if config.init_from:
+        model, tokenizer = load_model(config.init_from)
+        changed = {name: value for name, value in given.items() if getattr(model.config, name, value) != value}
+        wrong = [f"{name} = {getattr(model.config, name)}, not {value}" for name, value in changed.items() if name != "dropout"]
+        if wrong or "tokenizer" in given:
+            raise ConfigError(
+                f"--init-from {config.init_from} brings its tokenizer and sizes; {', '.join(wrong) or 'no --tokenizer'}"
+            )
+        return GPT2.with_weights(replace(model.config, dropout=float(given.get("dropout", 0))), model.state_dict()), tokenizer
+    model_config = GPT2Config.preset(preset, **part_of(GPT2Config, given))
+    tokenizer = tokenizer_for(corpus, config, given.get("vocab_size"))
+    vocab_size = given.get("vocab_size", tokenizer.vocab_size)
+    if vocab_size < tokenizer.vocab_size:
+        what = "the text has {} distinct characters" if config.tokenizer == "char" else "the tokenizer has {} tokens"
+        raise ConfigError(f"vocab_size = {vocab_size}, but {what.format(tokenizer.vocab_size)}")
+    return GPT2(replace(model_config, vocab_size=vocab_size), config.seed), tokenizer
 
 
 def _report(result: Result, steps: int) -> None:
     """The loss, and what to compare it with."""
-    stopped = f"interrupted after {result.steps} of {steps} steps" if result.interrupted else f"{result.steps} steps"
+    stopped = f"{result.steps} steps"
+    if result.signal:
+        stopped = f"interrupted after {result.steps} of {steps} steps"
+    elif result.stopped_early:
+        stopped = f"no better validation loss any more: stopped after {result.steps} of {steps} steps"
     print(f"\n{stopped} in {result.seconds:.0f} s")
     print(f"  validation loss          {result.val_loss:.4f} nats per token")
     if "perfect" in result.baselines:

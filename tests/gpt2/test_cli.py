@@ -57,7 +57,7 @@ def test_eval(run, tmp_path, text, capsys):
     assert about["bigram"] < about["uniform"]
     (tmp_path / "other.txt").write_text(text[:500])
     assert main(["eval", "--run", str(run), "--data", str(tmp_path / "other.txt")]) == 0
-    assert "496 tokens in windows of 16" in capsys.readouterr().out
+    assert "499 tokens, 499 bytes, in windows of 16" in capsys.readouterr().out
 
 
 def test_info(capsys):
@@ -138,6 +138,7 @@ def test_bad_input_gets_one_line_and_exit_code_2(command, message, tmp_path, run
         shutil.copytree(run, tmp_path / name)
         if file is None:
             (tmp_path / name / "model.safetensors").unlink()
+            shutil.rmtree(tmp_path / name / "checkpoints")
         else:
             (tmp_path / name / file).write_bytes(content)
     capsys.readouterr()

@@ -32,7 +32,7 @@ def test_an_override_changes_what_depends_on_it():
         (lambda: GPT2Config(bias=1), "bias = 1 is int; it must be bool"),
         (lambda: TrainConfig(learning_rate=float("nan")), "learning_rate = nan must be a finite number"),
         (lambda: TrainConfig(steps=0), "steps = 0 must be at least 1"),
-        (lambda: TrainConfig(schedule="up"), "schedule = 'up' must be cosine or linear"),
+        (lambda: TrainConfig(schedule="up"), "schedule = 'up' must be cosine, linear, constant or wsd"),
         (lambda: TrainConfig(val_fraction=1), r"val_fraction = 1\.0 must be between 0 and 1"),
         (lambda: TrainConfig(beta2=1.0), r"beta2 = 1\.0 must be in \[0, 1\)"),
         (lambda: TrainConfig(seed=-1), "seed = -1 must not be negative"),

@@ -1,38 +1,20 @@
 """Training as a whole: it learns, it repeats bit for bit, and shards are the batch."""
 
-import json
+import os
+import signal
 
 import numpy as np
 import pytest
+from small_runs import MODEL, run_once, without_speed
 
 from gpt2 import GPT2, GPT2Config, TrainConfig, data
-from gpt2.corpora import Corpus
 from gpt2.executor import ShardExecutor
-from gpt2.runs import Run
-from gpt2.tokenizers import CharTokenizer
-from gpt2.training import NonFiniteLossError, Trainer, train
-
-MODEL = {"max_seq_len": 16, "d_model": 16, "num_layers": 2, "num_heads": 2}
-SHORT = {"steps": 30, "eval_every": 10, "warmup_steps": 5, "learning_rate": 3e-3, "sample_tokens": 20}
-
-
-def run_once(folder, text, model=(), **training):
-    corpus = Corpus("test", text)
-    tokenizer = CharTokenizer.train(text)
-    config = GPT2Config(**{"vocab_size": tokenizer.vocab_size, **MODEL, **dict(model)})
-    run = Run.create(folder)
-    result = train(config, TrainConfig(**{**SHORT, **training}), corpus, tokenizer, run, lambda _: None)
-    rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    return run, result, rows
+from gpt2.trainer import NonFiniteError, Trainer
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, text):
     return run_once(tmp_path_factory.mktemp("runs") / "a", text)
-
-
-def without_speed(rows):
-    return [{key: value for key, value in row.items() if key != "tokens_per_s"} for row in rows]
 
 
 def test_it_learns_and_says_so(finished):
@@ -47,8 +29,8 @@ def test_it_learns_and_says_so(finished):
 
 def test_the_run_folder_is_complete(finished):
     run, _, _ = finished
-    names = ["config.json", "loss.png", "metrics.jsonl", "model.safetensors", "samples.txt", "tokenizer.json"]
-    assert sorted(path.name for path in run.folder.iterdir()) == names
+    names = "checkpoints config.json lock loss.png metrics.jsonl model.safetensors samples.txt tokenizer.json"
+    assert sorted(path.name for path in run.folder.iterdir()) == names.split()
     assert run.samples.read_text().count("--- step") == 4
     assert run.loss_plot.read_bytes().startswith(b"\x89PNG")
     assert run.read_config()["training"]["steps"] == 30
@@ -125,25 +107,28 @@ def test_a_loss_that_is_not_a_number_never_reaches_the_parameters():
         trainer.step()
         model.ln_f.weight.data[3] = np.inf
         before = [p.data.copy() for p in model.parameters()]
-        with np.errstate(all="ignore"), pytest.raises(NonFiniteLossError, match=r"step 2: loss .*lower --learning-rate"):
+        with np.errstate(all="ignore"), pytest.raises(NonFiniteError, match=r"step 2: loss .*lower --learning-rate"):
             trainer.step()
     for p, array in zip(model.parameters(), before, strict=True):
         np.testing.assert_array_equal(p.data, array)
 
 
-def test_an_interrupted_run_leaves_a_model(tmp_path, text, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_after_the_step_with_a_model(tmp_path, text, monkeypatch, number):
     step = Trainer.step
 
-    def interrupted(self):
-        if self.steps == 12:
-            raise KeyboardInterrupt
-        return step(self)
+    def interrupted(self, measure):
+        if self.steps == 11:
+            os.kill(os.getpid(), number)
+        return step(self, measure)
 
+    handler = signal.getsignal(number)
     monkeypatch.setattr(Trainer, "step", interrupted)
     run, result, rows = run_once(tmp_path / "a", text)
-    assert result.interrupted
+    assert result.signal == number
     assert result.steps == rows[-1]["step"] == 12
     assert run.loss_plot.exists()
+    assert signal.getsignal(number) == handler
     run.load_model()
 
 

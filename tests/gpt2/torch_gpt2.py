@@ -10,7 +10,7 @@ import argparse
 from gpt2 import GPT2, GPT2Config, TrainConfig, data
 from gpt2.corpora import load_corpus
 from gpt2.tokenizers import CharTokenizer
-from gpt2.training import SCHEDULES
+from gpt2.trainer import SCHEDULES
 
 
 def torch_loss(torch, config, state, ids, targets):

@@ -1,0 +1,87 @@
+"""Checkpoints: everything a training needs to go on bit for bit, in one file that is whole or not there.
+
+A checkpoint is a safetensors file of arrays, whose metadata holds the rest as JSON and a fingerprint of all. It is written
+beside its place, flushed to the disk, and renamed; older ones go only when it is there. Random streams need no state of
+their own: each is a function of the seed, its name and the position in the data (streams.py), which is in the JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpt2.errors import RunError
+from gpt2.weights import read_weights, write_weights
+
+Array = np.ndarray[Any, Any]
+NAME = re.compile(r"step-(\d+)\.safetensors")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """`arrays` by name, float32, and `about`, what else there is to know: plain JSON with at least the `step`."""
+
+    arrays: Mapping[str, Array]
+    about: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        """After how many updates."""
+        return int(self.about["step"])
+
+
+class Checkpoints:
+    """The checkpoints in a folder. `keep_every` N keeps those of steps N, 2N...; 0 keeps the last and the best only."""
+
+    def __init__(self, folder: Path, keep_every: int = 0) -> None:
+        self.folder, self.keep_every = folder, keep_every
+
+    def path(self, step: int) -> Path:
+        """Where the checkpoint of a step is, or would be."""
+        return self.folder / f"step-{step:08d}.safetensors"
+
+    def steps(self) -> list[int]:
+        """The steps there are checkpoints of, rising."""
+        return sorted(int(found[1]) for path in self.folder.glob("*") if (found := NAME.fullmatch(path.name)))
+
+    def save(self, checkpoint: Checkpoint, best: int | None = None) -> None:
+        """Write a checkpoint, then remove those that need not be kept. Raises RunError naming the path."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self.folder).free
+        except OSError as error:
+            raise RunError(f"{self.folder}: cannot be written: {error.strerror}") from error
+        needed = sum(array.nbytes for array in checkpoint.arrays.values())
+        if free < needed * 1.01:
+            raise RunError(f"{self.folder}: a checkpoint takes {needed / 1e6:,.1f} MB, and only {free / 1e6:,.1f} MB are free")
+        write_weights(self.path(checkpoint.step), checkpoint.arrays, {"about": json.dumps(checkpoint.about)})
+        for step in self.steps():
+            kept = step == best or (self.keep_every and step % self.keep_every == 0)
+            if step < checkpoint.step and not kept:
+                self.path(step).unlink(missing_ok=True)
+
+    def load(self, step: int) -> Checkpoint:
+        """The checkpoint of a step. Raises RunError naming what is wrong with it."""
+        stored, metadata = read_weights(self.path(step), must_be_ours=True)
+        try:
+            about = json.loads(metadata["about"])
+        except (KeyError, ValueError) as error:
+            raise RunError(f"{self.path(step)} is not a checkpoint: {error}") from error
+        return Checkpoint({name: entry.read() for name, entry in stored.items()}, about)
+
+    def latest(self, say: Callable[[str], object], at_most: int | None = None) -> Checkpoint | None:
+        """The last whole checkpoint, up to step `at_most`; `say` is told of damaged ones. None where there is none."""
+        for step in reversed(self.steps()):
+            if at_most is None or step <= at_most:
+                try:
+                    return self.load(step)
+                except RunError as error:
+                    say(str(error))
+        return None

@@ -1,0 +1,37 @@
+"""Ctrl-C and termination, taken at a moment when nothing is half done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType
+from typing import Any, Self
+
+
+class Interrupts:
+    """While this is open, SIGINT and SIGTERM only leave a note: `signal`, for the loop to look at between steps.
+
+    A second SIGINT ends the process on the spot; files are only ever replaced whole, so that does no harm. Python calls
+    signal handlers in the main thread alone, so on another thread this does nothing.
+    """
+
+    HANDLED = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._note) for number in self.HANDLED}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self.signal == signal.SIGINT:
+            os._exit(128 + number)
+        self.signal = number

@@ -1,0 +1,82 @@
+"""metrics.jsonl: one JSON object per line, only ever appended to; what is known of a run is read from here."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any, Self
+
+from gpt2.errors import RunError
+
+Row = dict[str, Any]
+
+
+class Log:
+    """A text file that grows at its end, and that a resumed run cuts back to where its checkpoint was."""
+
+    def __init__(self, path: Path, position: int = 0) -> None:
+        self.path = path
+        try:
+            path.touch()
+            size = path.stat().st_size
+            if size < position:
+                raise RunError(
+                    f"{path} has {size} bytes, but had {position} when the checkpoint was saved: it was cut or replaced"
+                )
+            os.truncate(path, position)
+            self._file = open(path, "ab")  # noqa: SIM115 (closed by __exit__)
+        except OSError as error:
+            raise RunError(f"{path}: cannot be written: {error.strerror}") from error
+
+    def append(self, text: str) -> None:
+        """Write text that a reader sees at once. Raises RunError."""
+        try:
+            self._file.write(text.encode())
+            self._file.flush()
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be written: {error.strerror}") from error
+
+    def position(self) -> int:
+        """Its length in bytes, all of which are on the disk when this returns."""
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be written: {error.strerror}") from error
+        return self._file.tell()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def as_line(row: Row) -> str:
+    """A row as a line of JSON. JSON has no number that is not finite: NaN, Infinity and -Infinity become strings."""
+    return json.dumps(_with_names(row), allow_nan=False) + "\n"
+
+
+def _with_names(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_names(inner) for key, inner in value.items()}
+    return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_metrics(path: Path) -> list[Row]:
+    """All rows. A last line that is torn, as a crash leaves it, is no row. Raises RunError for any other damage."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}") from error
+    rows = []
+    for number, line in enumerate(lines[:-1], 1):  # what follows the last newline is torn, or nothing
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict) or type(row.get("step")) is not int:
+                raise ValueError("no object with a step")
+        except (ValueError, RecursionError) as error:
+            raise RunError(f"{path}, line {number} is damaged: {error}") from error
+        rows.append(row)
+    return rows

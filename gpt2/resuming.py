@@ -1,0 +1,72 @@
+"""Going on with a run: as it was begun, or with changes that were asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpt2.config import GPT2Config, TrainConfig
+from gpt2.corpora import Corpus
+from gpt2.errors import ConfigError, RunError
+from gpt2.executor import effective_shards
+from gpt2.runs import Run
+from gpt2.tokenizers import Tokenizer, load_tokenizer
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What a run was begun with, after the changes that are accepted."""
+
+    run: Run
+    model: GPT2Config
+    training: TrainConfig
+    tokenizer: Tokenizer
+    corpus_sha256: str
+
+    def check_corpus(self, corpus: Corpus, accept_changes: bool) -> None:
+        """Raise RunError if the text is another one than before."""
+        if corpus.sha256 != self.corpus_sha256 and not accept_changes:
+            raise RunError(
+                f"{self.run.folder}: the text of {self.training.data!r} has changed: its sha256 is {corpus.sha256}, and was "
+                f"{self.corpus_sha256}; --accept-changes goes on with it"
+            )
+
+
+def begun_as(folder: str | Path, given: dict[str, Any], accept_changes: bool) -> Begun:
+    """Read what the run in a folder was begun with. `given` are settings by name, of both kinds.
+
+    Raises RunError that lists all settings that differ, unless changes are accepted; then those of the training are taken.
+    The shape of the model can never change.
+    """
+    run = Run(Path(folder))
+    about = run.read_config()
+    try:
+        model, training = GPT2Config(**about["model"]), TrainConfig(**about["training"])
+        sha256, shards = str(about["corpus"]["sha256"]), int(about["machine"]["shards"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{run.config} is damaged: {error}") from error
+    now = {name: value for name, value in given.items() if name != "preset"}
+    names = {f.name for f in dataclasses.fields(GPT2Config)}
+    shape = [
+        f"{name} = {v!r}, was {getattr(model, name)!r}"
+        for name, v in now.items()
+        if name in names and v != getattr(model, name)
+    ]
+    if shape:
+        raise RunError(
+            f"{run.folder}: the model of a run cannot change: {', '.join(shape)}; start another run, with --init-from {folder}"
+        )
+    changed = {name: value for name, value in now.items() if name not in names and value != getattr(training, name)}
+    wrong = [f"{name} = {value!r}, was {getattr(training, name)!r}" for name, value in changed.items()]
+    here = effective_shards(training.threads, training.shards, training.batch_size)
+    if here != shards:
+        wrong.append(f"shards = {here} on this machine, was {shards} (--shards {shards} gives the same sums)")
+    if wrong and not accept_changes:
+        raise RunError(f"{run.folder}: {', '.join(wrong)}; --accept-changes goes on all the same")
+    try:
+        training = dataclasses.replace(training, **changed)
+    except TypeError as error:
+        raise ConfigError(str(error)) from error
+    return Begun(run, model, training, load_tokenizer(run.tokenizer), sha256)
