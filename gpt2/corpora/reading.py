@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import glob
 import gzip
+import itertools
 import os
 import re
 import zlib
@@ -85,15 +86,16 @@ def pieces(texts: Iterable[str], size: int) -> Iterator[str]:
     its patterns goes on from a character that is not white space to one that is, and none looks back. Where there is no
     such place in 4 `size` characters (a word of four million letters) the piece ends there: memory comes first.
     """
-    waiting = ""
+    waiting, searched = "", 0
     for text in texts:
         waiting += text
         if len(waiting) >= size:
-            place = _LAST_PLACE.match(waiting)
+            place = _LAST_PLACE.match(waiting, searched)
             end = place.end() if place else len(waiting) if len(waiting) >= 4 * size else 0
             if end:
                 yield waiting[:end]
                 waiting = waiting[end:]
+            searched = max(0, len(waiting) - 1)  # there is no place before that
     if waiting:
         yield waiting
 
@@ -122,7 +124,7 @@ def files_corpus(data: str) -> Corpus | None:
         fixed = Path(*(part for part in path.parent.parts if not glob.has_magic(part)))
         name, what = fixed.resolve().name, "the pattern matches"
     elif path.exists():
-        if path.stat().st_size == 0:
+        if not _begins_as_text(path):
             raise DataError(f"--data {data}: the file is empty")
         return Corpus(Path(path.stem).stem if path.suffix == ".gz" else path.stem, lambda: [Document(TextFile(path))])
     else:
@@ -130,7 +132,7 @@ def files_corpus(data: str) -> Corpus | None:
     texts, skipped = [], []
     for p in sorted(paths, key=lambda p: p.parts):
         try:
-            if any(decoded(blocks(p, 1 << 16), p)):
+            if _begins_as_text(p):
                 texts.append(p)
         except NotTextError:
             skipped.append(p)
@@ -138,6 +140,11 @@ def files_corpus(data: str) -> Corpus | None:
         raise DataError(f"--data {data}: {what} no text" + (f", only {_some(skipped)}" if skipped else ""))
     notes = (f"--data {data}: left out what is not UTF-8 text: {_some(skipped)}",) if skipped else ()
     return Corpus(name or "files", lambda: (Document(TextFile(p)) for p in texts), notes)
+
+
+def _begins_as_text(path: Path) -> bool:
+    """Whether there is anything in a file. Raises NotTextError if it is no text, as far as its first 64 KiB show."""
+    return any(list(itertools.islice(decoded(blocks(path, 1 << 16), path), 2)))  # the second may be the end
 
 
 def _some(paths: list[Path]) -> str:
