@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test oracle lint clean
+.PHONY: train test oracle mutation lint clean
 
 train: $(VENV)/installed
 	$(BIN)/gpt2 train $(ARGS)
@@ -14,6 +14,10 @@ test: $(VENV)/installed-test
 # The tests that compare with PyTorch; here a missing PyTorch is a failure, not a skip.
 oracle: $(VENV)/installed-oracle
 	REQUIRE_ORACLE=1 $(BIN)/python -m pytest -m oracle $(ARGS)
+
+# Does a test fail when a line of tinygrad2 is wrong? An hour on two cores; see tests/mutation/README.md.
+mutation: $(VENV)/installed-test $(VENV)/installed-mutation
+	nice $(BIN)/python tests/mutation/run.py $(ARGS)
 
 lint: $(VENV)/installed-lint
 	$(BIN)/ruff check .
