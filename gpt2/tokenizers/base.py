@@ -106,25 +106,6 @@ def reading(path: Path) -> Iterator[str]:
         raise RunError(f"{path} is not a tokenizer: {error}") from error
 
 
-def parse_object(text: str) -> dict[str, Any]:
-    """A JSON object, in which no name comes twice. Raises ValueError."""
-    try:
-        found = json.loads(text, object_pairs_hook=_without_repeats)
-    except RecursionError:
-        raise DataError("nested too deeply") from None
-    if not isinstance(found, dict):
-        raise DataError("not a JSON object")
-    return found
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise DataError(f"{next(name for name in found if names.count(name) > 1)!r} comes twice")
-    return found
-
-
 def write_text(path: Path, text: str) -> None:
     """Replace a file. Raises RunError naming it if that cannot be done."""
     try:

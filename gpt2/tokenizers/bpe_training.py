@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -30,7 +31,9 @@ def train_merges(documents: Iterable[str], count: int, progress: bool = False) -
     """The first `count` merges as pairs of ids, or all there are. Raises DataError for half of a surrogate pair."""
     found = merges_of(count_words(documents, progress), count, progress)
     if len(found) < count and progress:
-        tqdm.write(f"all words are single tokens after {len(found)} merges of {count}: vocab_size is {257 + len(found)}")
+        tqdm.write(
+            f"all words are single tokens after {len(found)} merges of {count}: vocab_size is {257 + len(found)}", sys.stderr
+        )
     return found
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpt2.errors import DataError
-from gpt2.tokenizers.base import Tokenizer, checked, parse_object, reading, to_utf8
+from gpt2.tokenizers.base import Tokenizer, checked, to_utf8
 
 
 class CharTokenizer(Tokenizer):
@@ -73,15 +72,6 @@ class CharTokenizer(Tokenizer):
         if not isinstance(saved.get("characters"), str):
             raise DataError("its 'characters' are not a text")
         return cls(saved["characters"])
-
-    @classmethod
-    def load(cls, path: Path) -> CharTokenizer:
-        """Read what `save` wrote. Raises RunError naming the file."""
-        with reading(path) as text:
-            saved = parse_object(text)
-            if saved.get("type") != "char":
-                raise DataError(f"type {saved.get('type')!r} is not char")
-            return cls.from_json(saved)
 
 
 def _code_points(text: str) -> np.ndarray[Any, Any]:

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpt2.errors import DataError
+from gpt2.files import parse_object
 from gpt2.tokenizers.alphabet import spell, unspell
-from gpt2.tokenizers.base import END_OF_TEXT, parse_object
+from gpt2.tokenizers.base import END_OF_TEXT
 
 Parts = tuple[list[bytes], list[tuple[int, int]], dict[str, int]]
 

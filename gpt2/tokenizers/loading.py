@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gpt2.errors import DataError
-from gpt2.tokenizers.base import Tokenizer, parse_object, reading
+from gpt2.files import parse_object
+from gpt2.tokenizers.base import Tokenizer, reading
 from gpt2.tokenizers.bpe import BPETokenizer
 from gpt2.tokenizers.byte import ByteTokenizer
 from gpt2.tokenizers.char import CharTokenizer

@@ -84,12 +84,16 @@ ce6-cef d58-d5e d66-d78 de6-def e50-e59 ed0-ed9 f20-f33 1040-1049 1090-1099 1369
 """The categories Nd, Nl and No: `\\p{N}`."""
 
 
-def character_class(ranges: str, last: int = 0x10FFFF) -> str:
-    """Ranges as the inside of a character class of a regular expression, up to the code point `last`.
+def character_classes(ranges: str) -> tuple[str, str]:
+    """Ranges as the insides of two character classes of a regular expression: those below U+10000, and those above.
 
     Example:
-        >>> character_class("41-5a aa")
-        '\\\\U00000041-\\\\U0000005a\\\\U000000aa'
+        >>> character_classes("41-5a 10000")
+        ('\\\\U00000041-\\\\U0000005a', '\\\\U00010000')
     """
-    bounds = [[int(bound, 16) for bound in part.split("-")] for part in ranges.split()]
-    return "".join("-".join(f"\\U{min(b, last):08x}" for b in part) for part in bounds if part[0] <= last)
+    below: list[str] = []
+    above: list[str] = []
+    for part in ranges.split():
+        bounds = [int(bound, 16) for bound in part.split("-")]
+        (below if bounds[0] < 0x10000 else above).append("-".join(f"\\U{bound:08x}" for bound in bounds))
+    return "".join(below), "".join(above)

@@ -10,7 +10,7 @@ import functools
 import re
 from collections.abc import Iterator
 
-from gpt2.tokenizers.unicode import LETTERS, NUMBERS, WHITE_SPACE, character_class
+from gpt2.tokenizers.unicode import LETTERS, NUMBERS, WHITE_SPACE, character_classes
 
 CHUNK = 1 << 18
 """How many characters are cut at a time: words are many small objects, and a list of all of them would be large."""
@@ -24,27 +24,28 @@ def words(text: str) -> Iterator[list[str]]:
         if end - start > CHUNK:  # white space after something else: no word reaches over that
             border = _border().search(text, start + CHUNK)
             end = border.end() if border else end
-        chunk = text[start:end]
-        yield _pattern(bool(_ABOVE_BMP.search(chunk))).findall(chunk)
+        yield _pattern().findall(text, start, end)
         start = end
 
 
-_ABOVE_BMP = re.compile("[\U00010000-\U0010ffff]")
-
-
 @functools.cache
-def _pattern(all_of_unicode: bool) -> re.Pattern[str]:
-    """GPT-2's pattern, written out for Python's `re`.
+def _pattern() -> re.Pattern[str]:
+    r"""GPT-2's pattern, `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`, for Python's `re`.
 
-    `re` looks a character up in a table if all of the class are below U+10000, and otherwise tries range after range, which
-    takes five times as long: there is one pattern for text that needs only the former.
+    `re` looks a character up in a table if all of a class are below U+10000, and otherwise tries hundreds of ranges, one
+    after another, at the end of every word. So each class is two, and the second is tried only on characters from there on.
     """
-    last = 0x10FFFF if all_of_unicode else 0xFFFF
-    L, N, s = (character_class(ranges, last) for ranges in (LETTERS, NUMBERS, WHITE_SPACE))
-    return re.compile(rf"'s|'t|'re|'ve|'m|'ll|'d| ?[{L}]+| ?[{N}]+| ?[^{s}{L}{N}]+|[{s}]+(?![^{s}])|[{s}]+")
+    (s, _), (L, above_L), (N, above_N) = map(character_classes, (WHITE_SPACE, LETTERS, NUMBERS))
+    above = r"\U00010000-\U0010ffff"
+
+    def run(below_of: str, above_of: str) -> str:
+        return rf" ?(?:[{below_of}]++|(?=[{above}])[{above_of}])++"
+
+    letters, numbers, others = run(L, above_L), run(N, above_N), run(f"^{s}{L}{N}{above}", f"^{above_L}{above_N}")
+    return re.compile(rf"'s|'t|'re|'ve|'m|'ll|'d|{letters}|{numbers}|{others}|[{s}]+(?![^{s}])|[{s}]+")
 
 
 @functools.cache
 def _border() -> re.Pattern[str]:
-    s = character_class(WHITE_SPACE)
+    s, _ = character_classes(WHITE_SPACE)
     return re.compile(rf"[^{s}](?=[{s}])")
