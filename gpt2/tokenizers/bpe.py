@@ -66,7 +66,8 @@ class BPETokenizer(Tokenizer):
             pair = next(p for rank, p in enumerate(self.merges) if self._ranks[p] != rank)
             raise DataError(f"the merge of {self._shown(pair)} comes twice")
         self._made = [self._product(pair) for pair in self.merges]  # by rank
-        self._special = re.compile("|".join(map(re.escape, sorted(self.special, key=len, reverse=True))) or r"(?!)")
+        longest_first = sorted(self.special, key=len, reverse=True)
+        self._special = re.compile(f"({'|'.join(map(re.escape, longest_first)) or '(?!)'})")
         self._cache = _Cache(self._encode_word)
 
     def _product(self, pair: Pair) -> int:
@@ -155,16 +156,29 @@ class BPETokenizer(Tokenizer):
 
     def _encoded(self, text: str, special: bool) -> Iterator[bytes]:
         """Parts of the ids, as int32."""
-        start = 0
-        for name in self._special.finditer(text) if special else ():
-            yield from self._encoded(text[start : name.start()], False)
-            yield array("i", [self.special[name[0]]]).tobytes()
-            start = name.end()
-        for some in words(text[start:]):
-            yield b"".join(map(self._cache.__getitem__, some))
+        for part, is_special in self._sections(text, special):
+            if is_special:
+                yield array("i", [self.special[part]]).tobytes()
+            else:
+                for some in words(part):
+                    yield b"".join(map(self._cache.__getitem__, some))
+
+    def parts(self, text: str, special: bool = False) -> Iterator[tuple[str, bool]]:
+        """The words of a text, each encoded by itself, and its special tokens, with True. Joined, they are the text."""
+        for part, is_special in self._sections(text, special):
+            for some in [[part]] if is_special else words(part):
+                yield from ((word, is_special) for word in some)
+
+    def _sections(self, text: str, special: bool) -> Iterator[tuple[str, bool]]:
+        """The text between special tokens, and these, with True."""
+        return ((part, i % 2 == 1) for i, part in enumerate(self._special.split(text) if special else [text]))
+
+    def spelled(self, word: str) -> list[int]:
+        """The ids of a word's bytes, before any merge."""
+        return [self._byte_ids[b] for b in word.encode()]
 
     def _encode_word(self, word: str) -> bytes:
-        ids = [self._byte_ids[b] for b in word.encode()]
+        ids = self.spelled(word)
         if len(ids) < LONG:
             for _ in self.merging(ids):
                 pass
@@ -172,8 +186,8 @@ class BPETokenizer(Tokenizer):
             ids = self._merge_long(ids)
         return array("i", ids).tobytes()
 
-    def merging(self, ids: list[int]) -> Iterator[int]:
-        """Merge the tokens of a word in place, one pair at a time; gives the rank of each merge after it is done."""
+    def merging(self, ids: list[int]) -> Iterator[tuple[int, int]]:
+        """Merge the tokens of a word in place, one pair at a time; after each merge, gives its rank and its position."""
         rank_of, made = self._ranks.get, self._made
         ranks = [rank_of(pair, NEVER) for pair in itertools.pairwise(ids)]
         while ranks and (rank := min(ranks)) != NEVER:
@@ -184,7 +198,7 @@ class BPETokenizer(Tokenizer):
                 ranks[at - 1] = rank_of((ids[at - 1], ids[at]), NEVER)
             if at < len(ranks):
                 ranks[at] = rank_of((ids[at], ids[at + 1]), NEVER)
-            yield rank
+            yield rank, at
 
     def _merge_long(self, ids: list[int]) -> list[int]:
         """The same, in n log n steps: a heap of (rank, position), and tokens linked to their neighbours."""

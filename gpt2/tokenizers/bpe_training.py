@@ -40,7 +40,7 @@ def train_merges(documents: Iterable[str], count: int, progress: bool = False) -
 def count_words(documents: Iterable[str], progress: bool = False) -> Counter[str]:
     """How often each word occurs; all that is kept of the documents."""
     counts: Counter[str] = Counter()
-    with tqdm(desc="counting words", unit=" characters", unit_scale=True, disable=not progress) as bar:
+    with tqdm(desc="counting words", unit=" characters", unit_scale=True, disable=None if progress else True) as bar:
         for document in documents:
             for part in document.split(END_OF_TEXT):
                 for some in words(part):
@@ -70,7 +70,7 @@ def merges_of(counts: Mapping[str, int], count: int, progress: bool = False) -> 
     heapq.heapify(heap)
 
     merges: list[tuple[int, int]] = []
-    with tqdm(total=count, desc="merging", unit=" merges", disable=not progress) as bar:
+    with tqdm(total=count, desc="merging", unit=" merges", disable=None if progress else True) as bar:
         while heap and len(merges) < count:
             times, pair = heapq.heappop(heap)
             if total[pair] != -times:  # other merges took some of them since

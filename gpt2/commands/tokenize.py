@@ -1,0 +1,255 @@
+"""`gpt2 tokenize`: what a tokenizer makes of a text and, with --show, why; or train one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gpt2.commands.arguments import natural
+from gpt2.corpora import load_corpus
+from gpt2.errors import ConfigError, RunError
+from gpt2.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer, load_tokenizer
+
+HELP = "show the tokens of a text and the merges that made them, or train a tokenizer"
+
+BOLD, DIM, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
+SHADES = ("\x1b[48;5;24m\x1b[38;5;231m", "\x1b[48;5;60m\x1b[38;5;231m")
+"""Of neighbouring tokens, on a terminal."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Its flags."""
+    parser.add_argument("text", nargs="?", help="the text, or - to read it from standard input")
+    parser.add_argument(
+        "--tokenizer", default="gpt2", metavar="NAME", help="gpt2, byte, a tokenizer's file, or a run folder (default gpt2)"
+    )
+    parser.add_argument("--show", action="store_true", help="every merge of every word, with its rank")
+    parser.add_argument("--special", action="store_true", help="recognise special tokens such as <|endoftext|>")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--train", metavar="DATA", help="instead: train a byte-level BPE on a file, folder or corpus")
+    parser.add_argument("--vocab-size", type=natural, help="with --train: tokens, the 256 bytes and <|endoftext|> included")
+    parser.add_argument("--out", help="with --train: the file to write, in Hugging Face's tokenizer.json format")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    if args.train is not None:
+        return _train(args)
+    if args.out or args.vocab_size is not None:
+        raise ConfigError("--out and --vocab-size belong to --train")
+    if args.text is None:
+        raise ConfigError('give a text, such as gpt2 tokenize "Hello", or - to read standard input, or --train')
+    text = _standard_input() if args.text == "-" else args.text
+    tokenizer = _open(args.tokenizer)
+    if args.show and not isinstance(tokenizer, BPETokenizer):
+        raise ConfigError(f"--show: the tokenizer {args.tokenizer} has no merges to show; a BPE such as gpt2 has")
+    about = _describe(tokenizer, args.tokenizer, text, args.special, args.show)
+    print(json.dumps(about) if args.json else "\n".join(_lines(about, sys.stdout.isatty() and not os.environ.get("NO_COLOR"))))
+    return 0
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"standard input is not UTF-8 text (at byte {error.start})") from None
+
+
+def _open(name: str) -> Tokenizer:
+    if name == "gpt2":
+        return BPETokenizer.gpt2()
+    if name == "byte":
+        return ByteTokenizer()
+    path = Path(name)
+    if not path.exists():
+        raise RunError(f"--tokenizer {name}: no such file or folder, nor gpt2 or byte")
+    if path.is_dir() and not (path / "tokenizer.json").exists() and (path / "vocab.json").exists():
+        return BPETokenizer.from_pretrained(path)
+    return load_tokenizer(path / "tokenizer.json" if path.is_dir() else path)
+
+
+# -- what there is to say
+
+
+def _describe(tokenizer: Tokenizer, name: str, text: str, special: bool, show: bool) -> dict[str, Any]:
+    """Everything that is printed, as --json gives it; bytes in hexadecimal."""
+    ids = tokenizer.encode(text, special).tolist()
+    raw = text.encode()
+    tokens: list[dict[str, Any]] = []
+    start = 0
+    for i in ids:
+        token = tokenizer.token_bytes(i)
+        tokens.append({"id": i, "bytes": token.hex(), "text": _escaped(token), "part_of": _cut(raw, start, start + len(token))})
+        start += len(token)
+    about: dict[str, Any] = {
+        "tokenizer": name,
+        "vocab_size": tokenizer.vocab_size,
+        "characters": len(text),
+        "bytes": len(raw),
+        "count": len(ids),
+        "bytes_per_token": len(raw) / len(ids) if ids else None,
+        "tokens": tokens,
+    }
+    if show and isinstance(tokenizer, BPETokenizer):
+        about["words"] = [_merges(tokenizer, *part) for part in tokenizer.parts(text, special)]
+    return about
+
+
+def _cut(raw: bytes, start: int, end: int) -> list[str]:
+    """The characters of which the bytes from start to end hold some, but not all."""
+    found = []
+    for place in (start, end):
+        first = place
+        while 0 < first < len(raw) and raw[first] & 0xC0 == 0x80:  # a byte that goes on with a character
+            first -= 1
+        if first != place:
+            last = first + 1
+            while last < len(raw) and raw[last] & 0xC0 == 0x80:
+                last += 1
+            found.append(raw[first:last].decode())
+    return list(dict.fromkeys(found))
+
+
+def _merges(tokenizer: BPETokenizer, word: str, is_special: bool) -> dict[str, Any]:
+    """A word, its tokens before any merge, and after each. A special token is none of these: it has no merges."""
+    if is_special:
+        return {"word": word, "special": True, "start": [word], "merges": []}
+    ids = tokenizer.spelled(word)
+    about: dict[str, Any] = {"word": word, "special": False, "start": _texts(tokenizer, ids), "merges": []}
+    for rank, at in tokenizer.merging(ids):
+        left, right = _texts(tokenizer, tokenizer.merges[rank])
+        about["merges"].append({"rank": rank, "left": left, "right": right, "at": at, "tokens": _texts(tokenizer, ids)})
+    return about
+
+
+def _texts(tokenizer: Tokenizer, ids: Any) -> list[str]:
+    return [_escaped(tokenizer.token_bytes(i)) for i in ids]
+
+
+def _escaped(token: bytes) -> str:
+    r"""Bytes as one line of visible characters: a space is ·, a byte that is no character \xe6, the rest as in Python."""
+    shown = []
+    for c in token.decode("utf-8", "surrogateescape"):
+        code = ord(c)
+        if c == " ":
+            shown.append("·")
+        elif 0xDC80 <= code <= 0xDCFF:
+            shown.append(f"\\x{code - 0xDC00:02x}")
+        elif c in "\n\r\t\\":
+            shown.append({"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}[c])
+        elif c == "·" or unicodedata.category(c)[0] in "CMZ":  # control, combining and invisible characters
+            shown.append(f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
+        else:
+            shown.append(c)
+    return "".join(shown)
+
+
+# -- how it is said
+
+
+def _lines(about: dict[str, Any], color: bool) -> Iterator[str]:
+    tokens = about["tokens"]
+    if tokens:
+        shades = [SHADES[i % 2] + token["text"] + PLAIN for i, token in enumerate(tokens)]
+        yield "".join(shades) if color else " ".join(token["text"] for token in tokens)
+        yield ""
+        width = max(5, *(_width(token["text"]) for token in tokens))
+        yield _painted(f"{'id':>7}  {_padded('token', width)}  bytes", DIM, color)
+        for token in tokens:
+            note = f"  part of {' and '.join(token['part_of'])}" if token["part_of"] else ""
+            size = len(token["bytes"]) // 2
+            yield f"{token['id']:>7}  {_padded(token['text'], width)}  {size:>5}{_painted(note, DIM, color)}"
+        yield ""
+    for word in about.get("words", ()):
+        yield from _word_lines(word, color)
+        yield ""
+    ratio = f": {about['bytes_per_token']:.2f} bytes per token" if tokens else ""
+    yield (
+        f"{_counted(about['count'], 'token')} of {about['vocab_size']:,} for {_counted(about['characters'], 'character')}, "
+        f"{_counted(about['bytes'], 'byte')}{ratio}"
+    )
+    yield _painted("· is a space, \\n a new line, \\xe6 a byte that is only part of a character", DIM, color)
+
+
+def _word_lines(word: dict[str, Any], color: bool) -> Iterator[str]:
+    """One word: its bytes, then a line for each merge with its rank, the two tokens, and the word after it."""
+    start, merges = word["start"], word["merges"]
+    if word["special"]:
+        yield f"{_painted(start[0], BOLD, color)}  a special token: never cut, never merged"
+        return
+    steps = _counted(len(merges), "merge") if merges else "no merges"
+    yield f"{_painted(_escaped(word['word'].encode()), BOLD, color)}  {_counted(len(start), 'byte')}, {steps}"
+    width = max((_width(m["left"]) + _width(m["right"]) + 3 for m in merges), default=0)
+    yield f"  {'rank':>7}  {' ' * width}  {'  '.join(start)}" if merges else f"  {'':>7}  {'  '.join(start)}"
+    for merge in merges:
+        after = [
+            _painted(token, BOLD, color) if color and i == merge["at"] else f"[{token}]" if i == merge["at"] else token
+            for i, token in enumerate(merge["tokens"])
+        ]
+        yield f"  {merge['rank']:>7,}  {_padded(merge['left'] + ' + ' + merge['right'], width)}  {'  '.join(after)}"
+
+
+def _painted(text: str, code: str, color: bool) -> str:
+    return f"{code}{text}{PLAIN}" if color and text else text
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))
+
+
+def _width(text: str) -> int:
+    """Columns on a terminal: Chinese, Japanese and Korean characters and emoji take two."""
+    return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+# -- training
+
+
+def _train(args: argparse.Namespace) -> int:
+    if args.text is not None or args.vocab_size is None or not args.out:
+        raise ConfigError("--train needs --vocab-size and --out, and takes no text")
+    if args.show or args.special:
+        raise ConfigError("--show and --special belong to a text, not to --train")
+    corpus = load_corpus(args.train)
+    begin = time.perf_counter()
+    tokenizer = BPETokenizer.train(corpus.pieces(), args.vocab_size, progress=not args.json)
+    seconds = time.perf_counter() - begin
+    tokenizer.save(Path(args.out))
+    characters = size = count = 0
+    for piece in corpus.pieces():
+        characters, size, count = characters + len(piece), size + len(piece.encode()), count + len(tokenizer.encode(piece))
+    about = {
+        "data": corpus.name,
+        "vocab_size": tokenizer.vocab_size,
+        "merges": len(tokenizer.merges),
+        "seconds": seconds,
+        "characters": characters,
+        "bytes": size,
+        "tokens": count,
+        "bytes_per_token": size / count if count else None,
+        "sha256": tokenizer.sha256,
+    }
+    if args.json:
+        print(json.dumps(about))
+        return 0
+    print(f"{_counted(tokenizer.vocab_size, 'token')}, {_counted(len(tokenizer.merges), 'merge')}, in {seconds:.1f} s")
+    ratio = f": {size / count:.2f} bytes per token" if count else ""
+    print(f"  {corpus.name} is {_counted(size, 'byte')} and now {_counted(count, 'token')}{ratio}")
+    learned = tokenizer.tokens[256 : tokenizer.vocab_size - 1]
+    if learned:
+        print(f"  the first merges made  {'  '.join(map(_escaped, learned[:10]))}")
+        print(f"  the longest tokens are {'  '.join(map(_escaped, sorted(learned, key=len, reverse=True)[:5]))}")
+    print(f"tokenizer: {args.out}")
+    print(f'next: gpt2 tokenize --tokenizer {args.out} --show "a text of yours"')
+    return 0
