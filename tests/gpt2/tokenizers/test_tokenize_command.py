@@ -1,0 +1,175 @@
+"""`gpt2 tokenize` as a user meets it."""
+
+import argparse
+import io
+import json
+import re
+import sys
+
+import pytest
+
+from gpt2.commands import tokenize
+from gpt2.errors import ConfigError, DataError, RunError
+from gpt2.tokenizers import BPETokenizer, CharTokenizer, load_tokenizer
+
+
+def command(*argv):
+    parser = argparse.ArgumentParser()
+    tokenize.arguments(parser)
+    return tokenize.run(parser.parse_args(argv))
+
+
+@pytest.fixture
+def bpe(tmp_path):
+    BPETokenizer.train("low lower lowest newest 日本 日", 280).save(tmp_path / "bpe.json")
+    return str(tmp_path / "bpe.json")
+
+
+def test_tokens_ids_and_sizes(bpe, capsys):
+    assert command(" low日x\n\\·\u0301", "--tokenizer", bpe) == 0
+    lines = capsys.readouterr().out.splitlines()
+    tokenizer = load_tokenizer(bpe)
+    shown = [line.split()[:3] for line in lines[3:-3]]
+    ids = tokenizer.encode(" low日x\n\\·\u0301").tolist()
+    assert [int(row[0]) for row in shown] == ids
+    assert [int(row[2]) for row in shown] == [len(tokenizer.token_bytes(i)) for i in ids]
+    assert lines[0].split() == [row[1] for row in shown]
+    assert lines[0].startswith("·lo w ")
+    for part in ("\\n", "\\\\"):
+        assert part in lines[0].split()
+    assert (
+        f"{len(ids)} tokens of {tokenizer.vocab_size} for 10 characters, 14 bytes: {14 / len(ids):.2f} bytes per token" in lines
+    )
+
+
+def test_characters_that_are_cut_are_named(capsys):
+    assert command("é日", "--tokenizer", "byte") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [re.split(r" {2,}", line.strip()) for line in lines[3:8]] == [
+        ["195", "\\xc3", "1", "part of é"],
+        ["169", "\\xa9", "1", "part of é"],
+        ["230", "\\xe6", "1", "part of 日"],
+        ["151", "\\x97", "1", "part of 日"],
+        ["165", "\\xa5", "1", "part of 日"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        (b" a b", "·a·b"),
+        ("·".encode(), "\\u00b7"),
+        ("e\u0301\u200b\x00\t\r\U000e0001".encode(), "e\\u0301\\u200b\\u0000\\t\\r\\U000e0001"),
+        (b"\xe6\x97a\xff", "\\xe6\\x97a\\xff"),
+        ("é日😀".encode(), "é日😀"),
+    ],
+)
+def test_a_token_is_one_line_of_visible_characters(raw, shown):
+    assert tokenize._escaped(raw) == shown
+
+
+def test_show_tells_every_merge_in_order(bpe, capsys):
+    assert command("lowest", "--tokenizer", bpe, "--show", "--json") == 0
+    about = json.loads(capsys.readouterr().out)
+    (word,) = about["words"]
+    tokens = word["start"]
+    assert tokens == list("lowest")
+    merges = load_tokenizer(bpe).merges
+    for merge in word["merges"]:
+        at = merge["at"]
+        assert tokens[at : at + 2] == [merge["left"], merge["right"]]
+        tokens = [*tokens[:at], merge["left"] + merge["right"], *tokens[at + 2 :]]
+        assert merge["tokens"] == tokens
+        assert merge["rank"] < len(merges)
+    assert tokens == [token["text"] for token in about["tokens"]]
+    assert len(word["merges"]) == 6 - len(tokens) > 0
+    assert command("lowest", "--tokenizer", bpe, "--show") == 0
+    out = capsys.readouterr().out
+    first = word["merges"][0]
+    assert f"lowest  6 bytes, {len(word['merges'])} merges" in out
+    assert re.search(rf"{first['rank']} +{first['left']} \+ {first['right']} .*\[{first['left']}{first['right']}\]", out)
+
+
+def test_special_tokens(bpe, capsys):
+    for flags, special in (((), False), (("--special",), True)):
+        command("a<|endoftext|>", "--tokenizer", bpe, "--json", "--show", *flags)
+        about = json.loads(capsys.readouterr().out)
+        assert (about["tokens"][-1]["text"] == "<|endoftext|>") == special
+        assert about["words"][-1]["special"] == special
+    command("<|endoftext|>", "--tokenizer", bpe, "--show", "--special")
+    assert "a special token: never cut, never merged" in capsys.readouterr().out
+
+
+def test_colours_only_on_a_terminal(bpe, capsys, monkeypatch):
+    command("low lower", "--tokenizer", bpe, "--show")
+    assert "\x1b" not in capsys.readouterr().out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    command("low lower", "--tokenizer", bpe, "--show")
+    out = capsys.readouterr().out
+    assert re.sub(r"\x1b\[[0-9;]*m", "", out).splitlines()[0] == "low·lower"
+    assert out.count("\x1b[0m") > 5
+    monkeypatch.setenv("NO_COLOR", "1")
+    command("low lower", "--tokenizer", bpe, "--show")
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_standard_input_and_the_other_places_of_a_tokenizer(tmp_path, capsys, monkeypatch):
+    CharTokenizer("ab\n").save(tmp_path / "tokenizer.json")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ab\n")))
+    assert command("-", "--tokenizer", str(tmp_path), "--json") == 0  # a run folder
+    assert [token["id"] for token in json.loads(capsys.readouterr().out)["tokens"]] == [0, 1, 2]
+    (tmp_path / "tokenizer.json").unlink()
+    BPETokenizer.train("ab", 258).save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+    assert command("ab", "--tokenizer", str(tmp_path), "--json") == 0  # vocab.json and merges.txt
+    assert [token["id"] for token in json.loads(capsys.readouterr().out)["tokens"]] == [256]
+    assert command("", "--tokenizer", "byte") == 0
+    assert capsys.readouterr().out.startswith("0 tokens of 257 for 0 characters, 0 bytes\n")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\xff")))
+    with pytest.raises(ConfigError, match=r"standard input is not UTF-8 text \(at byte 1\)"):
+        command("-", "--tokenizer", "byte")
+
+
+def test_training(tmp_path, capsys):
+    (tmp_path / "my.txt").write_text("low lower lowest " * 20)
+    out = str(tmp_path / "t.json")
+    assert command("--train", str(tmp_path / "my.txt"), "--vocab-size", "262", "--out", out) == 0
+    said = capsys.readouterr().out
+    tokenizer = load_tokenizer(out)
+    assert tokenizer.vocab_size == 262
+    count = len(tokenizer.encode("low lower lowest " * 20))
+    assert "262 tokens, 5 merges, in " in said
+    assert f"my is 340 bytes and now {count} tokens: {340 / count:.2f} bytes per token" in said
+    assert "the first merges made  lo  low  ·low  ·lowe  st\n" in said
+    assert command("--train", str(tmp_path / "my.txt"), "--vocab-size", "257", "--out", out, "--json") == 0
+    about = json.loads(capsys.readouterr().out)
+    assert (about["vocab_size"], about["merges"], about["tokens"], about["bytes_per_token"]) == (257, 0, 340, 1.0)
+    assert about["sha256"] == load_tokenizer(out).sha256
+
+
+@pytest.mark.parametrize(
+    ("argv", "error", "message"),
+    [
+        ([], ConfigError, "give a text"),
+        (["a", "--out", "x"], ConfigError, "--out and --vocab-size belong to --train"),
+        (["a", "--vocab-size", "0"], ConfigError, "--out and --vocab-size belong to --train"),
+        (["a", "--tokenizer", "byte", "--show"], ConfigError, "the tokenizer byte has no merges to show"),
+        (["a", "--tokenizer", "/nowhere"], RunError, "--tokenizer /nowhere: no such file or folder, nor gpt2 or byte"),
+        (["--train", "pydocs", "--out", "x"], ConfigError, "--train needs --vocab-size and --out"),
+        (["--train", "pydocs", "--vocab-size", "300"], ConfigError, "--train needs --vocab-size and --out"),
+        (["a", "--train", "pydocs", "--vocab-size", "300", "--out", "x"], ConfigError, "takes no text"),
+        (["--train", "pydocs", "--vocab-size", "300", "--out", "x", "--show"], ConfigError, "belong to a text"),
+        (["--train", "/nowhere", "--vocab-size", "300", "--out", "x"], DataError, "/nowhere"),
+        (["--train", "pydocs", "--vocab-size", "256", "--out", "x"], DataError, "vocab_size = 256"),
+        (["--train", "pydocs", "--vocab-size", "257", "--out", "/nowhere/x"], RunError, "/nowhere/x: cannot be written"),
+    ],
+)
+def test_what_it_refuses(argv, error, message):
+    with pytest.raises(error, match=message):
+        command(*argv)
+
+
+@pytest.mark.oracle
+def test_gpt2_is_the_default(gpt2, capsys):
+    assert command("It's naïve", "--json") == 0
+    assert [token["id"] for token in json.loads(capsys.readouterr().out)["tokens"]] == [1026, 338, 41492]
