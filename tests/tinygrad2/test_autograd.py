@@ -249,6 +249,7 @@ def test_grad_touches_no_grad_and_reaches_inner_values():
     np.testing.assert_allclose(gx.data, 4 * np.exp(4))
     np.testing.assert_allclose(gy.data, np.exp(4))
     np.testing.assert_array_equal(gz.data, [1])
+    assert not any(g.requires_grad for g in (gx, gy, gz))  # only create_graph records
     assert x.grad is None
 
 

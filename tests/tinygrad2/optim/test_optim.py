@@ -170,6 +170,23 @@ def test_cosine_and_linear_differ_where_they_should():
     assert optim.warmup_linear(25, 1.0, 0, 100) == pytest.approx(0.75)
 
 
+def test_a_constant_rate_stays():
+    rates = [optim.warmup_constant(step, 2.0, 4, 10, 0.5) for step in range(20)]
+    np.testing.assert_allclose(rates, [0.5, 1, 1.5] + [2] * 17)
+    assert [optim.warmup_constant(0, 2.0, warmup, 10) for warmup in (0, 1)] == [2, 2]
+
+
+def test_a_stable_rate_falls_in_the_last_fifth():
+    rates = [optim.warmup_stable_decay(step, 2.0, 10, 110, 0.1) for step in range(120)]
+    np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 5)
+    np.testing.assert_allclose(rates[10:89], 2)  # 88 is the first of the last 22
+    np.testing.assert_allclose(rates[88:111], np.linspace(2, 0.1, 23))
+    np.testing.assert_allclose(rates[110:], 0.1)
+    assert optim.warmup_stable_decay(110, 2.0, 10, 110) == 0
+    late = [optim.warmup_stable_decay(step, 2.0, 95, 100, 0.1) for step in (94, 95, 100)]  # a warm-up into the last fifth
+    np.testing.assert_allclose(late, [2, 2, 0.1])
+
+
 def test_a_step_changes_the_array_that_the_tensor_holds():
     p = Tensor(np.ones(2), requires_grad=True)
     held = p.data
