@@ -61,23 +61,22 @@ class Prepared:
     documents: Callable[[], Iterator[Document]]
     """In the order of the ids."""
 
-    def perfect(self, seq_len: int) -> float | None:
-        """The loss of a model that knows the source of the text, where there is such a thing.
+    def costs(self) -> Array | None:
+        """What each token of `val` costs a model that knows the source of the text, where there is such a thing.
 
-        In nats per token, over the targets of `data.consecutive(val, seq_len, ...)`. A token costs what its characters
-        cost, and end-of-text nothing: a document shows where it ends. No model is better, but for chance; what a window
-        may hide from the best one is said in corpora/generated.py.
+        In nats, float64 (M,): those of its characters, and nothing for end-of-text, since a document shows where it ends. No
+        model is better than their mean, but for chance; what a window may hide from the best one is said in
+        corpora/generated.py.
         """
         nats = [document.nats for document in self.documents() if document.nats is not None]
         if not nats:
             return None
-        count = (len(self.val) - 1) // seq_len * seq_len
         lengths = np.array([len(self.tokenizer.token_bytes(i)) for i in range(self.tokenizer.vocab_size)])  # bytes: ASCII
         if self.tokenizer.end_of_text is not None:
             lengths[self.tokenizer.end_of_text] = 0
-        ends = np.cumsum(lengths[self.val])  # (M,): characters up to and with each token
-        spent = np.concatenate([[0], np.cumsum(np.concatenate(nats)[-ends[-1] :])])  # before each character of `val`
-        return float(spent[ends[count]] - spent[ends[0]]) / count
+        ends = np.concatenate([[0], np.cumsum(lengths[self.val])])  # (M + 1,): characters before and after each token
+        spent = np.concatenate([[0], np.cumsum(np.concatenate(nats)[-ends[-1] :])])  # before and after each character
+        return np.diff(spent[ends])
 
 
 def prepare(corpus: Corpus, tokenizer: Tokenizer, config: TrainConfig, seq_len: int, say: Say = to_stderr) -> Prepared:
@@ -252,9 +251,9 @@ def _whole(path: Path, say: Say) -> dict[str, Any] | None:
         with open(path, "rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() == about["sha256"]:
                 return about
-    except FileNotFoundError:
+    except OSError:
         return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         pass
     say(f"{path} is damaged and made again")
     return None

@@ -60,9 +60,9 @@ def run(args: argparse.Namespace) -> int:
         val = text.val[: (len(text.val) - 1) // context * context + 1]
     if len(val) < 2:
         raise DataError(f"--data {args.data}: {len(val)} token; there must be one to predict another from")
-    perfect = text.perfect(context) if len(val) > context else None
-    if perfect is not None:
-        floor["perfect"] = perfect
+    costs = text.costs()
+    if costs is not None:
+        floor["perfect"] = float(costs[1 : len(val)].mean())
     with ShardExecutor(0, 0, max(1, len(val) // context)) as executor:
         found = evaluate(model, tokenizer, val, stride, executor)
     if args.json:

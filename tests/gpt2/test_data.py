@@ -1,52 +1,17 @@
-"""Corpora, batches, baselines."""
+"""Batches, windows, baselines."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 
+from gpt2 import baselines as baselines_module
 from gpt2 import data
 from gpt2.baselines import baselines
-from gpt2.corpora import load_corpus
 from gpt2.errors import DataError
 from gpt2.streams import stream
 from gpt2.tokenizers import CharTokenizer
-
-
-def test_the_embedded_corpus_is_real_text():
-    corpus = load_corpus("pydocs")
-    assert len(corpus.text) > 300_000
-    assert "statement" in corpus.text
-    assert len(corpus.sha256) == 64
-
-
-def test_a_file_is_read_as_utf8_with_unix_newlines(tmp_path):
-    path = tmp_path / "my.txt"
-    path.write_bytes("\ufeffhé\r\nho".encode())
-    corpus = load_corpus(str(path))
-    assert (corpus.name, corpus.text) == ("my", "hé\nho")
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "no such file, nor a corpus of that name"),
-        (b"", "the file is empty"),
-        (b"abc\xff", "not UTF-8 text .byte 0xff at offset 3."),
-        (b"abc\0def", "a binary file .a zero byte at offset 3."),
-    ],
-)
-def test_files_that_hold_no_text(tmp_path, content, message):
-    path = tmp_path / "x.bin"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(DataError, match=message):
-        print(load_corpus(str(path)).characters)
-
-
-def test_a_folder_without_text(tmp_path):
-    with pytest.raises(DataError, match="the folder holds no text"):
-        load_corpus(str(tmp_path))
 
 
 def test_split_never_overlaps_and_refuses_what_is_too_short():
@@ -90,6 +55,61 @@ def test_bigram_by_hand():
     assert found["uniform"] == pytest.approx(math.log(3))
     p_1_after_0, p_1_after_1 = (2 + 1) / (3 + 3), (0 + 1) / (2 + 3)
     assert found["bigram"] == pytest.approx(-(math.log(p_1_after_0) + math.log(p_1_after_1)) / 2)
+
+
+def by_counting(train, val, vocab_size):
+    """The same from a table of all pairs."""
+    counts = np.ones((vocab_size, vocab_size))
+    np.add.at(counts, (train[:-1], train[1:]), 1)
+    after = np.bincount(train[:-1], minlength=vocab_size) + vocab_size
+    return -np.mean(np.log(counts[val[:-1], val[1:]] / after[val[:-1]]))
+
+
+@pytest.mark.parametrize("vocab_size", [2, 300])  # 300 * 300 is beyond 16 bits
+@pytest.mark.parametrize("block", [3, 64, 999, 1000])
+def test_bigrams_of_many_tokens_in_blocks(rng, monkeypatch, vocab_size, block):
+    monkeypatch.setattr(baselines_module, "BLOCK", block)
+    train, val = (rng.integers(0, vocab_size, 1000) ** 2 // vocab_size for _ in range(2))
+    expected = by_counting(train, val, vocab_size)
+    assert baselines(train.astype(np.uint16), val.astype(np.uint16), vocab_size)["bigram"] == pytest.approx(expected)
+
+
+def test_of_a_long_text_blocks_all_over_it_are_counted(monkeypatch):
+    monkeypatch.setattr(baselines_module, "BLOCK", 10)
+    monkeypatch.setattr(baselines_module, "COUNTED", 30)
+    train = np.arange(100, dtype=np.uint16)
+    counted = np.concatenate([np.arange(a, a + 9) * 100 + np.arange(a + 1, a + 10) for a in (0, 45, 90)])
+    for first in range(99):
+        seen = first * 100 + first + 1 in counted
+        expected = math.log(101 / 2) if seen else math.log(101 if first in counted // 100 else 100)
+        assert baselines(train, train[first : first + 2], 100)["bigram"] == pytest.approx(expected)
+
+
+def test_bigrams_of_a_large_vocabulary_take_little_memory(rng):
+    ids = (50256 * rng.random(300_000) ** 3).astype(np.uint16)
+    tracemalloc.start()
+    try:
+        found = baselines(ids[:200_000], ids[200_000:], 50257)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found["uniform"] == pytest.approx(10.8249, abs=1e-4)
+    assert 9 < found["bigram"] < found["uniform"]
+    assert peak < 20e6  # a table of all pairs would have 10 GB
+
+
+def test_batches_of_a_file_are_int64_and_only_they_are_read(tmp_path):
+    path = tmp_path / "ids.bin"
+    with open(path, "wb") as file:
+        file.truncate(1 << 36)  # 64 GiB of nothing, which takes no room
+    ids = np.memmap(path, np.uint16, "r")
+    x, y = data.batch(ids, 8, 64, 0, 0)
+    assert x.dtype == y.dtype == np.int64
+    assert type(x) is np.ndarray
+    assert x.shape == (8, 64)
+    batches = data.consecutive(ids[: 64 * 1000 + 1], 64, 16)
+    assert len(batches) == 63
+    assert np.shares_memory(batches[0][0], ids[:64])
 
 
 def test_streams_are_independent_and_repeatable():
