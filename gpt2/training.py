@@ -71,13 +71,17 @@ class Training:
         self.config, self.model = trainer.config, trainer.model
         context = self.model.config.max_seq_len
         self.compared = baselines(text.train, text.val, text.tokenizer.vocab_size)
-        perfect = text.perfect(context)
-        if perfect is not None:
-            self.compared["perfect"] = perfect
-        windows = data.consecutive(text.val, context, max(1, 1024 // context))
-        self.val_batches = data.sample_windows(windows, self.config.eval_windows, stream(self.config.seed, "evaluation"))
+        self.val_batches = self.windows(text.val, context)
+        costs = text.costs()
+        if costs is not None:
+            self.compared["perfect"] = float(np.mean(np.concatenate([c.ravel() for _, c in self.windows(costs, context)])))
         self.checkpoints = Checkpoints(run.checkpoints, self.config.keep_every)
         self.progress = Progress()
+
+    def windows(self, values: np.ndarray[Any, Any], context: int) -> list[data.Batch]:
+        """Those that are evaluated, of the ids that validate or of a value for each."""
+        windows = data.consecutive(values, context, max(1, 1024 // context))
+        return data.sample_windows(windows, self.config.eval_windows, stream(self.config.seed, "evaluation"))
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint."""
