@@ -51,8 +51,8 @@ class Checkpoints:
         """The steps there are checkpoints of, rising."""
         return sorted(int(found[1]) for path in self.folder.glob("*") if (found := NAME.fullmatch(path.name)))
 
-    def save(self, checkpoint: Checkpoint, best: int | None = None) -> None:
-        """Write a checkpoint, then remove those that need not be kept. Raises RunError naming the path."""
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint; nothing else changes. Raises RunError naming the path."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(self.folder).free
@@ -62,9 +62,11 @@ class Checkpoints:
         if free < needed * 1.01:
             raise RunError(f"{self.folder}: a checkpoint takes {needed / 1e6:,.1f} MB, and only {free / 1e6:,.1f} MB are free")
         write_weights(self.path(checkpoint.step), checkpoint.arrays, {"about": json.dumps(checkpoint.about)})
-        for step in self.steps():
-            kept = step == best or (self.keep_every and step % self.keep_every == 0)
-            if step < checkpoint.step and not kept:
+
+    def prune(self, best: int) -> None:
+        """Remove all but the last, that of step `best`, and every Nth."""
+        for step in self.steps()[:-1]:
+            if step != best and not (self.keep_every and step % self.keep_every == 0):
                 self.path(step).unlink(missing_ok=True)
 
     def load(self, step: int) -> Checkpoint:

@@ -70,10 +70,11 @@ class ShardExecutor:
 
         def work(numbered: tuple[int, Batch]) -> tuple[float, list[Any]]:
             i, (x, y) = numbered
-            with nn.dropout_stream(stream(seed, "dropout", step, i)):
-                loss = model.loss(x, y, label_smoothing)
             weight = y.size / targets.size
-            return loss.item() * weight, autograd.grad([loss], parameters, np.asarray(weight))
+            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is for the caller to judge
+                with nn.dropout_stream(stream(seed, "dropout", step, i)):
+                    loss = model.loss(x, y, label_smoothing)
+                return loss.item() * weight, autograd.grad([loss], parameters, np.asarray(weight))
 
         total = 0.0
         for i, (loss, grads) in enumerate(self.map(work, enumerate(parts))):

@@ -78,5 +78,16 @@ def read_metrics(path: Path) -> list[Row]:
                 raise ValueError("no object with a step")
         except (ValueError, RecursionError) as error:
             raise RunError(f"{path}, line {number} is damaged: {error}") from error
-        rows.append(row)
+        rows.append(_with_floats(row))
     return rows
+
+
+def _with_floats(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_floats(inner) for key, inner in value.items()}
+    return float(value) if value in ("nan", "inf", "-inf") else value
+
+
+def history(rows: list[Row]) -> list[Row]:
+    """One row per step, in order: the last, where a step was taken again after a rollback; none that was skipped."""
+    return [row for _, row in sorted({row["step"]: row for row in rows if "skipped" not in row}.items())]

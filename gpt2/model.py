@@ -78,7 +78,7 @@ class GPT2(nn.Module):
         with nn.init.shapes_only():
             model = cls(config)
         model.load_state_dict(weights)
-        return model
+        return model._laid_out_to_read()
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **settings: Any) -> GPT2:
@@ -94,7 +94,14 @@ class GPT2(nn.Module):
         weights = checkpoint.weights({name: p.shape for name, p in model.named_parameters()})
         for name, p in model.named_parameters():
             p.data = weights[name]
-        return model.eval()
+        return model._laid_out_to_read().eval()
+
+    def _laid_out_to_read(self) -> GPT2:
+        """With the columns of the blocks' matrices in one piece: a product with one vector then reads memory faster."""
+        for block in self.h:
+            for layer in (block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj):
+                layer.weight.data = np.asfortranarray(layer.weight.data)
+        return self
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a folder that `transformers.GPT2LMHeadModel.from_pretrained` loads; RunError where it cannot hold this."""

@@ -90,7 +90,10 @@ class Run:
             "command": sys.argv[1:],
         }
         tokenizer.save(self.tokenizer)
-        write_atomically(self.config, (json.dumps(about, indent=2) + "\n").encode())
+        try:
+            write_atomically(self.config, (json.dumps(about, indent=2) + "\n").encode())
+        except OSError as error:
+            raise RunError(f"{self.config}: cannot be written: {error.strerror}") from error
 
     def read_config(self) -> dict[str, Any]:
         """config.json, checked to be an object with a model."""

@@ -18,7 +18,7 @@ from gpt2.config import TrainConfig
 from gpt2.executor import ShardExecutor
 from gpt2.generation import Sampling, generate
 from gpt2.interrupts import Interrupts
-from gpt2.metrics import Log, Row, as_line, read_metrics
+from gpt2.metrics import Log, Row, as_line, history, read_metrics
 from gpt2.model import GPT2
 from gpt2.plots import plot_loss
 from gpt2.preparation import Prepared
@@ -104,6 +104,7 @@ class Training:
                 if evaluates:
                     self.evaluate(row)
                 self.record(row, bar)
+                self.checkpoints.prune(progress.best_step)
             stale = bool(config.patience) and progress.stale >= config.patience
             if ends or stale or interrupts.signal is not None:
                 if saved != step:
@@ -135,7 +136,7 @@ class Training:
         arrays, about = self.trainer.state()
         files = {"metrics": self.metrics.position(), "samples": self.samples.position()}
         about |= {"progress": asdict(self.progress), "files": files, "belongs_to": self.run.belongs_to(self.model.config)}
-        self.checkpoints.save(Checkpoint(arrays, about), self.progress.best_step)
+        self.checkpoints.save(Checkpoint(arrays, about))
 
     def evaluate(self, row: Row) -> None:
         """The validation loss, into the row; and a sample of what the model writes."""
@@ -215,6 +216,6 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
         with training.trainer.averaged():
             run.save_model(model)
     title = f"{text.corpus.name}: {model.num_parameters():,} parameters"
-    plot_loss(run.loss_plot, read_metrics(run.metrics), training.compared, title)
+    plot_loss(run.loss_plot, history(read_metrics(run.metrics)), training.compared, title)
     seconds, progress = time.perf_counter() - start, training.progress
     return Result(progress.val_loss, training.compared, training.trainer.steps, seconds, interrupts.signal, stopped_early)

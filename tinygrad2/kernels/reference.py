@@ -96,7 +96,7 @@ def layer_norm(x: Array, gain: Array, bias: Array, eps: float) -> tuple[Array, t
     unit, out, rstd = np.empty_like(x2), np.empty_like(x2), np.empty((len(x2), 1), x.dtype)
     for part in blocks(x2):
         u, r = unit[part], rstd[part]
-        np.subtract(x2[part], x2[part].mean(axis=1, keepdims=True), out=u)
+        np.subtract(x2[part], x2[part].sum(axis=1, keepdims=True) / n, out=u)
         variance = np.einsum("ij,ij->i", u, u)[:, None] / n
         np.divide(1, np.sqrt(variance + eps), out=r)
         u *= r
@@ -191,15 +191,14 @@ def cached_attention(qkv: Array, keys: Array, values: Array, start: int) -> Arra
     merged = _split(out, keys.shape[1])  # (B, H, T, d)
     for i in range(0, T, QUERY_BLOCK):
         part = slice(i, min(i + QUERY_BLOCK, T))
-        end = start + part.stop
+        size, end = part.stop - i, start + part.stop
         weights = np.matmul(q[:, :, part], keys[:, :, :end].swapaxes(-1, -2))  # (B, H, block, end)
-        if part.stop - i > 1:
-            size = part.stop - i
+        if size > 1:
             weights[..., end - size :] += np.triu(np.full((size, size), -np.inf, weights.dtype), 1)
         weights -= weights.max(axis=-1, keepdims=True)
         np.exp(weights, out=weights)
-        weights /= weights.sum(axis=-1, keepdims=True)
-        merged[:, :, part] = np.matmul(weights, values[:, :, :end])
+        total = weights.sum(axis=-1, keepdims=True)
+        np.divide(np.matmul(weights, values[:, :, :end]), total, out=merged[:, :, part])
     return out
 
 

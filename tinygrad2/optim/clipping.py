@@ -23,12 +23,13 @@ def grad_norm(parameters: Iterable[Tensor]) -> float:
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     """Scale all gradients down together so that their norm is at most `max_norm`; returns the norm before.
 
-    (Pascanu et al., 2013, algorithm 1; the factor is max_norm / (norm + 1e-6), as in PyTorch.)
+    (Pascanu et al., 2013, algorithm 1; the factor is max_norm / (norm + 1e-6), as in PyTorch.) Gradients whose norm is not
+    finite are left as they are.
     """
     parameters = list(parameters)
     norm = grad_norm(parameters)
     factor = max_norm / (norm + 1e-6)
-    if factor < 1:
+    if factor < 1 and math.isfinite(norm):
         for p in parameters:
             if p.grad is not None:
                 p.grad.data *= factor
