@@ -6,6 +6,7 @@ et al., "Language Models are Unsupervised Multitask Learners", 2019, section 2.2
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 import re
@@ -219,6 +220,10 @@ class BPETokenizer(Tokenizer):
                 if left >= 0 and right != end and (rank := rank_of((ids[left], ids[right]), NEVER)) != NEVER:
                     heapq.heappush(heap, (rank, left))
         return [i for i in ids if i != gone]
+
+    @functools.cached_property
+    def _bytes(self) -> list[bytes]:
+        return self.tokens
 
     def token_bytes(self, id: int) -> bytes:
         """What one token stands for; the name of a special one."""

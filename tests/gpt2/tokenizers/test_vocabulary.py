@@ -40,7 +40,7 @@ def world(tmp_path, monkeypatch):
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
         monkeypatch.setattr(vocabulary, "URL", f"http://127.0.0.1:{server.server_port}/")
         yield type("World", (), {"folder": tmp_path, "cache": tmp_path / "cache" / "gpt2", "served": served, "asked": asked})
         server.shutdown()
