@@ -9,12 +9,22 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from gpt2.commands import evaluate, export, gradcheck, info, sample, train
+from gpt2.commands import evaluate, export, gradcheck, info, replay, runs, sample, tokenize, train
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.errors import GPT2Error
 from tinygrad2.errors import TinygradError
 
-COMMANDS = {"train": train, "sample": sample, "eval": evaluate, "export": export, "info": info, "gradcheck": gradcheck}
+COMMANDS = {
+    "train": train,
+    "sample": sample,
+    "eval": evaluate,
+    "runs": runs,
+    "replay": replay,
+    "export": export,
+    "tokenize": tokenize,
+    "info": info,
+    "gradcheck": gradcheck,
+}
 
 
 class Parser(argparse.ArgumentParser):

@@ -78,12 +78,13 @@ class Run:
                 raise RunError(f"--run {folder}: holds no trained model: {path.name} is missing")
         return run
 
-    def describe(self, model: GPT2Config, training: TrainConfig, corpus: Corpus, tokenizer: Tokenizer) -> None:
+    def describe(self, model: GPT2, training: TrainConfig, corpus: Corpus, tokenizer: Tokenizer) -> None:
         """Write config.json and tokenizer.json."""
         shards = effective_shards(training.threads, training.shards, training.batch_size)
         about = {
-            "model": dataclasses.asdict(model),
+            "model": dataclasses.asdict(model.config),
             "training": dataclasses.asdict(training),
+            "parameters": model.num_parameters(),
             "corpus": {"name": corpus.name, "characters": corpus.characters, "sha256": corpus.sha256},
             "versions": {"python": platform.python_version(), "numpy": np.__version__},
             "machine": {"system": platform.platform(), "cores": os.cpu_count(), "shards": shards},

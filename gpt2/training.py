@@ -194,7 +194,7 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
         run.remove_leftovers()
         checkpoint = Checkpoints(run.checkpoints).latest(say) if resume else None
         if not resume or run.read_config()["training"] != asdict(config):
-            run.describe(model.config, config, text.corpus, text.tokenizer)
+            run.describe(model, config, text.corpus, text.tokenizer)
         at = checkpoint.about["files"] if checkpoint else {"metrics": 0, "samples": 0}
         with (
             Log(run.metrics, at["metrics"]) as metrics,

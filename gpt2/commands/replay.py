@@ -1,0 +1,100 @@
+"""`gpt2 replay`: go back to any step of a run, take it again, and look at it, or change one thing from there on."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpt2.commands.arguments import natural
+from gpt2.config import TrainConfig
+from gpt2.errors import ConfigError, RunError
+from gpt2.metrics import Row, history, read_metrics
+from gpt2.replay import Replayed, replay
+from gpt2.runs import Run, trained_with
+
+HELP = "take any step of a run again, bit for bit: its batch, loss and gradients; or change one setting from there on"
+SHORT = {"lr": "learning_rate"}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Its flags."""
+    parser.add_argument("run", help="run folder")
+    parser.add_argument("--step", type=natural, required=True, help="the step to take again; the first is 1")
+    parser.add_argument("--out", help="write the batch and the gradients of the step to this .npz file")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="from that step on, train with this instead (lr=... too)",
+    )
+    parser.add_argument("--steps", type=natural, default=20, help="with --set: for how many steps (default 20)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    config = trained_with(args.run)
+    if config is None:
+        raise RunError(f"{args.run}: is not a run folder")
+    recorded = {row["step"]: row for row in history(read_metrics(Run(Path(args.run)).metrics))}
+    if not 1 <= args.step <= max(recorded, default=0):
+        raise ConfigError(f"--step {args.step}: the run has steps 1 to {max(recorded, default=0)}")
+    changes = _changes(args.set, config)
+    found = replay(Run(Path(args.run)), config, args.step)
+    same = found.row["train_loss"] == recorded[args.step]["train_loss"]
+    if args.out:
+        arrays: dict[str, Any] = {f"grad.{name}": g for name, g in found.gradients.items()}
+        np.savez(args.out, inputs=found.batch[0], targets=found.batch[1], **arrays)
+    changed: list[Row] = []
+    if changes:
+        changed = replay(Run(Path(args.run)), config, args.step, dataclasses.replace(config, **changes), args.steps).after
+    if args.json:
+        about = {"step": args.step, "row": found.row, "bit_for_bit": same, "changed": changed}
+        print(json.dumps(about, default=float))
+    else:
+        _print(args, found, recorded, same, changed)
+    return 0 if same else 1
+
+
+def _changes(given: list[str], config: TrainConfig) -> dict[str, Any]:
+    """`NAME=VALUE` as settings. Raises ConfigError for a name that there is not, or a value of another type."""
+    changes = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        name = SHORT.get(name.replace("-", "_"), name.replace("-", "_"))
+        if not hasattr(config, name) or name in ("data", "tokenizer", "steps", "init_from", "split", "val_fraction"):
+            raise ConfigError(f"--set {text}: {name!r} is not a setting that can change in the middle of a training")
+        try:
+            changes[name] = type(getattr(config, name))(value)
+        except ValueError:
+            raise ConfigError(f"--set {text}: {value!r} must be {type(getattr(config, name)).__name__}") from None
+    return changes
+
+
+def _print(args: argparse.Namespace, found: Replayed, recorded: dict[int, Row], same: bool, changed: list[Row]) -> None:
+    was = recorded[args.step]["train_loss"]
+    print(f"step {args.step}, from {found.began}: loss {found.row['train_loss']!r}")
+    print(
+        "  equal to the log, bit for bit" if same else f"  the log says {was!r}: another machine or number of threads, or a bug"
+    )
+    print(f"  learning rate {found.row['learning_rate']:.4g}, gradient norm {found.row['grad_norm']:.4g} before clipping")
+    print(f"  the batch begins: {found.text!r}")
+    norms = {name: float(np.linalg.norm(g.ravel())) for name, g in found.gradients.items()}
+    print("  the largest gradients, after clipping:")
+    for name in sorted(norms, key=lambda n: -norms[n])[:8]:
+        print(f"    {norms[name]:10.4g}  {name}")
+    if args.out:
+        print(f"  batch and gradients: {args.out}")
+    if changed:
+        print(f"with {', '.join(args.set)} from step {args.step} on:")
+        print(f"{'step':>8} {'was':>10} {'is':>10} {'difference':>11}")
+        for row in changed:
+            before = recorded.get(row["step"], {}).get("train_loss")
+            old, difference = ("-", "-") if before is None else (f"{before:.5f}", f"{row['train_loss'] - before:+.5f}")
+            print(f"{row['step']:>8} {old:>10} {row['train_loss']:>10.5f} {difference:>11}")
