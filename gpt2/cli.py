@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from gpt2.commands import evaluate, export, gradcheck, info, replay, runs, sample, tokenize, train
+from gpt2.commands import evaluate, export, gradcheck, info, plot, replay, runs, sample, tokenize, train
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.errors import GPT2Error
 from tinygrad2.errors import TinygradError
@@ -19,6 +19,7 @@ COMMANDS = {
     "sample": sample,
     "eval": evaluate,
     "runs": runs,
+    "plot": plot,
     "replay": replay,
     "export": export,
     "tokenize": tokenize,

@@ -99,3 +99,11 @@ def test_runs_side_by_side(folder, capsys):
     assert b["seed"] == 1
     assert main(["runs", str(folder)]) == 2
     assert "holds no run folders" in capsys.readouterr().err
+
+
+def test_runs_in_one_picture(folder, tmp_path, capsys):
+    runs = [str(folder / "runs" / name) for name in "ab"]
+    assert main(["plot", *runs, "--out", str(tmp_path / "both.png")]) == 0
+    assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["plot", *runs, "--out", str(tmp_path / "nowhere" / "both.png")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
