@@ -20,6 +20,7 @@ from gpt2.corpora.generated import GENERATED, SYMBOLS, ballot, brackets, entropy
 from gpt2.corpora.reading import TextFile, pieces
 from gpt2.errors import DataError
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
+from gpt2.tokenizers.words import words
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +96,8 @@ def test_what_cannot_be_read(tmp_path):
     (tmp_path / "cut.gz").write_bytes(gzip.compress(b"abc" * 1000)[:-12])
     (tmp_path / "not.gz").write_bytes(b"abc")
     (tmp_path / "crc.gz").write_bytes(gzip.compress(b"abc")[:-8] + bytes(8))
-    for name in ("cut.gz", "not.gz", "crc.gz"):
+    (tmp_path / "bits.gz").write_bytes(gzip.compress(b"abc")[:10] + b"\xff" * 20)
+    for name in ("cut.gz", "not.gz", "crc.gz", "bits.gz"):
         with pytest.raises(DataError, match=f"{name}: a damaged .gz file"):
             load_corpus(str(tmp_path / name)).characters  # noqa: B018
 
@@ -204,6 +206,7 @@ def test_the_tokens_of_the_pieces_are_those_of_the_whole(parts, size):
     tokenizers = [ByteTokenizer(), CharTokenizer.train(text or "a")]
     if all(len(piece) < 4 * size for piece in found):  # none ends for lack of a place
         tokenizers.append(BPE)
+        assert [w for piece in found for some in words(piece) for w in some] == [w for some in words(text) for w in some]
     for tokenizer in tokenizers:
         whole = tokenizer.encode(text).tolist()
         assert [i for piece in found for i in tokenizer.encode(piece).tolist()] == whole
@@ -213,6 +216,7 @@ def test_pieces_are_about_as_long_as_asked_for():
     assert [len(p) for p in pieces(["ab cd " * 100], 100)] == [599, 1]  # a text is cut when it comes, at its last place
     assert [len(p) for p in pieces(["ab cd "] * 100, 100)] == [101] + [102] * 4 + [91]
     assert [len(p) for p in pieces(["abcdef"] * 100, 100)] == [402, 198]
+    assert list(pieces(["abcdefghij", " klm", "nop"], 10)) == ["abcdefghij", " klmnop"]
 
 
 # Shakespeare
@@ -384,6 +388,10 @@ def test_the_brackets_of_the_corpus():
 def test_a_chain_costs_what_its_table_says():
     table = transitions()
     np.testing.assert_allclose(table.sum(-1), 1)
+    end = SYMBOLS.index("\n")
+    assert (table[:, end] == table[0, end]).all()  # what was before the end of a line is forgotten
+    assert table[0, end, end] == 0
+    assert (table[:, :end, end] == 1 / 64).all()
     for document in itertools.islice(load_corpus("markov").documents(), 100):
         (line,) = document.pieces
         assert re.fullmatch(r"[a-h]+\n", line)

@@ -1,14 +1,20 @@
 """Training as a whole: it learns, it repeats bit for bit, and shards are the batch."""
 
+import json
 import os
 import signal
 
+import matplotlib.figure
 import numpy as np
 import pytest
 from small_runs import MODEL, run_once, without_speed
 
 from gpt2 import GPT2, GPT2Config, TrainConfig, data
+from gpt2.cli import main
+from gpt2.corpora import NAMED
+from gpt2.corpora.generated import addition
 from gpt2.executor import ShardExecutor
+from gpt2.metrics import read_metrics
 from gpt2.trainer import NonFiniteError, Trainer
 
 
@@ -138,3 +144,57 @@ def test_a_run_folder_is_never_overwritten(finished, text):
     with pytest.raises(Exception, match="already holds a run"):
         run_once(run.folder, text)
     assert run.model.read_bytes() == before
+
+
+SMALL = "--steps=4 --eval-every=2 --d-model=8 --num-layers=1 --num-heads=2 --sample-tokens=5".split()  # noqa: SIM905
+
+
+@pytest.mark.parametrize("eval_windows", [0, 10])
+def test_every_report_says_how_far_a_perfect_model_is(tmp_path, capsys, monkeypatch, eval_windows):
+    monkeypatch.setitem(NAMED, "addition", lambda: addition(count=2500))
+    figures = []
+    savefig = matplotlib.figure.Figure.savefig
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", lambda self, path: (figures.append(self), savefig(self, path)))
+    out = tmp_path / "run"
+    flags = ["--max-seq-len", "32", "--eval-windows", str(eval_windows)]
+    assert main(["train", "--data", "addition", "--out", str(out), *flags, *SMALL]) == 0
+    report = capsys.readouterr().out
+    perfect = 8 * np.log(10) / 16  # of whole lines, whichever windows are evaluated
+    (last,) = (row for row in read_metrics(out / "metrics.jsonl") if row["step"] == 4)
+    assert last["above_perfect"] == pytest.approx(last["val_loss"] - perfect)
+    assert f"a perfect model          1.1513: the loss is {last['above_perfect']:.4f} above it" in report
+    title = f"step 4, validation loss {last['val_loss']:.3f}, {last['above_perfect']:.3f} above a perfect model"
+    assert title in report
+    assert title in (out / "samples.txt").read_text()
+    (axes,) = figures[-1].axes
+    assert "a perfect model (1.151)" in [text.get_text() for text in axes.texts]
+    assert axes.get_ylim()[0] < 1.15
+
+    assert main(["eval", "--run", str(out), "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert about["perfect"] == pytest.approx(perfect, rel=1e-4)  # whole windows, but for the first and the last character
+    assert main(["eval", "--run", str(out)]) == 0
+    assert f"a perfect model 1.1513: the loss is {about['loss'] - about['perfect']:.4f} above it" in capsys.readouterr().out
+    (tmp_path / "some.txt").write_text("0123+9984=10107\n" * 10)
+    assert main(["eval", "--run", str(out), "--data", str(tmp_path / "some.txt")]) == 0
+    assert "perfect" not in capsys.readouterr().out  # nobody knows where this comes from
+
+
+def test_a_folder_by_document_with_a_bpe(tmp_path, text, capsys):
+    (tmp_path / "texts").mkdir()
+    for i in range(8):
+        (tmp_path / "texts" / f"{i}.txt").write_text(text[3000 * i : 3000 * (i + 1)])
+    (tmp_path / "texts" / "picture.png").write_bytes(b"\x89PNG\0")
+    out = tmp_path / "run"
+    flags = ["--split", "document", "--tokenizer", "bpe", "--vocab-size", "300", "--max-seq-len", "16", "--out", str(out)]
+    assert main(["train", "--data", str(tmp_path / "texts"), *flags, *SMALL]) == 0
+    output = capsys.readouterr()
+    assert "left out what is not UTF-8 text:" in output.err
+    assert "picture.png" in output.err
+    assert "tiny on texts (24,000 characters, 300 tokens)" in output.out
+    about = json.loads((out / "config.json").read_text())
+    assert about["model"]["vocab_size"] == 300
+    assert about["corpus"]["characters"] == 24_000
+    assert main(["eval", "--run", str(out), "--json"]) == 0
+    last = read_metrics(out / "metrics.jsonl")[-1]
+    assert json.loads(capsys.readouterr().out)["loss"] == pytest.approx(last["val_loss"], rel=1e-6)
