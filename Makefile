@@ -15,7 +15,7 @@ test: $(VENV)/installed-test
 oracle: $(VENV)/installed-oracle
 	REQUIRE_ORACLE=1 $(BIN)/python -m pytest -m oracle $(ARGS)
 
-# Does a test fail when a line of tinygrad2 is wrong? An hour on two cores; see tests/mutation/README.md.
+# Does a test fail when a line of tinygrad2 is wrong? Half an hour on two cores; see tests/mutation/README.md.
 mutation: $(VENV)/installed-test $(VENV)/installed-mutation
 	nice $(BIN)/python tests/mutation/run.py $(ARGS)
 

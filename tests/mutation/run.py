@@ -223,6 +223,9 @@ def main() -> None:
             text, mark, _ = README.read_text("utf-8").partition("## Last result\n")
             README.write_text(f"{text}{mark}\n{report(rows, reasons)}", "utf-8")
 
+    changed = [path for path, row in rows.items() if row["source"] != fingerprint(path)]
+    if changed:
+        print("changed since they were tried:", *changed)
     score = sum(row["killed"] for row in rows.values()) / sum(row["mutants"] for row in rows.values())
     unexplained = [(p, *s) for p, row in rows.items() for s in row["survivors"] if (p, *s[1:]) not in reasons]
     for survivor in unexplained:
