@@ -195,3 +195,12 @@ def test_ten_adamw_steps_as_pytorch(torch, rng, overrides, dtype, tolerance):
         optim.clip_grad_norm(model.parameters(), 1.0)
         reference.step()
         optimizer.step()
+
+
+@pytest.mark.oracle
+def test_label_smoothing_is_that_of_torch(torch, rng):
+    model = build()
+    ids, targets = batch(rng, model)
+    logits = torch.tensor(model(ids).data, requires_grad=True)
+    theirs = torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.tensor(targets.ravel()), label_smoothing=0.3)
+    assert model.loss(ids, targets, label_smoothing=0.3).item() == pytest.approx(theirs.item(), rel=1e-10)
