@@ -3,13 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test oracle mutation lint clean
+.PHONY: train test stress oracle mutation lint clean
 
 train: $(VENV)/installed
 	$(BIN)/gpt2 train $(ARGS)
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest $(ARGS)
+
+# What the tests do in a small form, in full: hundreds of kills, every step resumed, every write failed, 10,000 damaged files.
+stress: $(VENV)/installed-test
+	STRESS=1 DAMAGED_FILES=2500 $(BIN)/python -m pytest -s tests/gpt2/test_kills.py tests/gpt2/test_resuming.py \
+		tests/gpt2/test_pretrained.py $(ARGS)
 
 # The tests that compare with PyTorch; here a missing PyTorch is a failure, not a skip.
 oracle: $(VENV)/installed-oracle
