@@ -20,7 +20,7 @@ STRESS = bool(os.environ.get("STRESS"))
 RANDOM = 200 if STRESS else 3
 EACH = range(1, 21) if STRESS else (5,)
 DYING = str(Path(__file__).with_name("dying.py"))
-STEPS = 40
+STEPS = 60 if STRESS else 40  # 20 checkpoints that are not needed any more
 
 
 def flags(folder, out):
