@@ -215,6 +215,13 @@ def test_ids_are_made_once_for_each_text_tokenizer_and_split(long, cache):
     assert len(list(cache.iterdir())) == 2 * 5
 
 
+def test_the_same_ids_cut_elsewhere_are_another_file(monkeypatch):
+    monkeypatch.setattr(preparation, "IN_MEMORY", 10)
+    corpus = Corpus.of_text("x", "abc" * 9, "d" * 9)  # the second validates
+    prepare(corpus, ByteTokenizer(), TrainConfig(val_fraction=0.3), 4)
+    assert parts(prepare(corpus, ByteTokenizer(), BY_DOCUMENT, 4)) == [["abc" * 9], ["d" * 9]]
+
+
 def cut(path):
     path.write_bytes(path.read_bytes()[:-2])
 
