@@ -220,6 +220,7 @@ def test_hugging_face_opens_ours(tmp_path, hf, trained):
         ids = theirs.encode(text).ids
         assert ids == trained.encode(text, special=True).tolist()
         assert theirs.decode(ids, skip_special_tokens=False) == text
+        assert theirs.decode(ids, skip_special_tokens=True) == text.replace("<|endoftext|>", "")
 
 
 @pytest.mark.oracle

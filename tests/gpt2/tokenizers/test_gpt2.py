@@ -175,7 +175,12 @@ def test_the_cache_is_bounded_and_changes_nothing(gpt2, monkeypatch, text):
     monkeypatch.setattr(type(gpt2._cache), "MOST", 50)
     gpt2._cache.clear()
     np.testing.assert_array_equal(gpt2.encode(text + "x" * 40)[: len(expected) - 1], expected[:-1])
-    assert 0 < len(gpt2._cache) <= 50
+    gpt2._cache.clear()
+    for i in range(50):
+        gpt2.encode("a" * (i % 10 + 1) + "b" * (i // 10 + 1))
+    assert len(gpt2._cache) == 50
+    gpt2.encode("c")
+    assert list(gpt2._cache) == ["c"]
     gpt2.encode("y" * 33 + " " + "z" * 31)
     assert "y" * 33 not in gpt2._cache
     assert " " + "z" * 31 in gpt2._cache

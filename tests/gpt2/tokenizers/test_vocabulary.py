@@ -96,14 +96,15 @@ def test_a_path_that_is_wrong_is_said_so_and_nothing_else_is_tried(world, monkey
 def test_then_the_cache_then_the_package_then_a_download(world, monkeypatch):
     package = install(world, monkeypatch)
     write(world.cache)
-    (package / "data" / "vocab.bpe").write_bytes(b"damaged")
-    assert vocabulary.find() == EXPECTED  # from the cache, or the damaged one would have been noticed
-    assert world.asked == []
+    looked, read = [], vocabulary._read
+    monkeypatch.setattr(vocabulary, "_read", lambda folder: looked.append(folder) or read(folder))
+    assert vocabulary.find() == EXPECTED
+    assert looked == [world.cache]
     (world.cache / "encoder.json").unlink()
-    write(package / "data")
-    assert vocabulary.find() == EXPECTED  # from the package
-    assert world.asked == []
+    assert vocabulary.find() == EXPECTED
+    assert looked[1:] == [world.cache, package / "data"]
     assert "some_package" not in sys.modules
+    assert world.asked == []
     (package / "data" / "vocab.bpe").write_bytes(b"damaged")
     assert vocabulary.find() == EXPECTED
     assert world.asked == ["/encoder.json", "/vocab.bpe"]
