@@ -19,20 +19,24 @@ BLOCK = 1 << 20
 def baselines(train: Array, val: Array, vocab_size: int) -> dict[str, float]:
     """Losses on `val`, in nats per token, by name.
 
-    `uniform` is ln V: every token equally likely. `bigram` predicts by how often each token followed the one before it
-    in `train`, every count raised by one (Laplace). Of a longer text, `COUNTED` tokens are counted, in blocks that are
-    spread evenly over it; that and the time it takes are the same for any vocabulary, since only pairs that occur are kept.
+    `uniform` is ln V: every token equally likely. `unigram` predicts by how often each token is in `train`, and `bigram` by
+    how often it followed the one before it, every count raised by one (Laplace). Of a longer text, `COUNTED` tokens are
+    counted, in blocks that are spread evenly over it; that and the time it takes are the same for any vocabulary, since only
+    pairs that occur are kept.
     """
     keys = np.concatenate([_pairs(block, vocab_size) for block in _spread(train)])
     before = np.bincount(keys // vocab_size, minlength=vocab_size)  # (V,)
     pairs, counts = np.unique(keys, return_counts=True)
-    nats = 0.0
+    unigram = -np.log((before + 1) / (len(keys) + vocab_size))  # (V,)
+    nats = alone = 0.0
     for start in range(0, len(val) - 1, BLOCK):
         seen = _pairs(val[start : start + BLOCK + 1], vocab_size)
         at = np.minimum(np.searchsorted(pairs, seen), len(pairs) - 1)
         together = np.where(pairs[at] == seen, counts[at], 0)
+        alone += unigram[seen % vocab_size].sum()
         nats -= np.log((together + 1) / (before[seen // vocab_size] + vocab_size)).sum()
-    return {"uniform": math.log(vocab_size), "bigram": float(nats / (len(val) - 1))}
+    predicted = len(val) - 1
+    return {"uniform": math.log(vocab_size), "unigram": float(alone / predicted), "bigram": float(nats / predicted)}
 
 
 def _pairs(ids: Array, vocab_size: int) -> Array:

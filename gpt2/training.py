@@ -15,8 +15,10 @@ from gpt2 import data
 from gpt2.baselines import baselines
 from gpt2.checkpoints import Checkpoint, Checkpoints
 from gpt2.config import TrainConfig
+from gpt2.diagnostics import diagnose, probe_windows
 from gpt2.executor import ShardExecutor
 from gpt2.generation import Sampling, generate
+from gpt2.health import Facts, Watch
 from gpt2.interrupts import Interrupts
 from gpt2.metrics import Log, Row, as_line, history, read_metrics
 from gpt2.model import GPT2
@@ -75,6 +77,10 @@ class Training:
         costs = text.costs()
         if costs is not None:
             self.compared["perfect"] = float(np.mean(np.concatenate([c.ravel() for _, c in self.windows(costs, context)])))
+        self.probe = probe_windows(text.val, context, trainer.executor.shards)
+        self.watch = Watch(
+            run.metrics, Facts.of_config({"model": asdict(self.model.config), "training": asdict(self.config)}), say
+        )
         self.checkpoints = Checkpoints(run.checkpoints, self.config.keep_every)
         self.progress = Progress()
 
@@ -147,6 +153,8 @@ class Training:
                 row["above_perfect"] = progress.val_loss - self.compared["perfect"]
             if self.config.sample_tokens:
                 self.write_sample(row)
+        row["val_tokens"], row["baselines"] = sum(targets.size for _, targets in self.val_batches), self.compared
+        row["diagnostics"] = diagnose(self.trainer, row, self.probe)
         progress.stale += 1
         if progress.val_loss < progress.best_loss:
             progress.best_loss, progress.best_step, progress.stale = progress.val_loss, row["step"], 0
@@ -165,6 +173,7 @@ class Training:
     def record(self, row: Row, bar: Any) -> None:
         """The row is complete: write it down, and show it."""
         self.metrics.append(as_line(row))
+        self.watch.see(row)
         self.progress.pending = None
         if "train_loss" not in row:
             return

@@ -1,0 +1,45 @@
+"""`gpt2 health`: is this run normal?"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+
+from gpt2.errors import RunError
+from gpt2.health import Facts, examine
+from gpt2.metrics import read_metrics
+from gpt2.runs import Run
+
+HELP = "say what is wrong with a run, why, and what to do; exit code 1 if anything is"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Its flags."""
+    parser.add_argument("run", metavar="RUN", help="run folder, of a training that has ended or not")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    found = Run.open(args.run)
+    try:
+        facts = Facts.of_config(found.read_config())
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{found.config} is damaged: {error!r}") from error
+    rows = read_metrics(found.metrics)
+    if not rows:
+        raise RunError(f"{found.metrics} has no row yet")
+    verdicts = examine(rows, facts)
+    problems = [verdict for verdict in verdicts if verdict.is_problem]
+    if args.json:
+        about = {"run": str(found.folder), "step": rows[-1]["step"], "steps": facts.steps, "healthy": not problems}
+        print(json.dumps(about | {"verdicts": [dataclasses.asdict(verdict) for verdict in verdicts]}))
+        return bool(problems)
+    print(f"{found.folder}: step {rows[-1]['step']} of {facts.steps}")
+    for verdict in verdicts:
+        print(f"  {verdict.level:8}{verdict.name}: {verdict.seen}")
+        if verdict.is_problem:
+            print(f"          likely: {verdict.cause}\n          try:    {verdict.remedy}")
+    print(f"{len(problems)} problem{'s' * (len(problems) != 1)}" if problems else "healthy")
+    return bool(problems)
