@@ -9,6 +9,7 @@ than a matrix-vector product over as many bytes; that product is timed in every 
 import argparse
 import logging
 import statistics
+import tempfile
 import time
 
 import numpy as np
@@ -28,10 +29,8 @@ def bandwidth(matrix, vector, rounds=5):
     return matrix.nbytes / min(timed(lambda: matrix @ vector) for _ in range(rounds))
 
 
-def transformers_twin(model):
-    """The same model in transformers, generating greedily."""
-    import tempfile
-
+def twins():
+    """The same random weights from one folder, as users load them: here, and in transformers, generating greedily."""
     import torch
     from transformers import GPT2LMHeadModel
     from transformers.utils import logging as hf_logging
@@ -40,7 +39,8 @@ def transformers_twin(model):
     hf_logging.disable_progress_bar()
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder)
+        GPT2(GPT2Config.preset("gpt2"), seed=0).save_pretrained(folder)
+        model = GPT2.from_pretrained(folder)
         twin = GPT2LMHeadModel.from_pretrained(folder).eval()
 
     def generate(prompt, tokens):
@@ -56,7 +56,7 @@ def transformers_twin(model):
                 eos_token_id=None,
             ).numpy()
 
-    return generate
+    return model, generate
 
 
 def main():
@@ -66,8 +66,7 @@ def main():
     args = parser.parse_args()
     keep_freed_memory()
     rng = np.random.default_rng(0)
-    model = GPT2(GPT2Config.preset("gpt2"), seed=0).eval()
-    twin = transformers_twin(model)
+    model, twin = twins()
     short, long = rng.integers(0, 50257, (1, 16)), rng.integers(0, 50257, (1, 1000))
     weights = sum(p.data.nbytes for p in model.parameters()) - model.wpe.weight.data.nbytes
     matrix, vector = rng.random((weights // 4 // 2304, 2304), np.float32), rng.random(2304, np.float32)
