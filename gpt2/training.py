@@ -22,7 +22,7 @@ from gpt2.health import Facts, Watch
 from gpt2.interrupts import Interrupts
 from gpt2.metrics import Log, Row, as_line, history, read_metrics
 from gpt2.model import GPT2
-from gpt2.plots import plot_loss
+from gpt2.plots import plot_loss, plot_training
 from gpt2.preparation import Prepared
 from gpt2.runs import Run
 from gpt2.streams import stream
@@ -225,6 +225,8 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
         with training.trainer.averaged():
             run.save_model(model)
     title = f"{text.corpus.name}: {model.num_parameters():,} parameters"
-    plot_loss(run.loss_plot, history(read_metrics(run.metrics)), training.compared, title)
+    rows = history(read_metrics(run.metrics))
+    plot_training(run.folder / "training.png", rows, title)
+    plot_loss(run.loss_plot, rows, training.compared, title, config.batch_size * model.config.max_seq_len)
     seconds, progress = time.perf_counter() - start, training.progress
     return Result(progress.val_loss, training.compared, training.trainer.steps, seconds, interrupts.signal, stopped_early)

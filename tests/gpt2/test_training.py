@@ -35,7 +35,7 @@ def test_it_learns_and_says_so(finished):
 
 def test_the_run_folder_is_complete(finished):
     run, _, _ = finished
-    names = "checkpoints config.json lock loss.png metrics.jsonl model.safetensors samples.txt tokenizer.json"
+    names = "checkpoints config.json lock loss.png metrics.jsonl model.safetensors samples.txt tokenizer.json training.png"
     assert sorted(path.name for path in run.folder.iterdir()) == names.split()
     assert run.samples.read_text().count("--- step") == 4
     assert run.loss_plot.read_bytes().startswith(b"\x89PNG")
