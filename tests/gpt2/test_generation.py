@@ -49,8 +49,8 @@ def test_repetition_penalty_divides_positive_logits_and_multiplies_negative_ones
 
 
 @pytest.mark.oracle
-def test_cuts_are_those_of_transformers(rng):
-    torch = pytest.importorskip("torch")
+def test_cuts_are_those_of_transformers(torch, rng):
+    pytest.importorskip("transformers", reason="pip install -e '.[oracle]'")
     from transformers import LogitsProcessorList
     from transformers.generation import logits_process as theirs
 
