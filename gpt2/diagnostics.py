@@ -32,6 +32,10 @@ DEAD = -3.0
 NUDGE = 0.01
 """Nats by which the loss should change when the slope is measured: 10,000 times what rounding changes."""
 
+NARROWER, AGREE = 4, 0.02
+"""How many widths are tried, each a quarter of the one before, until two slopes agree; the narrowest is still 500
+times what rounding changes."""
+
 TOO_SMALL = -5.5
 """A log10 of update to weight below which float32 rounds the update too much to be compared (2^-24 is 10^-7.2)."""
 
@@ -60,7 +64,7 @@ def diagnose(trainer: Trainer, row: Row, windows: Array) -> Row:
         found["future"] = _future(model, windows[:, :-1], logits)
         found["offsets"] = _offsets(logits, windows)
         slopes = _slopes(trainer, (windows[:, :-1], windows[:, 1:]))
-        found["slope"], found["slope_doubt"] = slopes[-1], abs(slopes[0] - slopes[1])
+        found["slope"], found["slope_doubt"] = slopes[1], abs(slopes[0] - slopes[1])
         scale = _update_scale(trainer, row)
         if scale is not None:
             found["update_scale"] = scale
@@ -168,7 +172,7 @@ def _offsets(logits: Array, windows: Array) -> Row:
 
 
 def _slopes(trainer: Trainer, batch: Batch) -> list[float]:
-    """The slope of the loss along its gradient over the gradient's norm, from central differences of two widths."""
+    """The slope of the loss along its gradient over the gradient's norm, from central differences of the last two widths."""
     model, executor, parameters = trainer.model, trainer.executor, trainer.parameters
     data, grads = [p.data for p in parameters], [p.grad for p in parameters]
     try:
@@ -179,15 +183,18 @@ def _slopes(trainer: Trainer, batch: Batch) -> list[float]:
         if not norm or not math.isfinite(norm):
             return [math.nan, math.nan]
         width = min(NUDGE / norm, 0.01 * size) / norm  # in gradients
-        slopes = []
-        for h in (width, width / 2):
+        slopes: list[float] = []
+        for _ in range(NARROWER):
             losses = []
             for sign in (1, -1):
                 for p, a, g in zip(parameters, data, directions, strict=True):
-                    p.data = a + np.asarray(sign * h, a.dtype) * g
+                    p.data = a + np.asarray(sign * width, a.dtype) * g
                 losses.append(executor.evaluate(model, [batch]))
-            slopes.append((losses[0] - losses[1]) / (2 * h * norm * norm))
-        return slopes
+            slopes.append((losses[0] - losses[1]) / (2 * width * norm * norm))
+            if len(slopes) > 1 and abs(slopes[-1] - slopes[-2]) < AGREE:
+                break
+            width /= 4
+        return slopes[-2:]
     finally:
         for p, a, grad in zip(parameters, data, grads, strict=True):
             p.data, p.grad = a, grad

@@ -126,8 +126,9 @@ def examine(rows: Sequence[Row], facts: Facts) -> list[Verdict]:
 ABOVE_UNIFORM = 1.5
 """Nats above ln V at step 0. Xavier's untied head gives logits of variance 2 C / (V + C), which cost half of that: below 1."""
 
-BELOW_UNIFORM = 0.3
-"""Nats below ln V at step 0: nobody knows anything yet. Chance is less than 0.1 in healthy runs."""
+BELOW_UNIFORM = 0.5
+"""Nats below ln V at step 0: nobody knows anything yet. But a tied head predicts the token it sees, which gives 0.2 where
+characters repeat."""
 
 
 @rule
@@ -232,9 +233,9 @@ def loss_floor(seen: Seen) -> Iterator[Verdict]:
         yield Verdict("floor", "error", f"{numbers}: too good to be true, unless the text repeats itself", leak, remedy)
 
 
-RISEN, GAP = 0.05, 0.1
-"""Nats by which the validation loss rose from its lowest and its gap to the training loss grew. Of healthy runs, whose loss
-goes up and down as they learn, the most is 0.03 and 0.06."""
+RISEN = 0.1
+"""Nats by which the validation loss is above its lowest, at two evaluations in a row, while the training loss has fallen by as
+much. In healthy runs with only 3,000 tokens to validate on, chance gives up to 0.07."""
 
 
 @rule
@@ -244,20 +245,20 @@ def overfitting(seen: Seen) -> Iterator[Verdict]:
     if not later:
         return
     best, last = min(later, key=lambda row: row["val_loss"]), later[-1]
-    gaps = [row["val_loss"] - seen.train_loss(row["step"]) for row in (best, last)]
-    rise = last["val_loss"] - best["val_loss"]
-    numbers = f"training loss {last['val_loss'] - gaps[1]:.3f}, validation loss {last['val_loss']:.3f} at step {last['step']}"
-    if rise > RISEN and gaps[1] - gaps[0] > GAP and seen.train_loss(last["step"]) < seen.train_loss(best["step"]):
+    train_best, train_last = seen.train_loss(best["step"]), seen.train_loss(last["step"])
+    rise = min(row["val_loss"] - best["val_loss"] for row in later[-2:])
+    numbers = f"training loss {train_last:.3f}, validation loss {last['val_loss']:.3f} at step {last['step']}"
+    if rise > RISEN and train_last < train_best - RISEN:
         yield Verdict(
             "overfitting",
             "warning",
-            f"{numbers}; validation was lowest at step {best['step']} ({best['val_loss']:.3f}) and rose by {rise:.3f} since",
+            f"{numbers}; validation is {rise:.3f} above its lowest, {best['val_loss']:.3f} at step {best['step']}",
             f"from about step {best['step']} on it learns the training text by heart",
             f"use the weights of step {best['step']} (the best checkpoint is kept; --patience stops there); more text, "
             "dropout, or a smaller model",
         )
     else:
-        yield Verdict("overfitting", "ok", f"{numbers}: a gap of {gaps[1]:+.3f}, and no overfitting")
+        yield Verdict("overfitting", "ok", f"{numbers}: a gap of {last['val_loss'] - train_last:+.3f}, no overfitting")
 
 
 # --- steps and rates --------------------------------------------------------------------------------------------------
@@ -361,7 +362,7 @@ def gradient(seen: Seen) -> Iterator[Verdict]:
     if not rows:
         return
     wrong = [d for d in rows if abs(d["slope"] - 1) > SLOPE + 3 * d["slope_doubt"]]
-    if wrong:
+    if len(wrong) > len(rows) / 2:
         slope = wrong[-1]["slope"]
         yield Verdict(
             "wrong gradient",
@@ -472,6 +473,11 @@ OFFSET = 0.2
 """Nats by which another token than the next may be predicted better: about the noise of 1,024 tokens."""
 
 
+CLOSER = 4.0
+"""How many times closer the training loss is to that of the other token, at two evaluations in a row. Healthy runs: at one
+evaluation 2, with a tied head and text that repeats characters."""
+
+
 @rule
 def targets(seen: Seen) -> Iterator[Verdict]:
     """The model predicts the next token, not the one before or after it.
@@ -482,9 +488,10 @@ def targets(seen: Seen) -> Iterator[Verdict]:
     if not found:
         return
     offsets, loss = found[-1]["diagnostics"]["offsets"], seen.train_loss(found[-1]["step"])
+    suspects = {_other_target(seen, row) for row in found[-2:]}
     best = min(offsets, key=lambda k: offsets[k])
     numbers = "loss of the token " + ", ".join(f"{k} on: {value:.3f}" for k, value in offsets.items())
-    if offsets[best] < offsets["1"] - OFFSET and abs(loss - offsets[best]) < abs(loss - offsets["1"]):
+    if suspects == {best}:
         yield Verdict(
             "targets",
             "error",
@@ -494,6 +501,14 @@ def targets(seen: Seen) -> Iterator[Verdict]:
         )
     elif best == "1":
         yield Verdict("targets", "ok", f"{numbers}: the next token is what it learned")
+
+
+def _other_target(seen: Seen, row: Row) -> str | None:
+    """Of which other token, k places on, the training loss is that of an evaluation; None if it is the next, or not clear."""
+    offsets, loss = row["diagnostics"]["offsets"], seen.train_loss(row["step"])
+    best = min(offsets, key=lambda k: offsets[k])
+    clear = offsets[best] < offsets["1"] - OFFSET and CLOSER * abs(loss - offsets[best]) < abs(loss - offsets["1"])
+    return best if clear else None
 
 
 @rule
