@@ -1,6 +1,6 @@
 """The bug gallery: each fault is planted in a small training and must get its verdict; healthy runs must get none.
 
-`HEALTHY_RUNS=60 pytest -s tests/gpt2/test_health.py` trains more healthy runs, and prints the table of faults and verdicts.
+`HEALTHY_RUNS=120 pytest -s tests/gpt2/test_health.py` trains more healthy runs, and prints the table of faults and verdicts.
 """
 
 import contextlib
@@ -294,8 +294,9 @@ TEXTS = [
     ("sorting", "char"),
     ("brackets", "byte"),
 ]
-KINDS = list(itertools.product(({}, {"schedule": "linear"}), ({}, {"model": OPENAI}), TEXTS))
-"""Of healthy runs: 24, each with the seeds 0, 1, 2... as far as HEALTHY_RUNS goes."""
+KINDS = list(itertools.product(({}, {"schedule": "linear"}), ({}, {"model": OPENAI, "learning_rate": 5e-3}), TEXTS))
+"""Of healthy runs: 24, each with the seeds 0, 1, 2... as far as HEALTHY_RUNS goes. With OpenAI's small initial weights the
+rate is halved: at 1e-2 the loss of `brackets` rises by 1 nat at step 37 with seed 4, and the verdict `oscillation` is right."""
 
 
 @pytest.mark.parametrize("number", range(HEALTHY_RUNS))
