@@ -39,6 +39,7 @@ class Run:
     metrics.jsonl      one row per step, only ever appended to
     samples.txt        what the model wrote at each evaluation
     loss.png           the loss curves
+    training.png       learning rate, gradients, updates and activations
     """
 
     def __init__(self, folder: Path) -> None:
