@@ -72,7 +72,7 @@ def evaluate(model: GPT2, tokenizer: Tokenizer, ids: Array, stride: int, executo
     model.eval()
     parts = [part for found in executor.map(work, groups) for part in found]
     model.train(training)
-    return Evaluation(ids, np.concatenate(parts), int(byte_lengths(tokenizer)[ids[1:]].sum()))
+    return Evaluation(ids, np.concatenate(parts), int(tokenizer.byte_lengths[ids[1:]].sum()))
 
 
 def _nats(model: GPT2, inputs: Array, targets: Array) -> Array:
@@ -82,14 +82,6 @@ def _nats(model: GPT2, inputs: Array, targets: Array) -> Array:
     logits -= logits.max(axis=-1, keepdims=True)
     picked = np.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
     return np.log(np.exp(logits, out=logits).sum(axis=-1, dtype=np.float64)) - picked
-
-
-def byte_lengths(tokenizer: Tokenizer) -> Array:
-    """How many bytes of text each token stands for (vocab_size); end-of-text for none."""
-    lengths = np.array([len(tokenizer.token_bytes(i)) for i in range(tokenizer.vocab_size)])
-    if tokenizer.end_of_text is not None:
-        lengths[tokenizer.end_of_text] = 0
-    return lengths
 
 
 COLOURS = ((0.5, 22), (1, 28), (2, 100), (3, 130), (4.5, 124), (math.inf, 160))

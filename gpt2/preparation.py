@@ -71,10 +71,9 @@ class Prepared:
         nats = [document.nats for document in self.documents() if document.nats is not None]
         if not nats:
             return None
-        lengths = np.array([len(self.tokenizer.token_bytes(i)) for i in range(self.tokenizer.vocab_size)])  # bytes: ASCII
-        if self.tokenizer.end_of_text is not None:
-            lengths[self.tokenizer.end_of_text] = 0
-        ends = np.concatenate([[0], np.cumsum(lengths[self.val])])  # (M + 1,): characters before and after each token
+        ends = np.concatenate(
+            [[0], np.cumsum(self.tokenizer.byte_lengths[self.val])]
+        )  # (M + 1,): characters before and after each token
         spent = np.concatenate([[0], np.cumsum(np.concatenate(nats)[-ends[-1] :])])  # before and after each character
         return np.diff(spent[ends])
 

@@ -14,10 +14,9 @@ from gpt2.data import Batch
 from gpt2.errors import RunError
 from gpt2.executor import ShardExecutor
 from gpt2.metrics import Row
-from gpt2.model import GPT2
 from gpt2.preparation import prepare
 from gpt2.resuming import begun_as
-from gpt2.runs import Run, load_model
+from gpt2.runs import Run
 from gpt2.trainer import Trainer
 
 Array = np.ndarray[Any, Any]
@@ -45,7 +44,7 @@ def replay(run: Run, config: TrainConfig, step: int, changed: TrainConfig | None
     corpus = load_corpus(config.data)
     begun.check_corpus(corpus, accept_changes=False)
     text = prepare(corpus, begun.tokenizer, config, begun.model.max_seq_len)
-    model = load_model(config.init_from)[0] if config.init_from else GPT2(begun.model, config.seed)
+    model = begun.model_at_start()
     checkpoint = Checkpoints(run.checkpoints).latest(lambda _: None, at_most=step - 1)
     with ShardExecutor(config.threads, config.shards, config.batch_size) as executor:
         trainer = Trainer(model, config, text.train, executor)

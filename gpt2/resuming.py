@@ -9,9 +9,10 @@ from typing import Any
 
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.corpora import Corpus
-from gpt2.errors import ConfigError, RunError
+from gpt2.errors import RunError
 from gpt2.executor import effective_shards
-from gpt2.runs import Run
+from gpt2.model import GPT2
+from gpt2.runs import Run, load_model
 from gpt2.tokenizers import Tokenizer, load_tokenizer
 
 
@@ -24,6 +25,12 @@ class Begun:
     training: TrainConfig
     tokenizer: Tokenizer
     corpus_sha256: str
+
+    def model_at_start(self) -> GPT2:
+        """The model as training began."""
+        if self.training.init_from:
+            return GPT2.with_weights(self.model, load_model(self.training.init_from)[0].state_dict())
+        return GPT2(self.model, self.training.seed)
 
     def check_corpus(self, corpus: Corpus, accept_changes: bool) -> None:
         """Raise RunError if the text is another one than before."""
@@ -65,8 +72,4 @@ def begun_as(folder: str | Path, given: dict[str, Any], accept_changes: bool) ->
         wrong.append(f"shards = {here} on this machine, was {shards} (--shards {shards} gives the same sums)")
     if wrong and not accept_changes:
         raise RunError(f"{run.folder}: {', '.join(wrong)}; --accept-changes goes on all the same")
-    try:
-        training = dataclasses.replace(training, **changed)
-    except TypeError as error:
-        raise ConfigError(str(error)) from error
-    return Begun(run, model, training, load_tokenizer(run.tokenizer), sha256)
+    return Begun(run, model, dataclasses.replace(training, **changed), load_tokenizer(run.tokenizer), sha256)

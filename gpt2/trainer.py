@@ -56,6 +56,8 @@ class Trainer:
     def __init__(self, model: GPT2, config: TrainConfig, train_ids: Array, executor: ShardExecutor) -> None:
         self.model, self.config, self.train_ids, self.executor = model, config, train_ids, executor
         self.parameters = model.parameters()
+        for p in self.parameters:  # as the optimizer keeps them: sums, and so runs, depend on the layout
+            p.data = np.ascontiguousarray(p.data)
         self.optimizer = make_optimizer(model, config)
         self.spikes = Spikes(config.spike_threshold, config.spike_window)
         self.average = {name: p.data.copy() for name, p in model.named_parameters()} if config.ema_decay else {}

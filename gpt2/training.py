@@ -110,7 +110,8 @@ class Training:
                 if evaluates:
                     self.evaluate(row)
                 self.record(row, bar)
-                self.checkpoints.prune(progress.best_step)
+                if saved == step:
+                    self.checkpoints.prune(progress.best_step)
             stale = bool(config.patience) and progress.stale >= config.patience
             if ends or stale or interrupts.signal is not None:
                 if saved != step:

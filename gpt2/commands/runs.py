@@ -9,7 +9,7 @@ from typing import Any
 
 from gpt2.errors import RunError
 from gpt2.metrics import history, read_metrics
-from gpt2.runs import Run
+from gpt2.runs import Run, best_step
 
 HELP = "list and compare the runs in a folder"
 COLUMNS = ("run", "data", "parameters", "steps", "of", "tokens/s", "best val", "at", "last val", "seed", "differs in")
@@ -50,7 +50,7 @@ def describe(run: Run) -> dict[str, Any]:
     rows = history(read_metrics(run.metrics)) if run.metrics.exists() else []
     losses = {row["step"]: row["val_loss"] for row in rows if "val_loss" in row}
     speeds = sorted(row["tokens_per_s"] for row in rows if "tokens_per_s" in row)
-    best = min(losses, key=lambda step: losses[step], default=None)
+    best = best_step(rows) if losses else None
     training, model = about.get("training", {}), about["model"]
     return {
         "run": run.folder.name,

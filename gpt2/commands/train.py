@@ -48,9 +48,7 @@ def run(args: argparse.Namespace) -> int:
         to_stderr(note)
     if begun:
         begun.check_corpus(corpus, args.accept_changes)
-        model, tokenizer = GPT2(begun.model, config.seed), begun.tokenizer
-        if config.init_from:
-            model = load_model(config.init_from)[0]
+        model, tokenizer = begun.model_at_start(), begun.tokenizer
     else:
         model, tokenizer = _start(preset, config, given, corpus)
     text = prepare(corpus, tokenizer, config, model.config.max_seq_len)  # before there is a folder: it may be too short

@@ -58,6 +58,14 @@ class Tokenizer(ABC):
     def _bytes(self) -> list[bytes]:
         return [self.token_bytes(i) for i in range(self.vocab_size)]
 
+    @functools.cached_property
+    def byte_lengths(self) -> np.ndarray[Any, Any]:
+        """How many bytes of text each token stands for (vocab_size); end-of-text for none."""
+        lengths = np.array([len(self.token_bytes(i)) for i in range(self.vocab_size)])
+        if self.end_of_text is not None:
+            lengths[self.end_of_text] = 0
+        return lengths
+
     def save(self, path: Path) -> None:
         """Write it as one JSON file, which `load_tokenizer` reads. Raises RunError if it cannot be written."""
         write_text(Path(path), json.dumps(self.to_json(), ensure_ascii=False, indent=2) + "\n")

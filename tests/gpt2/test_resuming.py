@@ -228,6 +228,26 @@ def test_resume_begins_what_is_not_there(tmp_path, begun, capsys):
     assert "--resume needs --out" in capsys.readouterr().err
 
 
+def test_a_fine_tuning_with_dropout_goes_on_bit_for_bit(begun, tmp_path):
+    """Its model begins with the weights of another, laid out to be read, and with a dropout of its own."""
+    flags = [
+        "--init-from",
+        str(begun / "run"),
+        "--data",
+        str(begun / "my.txt"),
+        "--steps=6",
+        "--dropout=0.3",
+        "--sample-tokens=0",
+    ]
+    often = ["--save-every=1", "--keep-every=1", "--eval-every=3"]
+    assert main(["train", "--out", str(tmp_path / "whole"), *flags, *often]) == 0
+    for step in (0, 2, 5):
+        cut(tmp_path / "whole", tmp_path / "cut", step)
+        assert main(["train", "--resume", "--out", str(tmp_path / "cut")]) == 0
+        assert differences(contents(Run(tmp_path / "cut")), contents(Run(tmp_path / "whole"))) == []
+        shutil.rmtree(tmp_path / "cut")
+
+
 def test_a_cut_log_is_noticed(begun, tmp_path, capsys):
     shutil.copytree(begun, tmp_path / "x")
     (tmp_path / "x" / "run" / "metrics.jsonl").write_text("")
