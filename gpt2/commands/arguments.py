@@ -4,15 +4,44 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from pathlib import Path
 from typing import Any
 
+from gpt2.checkpoints import Checkpoints
 from gpt2.config import PRESETS, GPT2Config, Settings, TrainConfig, read_toml
+from gpt2.errors import RunError
+from gpt2.metrics import read_metrics
+from gpt2.model import GPT2
+from gpt2.runs import Run, best_step, load_model
+from gpt2.tokenizers import Tokenizer
 
 
 def add_preset(parser: argparse.ArgumentParser, default: str, help: str = "named settings to start from") -> None:
     """`--preset NAME`, absent from the result unless it is given."""
     help = f"{help}: {', '.join(PRESETS)} (default {default})"
     parser.add_argument("--preset", choices=PRESETS, default=argparse.SUPPRESS, metavar="NAME", help=help)
+
+
+def add_model(parser: argparse.ArgumentParser, help: str) -> None:
+    """`--run FOLDER` and `--best`: which model; `given_model` loads it."""
+    parser.add_argument("--run", required=True, help=help)
+    parser.add_argument(
+        "--best",
+        action="store_true",
+        help="of a run, the checkpoint with the lowest validation loss instead of the last weights",
+    )
+
+
+def given_model(args: argparse.Namespace) -> tuple[GPT2, Tokenizer]:
+    """The model and the tokenizer that `--run` and `--best` name. Raises RunError, also where there is no best checkpoint."""
+    if args.best:
+        run = Run(Path(args.run))
+        if not run.metrics.is_file():
+            raise RunError(f"--best: {args.run} is not a run folder (it has no {run.metrics.name}): leave --best out")
+        step = best_step(read_metrics(run.metrics))
+        if step not in Checkpoints(run.checkpoints).steps():
+            raise RunError(f"--best: step {step} has the lowest validation loss, and {run.checkpoints} has no checkpoint of it")
+    return load_model(args.run, args.best)
 
 
 def add_settings(parser: argparse.ArgumentParser, settings: type[Settings]) -> None:

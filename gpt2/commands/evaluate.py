@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from gpt2.baselines import baselines
-from gpt2.commands.arguments import natural
+from gpt2.commands.arguments import add_model, given_model, natural
 from gpt2.corpora import Corpus, load_corpus
 from gpt2.errors import ConfigError, DataError
 from gpt2.evaluation import Evaluation, coloured, evaluate, legend, longest_match
 from gpt2.executor import ShardExecutor
 from gpt2.model import GPT2
 from gpt2.preparation import prepare, prepare_whole, to_stderr
-from gpt2.runs import load_model, trained_with
+from gpt2.runs import trained_with
 from gpt2.tokenizers import Tokenizer
 
 HELP = "the loss of a trained model on its validation text, or on a file"
@@ -26,7 +26,7 @@ SAMPLES = 5
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    parser.add_argument("--run", required=True, help="run folder, or a Hugging Face GPT-2 folder (which needs --data)")
+    add_model(parser, "run folder, or a Hugging Face GPT-2 folder (which needs --data)")
     parser.add_argument("--data", help="text, as for train, used whole; by default the run's validation part")
     parser.add_argument("--stride", type=int, help="tokens between the windows (default: the context, so that none overlap)")
     parser.add_argument("--per-token", action="store_true", help="show the text, each token on the colour of its loss")
@@ -37,7 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    model, tokenizer = load_model(args.run)
+    model, tokenizer = given_model(args)
     context = model.config.max_seq_len
     stride = context if args.stride is None else args.stride
     if not 1 <= stride <= context:

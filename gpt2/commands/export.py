@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from gpt2.commands.arguments import add_model, given_model
 from gpt2.errors import RunError
-from gpt2.runs import load_model
 from gpt2.tokenizers import BPETokenizer
 
 HELP = "write a trained model as a Hugging Face GPT-2 folder"
@@ -14,13 +14,13 @@ HELP = "write a trained model as a Hugging Face GPT-2 folder"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    parser.add_argument("--run", required=True, help="run folder")
+    add_model(parser, "run folder")
     parser.add_argument("--out", required=True, help="folder to write; it must be new or empty")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    model, tokenizer = load_model(args.run)
+    model, tokenizer = given_model(args)
     out = Path(args.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"--out {out}: is not an empty folder; choose another, or empty it")

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import natural
+from gpt2.commands.arguments import add_model, given_model, natural
 from gpt2.errors import DataError
 from gpt2.generation import Sampling, Step, TextStream, steps
-from gpt2.runs import load_model
 from gpt2.tokenizers import Tokenizer
 
 HELP = "let a trained model write"
@@ -21,7 +20,7 @@ CANDIDATES = 5
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    parser.add_argument("--run", required=True, help="run folder, or a Hugging Face GPT-2 folder")
+    add_model(parser, "run folder, or a Hugging Face GPT-2 folder")
     parser.add_argument("--prompt", required=True, help="text to go on from")
     parser.add_argument("--tokens", type=natural, default=200, help="how many tokens to write at most (default 200)")
     parser.add_argument("--temperature", type=float, default=0.8, help="0 is greedy (default 0.8)")
@@ -44,7 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     sampling = Sampling(args.temperature, args.top_k, args.top_p, args.min_p, args.repetition_penalty)
-    model, tokenizer = load_model(args.run)
+    model, tokenizer = given_model(args)
     ids = tokenizer.encode(args.prompt, special=args.special)
     if not len(ids):
         raise DataError('--prompt "" is empty: the model needs a first token to go on from')

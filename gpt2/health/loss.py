@@ -135,7 +135,7 @@ def overfitting(seen: Seen) -> Iterator[Verdict]:
             "warning",
             f"{numbers}; validation is {rise:.3f} above its lowest, {best['val_loss']:.3f} at step {best['step']}",
             f"from about step {best['step']} on it learns the training text by heart",
-            f"use the weights of step {best['step']} (the best checkpoint is kept; --patience stops there); more text, "
+            f"use the weights of step {best['step']} (--best takes them; --patience stops there); more text, "
             "dropout, or a smaller model",
         )
     else:
