@@ -1,4 +1,4 @@
-"""`gpt2 plot`: several runs in one picture."""
+"""`gpt2 plot`: several runs in one picture, or in TensorBoard."""
 
 from __future__ import annotations
 
@@ -8,30 +8,48 @@ from pathlib import Path
 from gpt2.errors import RunError
 from gpt2.metrics import Row, history, read_metrics
 from gpt2.runs import Run
+from gpt2.tensorboard import write_events
 
-HELP = "draw the losses of several runs together"
+HELP = "draw the losses of several runs together, or write them for TensorBoard"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder")
-    parser.add_argument("--out", default="runs.png", help="picture to write (default runs.png)")
+    parser.add_argument("--out", help="picture to write (default runs.png, and none with --tensorboard)")
+    parser.add_argument(
+        "--tensorboard", metavar="FOLDER", help="write all that was measured as event files, one sub-folder per run"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    rows: dict[str, list[Row]] = {}
-    tokens: dict[str, int] = {}
-    for folder in args.runs:
-        run = Run(Path(folder))
-        about = run.read_config()
-        rows[folder] = history(read_metrics(run.metrics))
-        tokens[folder] = int(about.get("training", {}).get("batch_size", 1)) * int(about["model"].get("max_seq_len", 1))
-        if not any("val_loss" in row for row in rows[folder]):
-            raise RunError(f"{folder}: has no evaluation to draw yet")
-    draw(Path(args.out), rows, tokens)
-    print(args.out)
+    runs = {name: Run(Path(name)) for name in args.runs}
+    rows = {name: history(read_metrics(run.metrics)) for name, run in runs.items()}
+    if args.tensorboard:
+        export(Path(args.tensorboard), runs, rows)
+    if args.out or not args.tensorboard:
+        path = Path(args.out or "runs.png")
+        draw(path, rows, {name: _step_tokens(run) for name, run in runs.items()})
+        print(path)
     return 0
+
+
+def _step_tokens(run: Run) -> int:
+    """How many tokens a step sees."""
+    about = run.read_config()
+    return int(about.get("training", {}).get("batch_size", 1)) * int(about["model"].get("max_seq_len", 1))
+
+
+def export(folder: Path, runs: dict[str, Run], rows: dict[str, list[Row]]) -> None:
+    """An event file for each run, in a sub-folder of its name; those of an earlier export are replaced."""
+    names = {name: run.folder.resolve().name for name, run in runs.items()}
+    for own in names.values():
+        if list(names.values()).count(own) > 1:
+            raise RunError(f"two runs are called {own}, and would be one to TensorBoard: export them to two folders")
+    for name, run in runs.items():
+        count = write_events(folder / names[name], rows[name], run.metrics.stat().st_mtime)
+        print(f"{folder / names[name]}: {count:,} values of {len(rows[name]):,} steps")
 
 
 def draw(path: Path, rows: dict[str, list[Row]], tokens: dict[str, int]) -> None:
@@ -42,6 +60,8 @@ def draw(path: Path, rows: dict[str, list[Row]], tokens: dict[str, int]) -> None
     axes = figure.add_subplot()
     lows = []
     for name, own in rows.items():
+        if not any("val_loss" in row for row in own):
+            raise RunError(f"{name}: has no evaluation to draw yet")
         val = [(row["step"] * tokens[name], row["val_loss"]) for row in own if "val_loss" in row]
         train = [(row["step"] * tokens[name], row["train_loss"]) for row in own if "train_loss" in row]
         best = min(loss for _, loss in val)
