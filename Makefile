@@ -13,7 +13,7 @@ test: $(VENV)/installed-test
 
 # What the tests do in a small form, in full: hundreds of kills, every step resumed, every write failed, 10,000 damaged files.
 stress: $(VENV)/installed-test
-	STRESS=1 DAMAGED_FILES=2500 $(BIN)/python -m pytest -s tests/gpt2/test_kills.py tests/gpt2/test_resuming.py \
+	STRESS=1 DAMAGED_FILES=2500 $(BIN)/python -m pytest -s tests/gpt2/test_kills.py tests/gpt2/test_resuming.py tests/gpt2/test_damage.py \
 		tests/gpt2/test_pretrained.py $(ARGS)
 
 # The tests that compare with PyTorch; here a missing PyTorch is a failure, not a skip.

@@ -13,7 +13,7 @@ import numpy as np
 from gpt2 import data
 from gpt2.checkpoints import Checkpoint
 from gpt2.config import TrainConfig
-from gpt2.errors import GPT2Error, RunError
+from gpt2.errors import DataError, GPT2Error, RunError
 from gpt2.executor import ShardExecutor
 from gpt2.guards import Spikes
 from gpt2.metrics import Row
@@ -73,10 +73,12 @@ class Trainer:
 
         A loss or a gradient that is not finite never reaches the parameters: it raises NonFiniteError or, like a spike,
         makes a row that is `skipped`, saying why, after which the parameters are what they were. With `measure` the row
-        also has what there is to know of the gradients and the update, by layer and by matrix.
+        also has what there is to know of the gradients and the update, by layer and by matrix. Raises DataError, and changes
+        nothing, for a batch with an id outside the vocabulary.
         """
         config, start = self.config, time.perf_counter()
         batch = self.batch()
+        self._check(batch)
         loss = self.executor.gradients(self.model, batch, config.seed, self.position, config.label_smoothing)
         norm = optim.clip_grad_norm(self.parameters, config.grad_clip or math.inf)
         lr = SCHEDULES[config.schedule](
@@ -99,6 +101,17 @@ class Trainer:
         self.position += 1
         row["tokens_per_s"] = round(batch[0].size / (time.perf_counter() - start), 1)
         return row
+
+    def _check(self, batch: data.Batch) -> None:
+        """Raise DataError for an id that the vocabulary does not have."""
+        vocab_size = self.model.config.vocab_size
+        for what, ids in zip(("input", "target"), batch, strict=True):
+            if ids.min() < 0 or ids.max() >= vocab_size:
+                row, at = np.argwhere((ids < 0) | (ids >= vocab_size))[0]
+                raise DataError(
+                    f"step {self.steps + 1}: {what} {ids[row, at]} at [{row}, {at}] of the batch is outside the vocabulary of "
+                    f"{vocab_size}: the encoded text is damaged, or of another tokenizer"
+                )
 
     def policy(self, row: Row) -> str:
         """What happens to a batch that must not reach the parameters: stop, skip or rollback."""

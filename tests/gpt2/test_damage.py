@@ -126,7 +126,6 @@ def test_an_id_outside_the_vocabulary_never_reaches_the_parameters(put, trainers
     assert contents(damaged) == contents(right)
 
 
-@pytest.mark.xfail(strict=True, reason="the error of an op knows the id, and not the step")
 def test_the_step_that_meets_such_an_id_is_named(put, trainers):
     trainer, _, vocab_size = trainers
     for _ in range(3):
