@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from gpt2.commands import evaluate, export, gradcheck, health, info, plot, replay, runs, sample, tokenize, train
+from gpt2.commands import bench, evaluate, export, gradcheck, health, info, plot, replay, runs, sample, tokenize, train
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.errors import GPT2Error
 from tinygrad2.errors import TinygradError
@@ -26,6 +26,7 @@ COMMANDS = {
     "tokenize": tokenize,
     "info": info,
     "gradcheck": gradcheck,
+    "bench": bench,
 }
 
 

@@ -6,9 +6,9 @@ summed in the order of the shards, so the result does not depend on which finish
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from gpt2.data import Batch
 from gpt2.model import GPT2
 from gpt2.streams import stream
 from tinygrad2 import autograd, nn, no_grad
+from tinygrad2.kernels import threads as sharing
 
 Array = np.ndarray[Any, Any]
 A = TypeVar("A")
@@ -31,36 +32,39 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def effective_shards(threads: int, shards: int, batch_size: int) -> int:
+LARGE = 1 << 25
+"""Parameters above which a gradient for every thread would cost more, in memory and in time, than it gains."""
+
+
+def effective_shards(threads: int, shards: int, batch_size: int, parameters: int) -> int:
     """How many parts a batch is split into; see ShardExecutor."""
-    return min(shards or threads or cores(), batch_size)
+    automatic = 1 if parameters > LARGE else threads or cores()
+    return min(shards or automatic, batch_size)
 
 
 class ShardExecutor:
-    """Threads that share the work of a step. NumPy lets go of the interpreter while it computes, so they overlap.
+    """Threads that share the work of a step: whole shards, or within one shard the rows and heads of every kernel.
 
-    `threads` 0 means one per core; `shards` 0 means one per thread, and never more than the batch has sequences. With
-    several shards at work, each has a matrix library of one thread: two pools would only get in each other's way.
+    `threads` 0 means one per core; `shards` 0 means one per thread, or a single one where the model has so many parameters
+    that a gradient for each would not pay. The matrix library has one thread: two pools would get in each other's way.
     """
 
-    def __init__(self, threads: int, shards: int, batch_size: int) -> None:
-        threads = threads or cores()
-        self.shards = effective_shards(threads, shards, batch_size)
-        self.threads = min(threads, self.shards)
-        self._limits = threadpool_limits(threads // self.threads, user_api="blas")
-        self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
+    def __init__(self, threads: int, shards: int, batch_size: int, parameters: int = 0) -> None:
+        self.shards = effective_shards(threads, shards, batch_size, parameters)
+        self.threads = threads or cores()
 
     def __enter__(self) -> Self:
+        self._open = contextlib.ExitStack()
+        self._open.enter_context(threadpool_limits(1, user_api="blas"))
+        self._pool = self._open.enter_context(sharing.pool(self.threads))
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-        self._limits.restore_original_limits()
+        self._open.close()
 
     def map(self, f: Callable[[A], R], items: Iterable[A]) -> Iterator[R]:
-        """f of each item, in order."""
-        return self._pool.map(f, items) if self._pool is not None else map(f, items)
+        """f of each item, in order; at the same time where there are several."""
+        return self._pool.map(f, items) if self._pool is not None and self.shards > 1 else map(f, items)
 
     def gradients(self, model: GPT2, batch: Batch, seed: int, step: int, label_smoothing: float = 0.0) -> float:
         """The mean loss of a batch; its gradient replaces every `.grad`."""

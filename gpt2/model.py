@@ -13,7 +13,7 @@ from gpt2 import generation, pretrained
 from gpt2.config import GPT2Config
 from gpt2.errors import DataError
 from gpt2.streams import stream
-from tinygrad2 import Tensor, nn, ops
+from tinygrad2 import Tensor, autograd, nn, ops
 
 Cache = list[nn.KVCache]
 
@@ -40,8 +40,11 @@ class Head(nn.Module):
         self.weight = weight
         self.bias = bias
 
-    def forward(self, h: Tensor) -> Tensor:
-        return ops.linear(h, self.weight.T, self.bias)
+    def forward(self, h: Tensor, targets: Any = None) -> Tensor:
+        """Logits (..., V) of h (..., C), or the mean cross-entropy of `targets` (...), for which they are never all there."""
+        if targets is None:
+            return ops.linear(h, self.weight.T, self.bias)
+        return ops.linear_cross_entropy(h, self.weight, self.bias, targets, autograd.is_recording())
 
 
 class GPT2(nn.Module):
@@ -115,9 +118,9 @@ class GPT2(nn.Module):
                 std = 0.01 if name == "wpe.weight" else 0.02 / math.sqrt(2 * self.config.num_layers) if residual else 0.02
                 p.data = nn.init.normal(p.shape, std, rng, p.dtype)
 
-    def forward(self, ids: Any) -> Tensor:
-        """Logits (..., T, V) for integer ids (..., T). Raises DataError where T is 0 or beyond the context."""
-        return self.lm_head(self.hidden(ids))  # (B, T, V)
+    def forward(self, ids: Any, targets: Any = None) -> Tensor:
+        """Logits (..., T, V) for integer ids (..., T), or the loss of `targets`. Raises DataError for a T not in the context."""
+        return self.lm_head(self.hidden(ids), targets)  # (B, T, V)
 
     def hidden(self, ids: Any, cache: Cache | None = None) -> Tensor:
         """What the head reads: ids (..., T) -> (..., T, C). Given a cache, `ids` are the tokens after those it has seen."""
@@ -151,11 +154,11 @@ class GPT2(nn.Module):
         With label smoothing s the target has probability 1 - s, and s is spread evenly over the whole vocabulary (Szegedy
         et al., 2016, sec. 7).
         """
+        if not label_smoothing:
+            return self(ids, targets)
         logits = self(ids)
-        loss: Tensor = ops.cross_entropy(logits, targets)
-        if label_smoothing:
-            loss = (1 - label_smoothing) * loss - label_smoothing * ops.log_softmax(logits, axis=-1).mean()
-        return loss
+        sharp = ops.cross_entropy(logits, targets)
+        return (1 - label_smoothing) * sharp - label_smoothing * ops.log_softmax(logits, axis=-1).mean()
 
     def generate(
         self,

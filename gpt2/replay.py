@@ -46,7 +46,7 @@ def replay(run: Run, config: TrainConfig, step: int, changed: TrainConfig | None
     text = prepare(corpus, begun.tokenizer, config, begun.model.max_seq_len)
     model = begun.model_at_start()
     checkpoint = Checkpoints(run.checkpoints).latest(lambda _: None, at_most=step - 1)
-    with ShardExecutor(config.threads, config.shards, config.batch_size) as executor:
+    with ShardExecutor(config.threads, config.shards, config.batch_size, model.num_parameters()) as executor:
         trainer = Trainer(model, config, text.train, executor)
         if checkpoint is not None:
             trainer.restore(checkpoint)

@@ -52,6 +52,7 @@ def begun_as(folder: str | Path, given: dict[str, Any], accept_changes: bool) ->
     try:
         model, training = GPT2Config(**about["model"]), TrainConfig(**about["training"])
         sha256, shards = str(about["corpus"]["sha256"]), int(about["machine"]["shards"])
+        parameters = int(about["parameters"])
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{run.config} is damaged: {error}") from error
     now = {name: value for name, value in given.items() if name != "preset"}
@@ -67,7 +68,7 @@ def begun_as(folder: str | Path, given: dict[str, Any], accept_changes: bool) ->
         )
     changed = {name: value for name, value in now.items() if name not in names and value != getattr(training, name)}
     wrong = [f"{name} = {value!r}, was {getattr(training, name)!r}" for name, value in changed.items()]
-    here = effective_shards(training.threads, training.shards, training.batch_size)
+    here = effective_shards(training.threads, training.shards, training.batch_size, parameters)
     if here != shards:
         wrong.append(f"shards = {here} on this machine, was {shards} (--shards {shards} gives the same sums)")
     if wrong and not accept_changes:

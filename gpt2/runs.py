@@ -81,7 +81,7 @@ class Run:
 
     def describe(self, model: GPT2, training: TrainConfig, corpus: Corpus, tokenizer: Tokenizer) -> None:
         """Write config.json and tokenizer.json."""
-        shards = effective_shards(training.threads, training.shards, training.batch_size)
+        shards = effective_shards(training.threads, training.shards, training.batch_size, model.num_parameters())
         about = {
             "model": dataclasses.asdict(model.config),
             "training": dataclasses.asdict(training),

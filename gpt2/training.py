@@ -199,7 +199,7 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
     with (
         run.locked(),
         Interrupts() as interrupts,
-        ShardExecutor(config.threads, config.shards, config.batch_size) as executor,
+        ShardExecutor(config.threads, config.shards, config.batch_size, model.num_parameters()) as executor,
     ):
         run.remove_leftovers()
         checkpoint = Checkpoints(run.checkpoints).latest(say) if resume else None

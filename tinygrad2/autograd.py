@@ -28,7 +28,7 @@ from tinygrad2.graph import (
     require_float,
     watching,
 )
-from tinygrad2.ops.op import Array, Identity, Scatter
+from tinygrad2.ops.op import Array, Identity, Scatter, has_content
 
 __all__ = [
     "Node",
@@ -222,6 +222,8 @@ def _pull(node: Node, g: Any, wrap: Any) -> Sequence[Any]:
     if node.op.spec is None:
         inputs = [wrap(a, p) if p is not None else a for a, p in pairs]
         return node.op.vjp(g, wrap(node.saved, node), *inputs, **node.params)
+    if not all(has_content(a) for a in node.arrays):
+        raise GraphError(f"backward: {node.op.name} in bfloat16 has no second derivative; compute it in float32")
     # New nodes stand for the inputs, so that the way back through the specification ends there.
     ends = [Node(Identity, (p,), (a,), {}, a) if p is not None else None for a, p in pairs]
     inputs = [wrap(a, end) if end is not None else a for a, end in zip(node.arrays, ends, strict=True)]

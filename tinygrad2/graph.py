@@ -132,8 +132,8 @@ def record(tensor: type[R], op: type[Op], inputs: Sequence[Any], params: dict[st
         shapes = ", ".join(str(np.shape(a)) for a in arrays)
         raise ShapeError(f"{op.name} of {shapes}: {error}") from error
     wanted = is_recording() and any(p is not None for p in parents) and out.dtype.kind == "f"
-    node = Node(op, parents, arrays, params, saved) if wanted else None
     watch = watching()
+    node = Node(op, parents, op.keep(arrays, saved) if watch is None else arrays, params, saved) if wanted else None
     if watch is not None:
         watch.forward(op, arrays, out, [p is None or p.op is None for p in parents])
         if node is not None:

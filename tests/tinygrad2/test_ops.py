@@ -234,6 +234,7 @@ def torch_twins(torch):
         "concatenate": lambda *xs, axis=0: torch.cat(xs, axis),
         "cos": torch.cos,
         "cross_entropy": lambda x, t: F.cross_entropy(x, torch.tensor(t)),
+        "linear_cross_entropy": lambda h, w, b, t: F.cross_entropy(F.linear(h, w, b), torch.tensor(t)),
         "cumsum": lambda x, axis=None: torch.cumsum(x.reshape(-1) if axis is None else x, axis or 0),
         "divide": torch.divide,
         "dropout": lambda x, keep, scale: x * torch.tensor(keep) * scale,

@@ -28,3 +28,8 @@ current = _choose(os.environ.get("TINYGRAD2_KERNELS", "numpy"))
 def __getattr__(name: str) -> Any:
     """A kernel of the implementation in use: `kernels.softmax` is `kernels.current.softmax`."""
     return getattr(current, name)
+
+
+def running() -> dict[str, str]:
+    """What computes: `kernels` names the implementation in use, `products` the library of the matrix products."""
+    return {"kernels": next(name for name, module in IMPLEMENTATIONS.items() if module is current), "products": "numpy"}

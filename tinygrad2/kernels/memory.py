@@ -22,3 +22,15 @@ def keep_freed_memory() -> None:
         return
     mallopt(M_MMAP_THRESHOLD, 1 << 25)  # the largest it accepts: arrays up to 32 MB come from the heap
     mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+def peak_memory() -> int:
+    """The most memory, in bytes, that this process has held at once."""
+    try:
+        with open("/proc/self/status") as status:
+            return next(1024 * int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -7,16 +7,23 @@ and what the forward saved, and returns the cotangents of the inputs; no input i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad2.kernels.products import FEWEST, matmul, operand, weight
+from tinygrad2.kernels.threads import share
+
 Array = npt.NDArray[Any]
+Tile = tuple[slice, slice]
+"""Some sequences, and some of their heads."""
 
 BLOCK = 1 << 15  # entries: 128 KB of float32
 QUERY_BLOCK = 64  # positions whose attention weights are computed at once
+ATTENTION_BLOCK = 1 << 17  # attention weights that are in the cache at once
+LOGITS = 1 << 24  # that are there at once
 FEW_ROWS = 4  # up to here, that many matrix-vector products read a matrix faster than one matrix product does
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)  # a Python float, so that float32 stays float32
 
@@ -26,99 +33,146 @@ def rows(x: Array) -> Array:
     return x.reshape(-1, x.shape[-1]) if x.size else x.reshape(0, max(x.shape[-1], 1))
 
 
-def blocks(x: Array) -> Iterator[slice]:
-    """Slices over the first axis that take about BLOCK entries each."""
+def blocks(x: Array, span: slice) -> Iterator[slice]:
+    """Slices of a part of the first axis that take about BLOCK entries each."""
     step = max(1, BLOCK // max(1, x[0].size)) if len(x) else 1
-    return (slice(i, i + step) for i in range(0, len(x), step))
+    return (slice(i, min(i + step, span.stop)) for i in range(span.start, span.stop, step))
 
 
-def linear(x: Array, w: Array, b: Array | None) -> Array:
-    """x (..., K) @ w (K, N) + b (N)."""
+def linear(x: Array, w: Array, b: Array | None) -> tuple[Array, Array | None]:
+    """x (..., K) @ w (K, N) + b (N); also the rounded copy of x, if there is one."""
     x2 = rows(x)
-    few = 1 < len(x2) <= FEW_ROWS
-    out = np.stack([row @ w for row in x2]) if few else np.matmul(x2, w)
+    if 1 < len(x2) <= FEW_ROWS:
+        out = np.stack([row @ w for row in x2])
+    else:
+        x2 = operand(x2)
+        out = matmul(x2, weight(w))
     if b is not None:
-        out += b
-    return out.reshape(*x.shape[:-1], w.shape[1])
+        add_to_rows(out, b)
+    return out.reshape(*x.shape[:-1], w.shape[1]), x2 if x2.dtype != x.dtype else None
 
 
-def linear_vjp(g: Array, x: Array, w: Array, bias: bool) -> tuple[Array, Array, Array | None]:
+def linear_vjp(
+    g: Array, rounded: Array | None, x: Array, w: Array, bias: bool
+) -> tuple[Array, Array, Array | None]:
     """Cotangents of x, w and b. That of w is laid out in memory as w is."""
-    g2, x2 = rows(g), rows(x)
-    for_x = np.matmul(g2, w.T).reshape(x.shape)
-    for_w = x2.T @ g2 if w.flags.c_contiguous else (g2.T @ x2).T
-    return for_x, for_w, g2.sum(axis=0) if bias else None
+    g2 = rows(g)
+    x2, g16 = (rows(x), g2) if rounded is None else (rounded, operand(g2))
+    for_x = matmul(g16, weight(w).T).reshape(x.shape)
+    for_w = matmul(x2.T, g16) if w.flags.c_contiguous else matmul(g16.T, x2).T
+    return for_x, for_w, _column_sums(g2) if bias else None
 
 
-def gelu(x: Array) -> tuple[Array, Array]:
-    """0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), and the tanh."""
+def add_to_rows(x: Array, b: Array) -> None:
+    """x (N, C) += b (C)."""
+    share(lambda part: np.add(x[part], b, out=x[part]), len(x), FEWEST)
+
+
+def _column_sums(x: Array) -> Array:
+    """The sum over the rows, as a product, which is faster than np.sum over the first axis."""
+    return np.ones(len(x), x.dtype) @ x
+
+
+def gelu(x: Array) -> Array:
+    """0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))."""
     flat = x.reshape(-1)
-    out, tanh = np.empty_like(flat), np.empty_like(flat)
-    for part in blocks(flat):
-        v, t, o = flat[part], tanh[part], out[part]
-        np.multiply(v, v, out=t)
-        t *= 0.044715 * SQRT_2_OVER_PI
-        t += SQRT_2_OVER_PI
-        t *= v
-        np.tanh(t, out=t)
-        np.add(t, 1, out=o)
-        o *= v
-        o *= 0.5
-    return out.reshape(x.shape), tanh.reshape(x.shape)
-
-
-def gelu_vjp(g: Array, tanh: Array, x: Array) -> Array:
-    """g * (0.5 (1 + tanh) + 0.5 x (1 - tanh^2) sqrt(2/pi) (1 + 3 * 0.044715 x^2))."""
-    flat, flat_tanh, flat_g = x.reshape(-1), tanh.reshape(-1), g.reshape(-1)
     out = np.empty_like(flat)
-    scratch = np.empty(min(len(flat), BLOCK), x.dtype)
-    for part in blocks(flat):
-        v, t, o = flat[part], flat_tanh[part], out[part]
-        s = scratch[: len(v)]
-        np.multiply(v, v, out=o)
-        o *= 3 * 0.044715 * SQRT_2_OVER_PI
-        o += SQRT_2_OVER_PI
-        o *= v
-        np.subtract(1, t, out=s)
-        o *= s  # (1 - t) x inner'; times (1 + t) below
-        o += 1
-        np.add(t, 1, out=s)
-        o *= s
-        o *= 0.5
-        o *= flat_g[part]
+
+    def work(span: slice) -> None:
+        for part in blocks(flat, span):
+            v, o = flat[part], out[part]
+            _gelu_tanh(v, o)
+            o += 1
+            o *= v
+            o *= 0.5
+
+    share(work, len(flat), BLOCK)
+    return out.reshape(x.shape)
+
+
+def _gelu_tanh(x: Array, out: Array) -> None:
+    """tanh(sqrt(2/pi) (x + 0.044715 x^3))."""
+    np.multiply(x, x, out=out)
+    out *= 0.044715 * SQRT_2_OVER_PI
+    out += SQRT_2_OVER_PI
+    out *= x
+    np.tanh(out, out=out)
+
+
+def gelu_vjp(g: Array, x: Array) -> Array:
+    """g * (0.5 (1 + tanh) + 0.5 x (1 - tanh^2) sqrt(2/pi) (1 + 3 * 0.044715 x^2))."""
+    flat, flat_g = x.reshape(-1), g.reshape(-1)
+    out = np.empty_like(flat)
+
+    def work(span: slice) -> None:
+        tanh, scratch = np.empty((2, min(len(flat), BLOCK)), x.dtype)
+        for part in blocks(flat, span):
+            v, o = flat[part], out[part]
+            t, s = tanh[: len(v)], scratch[: len(v)]
+            _gelu_tanh(v, t)
+            np.multiply(v, v, out=o)
+            o *= 3 * 0.044715 * SQRT_2_OVER_PI
+            o += SQRT_2_OVER_PI
+            o *= v
+            np.subtract(1, t, out=s)
+            o *= s  # (1 - t) x inner'; times (1 + t) below
+            o += 1
+            t += 1
+            o *= t
+            o *= 0.5
+            o *= flat_g[part]
+
+    share(work, len(flat), BLOCK)
     return out.reshape(x.shape)
 
 
 def layer_norm(x: Array, gain: Array, bias: Array, eps: float) -> tuple[Array, tuple[Array, Array]]:
-    """(x - mean) / sqrt(variance + eps) * gain + bias over the last axis; also the normalised x and 1 / std."""
+    """(x - mean) / sqrt(variance + eps) * gain + bias over the last axis; also the means and 1 / std, (N, 1)."""
     x2 = rows(x)
     n = x2.shape[1]
-    unit, out, rstd = np.empty_like(x2), np.empty_like(x2), np.empty((len(x2), 1), x.dtype)
-    for part in blocks(x2):
-        u, r = unit[part], rstd[part]
-        np.subtract(x2[part], x2[part].sum(axis=1, keepdims=True) / n, out=u)
-        variance = np.einsum("ij,ij->i", u, u)[:, None] / n
-        np.divide(1, np.sqrt(variance + eps), out=r)
-        u *= r
-        np.multiply(u, gain, out=out[part])
-        out[part] += bias
-    return out.reshape(x.shape), (unit, rstd)
+    out, mean, rstd = np.empty_like(x2), np.empty((len(x2), 1), x.dtype), np.empty((len(x2), 1), x.dtype)
+
+    def work(span: slice) -> None:
+        for part in blocks(x2, span):
+            o, m, r = out[part], mean[part], rstd[part]
+            np.divide(x2[part].sum(axis=1, keepdims=True), n, out=m)
+            np.subtract(x2[part], m, out=o)
+            variance = np.einsum("ij,ij->i", o, o)[:, None] / n
+            np.divide(1, np.sqrt(variance + eps), out=r)
+            o *= r
+            o *= gain
+            o += bias
+
+    share(work, len(x2), FEWEST)
+    return out.reshape(x.shape), (mean, rstd)
 
 
-def layer_norm_vjp(g: Array, saved: tuple[Array, Array], gain: Array) -> tuple[Array, Array, Array]:
+def layer_norm_vjp(g: Array, saved: tuple[Array, Array], x: Array, gain: Array) -> tuple[Array, Array, Array]:
     """Cotangents of x, gain and bias: for x, rstd * (h - mean(h) - unit * mean(h * unit)) with h = g * gain."""
-    unit, rstd = saved
-    g2 = rows(g)
+    mean, rstd = saved
+    g2, x2 = rows(g), rows(x)
     n = g2.shape[1]
-    out = np.empty_like(unit)
-    for part in blocks(unit):
-        u, h = unit[part], out[part]
-        np.multiply(g2[part], gain, out=h)
-        along = np.einsum("ij,ij->i", h, u)[:, None] / n
-        h -= h.mean(axis=1, keepdims=True)
-        h -= u * along
-        h *= rstd[part]
-    return out.reshape(g.shape), np.einsum("ij,ij->j", g2, unit), g2.sum(axis=0)
+    out = np.empty_like(x2)
+
+    def work(span: slice) -> tuple[Array, Array]:
+        for_gain, for_bias = np.zeros((2, n), x.dtype)
+        for part in blocks(x2, span):
+            h, r = out[part], rstd[part]
+            unit = x2[part] - mean[part]
+            unit *= r
+            np.multiply(g2[part], unit, out=h)
+            for_gain += _column_sums(h)
+            for_bias += _column_sums(g2[part])
+            along = (h @ gain)[:, None] / n
+            np.multiply(g2[part], gain, out=h)
+            h -= h.mean(axis=1, keepdims=True)
+            unit *= along
+            h -= unit
+            h *= r
+        return for_gain, for_bias
+
+    found = share(work, len(x2), FEWEST)
+    return out.reshape(g.shape), sum(gain for gain, _ in found), sum(bias for _, bias in found)
 
 
 def softmax(x: Array) -> Array:
@@ -139,42 +193,97 @@ def softmax_vjp(g: Array, p: Array) -> Array:
     return out
 
 
-def causal_attention(qkv: Array, heads: int, keep: Array | None) -> tuple[Array, tuple[Array, Array]]:
+def causal_attention(qkv: Array, heads: int, keep: Array | None) -> tuple[Array, Array]:
     """softmax(Q K^T / sqrt(d_k) + causal mask) V for every head, from packed (B, T, 3C) to merged (B, T, C).
 
-    `keep`, (B, H, T, T), multiplies the weights (dropout). Also returns the weights before and after it.
+    `keep`, (B, H, T, T), multiplies the weights (dropout). Also returns what was subtracted from every row of scores and what
+    its exponentials were divided by, (2, B, H, T, 1), from which backward computes the weights again. Queries are taken in
+    blocks: a block needs the keys up to its own end only, and its weights fit the cache (Dao et al., 2022).
     """
+    shape, qkv = (*qkv.shape[:-1], qkv.shape[-1] // 3), qkv.reshape(-1, *qkv.shape[-2:])
     q, k, v = _heads(qkv, heads)  # (B, H, T, d)
-    T, d = q.shape[-2:]
-    weights = np.matmul(q, k.swapaxes(-1, -2))  # (B, H, T, T)
-    weights *= 1 / math.sqrt(d)
-    weights += np.triu(np.full((T, T), -np.inf, qkv.dtype), 1)
-    weights -= weights.max(axis=-1, keepdims=True, initial=-np.inf)
-    np.exp(weights, out=weights)
-    weights /= weights.sum(axis=-1, keepdims=True)
-    kept = weights if keep is None else weights * keep
-    out = np.empty((*qkv.shape[:-1], qkv.shape[-1] // 3), qkv.dtype)
-    np.matmul(kept, v, out=_split(out, heads))
-    return out, (weights, kept)
+    B, H, T, _ = q.shape
+    tops, totals = saved = np.empty((2, B, H, T, 1), qkv.dtype)
+    out = np.empty((B, T, shape[-1]), qkv.dtype)
+    merged = _split(out, heads)
+
+    def work(tile: Tile) -> None:
+        for block, seen in _query_blocks(T):
+            queries, past = (*tile, block), (*tile, seen)
+            weights = _scores(q[queries], k[past])  # (b, h, block, seen)
+            top, total = tops[queries], totals[queries]
+            np.max(weights, axis=-1, keepdims=True, out=top)
+            weights -= top
+            np.exp(weights, out=weights)
+            np.sum(weights, axis=-1, keepdims=True, out=total)
+            if keep is not None:
+                weights *= keep.reshape(B, H, T, T)[(*queries, seen)]
+            np.divide(np.matmul(weights, v[past]), total, out=merged[queries])
+
+    _for_tiles(work, B, H, T)
+    return out.reshape(shape), saved
 
 
-def causal_attention_vjp(g: Array, saved: tuple[Array, Array], qkv: Array, heads: int, keep: Array | None) -> Array:
+def causal_attention_vjp(g: Array, saved: Array, qkv: Array, heads: int, keep: Array | None) -> Array:
     """The cotangent of the packed qkv."""
-    weights, kept = saved
+    shape, qkv = qkv.shape, qkv.reshape(-1, *qkv.shape[-2:])
     q, k, v = _heads(qkv, heads)
+    B, H, T, d = q.shape
     out = np.empty_like(qkv, order="C")
     for_q, for_k, for_v = _heads(out, heads)
-    g_heads = _split(g, heads)
-    np.matmul(kept.swapaxes(-1, -2), g_heads, out=for_v)
-    scores = np.matmul(g_heads, v.swapaxes(-1, -2))
-    if keep is not None:
-        scores *= keep
-    scores -= np.einsum("...ij,...ij->...i", scores, weights)[..., None]
-    scores *= weights
-    scores *= 1 / math.sqrt(q.shape[-1])
-    np.matmul(scores, k, out=for_q)
-    np.matmul(scores.swapaxes(-1, -2), q, out=for_k)
-    return out
+    g_heads = _split(g.reshape(B, T, H * d), heads)
+    tops, totals = saved
+    scale = np.asarray(1 / math.sqrt(d), qkv.dtype)
+
+    def work(tile: Tile) -> None:
+        sums = np.zeros((2, *q[tile].shape), qkv.dtype)  # of the cotangents of keys and values
+        for block, seen in _query_blocks(T):
+            queries, past = (*tile, block), (*tile, seen)
+            weights = _scores(q[queries], k[past])
+            weights -= tops[queries]
+            np.exp(weights, out=weights)
+            weights /= totals[queries]
+            scores = np.matmul(g_heads[queries], v[past].swapaxes(-1, -2))
+            kept = weights
+            if keep is not None:
+                part = keep.reshape(B, H, T, T)[(*queries, seen)]
+                kept = weights * part
+                scores *= part
+            sums[1][..., seen, :] += np.matmul(kept.swapaxes(-1, -2), g_heads[queries])
+            scores -= np.einsum("...ij,...ij->...i", scores, weights)[..., None]
+            scores *= weights
+            scores *= scale
+            np.matmul(scores, k[past], out=for_q[queries])
+            sums[0][..., seen, :] += np.matmul(scores.swapaxes(-1, -2), q[queries])
+        for_k[tile], for_v[tile] = sums
+
+    _for_tiles(work, B, H, T)
+    return out.reshape(shape)
+
+
+def _for_tiles(work: Callable[[Tile], None], B: int, H: int, T: int) -> None:
+    """Work on all heads of all sequences, as many at a time as have the weights of a block of queries in the cache."""
+    room = max(1, ATTENTION_BLOCK // max(1, min(T, QUERY_BLOCK) * T))  # heads
+    b, h = max(1, room // max(1, H)), min(H, room)
+    tiles = [(slice(i, i + b), slice(j, j + h)) for i in range(0, B, b) for j in range(0, H, h)]
+    share(lambda part: [work(tile) for tile in tiles[part]], len(tiles))
+
+
+def _query_blocks(T: int) -> Iterator[tuple[slice, slice]]:
+    """The positions of each block of queries, and the positions that they see."""
+    return ((slice(i, min(i + QUERY_BLOCK, T)), slice(0, min(i + QUERY_BLOCK, T))) for i in range(0, T, QUERY_BLOCK))
+
+
+def _scores(q: Array, k: Array) -> Array:
+    """Q K^T / sqrt(d_k), -inf where a query would see what follows it: (..., n, d) and (..., m, d) -> (..., n, m).
+
+    The queries are the last n of the m positions.
+    """
+    n, m = q.shape[-2], k.shape[-2]
+    scores = np.matmul(q * np.asarray(1 / math.sqrt(q.shape[-1]), q.dtype), k.swapaxes(-1, -2))
+    if n > 1:
+        scores[..., m - n :] += np.triu(np.full((n, n), -np.inf, scores.dtype), 1)
+    return scores
 
 
 def cached_attention(qkv: Array, keys: Array, values: Array, start: int) -> Array:
@@ -184,17 +293,13 @@ def cached_attention(qkv: Array, keys: Array, values: Array, start: int) -> Arra
     queries are taken in blocks: a block needs the keys up to its own end only, and one block of weights fits the cache.
     """
     q, k, v = _heads(qkv, keys.shape[1])  # (B, H, T, d)
-    T, d = q.shape[-2:]
+    T = q.shape[-2]
     keys[:, :, start : start + T], values[:, :, start : start + T] = k, v
-    q = q * np.asarray(1 / math.sqrt(d), q.dtype)
     out = np.empty((*qkv.shape[:-1], qkv.shape[-1] // 3), qkv.dtype)
     merged = _split(out, keys.shape[1])  # (B, H, T, d)
-    for i in range(0, T, QUERY_BLOCK):
-        part = slice(i, min(i + QUERY_BLOCK, T))
-        size, end = part.stop - i, start + part.stop
-        weights = np.matmul(q[:, :, part], keys[:, :, :end].swapaxes(-1, -2))  # (B, H, block, end)
-        if size > 1:
-            weights[..., end - size :] += np.triu(np.full((size, size), -np.inf, weights.dtype), 1)
+    for part, _ in _query_blocks(T):
+        end = start + part.stop
+        weights = _scores(q[:, :, part], keys[:, :, :end])  # (B, H, block, end)
         weights -= weights.max(axis=-1, keepdims=True)
         np.exp(weights, out=weights)
         total = weights.sum(axis=-1, keepdims=True)
@@ -215,26 +320,72 @@ def _heads(qkv: Array, heads: int) -> tuple[Array, Array, Array]:
 
 
 def cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
-    """The mean of logsumexp(row) - row[target] over (N, V) logits, and the probabilities."""
-    p = np.empty_like(logits)
+    """The mean of logsumexp(row) - row[target] over (N, V) logits, and its gradient."""
+    gradient = logits.copy()
+    losses = to_gradients(gradient, targets, 1 / len(logits))
+    return np.asarray(losses.mean(dtype=np.float64), logits.dtype), gradient
+
+
+def to_gradients(logits: Array, targets: Array, scale: float) -> Array:
+    """-log softmax(row)[target] of (N, V) logits, which become (softmax(row) - onehot(target)) * scale, in place."""
     losses = np.empty(len(logits), logits.dtype)
-    for part in blocks(logits):
-        x, row = logits[part], p[part]
-        np.subtract(x, x.max(axis=1, keepdims=True), out=row)
-        picked = row[np.arange(len(row)), targets[part]]
-        np.exp(row, out=row)
-        total = row.sum(axis=1, keepdims=True)
-        row /= total
-        losses[part] = np.log(total[:, 0]) - picked
-    return np.asarray(losses.mean(dtype=np.float64), logits.dtype), p
+
+    def work(span: slice) -> None:
+        for part in blocks(logits, span):
+            row, target = logits[part], (np.arange(len(losses[part])), targets[part])
+            row -= row.max(axis=1, keepdims=True)
+            picked = row[target]
+            np.exp(row, out=row)
+            total = row.sum(axis=1, keepdims=True)
+            row *= np.asarray(scale, row.dtype) / total
+            row[target] -= scale
+            losses[part] = np.log(total[:, 0]) - picked
+
+    share(work, len(logits), max(1, BLOCK // logits.shape[1]))
+    return losses
 
 
-def cross_entropy_vjp(g: Array, p: Array, targets: Array) -> Array:
-    """(p - onehot(target)) * g / N."""
-    scale = g / len(p)
-    out = p * scale
-    out[np.arange(len(p)), targets] -= scale
-    return out
+def linear_cross_entropy(
+    h: Array,
+    w: Array,
+    b: Array | None,
+    targets: Array,
+    gradients: bool,
+    to_gradients: Callable[[Array, Array, float], Array] = to_gradients,
+) -> tuple[Array, tuple[Array, Array, Array | None] | None]:
+    """cross_entropy(h @ w.T + b) for h (N, C), w (V, C), b (V), and its gradients with respect to h, w and b if wanted.
+
+    The rows are taken a few at a time, and their gradient is computed while their logits are there: the whole (N, V) never
+    is (Hsu et al., 2024, "Liger kernel", sec. 3.2).
+    """
+    step = max(1, LOGITS // len(w))
+    total = 0.0
+    for_h, for_w, for_b = np.empty_like(h), np.empty_like(w), None if b is None else np.zeros_like(b)
+    matrix = weight(w)
+    for i in range(0, len(h), step):
+        part = slice(i, i + step)
+        of_h = operand(h[part])
+        logits = matmul(of_h, matrix.T)
+        if b is not None:
+            add_to_rows(logits, b)
+        total += float(to_gradients(logits, targets[part], 1 / len(h)).sum(dtype=np.float64))
+        if gradients:
+            if for_b is not None:
+                for_b += _column_sums(logits)
+            of_logits = operand(logits)
+            matmul(of_logits, matrix, out=for_h[part])
+            matmul(of_logits.T, of_h, out=for_w, add=i > 0)
+    return np.asarray(total / len(h), h.dtype), (for_h, for_w, for_b) if gradients else None
+
+
+def square_sum(x: Array) -> float:
+    """The sum of the squares of a flat array."""
+    return float(sum(share(lambda part: np.dot(x[part], x[part]), len(x), BLOCK)))
+
+
+def scale(x: Array, factor: float) -> None:
+    """x *= factor, a flat array in place."""
+    share(lambda part: np.multiply(x[part], factor, out=x[part]), len(x), BLOCK)
 
 
 def adamw(
@@ -253,20 +404,24 @@ def adamw(
 
     p = p * shrink - step_size * m / (sqrt(v) / root + eps), where `root` is sqrt(1 - beta2^t).
     """
-    scratch = np.empty(min(len(p), BLOCK), p.dtype)
-    for part in blocks(p):
-        s = scratch[: len(p[part])]
-        np.multiply(g[part], 1 - betas[0], out=s)
-        m[part] *= betas[0]
-        m[part] += s
-        np.multiply(g[part], g[part], out=s)
-        s *= 1 - betas[1]
-        v[part] *= betas[1]
-        v[part] += s
-        np.sqrt(v[part], out=s)
-        s *= 1 / root
-        s += eps
-        np.divide(m[part], s, out=s)
-        s *= step_size
-        p[part] *= shrink
-        p[part] -= s
+
+    def work(span: slice) -> None:
+        scratch = np.empty(min(len(p), BLOCK), p.dtype)
+        for part in blocks(p, span):
+            s = scratch[: len(p[part])]
+            np.multiply(g[part], 1 - betas[0], out=s)
+            m[part] *= betas[0]
+            m[part] += s
+            np.multiply(g[part], g[part], out=s)
+            s *= 1 - betas[1]
+            v[part] *= betas[1]
+            v[part] += s
+            np.sqrt(v[part], out=s)
+            s *= 1 / root
+            s += eps
+            np.divide(m[part], s, out=s)
+            s *= step_size
+            p[part] *= shrink
+            p[part] -= s
+
+    share(work, len(p), BLOCK)

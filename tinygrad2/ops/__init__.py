@@ -3,7 +3,7 @@
 from tinygrad2.ops import shape  # noqa: F401  (reached through np.reshape and its kin)
 from tinygrad2.ops.arithmetic import dropout
 from tinygrad2.ops.functions import erf, gelu_erf, relu, sigmoid, silu, softplus
-from tinygrad2.ops.fused import causal_attention, cross_entropy, gelu, layer_norm, linear, softmax
+from tinygrad2.ops.fused import causal_attention, cross_entropy, gelu, layer_norm, linear, linear_cross_entropy, softmax
 from tinygrad2.ops.indexing import GetItem, embedding, gather, take
 from tinygrad2.ops.linalg import matmul
 from tinygrad2.ops.op import RULES, Array, Fused, Op
@@ -25,6 +25,7 @@ __all__ = [
     "gelu_erf",
     "layer_norm",
     "linear",
+    "linear_cross_entropy",
     "log_softmax",
     "logsumexp",
     "matmul",

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygrad2 import kernels
 from tinygrad2.errors import ShapeError
-from tinygrad2.ops.op import Array, Fused
+from tinygrad2.ops.op import Array, Fused, shape_of
 from tinygrad2.ops.reductions import log_softmax
 
 
@@ -32,12 +32,16 @@ class Linear(Fused):
         return x @ w if b is None else x @ w + b
 
     @staticmethod
-    def forward(x: Array, w: Array, b: Array | None) -> tuple[Array, None]:
-        return kernels.linear(x, w, b), None
+    def forward(x: Array, w: Array, b: Array | None) -> tuple[Array, Array | None]:
+        return kernels.linear(x, w, b)
 
     @staticmethod
-    def vjp(g: Array, saved: None, x: Array, w: Array, b: Array | None) -> tuple[Array, Array, Array | None]:
-        return kernels.linear_vjp(g, x, w, b is not None)
+    def vjp(g: Array, rounded: Array | None, x: Array, w: Array, b: Array | None) -> tuple[Array, Array, Array | None]:
+        return kernels.linear_vjp(g, rounded, x, w, b is not None)
+
+    @classmethod
+    def keep(cls, arrays: tuple[Any, ...], saved: Any) -> tuple[Any, ...]:
+        return arrays if saved is None else (shape_of(arrays[0]), *arrays[1:])
 
 
 def linear(x: Any, w: Any, b: Any = None) -> Any:
@@ -61,12 +65,12 @@ class GELU(Fused):
         return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
 
     @staticmethod
-    def forward(x: Array) -> tuple[Array, Array]:
-        return kernels.gelu(x)
+    def forward(x: Array) -> tuple[Array, None]:
+        return kernels.gelu(x), None
 
     @staticmethod
-    def vjp(g: Array, saved: Array, x: Array) -> tuple[Array]:
-        return (kernels.gelu_vjp(g, saved, x),)
+    def vjp(g: Array, saved: None, x: Array) -> tuple[Array]:
+        return (kernels.gelu_vjp(g, x),)
 
 
 def gelu(x: Any) -> Any:
@@ -98,7 +102,7 @@ class LayerNorm(Fused):
 
     @staticmethod
     def vjp(g: Array, saved: Any, x: Array, gain: Array, bias: Array, *, eps: float) -> tuple[Array, Array, Array]:
-        return kernels.layer_norm_vjp(g, saved, gain)
+        return kernels.layer_norm_vjp(g, saved, x, gain)
 
 
 def layer_norm(x: Any, gain: Any, bias: Any, eps: float = 1e-5) -> Any:
@@ -227,7 +231,7 @@ class CrossEntropy(Fused):
 
     @staticmethod
     def vjp(g: Array, saved: Array, logits: Array, targets: Array) -> tuple[Array, None]:
-        return kernels.cross_entropy_vjp(g, saved, targets), None
+        return saved * g, None
 
 
 def cross_entropy(logits: Any, targets: Any) -> Any:
@@ -235,16 +239,61 @@ def cross_entropy(logits: Any, targets: Any) -> Any:
 
     Raises ShapeError where the shapes differ, there is no position, or a target is not in 0..V-1.
     """
+    targets = _checked(targets, logits.shape)
+    return CrossEntropy.call(np.reshape(logits, (-1, logits.shape[-1])), targets.reshape(-1))
+
+
+class LinearCrossEntropy(Fused):
+    samples = (
+        "normal(6, 3), normal(4, 3), normal(4), np.array([1, 2, 0, 0, 0, 3])",
+        "normal(6, 3), normal(4, 3), None, np.array([1, 2, 0, 0, 0, 3])",
+        "normal(1, 1), normal(1, 1), None, np.zeros(1, int)",
+    )
+    formula = (
+        "logits = h @ w.T + (0 if b is None else b); "
+        "d = (Softmax.spec(logits, axis=-1) - np.eye(len(w))[targets]) * g / len(targets); d @ w; d.T @ h; d; None"
+    )
+
+    @staticmethod
+    def spec(h: Any, w: Any, b: Any, targets: Array, *, gradients: bool = True) -> Any:
+        return CrossEntropy.spec(Linear.spec(h, np.swapaxes(w, 0, 1), b), targets)
+
+    @staticmethod
+    def forward(h: Array, w: Array, b: Array | None, targets: Array, *, gradients: bool = True) -> tuple[Array, Any]:
+        return kernels.linear_cross_entropy(h, w, b, targets, gradients)
+
+    @staticmethod
+    def vjp(
+        g: Array, saved: Any, h: Array, w: Array, b: Array | None, targets: Array, *, gradients: bool = True
+    ) -> tuple[Any, ...]:
+        return (*(None if part is None else part if g == 1 else part * g for part in saved), None)
+
+
+def linear_cross_entropy(h: Any, w: Any, b: Any, targets: Any, gradients: bool = True) -> Any:
+    """cross_entropy(h w^T + b) without ever holding all logits: h (..., C), w (V, C), b (V) or None, targets (...) -> a scalar.
+
+    The gradient is computed with the value, while the logits are there; without `gradients` it is not, and there is none.
+    Raises ShapeError as `linear` and `cross_entropy` do.
+    """
+    if h.ndim < 1 or w.ndim != 2 or h.shape[-1] != w.shape[1]:
+        raise ShapeError(f"linear_cross_entropy: h {h.shape} and w {w.shape} must have equal last axes")
+    if b is not None and b.shape != w.shape[:1]:
+        raise ShapeError(f"linear_cross_entropy: bias {b.shape} for w {w.shape}: it needs shape {w.shape[:1]}")
+    targets = _checked(targets, (*h.shape[:-1], len(w)))
+    return LinearCrossEntropy.call(np.reshape(h, (-1, h.shape[-1])), w, b, targets.reshape(-1), gradients=gradients)
+
+
+def _checked(targets: Any, logits: tuple[int, ...]) -> Array:
+    """Targets that suit logits of this shape."""
     targets = np.asarray(targets)
-    if logits.shape[:-1] != targets.shape or not logits.size:
-        raise ShapeError(f"cross_entropy: logits {logits.shape} need targets {logits.shape[:-1]}, not {targets.shape}")
-    vocabulary = logits.shape[-1]
-    if targets.dtype.kind not in "iu" or targets.min() < 0 or targets.max() >= vocabulary:
+    if logits[:-1] != targets.shape or 0 in logits:
+        raise ShapeError(f"cross_entropy: logits {logits} need targets {logits[:-1]}, not {targets.shape}")
+    if targets.dtype.kind not in "iu" or targets.min() < 0 or targets.max() >= logits[-1]:
         raise ShapeError(
-            f"cross_entropy: targets must be integers in 0..{vocabulary - 1}; "
+            f"cross_entropy: targets must be integers in 0..{logits[-1] - 1}; "
             f"these are {targets.dtype} from {targets.min()} to {targets.max()}"
         )
-    return CrossEntropy.call(np.reshape(logits, (-1, vocabulary)), targets.reshape(-1))
+    return targets
 
 
 def _detached(x: Any) -> Any:

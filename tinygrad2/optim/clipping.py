@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-import numpy as np
-
+from tinygrad2 import kernels
 from tinygrad2.tensor import Tensor
 
 
@@ -15,8 +14,7 @@ def grad_norm(parameters: Iterable[Tensor]) -> float:
     total = 0.0
     for p in parameters:
         if p.grad is not None:
-            flat = p.grad.data.ravel(order="K")
-            total += float(np.dot(flat, flat))
+            total += kernels.square_sum(p.grad.data.ravel(order="K"))
     return math.sqrt(total)
 
 
@@ -32,5 +30,5 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     if factor < 1 and math.isfinite(norm):
         for p in parameters:
             if p.grad is not None:
-                p.grad.data *= factor
+                kernels.scale(p.grad.data.ravel(order="K"), factor)
     return norm

@@ -1,0 +1,66 @@
+"""Intel's Math Kernel Library, called through its C interface."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112  # of cblas.h
+SEQUENTIAL = 1  # of mkl_service.h
+
+
+class MKL:
+    """Its matrix products, each on the thread that calls."""
+
+    def __init__(self, path: Path) -> None:
+        library = ctypes.CDLL(str(path))
+        library.MKL_Set_Threading_Layer(SEQUENTIAL)
+        whole, real, pointer = ctypes.c_int, ctypes.c_float, ctypes.c_void_p
+        arguments = [*[whole] * 6, real, pointer, whole, pointer, whole, real, pointer, whole]
+        self._float32, self._bfloat16 = library.cblas_sgemm, library.cblas_gemm_bf16bf16f32
+        self._float32.argtypes = self._bfloat16.argtypes = arguments
+        self._float32.restype = self._bfloat16.restype = None
+        self.sgemm = ctypes.cast(self._float32, ctypes.c_void_p).value
+        """The address of cblas_sgemm, for compiled kernels."""
+
+    @classmethod
+    def find(cls, prefix: Path) -> Self | None:
+        """The library of the `mkl` wheel in a Python environment, if it is there."""
+        for pattern in ("lib/libmkl_rt.so*", "lib/libmkl_rt*.dylib", "Library/bin/mkl_rt*.dll"):
+            for path in sorted(prefix.glob(pattern)):
+                try:
+                    return cls(path)
+                except (OSError, AttributeError):  # for another processor, or older than its bfloat16 products
+                    continue
+        return None
+
+    def product(self, a: Array, b: Array, out: Array, add: bool) -> None:
+        """out = a @ b, or out += a @ b: float32, or uint16 that stands for bfloat16, with a float32 result."""
+        f = self._bfloat16 if a.dtype == np.uint16 else self._float32 if out.dtype == np.float32 else None
+        if f is None or a.dtype != b.dtype or not out.size or not a.shape[1] or out.strides[1] != out.itemsize:
+            out[...] = out + a @ b if add else a @ b
+            return
+        a, flip_a, lda = _as_operand(a)
+        b, flip_b, ldb = _as_operand(b)
+        (m, k), n = a.shape, b.shape[1]
+        ldc = max(out.strides[0] // out.itemsize, n)
+        at_a, at_b, at_out = (x.__array_interface__["data"][0] for x in (a, b, out))
+        f(ROW_MAJOR, flip_a, flip_b, m, n, k, 1.0, at_a, lda, at_b, ldb, float(add), at_out, ldc)
+
+
+def _as_operand(x: Array) -> tuple[Array, int, int]:
+    """A matrix, copied if it must be; whether it lies in memory by columns; and how far apart these rows or columns are."""
+    rows, columns = x.shape
+    down, along = x.strides
+    size = x.itemsize
+    if (along == size or columns == 1) and down % size == 0 and (down >= columns * size or rows == 1):
+        return x, PLAIN, max(down // size, columns) if rows > 1 else columns
+    if (down == size or rows == 1) and along % size == 0 and (along >= rows * size or columns == 1):
+        return x, TRANSPOSED, max(along // size, rows) if columns > 1 else rows
+    return np.ascontiguousarray(x), PLAIN, columns
