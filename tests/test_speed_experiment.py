@@ -194,6 +194,14 @@ def test_a_measurement_is_what_the_program_printed_or_why_it_failed(code, expect
     assert {"study", "workload", "contender", "shape", "threads", "command", "seconds", "others"} <= set(row)
 
 
+@pytest.mark.parametrize("name", [NUMPY, FAST, OURS_BF16, EAGER])
+@pytest.mark.parametrize(("kernels", "products"), [("numpy", "numpy"), ("numpy", "mkl"), ("numba", "numpy"), ("numba", "mkl")])
+def test_a_contender_runs_what_its_name_says(name, kernels, products):
+    expected = {NUMPY: ("numpy", "numpy"), FAST: ("numba", "mkl"), OURS_BF16: ("numba", "mkl"), EAGER: (kernels, products)}
+    right = CONTENDERS[name].is_what_ran({"kernels": kernels, "products": products})
+    assert right == (expected[name] == (kernels, products))
+
+
 def test_the_published_table_has_the_numbers_of_result_json():
     if not (SPEED / "result.json").exists():
         pytest.skip("not measured yet")

@@ -59,6 +59,13 @@ class Contender:
         """Is it this repository's?"""
         return self.name.startswith("ours")
 
+    def is_what_ran(self, found: Row) -> bool:
+        """Are the kernels and products those of the name? An extra that is not installed is no error to `gpt2 bench`."""
+        if not self.ours:
+            return True
+        plain = bool(self.environment)
+        return (found["kernels"] == "numpy") == plain and ("mkl" in found["products"]) != plain
+
 
 SETTINGS = "--tie-embeddings true --head-bias false --init gpt2 --dropout 0 --learning-rate 3e-4 --beta2 0.95"
 OURS = ("-m", "gpt2", "bench", "--json", *SETTINGS.split())
@@ -133,13 +140,13 @@ def measure(workload: Workload, contender: Contender) -> Row:
             text=True,
             timeout=LIMIT,
         )
-        row |= _read(done)
+        row |= _read(done, contender)
     except subprocess.TimeoutExpired:
         row["error"] = f"nothing after {LIMIT} seconds"
     return {**row, "seconds": round(time.monotonic() - start, 1), "others": _others(before, start)}
 
 
-def _read(done: subprocess.CompletedProcess[str]) -> Row:
+def _read(done: subprocess.CompletedProcess[str], contender: Contender) -> Row:
     """What a process that has ended found, or why it did not."""
     if done.returncode:
         said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
@@ -149,6 +156,8 @@ def _read(done: subprocess.CompletedProcess[str]) -> Row:
         found = json.loads(done.stdout.splitlines()[-1])
         if not math.isfinite(found["loss"]) or not found["tokens_per_s"] > 0:
             return {"error": f"loss {found['loss']} at {found['tokens_per_s']} tokens/s"}
+        if not contender.is_what_ran(found):
+            return {"error": f"what ran is another: kernels {found['kernels']}, products {found['products']}"}
     except (IndexError, KeyError, TypeError, ValueError) as error:
         return {"error": f"its last line is no result: {error!r}"}
     return {"found": found}
