@@ -18,7 +18,7 @@ def rng():
 @pytest.fixture(params=kernels.IMPLEMENTATIONS)
 def implementation(request, monkeypatch):
     """Runs a test once on every implementation of the kernels."""
-    monkeypatch.setattr(kernels, "current", kernels.IMPLEMENTATIONS[request.param])
+    monkeypatch.setattr(kernels, "current", kernels.load(request.param))
     return request.param
 
 

@@ -1,35 +1,52 @@
 """The array arithmetic of the hot ops, behind one set of signatures.
 
-`reference` is plain NumPy and always there. Nothing above this package knows which implementation runs: ops say
-`kernels.gelu(x)`. `TINYGRAD2_KERNELS=numpy` in the environment forces the reference.
+`reference` is plain NumPy and always there; `compiled` needs the `fast` extra. Nothing above this package knows which one
+runs: ops say `kernels.gelu(x)`. It is chosen when the first kernel is called, because loading compiled ones takes a while.
+`TINYGRAD2_KERNELS=numpy` in the environment forces the reference, and NumPy's own products of matrices.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
+import threading
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
 from tinygrad2.errors import UnsupportedError
-from tinygrad2.kernels import reference
+from tinygrad2.kernels import products
 
-IMPLEMENTATIONS: dict[str, ModuleType] = {"numpy": reference}
+MODULES = {"numpy": "reference", "numba": "compiled"}
+"""Implementations, by what they are made with."""
+
+IMPLEMENTATIONS = [name for name in MODULES if find_spec(name)]
+"""Those that can be used here."""
 
 
-def _choose(name: str) -> ModuleType:
+def load(name: str) -> ModuleType:
+    """An implementation. Raises UnsupportedError for one that there is not."""
     if name not in IMPLEMENTATIONS:
-        raise UnsupportedError(f"TINYGRAD2_KERNELS={name!r}: there is {', '.join(IMPLEMENTATIONS)}")
-    return IMPLEMENTATIONS[name]
+        hint = "; pip install '.[fast]' adds numba" if name == "numba" else ""
+        raise UnsupportedError(f"TINYGRAD2_KERNELS={name!r}: there is {', '.join(IMPLEMENTATIONS)}{hint}")
+    note = threading.Timer(1.0, lambda: print("compiling kernels, which happens once", file=sys.stderr))
+    note.start()
+    try:
+        return importlib.import_module(f"tinygrad2.kernels.{MODULES[name]}")
+    finally:
+        note.cancel()
 
 
-current = _choose(os.environ.get("TINYGRAD2_KERNELS", "numpy"))
+def running() -> dict[str, str]:
+    """What computes: `kernels` is made with, `products` is the library of matrix products, `unit` multiplies in bfloat16."""
+    name = next(name for name in IMPLEMENTATIONS if load(name) is __getattr__("current"))
+    return {"kernels": name, "products": products.running(), "unit": products.unit()}
 
 
 def __getattr__(name: str) -> Any:
     """A kernel of the implementation in use: `kernels.softmax` is `kernels.current.softmax`."""
-    return getattr(current, name)
-
-
-def running() -> dict[str, str]:
-    """What computes: `kernels` names the implementation in use, `products` the library of the matrix products."""
-    return {"kernels": next(name for name, module in IMPLEMENTATIONS.items() if module is current), "products": "numpy"}
+    current = globals().get("current")
+    if current is None:
+        current = globals()["current"] = load(os.environ.get("TINYGRAD2_KERNELS", IMPLEMENTATIONS[-1]))
+    return current if name == "current" else getattr(current, name)

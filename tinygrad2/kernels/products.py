@@ -44,6 +44,15 @@ def running() -> str:
     return "mkl" if mkl() else "numpy"
 
 
+def unit() -> str:
+    """What multiplies bfloat16 numbers here: "amx" or "avx512_bf16"; "float32" where products are only rounded."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return "unknown"
+    return next((name for flag, name in (("amx_bf16", "amx"), ("avx512_bf16", "avx512_bf16")) if flag in flags), "float32")
+
+
 def matmul(a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
     """a (M, K) @ b (K, N) -> (M, N), written into `out` if it is given, or added to it. Two uint16 arrays give float32."""
     if out is None:

@@ -17,6 +17,7 @@ from tinygrad2.kernels.products import FEWEST, matmul, operand, weight
 from tinygrad2.kernels.threads import share
 
 Array = npt.NDArray[Any]
+ToGradients = Callable[[Array, Array, float], Array]
 Tile = tuple[slice, slice]
 """Some sequences, and some of their heads."""
 
@@ -319,14 +320,16 @@ def _heads(qkv: Array, heads: int) -> tuple[Array, Array, Array]:
     return q, k, v
 
 
-def cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
+def cross_entropy(
+    logits: Array, targets: Array, to_gradients: ToGradients | None = None
+) -> tuple[Array, Array]:
     """The mean of logsumexp(row) - row[target] over (N, V) logits, and its gradient."""
     gradient = logits.copy()
-    losses = to_gradients(gradient, targets, 1 / len(logits))
+    losses = (to_gradients or _to_gradients)(gradient, targets, 1 / len(logits))
     return np.asarray(losses.mean(dtype=np.float64), logits.dtype), gradient
 
 
-def to_gradients(logits: Array, targets: Array, scale: float) -> Array:
+def _to_gradients(logits: Array, targets: Array, scale: float) -> Array:
     """-log softmax(row)[target] of (N, V) logits, which become (softmax(row) - onehot(target)) * scale, in place."""
     losses = np.empty(len(logits), logits.dtype)
 
@@ -351,7 +354,7 @@ def linear_cross_entropy(
     b: Array | None,
     targets: Array,
     gradients: bool,
-    to_gradients: Callable[[Array, Array, float], Array] = to_gradients,
+    to_gradients: ToGradients | None = None,
 ) -> tuple[Array, tuple[Array, Array, Array | None] | None]:
     """cross_entropy(h @ w.T + b) for h (N, C), w (V, C), b (V), and its gradients with respect to h, w and b if wanted.
 
@@ -368,7 +371,7 @@ def linear_cross_entropy(
         logits = matmul(of_h, matrix.T)
         if b is not None:
             add_to_rows(logits, b)
-        total += float(to_gradients(logits, targets[part], 1 / len(h)).sum(dtype=np.float64))
+        total += float((to_gradients or _to_gradients)(logits, targets[part], 1 / len(h)).sum(dtype=np.float64))
         if gradients:
             if for_b is not None:
                 for_b += _column_sums(logits)
