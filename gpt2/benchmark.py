@@ -12,9 +12,12 @@ from gpt2.config import GPT2Config, TrainConfig
 from gpt2.executor import ShardExecutor
 from gpt2.info import describe
 from gpt2.model import GPT2
+from gpt2.profiling import Profile
 from gpt2.trainer import Trainer
 from tinygrad2 import kernels
+from tinygrad2.kernels import products
 from tinygrad2.kernels.memory import keep_freed_memory, peak_memory
+from tinygrad2.kernels.threads import share
 
 Array = np.ndarray[Any, Any]
 
@@ -25,7 +28,7 @@ MATRIX = 2048
 """Rows and columns of the product whose rate a step is compared with."""
 
 
-def benchmark(config: GPT2Config, training: TrainConfig, steps: int, warmup: int) -> dict[str, Any]:
+def benchmark(config: GPT2Config, training: TrainConfig, steps: int, warmup: int, profile: bool = False) -> dict[str, Any]:
     """Time `steps` training steps after `warmup` others.
 
     step_ms, min_ms     the median and the fastest step, in milliseconds
@@ -35,6 +38,7 @@ def benchmark(config: GPT2Config, training: TrainConfig, steps: int, warmup: int
     mfu                 model FLOP utilisation: the model's operations (`gpt2 info`) per second, over that rate
                         (Chowdhery et al., 2022, appendix B)
     loss                of the last step
+    profile             if it is asked for: as many steps more, by op (`profiling.Profile.table`)
     """
     keep_freed_memory()
     rng = np.random.default_rng(training.seed)
@@ -49,6 +53,7 @@ def benchmark(config: GPT2Config, training: TrainConfig, steps: int, warmup: int
             if step >= warmup:
                 seconds.append(time.perf_counter() - start)
         peak = peak_memory()
+        table = profiled(trainer, steps) if profile else {}
         rate = matrix_rate(executor)
     median = statistics.median(seconds)
     tokens = training.batch_size * config.max_seq_len
@@ -64,21 +69,32 @@ def benchmark(config: GPT2Config, training: TrainConfig, steps: int, warmup: int
         "threads": executor.threads,
         "shards": executor.shards,
         **kernels.running(),
+        **table,
     }
+
+
+def profiled(trainer: Trainer, steps: int) -> dict[str, Any]:
+    """`steps` more, and what was called in the median one of them."""
+    found = []
+    for _ in range(steps):
+        profile = Profile()
+        with profile.watching():
+            start = time.perf_counter()
+            trainer.step()
+            found.append((time.perf_counter() - start, profile))
+    seconds, profile = sorted(found, key=lambda pair: pair[0])[len(found) // 2]
+    executor = trainer.executor
+    return {"profile": profile.table(seconds, min(executor.shards, executor.threads))}
 
 
 def matrix_rate(executor: ShardExecutor, rounds: int = 5) -> float:
     """Floating-point operations per second of square matrix products on all threads: the median of a few."""
     rng = np.random.default_rng(0)
-    size = (executor.threads, MATRIX, MATRIX)
-    a, b = rng.random(size, np.float32), rng.random(size, np.float32)
-
-    def product(i: int) -> None:
-        kernels.linear(a[i], b[i], None)
-
+    a, b = rng.random((2, executor.threads, MATRIX, MATRIX), np.float32)
+    out = np.empty_like(a)
     found = []
     for _ in range(rounds):
         start = time.perf_counter()
-        list(executor.map(product, range(executor.threads)))
+        share(lambda part: [products.matmul(a[i], b[i], out[i]) for i in range(part.start, part.stop)], executor.threads)
         found.append(time.perf_counter() - start)
     return 2 * MATRIX**3 * executor.threads / statistics.median(found)

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from gpt2.data import Batch
 from gpt2.model import GPT2
 from gpt2.streams import stream
-from tinygrad2 import autograd, nn, no_grad
+from tinygrad2 import autograd, kernels, nn, no_grad
 from tinygrad2.kernels import threads as sharing
 
 Array = np.ndarray[Any, Any]
@@ -38,7 +38,7 @@ LARGE = 1 << 25
 
 def effective_shards(threads: int, shards: int, batch_size: int, parameters: int) -> int:
     """How many parts a batch is split into; see ShardExecutor."""
-    automatic = 1 if parameters > LARGE else threads or cores()
+    automatic = 1 if kernels.SPREADS or parameters > LARGE else threads or cores()
     return min(shards or automatic, batch_size)
 
 
@@ -64,7 +64,8 @@ class ShardExecutor:
 
     def map(self, f: Callable[[A], R], items: Iterable[A]) -> Iterator[R]:
         """f of each item, in order; at the same time where there are several."""
-        return self._pool.map(f, items) if self._pool is not None and self.shards > 1 else map(f, items)
+        overlap = self._pool is not None and self.shards > 1 and not kernels.SPREADS
+        return self._pool.map(f, items) if overlap else map(f, items)
 
     def gradients(self, model: GPT2, batch: Batch, seed: int, step: int, label_smoothing: float = 0.0) -> float:
         """The mean loss of a batch; its gradient replaces every `.grad`."""

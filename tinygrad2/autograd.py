@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from tinygrad2 import kernels
 from tinygrad2.errors import GraphError, ShapeError
 from tinygrad2.graph import (
     Node,
@@ -162,7 +163,7 @@ class _Sums:
         elif self.create_graph:
             g = before + g
         elif node in self.owned:
-            g = np.add(before, g, out=before)
+            g = kernels.add(before, g, out=before) if g.ndim else np.add(before, g, out=before)
         else:
             g, alone = np.asarray(before + g), True
         self.sums[node] = g

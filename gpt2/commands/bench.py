@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
 from gpt2.benchmark import benchmark
 from gpt2.commands.arguments import add_preset, add_settings, given_settings, natural, part_of
 from gpt2.config import GPT2Config, TrainConfig
-from gpt2.errors import ConfigError
 
 HELP = "time a training step: milliseconds, tokens per second, memory, and the share of what the machine can do"
 
@@ -18,6 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_preset(parser, "tiny")
     parser.add_argument("--seq-len", dest="max_seq_len", type=int, default=argparse.SUPPRESS, help="the same as --max-seq-len")
     parser.add_argument("--warmup", type=natural, default=3, help="steps before those that are timed (default 3)")
+    parser.add_argument("--profile", action="store_true", help="also where the time goes, by op")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_settings(parser, TrainConfig)
     add_settings(parser, GPT2Config)
@@ -29,6 +30,23 @@ def run(args: argparse.Namespace) -> int:
     preset = given.pop("preset", "tiny")
     config = GPT2Config.preset(preset, **part_of(GPT2Config, given))
     training = TrainConfig.preset(preset, **{"steps": 20, **part_of(TrainConfig, given)})
-    found = benchmark(config, training, training.steps, args.warmup)
-    print(json.dumps(found))
+    found = benchmark(config, training, training.steps, args.warmup, args.profile)
+    if args.json:
+        print(json.dumps(found))
+        return 0
+    tokens = training.batch_size * config.max_seq_len
+    print(f"a step of {tokens:,} tokens: {found['step_ms']:,.1f} ms (median of {training.steps}; fastest {found['min_ms']:,.1f})")
+    print(f"  {found['tokens_per_s']:,.0f} tokens/s, {found['peak_mb']:,} MiB at most, loss {found['loss']}")
+    print(f"  {found['mfu']:.0%} of the {found['matrix_gflops']:,.0f} GFLOP/s that large matrix products reach here")
+    print(f"  {found['threads']} threads, {found['shards']} shards; kernels: {found['kernels']}; products: {found['products']}")
+    if "profile" in found:
+        _show(found["profile"])
     return 0
+
+
+def _show(profile: dict[str, Any]) -> None:
+    print(f"\n{'op':34}{'ms':>9}{'share':>8}{'calls':>7}{'GFLOP/s':>9}{'MiB':>10}")
+    for row in profile["ops"]:
+        rate = f"{row['gflops']:,.0f}" if row["gflops"] else ""
+        print(f"{row['op']:34}{row['ms']:9,.2f}{row['share']:8.1%}{row['calls']:7}{rate:>9}{row['mb']:10,.1f}")
+    print(f"{'outside of ops and kernels':34}{'':9}{profile['outside']:8.1%}")

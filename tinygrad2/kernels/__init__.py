@@ -1,7 +1,8 @@
 """The array arithmetic of the hot ops, behind one set of signatures.
 
 `reference` is plain NumPy and always there; `compiled` needs the `fast` extra. Nothing above this package knows which one
-runs: ops say `kernels.gelu(x)`. It is chosen when the first kernel is called, because loading compiled ones takes a while.
+runs: ops say `kernels.gelu(x)`, and so do kernels that are made of others. It is chosen when the first kernel is called,
+because loading compiled ones takes a while.
 `TINYGRAD2_KERNELS=numpy` in the environment forces the reference, and NumPy's own products of matrices.
 """
 
@@ -16,13 +17,20 @@ from types import ModuleType
 from typing import Any
 
 from tinygrad2.errors import UnsupportedError
-from tinygrad2.kernels import products
 
 MODULES = {"numpy": "reference", "numba": "compiled"}
 """Implementations, by what they are made with."""
 
 IMPLEMENTATIONS = [name for name in MODULES if find_spec(name)]
 """Those that can be used here."""
+
+
+KERNELS = frozenset(
+    "add add_to_rows adamw cached_attention causal_attention causal_attention_vjp column_sums cross_entropy gelu gelu_vjp "
+    "layer_norm layer_norm_vjp linear linear_cross_entropy linear_vjp product rounding scale softmax softmax_vjp square_sum "
+    "to_gradients SPREADS".split()
+)
+"""What every implementation has."""
 
 
 def load(name: str) -> ModuleType:
@@ -41,11 +49,14 @@ def load(name: str) -> ModuleType:
 def running() -> dict[str, str]:
     """What computes: `kernels` is made with, `products` is the library of matrix products, `unit` multiplies in bfloat16."""
     name = next(name for name in IMPLEMENTATIONS if load(name) is __getattr__("current"))
+    products = importlib.import_module("tinygrad2.kernels.products")
     return {"kernels": name, "products": products.running(), "unit": products.unit()}
 
 
 def __getattr__(name: str) -> Any:
     """A kernel of the implementation in use: `kernels.softmax` is `kernels.current.softmax`."""
+    if name != "current" and name not in KERNELS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     current = globals().get("current")
     if current is None:
         current = globals()["current"] = load(os.environ.get("TINYGRAD2_KERNELS", IMPLEMENTATIONS[-1]))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad2 import kernels
 from tinygrad2.errors import UnsupportedError
 from tinygrad2.kernels import threads
 from tinygrad2.kernels.mkl import MKL
 
 Array = npt.NDArray[Any]
-
-FEWEST = 32
-"""Rows or columns of a product that are worth a thread of their own."""
 
 _rounded: dict[int, Array] | None = None  # with bfloat16 on: copies of the parameters, by the address of what was copied
 
@@ -58,21 +56,13 @@ def matmul(a: Array, b: Array, out: Array | None = None, add: bool = False) -> A
     if out is None:
         dtype = np.dtype(np.float32) if a.dtype == np.uint16 else np.result_type(a, b)
         out = np.empty((len(a), b.shape[1]), dtype)
-    library = mkl() if threads.open_pool() or a.dtype == np.uint16 else None
-    one: Callable[[Array, Array, Array, bool], None] = _numpy_product if library is None else library.product
-    whole = out
-    if len(a) >= b.shape[1]:
-        threads.share(lambda part: one(a[part], b, whole[part], add), len(a), FEWEST)
-    else:
-        threads.share(lambda part: one(a, b[:, part], whole[:, part], add), b.shape[1], FEWEST)
+    kernels.product(a, b, out, add)
     return out
 
 
-def _numpy_product(a: Array, b: Array, out: Array, add: bool) -> None:
-    if add:
-        out += a @ b
-    else:
-        np.matmul(a, b, out=out)
+def library(a: Array) -> MKL | None:
+    """What multiplies such matrices, if NumPy does not: MKL inside a pool, and wherever bfloat16 is."""
+    return mkl() if threads.size() or a.dtype == np.uint16 else None
 
 
 @contextmanager
@@ -115,22 +105,5 @@ def round_to_bfloat16(x: Array) -> Array:
     x = np.ascontiguousarray(x)
     out = np.empty(x.shape, np.uint16)
     flat, flat_out = x.reshape(-1), out.reshape(-1)
-    threads.share(lambda part: rounding(flat[part], flat_out[part]), len(flat), 1 << 15)
+    kernels.rounding(flat, flat_out)
     return out
-
-
-def _rounding(x: Array, out: Array) -> None:
-    """One part of it, flat."""
-    for i in range(0, len(x), 1 << 15):
-        bits = x[i : i + (1 << 15)].view(np.uint32)
-        rounded = bits >> 16
-        rounded &= 1
-        rounded += bits
-        rounded += 0x7FFF
-        rounded >>= 16
-        np.copyto(rounded, 0x7FC0, where=np.isnan(x[i : i + (1 << 15)]))
-        out[i : i + (1 << 15)] = rounded
-
-
-rounding: Callable[[Array, Array], None] = _rounding
-"""Compiled kernels put theirs here."""

@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad2.kernels.products import FEWEST, matmul, operand, weight
+from tinygrad2 import kernels
+from tinygrad2.kernels.products import library, matmul, operand, weight
 from tinygrad2.kernels.threads import share
 
 Array = npt.NDArray[Any]
-ToGradients = Callable[[Array, Array, float], Array]
 Tile = tuple[slice, slice]
 """Some sequences, and some of their heads."""
 
+SPREADS = False  # whether every kernel shares its work among the threads by itself, at next to no cost
+FEWEST = 32  # rows that are worth a thread of their own
 BLOCK = 1 << 15  # entries: 128 KB of float32
 QUERY_BLOCK = 64  # positions whose attention weights are computed at once
 ATTENTION_BLOCK = 1 << 17  # attention weights that are in the cache at once
@@ -40,6 +42,40 @@ def blocks(x: Array, span: slice) -> Iterator[slice]:
     return (slice(i, min(i + step, span.stop)) for i in range(span.start, span.stop, step))
 
 
+def product(a: Array, b: Array, out: Array, add: bool) -> None:
+    """out = a @ b, or out += a @ b; see `products.matmul`."""
+    mkl = library(a)
+    one = _numpy_product if mkl is None else mkl.product
+    if len(a) >= b.shape[1]:
+        share(lambda part: one(a[part], b, out[part], add), len(a), FEWEST)
+    else:
+        share(lambda part: one(a, b[:, part], out[:, part], add), b.shape[1], FEWEST)
+
+
+def _numpy_product(a: Array, b: Array, out: Array, add: bool) -> None:
+    if add:
+        out += a @ b
+    else:
+        np.matmul(a, b, out=out)
+
+
+def rounding(x: Array, out: Array) -> None:
+    """float32 to bfloat16, both flat; see `products.round_to_bfloat16`."""
+
+    def work(span: slice) -> None:
+        for part in blocks(x, span):
+            bits = x[part].view(np.uint32)
+            rounded = bits >> 16
+            rounded &= 1
+            rounded += bits
+            rounded += 0x7FFF
+            rounded >>= 16
+            np.copyto(rounded, 0x7FC0, where=np.isnan(x[part]))
+            out[part] = rounded
+
+    share(work, len(x), BLOCK)
+
+
 def linear(x: Array, w: Array, b: Array | None) -> tuple[Array, Array | None]:
     """x (..., K) @ w (K, N) + b (N); also the rounded copy of x, if there is one."""
     x2 = rows(x)
@@ -49,7 +85,7 @@ def linear(x: Array, w: Array, b: Array | None) -> tuple[Array, Array | None]:
         x2 = operand(x2)
         out = matmul(x2, weight(w))
     if b is not None:
-        add_to_rows(out, b)
+        kernels.add_to_rows(out, b)
     return out.reshape(*x.shape[:-1], w.shape[1]), x2 if x2.dtype != x.dtype else None
 
 
@@ -61,7 +97,7 @@ def linear_vjp(
     x2, g16 = (rows(x), g2) if rounded is None else (rounded, operand(g2))
     for_x = matmul(g16, weight(w).T).reshape(x.shape)
     for_w = matmul(x2.T, g16) if w.flags.c_contiguous else matmul(g16.T, x2).T
-    return for_x, for_w, _column_sums(g2) if bias else None
+    return for_x, for_w, kernels.column_sums(g2) if bias else None
 
 
 def add_to_rows(x: Array, b: Array) -> None:
@@ -69,9 +105,17 @@ def add_to_rows(x: Array, b: Array) -> None:
     share(lambda part: np.add(x[part], b, out=x[part]), len(x), FEWEST)
 
 
-def _column_sums(x: Array) -> Array:
+def column_sums(x: Array) -> Array:
     """The sum over the rows, as a product, which is faster than np.sum over the first axis."""
     return np.ones(len(x), x.dtype) @ x
+
+
+def add(a: Array, b: Array, out: Array | None = None) -> Array:
+    """a + b of one shape, written into `out` if it is given."""
+    out = np.empty_like(a) if out is None else out
+    whole = out
+    share(lambda part: np.add(a[part], b[part], out=whole[part]), len(a), 1 + BLOCK // max(1, a[:1].size))
+    return out
 
 
 def gelu(x: Array) -> Array:
@@ -162,8 +206,8 @@ def layer_norm_vjp(g: Array, saved: tuple[Array, Array], x: Array, gain: Array) 
             unit = x2[part] - mean[part]
             unit *= r
             np.multiply(g2[part], unit, out=h)
-            for_gain += _column_sums(h)
-            for_bias += _column_sums(g2[part])
+            for_gain += column_sums(h)
+            for_bias += column_sums(g2[part])
             along = (h @ gain)[:, None] / n
             np.multiply(g2[part], gain, out=h)
             h -= h.mean(axis=1, keepdims=True)
@@ -320,16 +364,14 @@ def _heads(qkv: Array, heads: int) -> tuple[Array, Array, Array]:
     return q, k, v
 
 
-def cross_entropy(
-    logits: Array, targets: Array, to_gradients: ToGradients | None = None
-) -> tuple[Array, Array]:
+def cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
     """The mean of logsumexp(row) - row[target] over (N, V) logits, and its gradient."""
     gradient = logits.copy()
-    losses = (to_gradients or _to_gradients)(gradient, targets, 1 / len(logits))
+    losses = kernels.to_gradients(gradient, targets, 1 / len(logits))
     return np.asarray(losses.mean(dtype=np.float64), logits.dtype), gradient
 
 
-def _to_gradients(logits: Array, targets: Array, scale: float) -> Array:
+def to_gradients(logits: Array, targets: Array, scale: float) -> Array:
     """-log softmax(row)[target] of (N, V) logits, which become (softmax(row) - onehot(target)) * scale, in place."""
     losses = np.empty(len(logits), logits.dtype)
 
@@ -349,12 +391,7 @@ def _to_gradients(logits: Array, targets: Array, scale: float) -> Array:
 
 
 def linear_cross_entropy(
-    h: Array,
-    w: Array,
-    b: Array | None,
-    targets: Array,
-    gradients: bool,
-    to_gradients: ToGradients | None = None,
+    h: Array, w: Array, b: Array | None, targets: Array, gradients: bool
 ) -> tuple[Array, tuple[Array, Array, Array | None] | None]:
     """cross_entropy(h @ w.T + b) for h (N, C), w (V, C), b (V), and its gradients with respect to h, w and b if wanted.
 
@@ -370,11 +407,11 @@ def linear_cross_entropy(
         of_h = operand(h[part])
         logits = matmul(of_h, matrix.T)
         if b is not None:
-            add_to_rows(logits, b)
-        total += float((to_gradients or _to_gradients)(logits, targets[part], 1 / len(h)).sum(dtype=np.float64))
+            kernels.add_to_rows(logits, b)
+        total += float(kernels.to_gradients(logits, targets[part], 1 / len(h)).sum(dtype=np.float64))
         if gradients:
             if for_b is not None:
-                for_b += _column_sums(logits)
+                for_b += kernels.column_sums(logits)
             of_logits = operand(logits)
             matmul(of_logits, matrix, out=for_h[part])
             matmul(of_logits.T, of_h, out=for_w, add=i > 0)

@@ -22,11 +22,11 @@ def _stay_alone() -> None:
 
 
 @contextmanager
-def pool(size: int) -> Iterator[ThreadPoolExecutor | None]:
-    """Inside, kernels share their work among `size` threads; gives the pool, or None where there is one thread only."""
+def pool(count: int) -> Iterator[ThreadPoolExecutor | None]:
+    """Inside, kernels share their work among `count` threads; gives the pool, or None where there is one thread only."""
     global _pool, _size
     before = _pool, _size
-    _pool, _size = (ThreadPoolExecutor(size, initializer=_stay_alone) if size > 1 else None), size
+    _pool, _size = (ThreadPoolExecutor(count, initializer=_stay_alone) if count > 1 else None), count
     try:
         yield _pool
     finally:
@@ -35,18 +35,20 @@ def pool(size: int) -> Iterator[ThreadPoolExecutor | None]:
         _pool, _size = before
 
 
-def open_pool() -> bool:
-    """Whether a pool is open, of one thread or more."""
-    return _size > 0
+def size() -> int:
+    """How many threads the open pool has; 0 without one."""
+    return _size
+
+
+def count(n: int, least: int = 1) -> int:
+    """How many threads share `n` rows, none taking fewer than `least`: one outside of a pool, and in a task of it."""
+    return 1 if _size < 2 or getattr(_here, "alone", False) else max(1, min(_size, n // least))
 
 
 def parts(n: int, least: int = 1) -> list[slice]:
-    """0..n in as many equal slices as there are threads to share it, none of fewer than `least`; one slice inside a task.
-
-    Which slices there are depends on `n` and the size of the pool alone, so that a result does not depend on scheduling.
-    """
-    count = 1 if _pool is None or getattr(_here, "alone", False) else max(1, min(_size, n // least))
-    return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
+    """0..n in as many equal slices as threads share it: a function of `n` and the pool alone, whatever the scheduling."""
+    number = count(n, least)
+    return [slice(n * i // number, n * (i + 1) // number) for i in range(number)]
 
 
 def share(f: Callable[[slice], Any], n: int, least: int = 1) -> list[Any]:

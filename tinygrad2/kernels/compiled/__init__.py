@@ -3,25 +3,42 @@
 The machine code is kept on disk, so that only the first start compiles.
 """
 
-from tinygrad2.kernels import products
+from tinygrad2.kernels.compiled.arithmetic import SPREADS
 from tinygrad2.kernels.compiled.attention import causal_attention, causal_attention_vjp
+from tinygrad2.kernels.compiled.gemm import product
 from tinygrad2.kernels.compiled.loops import (
+    add,
+    add_to_rows,
     adamw,
-    cross_entropy,
+    column_sums,
     gelu,
     gelu_vjp,
     layer_norm,
     layer_norm_vjp,
-    linear_cross_entropy,
     rounding,
+    scale,
+    square_sum,
+    to_gradients,
 )
-from tinygrad2.kernels.reference import cached_attention, linear, linear_vjp, scale, softmax, softmax_vjp, square_sum
+from tinygrad2.kernels.reference import (
+    cached_attention,
+    cross_entropy,
+    linear,
+    linear_cross_entropy,
+    linear_vjp,
+    softmax,
+    softmax_vjp,
+)
 
 __all__ = [
+    "SPREADS",
+    "add",
+    "add_to_rows",
     "adamw",
     "cached_attention",
     "causal_attention",
     "causal_attention_vjp",
+    "column_sums",
     "cross_entropy",
     "gelu",
     "gelu_vjp",
@@ -30,10 +47,11 @@ __all__ = [
     "linear",
     "linear_cross_entropy",
     "linear_vjp",
+    "product",
+    "rounding",
     "scale",
     "softmax",
     "softmax_vjp",
     "square_sum",
+    "to_gradients",
 ]
-
-products.rounding = rounding

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import float32, int64, njit
+from numba import config, float32, int64, njit, set_num_threads, types
 
+from tinygrad2.kernels import threads
 from tinygrad2.kernels.reference import Array
 
 SUMS = {"reassoc", "contract", "nsz", "arcp"}
@@ -16,28 +18,65 @@ SUMS = {"reassoc", "contract", "nsz", "arcp"}
 vector, matrix, indices = float32[::1], float32[:, ::1], int64[::1]
 
 
+try:
+    import numba.np.ufunc.omppool  # noqa: F401
+
+    SPREADS = True
+except ImportError:
+    SPREADS = False
+"""Whether kernels can share their work among threads that wait without sleeping: OpenMP's. Numba's others wake too slowly."""
+
+config.THREADING_LAYER = "omp" if SPREADS else "default"
+
+
+_here = threading.local()
+
+
 def compiled(*signature: Any, fastmath: Any = SUMS, **how: Any) -> Callable[[Any], Any]:
     """A function for the processor here: it lets go of the interpreter, and divides by zero as NumPy does."""
     return njit(*signature, nogil=True, cache=True, error_model="numpy", fastmath=fastmath, **how)
 
 
+def spread(signature: Any) -> Callable[[Any], Any]:
+    """A compiled function whose `prange` loops run on the threads of the pool, as many iterations at a time."""
+    return njit(signature, nogil=True, cache=True, error_model="numpy", fastmath=SUMS, parallel=SPREADS)
+
+
+def parts_of(n: int, least: int) -> int:
+    """How many threads share `n` rows or entries, none taking fewer than `least`."""
+    if not SPREADS:
+        return 1
+    size = min(max(1, threads.size()), config.NUMBA_NUM_THREADS)
+    if getattr(_here, "size", 0) != size:
+        set_num_threads(size)  # for this thread; the others would wait for work without sleeping
+        _here.size = size
+    return threads.count(n, least)
+
+
+@compiled(types.UniTuple(int64, 2)(int64, int64, int64))
+def bounds(n: Any, part: Any, parts: Any) -> Any:
+    """Where a part of 0..n begins and ends."""
+    return n * part // parts, n * (part + 1) // parts
+
+
 F = np.float32
 ONE, HALF = F(1), F(0.5)
 LOG2_E, LN2_HIGH, LN2_LOW = F(1.44269504), F(0.693359375), F(-2.12194440e-4)
-LOWEST, HIGHEST = F(-87.3), F(88.0)
+LOWEST, HIGHEST = F(-60), F(60)  # e^-60 = 9e-27: products of smaller numbers would be denormal, which is slow
 E7, E6, E5, E4, E3, E2 = (F(c) for c in (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 0.041665795894, 0.16666665459, 0.5))
 
 
 @compiled(float32(float32))
 def exp(x: Any) -> Any:
-    """e^x within 2e-7 of it, for x in -87..88 and cut off there: 2^n times a polynomial (Cephes, expf)."""
-    x = LOWEST if x < LOWEST else x
+    """e^x within 2e-7 of it, 0 for x below -60, e^60 for x above 60: 2^n times a polynomial (Cephes, expf)."""
+    small = x < LOWEST
+    x = LOWEST if small else x
     x = HIGHEST if x > HIGHEST else x
     n = np.floor(x * LOG2_E + HALF)
     r = x - n * LN2_HIGH - n * LN2_LOW
     p = ((((E7 * r + E6) * r + E5) * r + E4) * r + E3) * r + E2
     power = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
-    return (p * r * r + r + ONE) * power
+    return F(0) if small else (p * r * r + r + ONE) * power
 
 
 @compiled(float32(vector), fastmath=True)  # its result for a row with a NaN does not matter: the row stays NaN
@@ -50,5 +89,5 @@ def largest(x: Any) -> Any:
 
 
 def fits(*arrays: Array) -> bool:
-    """Whether compiled kernels take these: float32, in one piece, and not empty."""
-    return all(x.dtype == F and x.flags.c_contiguous and x.size for x in arrays)
+    """Whether compiled kernels take these: float32, in one piece, aligned, not read-only and not empty."""
+    return all([x.dtype == F and x.flags.carray and x.size for x in arrays])

@@ -9,42 +9,17 @@ import math
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import float32, int64, types, void
-from numba.extending import intrinsic
+from numba import float32, int64, prange, void
 
 from tinygrad2.kernels import reference
-from tinygrad2.kernels.compiled.arithmetic import ONE, F, compiled, exp, fits, largest
-from tinygrad2.kernels.mkl import PLAIN, ROW_MAJOR, TRANSPOSED
+from tinygrad2.kernels.compiled.arithmetic import ONE, F, bounds, compiled, exp, fits, largest, parts_of, spread
+from tinygrad2.kernels.compiled.gemm import gemm
+from tinygrad2.kernels.mkl import PLAIN, TRANSPOSED
 from tinygrad2.kernels.products import mkl
 from tinygrad2.kernels.reference import QUERY_BLOCK, Array
-from tinygrad2.kernels.threads import share
 
 packed, per_row = float32[:, :, ::1], float32[:, :, :, ::1]
 SIZE = 4  # bytes of a float32
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _sgemm(
-    typing: Any, f: Any, flip_a: Any, flip_b: Any, m: Any, n: Any, k: Any,
-    alpha: Any, a: Any, lda: Any, b: Any, ldb: Any, beta: Any, c: Any, ldc: Any,
-) -> Any:  # fmt: skip
-    """Call cblas_sgemm at the address `f`; matrices are addresses too. An address, unlike a library, can be kept on disk."""
-    whole, real, address = ir.IntType(32), ir.FloatType(), ir.IntType(8).as_pointer()
-    kinds = [whole] * 6 + [real, address, whole, address, whole, real, address, whole]
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        target = builder.inttoptr(arguments[0], ir.FunctionType(ir.VoidType(), kinds).as_pointer())
-        values = [ir.Constant(whole, ROW_MAJOR)]
-        for kind, given, value in zip(kinds[1:], signature.args[1:], arguments[1:], strict=True):
-            if kind is address:
-                values.append(builder.inttoptr(context.cast(builder, value, given, types.intp), address))
-            else:
-                values.append(context.cast(builder, value, given, types.int32 if kind is whole else types.float32))
-        builder.call(target, values)
-        return context.get_dummy_value()
-
-    return types.void(f, flip_a, flip_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc), generate
 
 
 @compiled(void(int64, packed, int64, packed, per_row, per_row, int64, int64))
@@ -64,7 +39,7 @@ def _forward(f: Any, qkv: Any, heads: Any, out: Any, tops: Any, totals: Any, sta
         for i in range(0, T, QUERY_BLOCK):
             n = min(QUERY_BLOCK, T - i)
             m = i + n
-            _sgemm(f, PLAIN, TRANSPOSED, n, m, d, scale, q + SIZE * i * W, W, k, W, F(0), w, T)
+            gemm(f, PLAIN, TRANSPOSED, n, m, d, scale, q + SIZE * i * W, W, k, W, F(0), w, T)
             for r in range(n):
                 row, seen = weights[r], i + r + 1
                 top = largest(row[:seen])
@@ -75,11 +50,18 @@ def _forward(f: Any, qkv: Any, heads: Any, out: Any, tops: Any, totals: Any, sta
                     total += e
                 row[seen:m] = F(0)
                 tops[b, h, i + r, 0], totals[b, h, i + r, 0] = top, total
-            _sgemm(f, PLAIN, PLAIN, n, d, m, ONE, w, T, v, W, F(0), o + SIZE * i * C, C)
+            gemm(f, PLAIN, PLAIN, n, d, m, ONE, w, T, v, W, F(0), o + SIZE * i * C, C)
             for r in range(n):
                 one_over = ONE / totals[b, h, i + r, 0]
                 for j in range(h * d, (h + 1) * d):
                     out[b, i + r, j] *= one_over
+
+
+@spread(void(int64, packed, int64, packed, per_row, per_row, int64))
+def _forward_spread(f: Any, qkv: Any, heads: Any, out: Any, tops: Any, totals: Any, parts: Any) -> None:
+    for part in prange(parts):
+        start, stop = bounds(len(qkv) * heads, part, parts)
+        _forward(f, qkv, heads, out, tops, totals, start, stop)
 
 
 @compiled(void(int64, packed, packed, int64, per_row, per_row, packed, int64, int64))
@@ -107,8 +89,8 @@ def _backward(
             n = min(QUERY_BLOCK, T - i)
             m = i + n
             q_block, g_block = q + SIZE * i * W, g_head + SIZE * i * C
-            _sgemm(f, PLAIN, TRANSPOSED, n, m, d, scale, q_block, W, k, W, F(0), w, T)
-            _sgemm(f, PLAIN, TRANSPOSED, n, m, d, ONE, g_block, C, v, W, F(0), s, T)
+            gemm(f, PLAIN, TRANSPOSED, n, m, d, scale, q_block, W, k, W, F(0), w, T)
+            gemm(f, PLAIN, TRANSPOSED, n, m, d, ONE, g_block, C, v, W, F(0), s, T)
             for r in range(n):
                 row, score, seen = weights[r], scores[r], i + r + 1
                 top, one_over = tops[b, h, i + r, 0], ONE / totals[b, h, i + r, 0]
@@ -121,9 +103,16 @@ def _backward(
                     score[j] = (score[j] - along) * row[j] * scale
                 row[seen:m] = F(0)
                 score[seen:m] = F(0)
-            _sgemm(f, TRANSPOSED, PLAIN, m, d, n, ONE, w, T, g_block, C, ONE, for_v, W)
-            _sgemm(f, PLAIN, PLAIN, n, d, m, ONE, s, T, k, W, F(0), for_q + SIZE * i * W, W)
-            _sgemm(f, TRANSPOSED, PLAIN, m, d, n, ONE, s, T, q_block, W, ONE, for_k, W)
+            gemm(f, TRANSPOSED, PLAIN, m, d, n, ONE, w, T, g_block, C, ONE, for_v, W)
+            gemm(f, PLAIN, PLAIN, n, d, m, ONE, s, T, k, W, F(0), for_q + SIZE * i * W, W)
+            gemm(f, TRANSPOSED, PLAIN, m, d, n, ONE, s, T, q_block, W, ONE, for_k, W)
+
+
+@spread(void(int64, packed, packed, int64, per_row, per_row, packed, int64))
+def _backward_spread(f: Any, g: Any, qkv: Any, heads: Any, tops: Any, totals: Any, out: Any, parts: Any) -> None:
+    for part in prange(parts):
+        start, stop = bounds(len(qkv) * heads, part, parts)
+        _backward(f, g, qkv, heads, tops, totals, out, start, stop)
 
 
 def causal_attention(qkv: Array, heads: int, keep: Array | None) -> tuple[Array, Array]:
@@ -134,7 +123,7 @@ def causal_attention(qkv: Array, heads: int, keep: Array | None) -> tuple[Array,
     x = qkv.reshape(-1, *qkv.shape[-2:])
     B, T, W = x.shape
     out, saved = np.empty((B, T, W // 3), F), np.empty((2, B, heads, T, 1), F)
-    share(lambda part: _forward(library.sgemm, x, heads, out, *saved, part.start, part.stop), B * heads)
+    _forward_spread(library.sgemm, x, heads, out, *saved, parts_of(B * heads, 1))
     return out.reshape(*qkv.shape[:-1], W // 3), saved
 
 
@@ -146,5 +135,5 @@ def causal_attention_vjp(g: Array, saved: Array, qkv: Array, heads: int, keep: A
     x = qkv.reshape(-1, *qkv.shape[-2:])
     B, T, W = x.shape
     out, g = np.empty_like(x), g.reshape(B, T, W // 3)
-    share(lambda part: _backward(library.sgemm, g, x, heads, *saved, out, part.start, part.stop), B * heads)
+    _backward_spread(library.sgemm, g, x, heads, *saved, out, parts_of(B * heads, 1))
     return out.reshape(qkv.shape)

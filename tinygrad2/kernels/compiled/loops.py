@@ -6,13 +6,24 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import float32, uint16, uint32, void
+from numba import float32, float64, int64, prange, uint16, uint32, void
 
 from tinygrad2.kernels import reference
-from tinygrad2.kernels.compiled.arithmetic import ONE, F, compiled, exp, fits, indices, largest, matrix, vector
-from tinygrad2.kernels.products import FEWEST
-from tinygrad2.kernels.reference import Array, rows
-from tinygrad2.kernels.threads import share
+from tinygrad2.kernels.compiled.arithmetic import (
+    ONE,
+    F,
+    bounds,
+    compiled,
+    exp,
+    fits,
+    indices,
+    largest,
+    matrix,
+    parts_of,
+    spread,
+    vector,
+)
+from tinygrad2.kernels.reference import FEWEST, Array, rows
 
 LEAST = 1 << 13
 """Entries that are worth a thread of their own."""
@@ -28,6 +39,13 @@ def _gelu(x: Any, out: Any) -> None:
         out[i] = v / (ONE + exp(-v * (U1 + U3 * v * v)))  # (1 + tanh(u)) / 2 = 1 / (1 + exp(-2u))
 
 
+@spread(void(vector, vector, int64))
+def _gelu_spread(x: Any, out: Any, parts: Any) -> None:
+    for part in prange(parts):
+        i, j = bounds(len(x), part, parts)
+        _gelu(x[i:j], out[i:j])
+
+
 @compiled(void(vector, vector, vector))
 def _gelu_vjp(g: Any, x: Any, out: Any) -> None:
     for i in range(len(x)):
@@ -36,13 +54,19 @@ def _gelu_vjp(g: Any, x: Any, out: Any) -> None:
         out[i] = g[i] * (s + v * s * (ONE - s) * (U1 + U9 * v * v))
 
 
+@spread(void(vector, vector, vector, int64))
+def _gelu_vjp_spread(g: Any, x: Any, out: Any, parts: Any) -> None:
+    for part in prange(parts):
+        i, j = bounds(len(x), part, parts)
+        _gelu_vjp(g[i:j], x[i:j], out[i:j])
+
+
 def gelu(x: Array) -> Array:
     """See `reference.gelu`."""
     if not fits(x):
         return reference.gelu(x)
     out = np.empty_like(x)
-    flat, flat_out = x.reshape(-1), out.reshape(-1)
-    share(lambda part: _gelu(flat[part], flat_out[part]), len(flat), LEAST)
+    _gelu_spread(x.reshape(-1), out.reshape(-1), parts_of(x.size, LEAST))
     return out
 
 
@@ -51,9 +75,19 @@ def gelu_vjp(g: Array, x: Array) -> Array:
     if not fits(g, x):
         return reference.gelu_vjp(g, x)
     out = np.empty_like(x)
-    flat_g, flat, flat_out = g.reshape(-1), x.reshape(-1), out.reshape(-1)
-    share(lambda part: _gelu_vjp(flat_g[part], flat[part], flat_out[part]), len(flat), LEAST)
+    _gelu_vjp_spread(g.reshape(-1), x.reshape(-1), out.reshape(-1), parts_of(x.size, LEAST))
     return out
+
+
+@compiled(void(vector, matrix))
+def _add_rows_to(total: Any, x: Any) -> None:
+    four = len(x) // 4 * 4
+    for i in range(0, four, 4):  # at once: fewer passes over the totals
+        for j in range(len(total)):
+            total[j] += x[i, j] + x[i + 1, j] + x[i + 2, j] + x[i + 3, j]
+    for i in range(four, len(x)):
+        for j in range(len(total)):
+            total[j] += x[i, j]
 
 
 @compiled(void(matrix, vector, vector, float32, matrix, vector, vector))
@@ -73,6 +107,13 @@ def _layer_norm(x: Any, gain: Any, bias: Any, eps: Any, out: Any, mean: Any, rst
         mean[i], rstd[i] = m, r
 
 
+@spread(void(matrix, vector, vector, float32, matrix, vector, vector, int64))
+def _layer_norm_spread(x: Any, gain: Any, bias: Any, eps: Any, out: Any, mean: Any, rstd: Any, parts: Any) -> None:
+    for part in prange(parts):
+        i, j = bounds(len(x), part, parts)
+        _layer_norm(x[i:j], gain, bias, eps, out[i:j], mean[i:j], rstd[i:j])
+
+
 @compiled(void(matrix, matrix, vector, vector, vector, matrix, vector, vector))
 def _layer_norm_vjp(g: Any, x: Any, gain: Any, mean: Any, rstd: Any, out: Any, for_gain: Any, for_bias: Any) -> None:
     n = x.shape[1]
@@ -85,10 +126,17 @@ def _layer_norm_vjp(g: Any, x: Any, gain: Any, mean: Any, rstd: Any, out: Any, f
             along += h * (x[i, j] - m)
         total, along = total / F(n), along * r / F(n)
         for j in range(n):
-            unit = (x[i, j] - m) * r
-            for_gain[j] += g[i, j] * unit
-            for_bias[j] += g[i, j]
-            out[i, j] = (g[i, j] * gain[j] - total - unit * along) * r
+            out[i, j] = (g[i, j] * gain[j] - total - (x[i, j] - m) * r * along) * r
+        for j in range(n):
+            for_gain[j] += g[i, j] * (x[i, j] - m) * r
+    _add_rows_to(for_bias, g)
+
+
+@spread(void(matrix, matrix, vector, vector, vector, matrix, matrix, matrix, int64))
+def _layer_norm_vjp_spread(g: Any, x: Any, gain: Any, mean: Any, rstd: Any, out: Any, for_gain: Any, for_bias: Any, parts: Any) -> None:
+    for part in prange(parts):
+        i, j = bounds(len(x), part, parts)
+        _layer_norm_vjp(g[i:j], x[i:j], gain, mean[i:j], rstd[i:j], out[i:j], for_gain[part], for_bias[part])
 
 
 def layer_norm(x: Array, gain: Array, bias: Array, eps: float) -> tuple[Array, tuple[Array, Array]]:
@@ -97,11 +145,7 @@ def layer_norm(x: Array, gain: Array, bias: Array, eps: float) -> tuple[Array, t
         return reference.layer_norm(x, gain, bias, eps)
     x2 = rows(x)
     out, mean, rstd = np.empty_like(x2), np.empty((len(x2), 1), F), np.empty((len(x2), 1), F)
-
-    def work(part: slice) -> None:
-        _layer_norm(x2[part], gain, bias, eps, out[part], mean[part, 0], rstd[part, 0])
-
-    share(work, len(x2), FEWEST)
+    _layer_norm_spread(x2, gain, bias, eps, out, mean[:, 0], rstd[:, 0], parts_of(len(x2), FEWEST))
     return out.reshape(x.shape), (mean, rstd)
 
 
@@ -111,14 +155,10 @@ def layer_norm_vjp(g: Array, saved: tuple[Array, Array], x: Array, gain: Array) 
     if not fits(g, x, gain, mean):
         return reference.layer_norm_vjp(g, saved, x, gain)
     g2, x2 = rows(g), rows(x)
-    out = np.empty_like(x2)
-
-    def work(part: slice) -> Array:
-        sums = np.zeros((2, x2.shape[1]), F)
-        _layer_norm_vjp(g2[part], x2[part], gain, mean[part, 0], rstd[part, 0], out[part], sums[0], sums[1])
-        return sums
-
-    for_gain, for_bias = np.sum(share(work, len(x2), FEWEST), axis=0)
+    out, parts = np.empty_like(x2), parts_of(len(x2), FEWEST)
+    for_gain, for_bias = sums = np.zeros((2, parts, x2.shape[1]), F)
+    _layer_norm_vjp_spread(g2, x2, gain, mean[:, 0], rstd[:, 0], out, for_gain, for_bias, parts)
+    for_gain, for_bias = sums.sum(axis=1)
     return out.reshape(x.shape), for_gain, for_bias
 
 
@@ -140,25 +180,20 @@ def _to_gradients(logits: Any, targets: Any, scale: Any, losses: Any) -> None:
         losses[i] = np.log(total) - picked
 
 
+@spread(void(matrix, indices, float32, vector, int64))
+def _to_gradients_spread(logits: Any, targets: Any, scale: Any, losses: Any, parts: Any) -> None:
+    for part in prange(parts):
+        i, j = bounds(len(logits), part, parts)
+        _to_gradients(logits[i:j], targets[i:j], scale, losses[i:j])
+
+
 def to_gradients(logits: Array, targets: Array, scale: float) -> Array:
-    """See `reference._to_gradients`."""
+    """See `reference.to_gradients`."""
     if not fits(logits):
-        return reference._to_gradients(logits, targets, scale)
+        return reference.to_gradients(logits, targets, scale)
     losses, targets = np.empty(len(logits), F), np.ascontiguousarray(targets, np.int64)
-    share(
-        lambda part: _to_gradients(logits[part], targets[part], scale, losses[part]), len(logits), 1 + LEAST // logits.shape[1]
-    )
+    _to_gradients_spread(logits, targets, scale, losses, parts_of(len(logits), 1 + LEAST // logits.shape[1]))
     return losses
-
-
-def cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
-    """See `reference.cross_entropy`."""
-    return reference.cross_entropy(logits, targets, to_gradients)
-
-
-def linear_cross_entropy(h: Array, w: Array, b: Array | None, targets: Array, gradients: bool) -> tuple[Array, Any]:
-    """See `reference.linear_cross_entropy`."""
-    return reference.linear_cross_entropy(h, w, b, targets, gradients, to_gradients)
 
 
 @compiled(void(vector, vector, vector, vector, float32, float32, float32, float32, float32, float32))
@@ -173,13 +208,20 @@ def _adamw(
         p[i] = p[i] * shrink - step_size * mean / (np.sqrt(square) * one_over_root + eps)
 
 
+@spread(void(vector, vector, vector, vector, float32, float32, float32, float32, float32, float32, int64))
+def _adamw_spread(p: Any, g: Any, m: Any, v: Any, step_size: Any, beta1: Any, beta2: Any, eps: Any, shrink: Any, one_over_root: Any, parts: Any) -> None:
+    for part in prange(parts):
+        i, j = bounds(len(p), part, parts)
+        _adamw(p[i:j], g[i:j], m[i:j], v[i:j], step_size, beta1, beta2, eps, shrink, one_over_root)
+
+
 def adamw(p: Array, g: Array, m: Array, v: Array, **how: Any) -> None:
     """See `reference.adamw`."""
     if not fits(p, g, m, v):
         return reference.adamw(p, g, m, v, **how)
     beta1, beta2 = how["betas"]
     rest = how["step_size"], beta1, beta2, how["eps"], how["shrink"], 1 / how["root"]
-    share(lambda part: _adamw(p[part], g[part], m[part], v[part], *rest), len(p), LEAST)
+    _adamw_spread(p, g, m, v, *rest, parts_of(len(p), LEAST))
     return None
 
 
@@ -192,6 +234,100 @@ def _round(x: Any, out: Any) -> None:
         out[i] = np.uint16(0x7FC0) if nan else np.uint16(rounded >> np.uint32(16))
 
 
+@spread(void(uint32[::1], uint16[::1], int64))
+def _round_spread(x: Any, out: Any, parts: Any) -> None:
+    for part in prange(parts):
+        i, j = bounds(len(x), part, parts)
+        _round(x[i:j], out[i:j])
+
+
 def rounding(x: Array, out: Array) -> None:
     """float32 to bfloat16, both flat; see `products.round_to_bfloat16`."""
-    _round(x.view(np.uint32), out)
+    _round_spread(x.view(np.uint32), out, parts_of(len(x), LEAST))
+
+
+@spread(void(vector, vector, vector, int64))
+def _add(a: Any, b: Any, out: Any, parts: Any) -> None:
+    for part in prange(parts):
+        i, j = bounds(len(a), part, parts)
+        out[i:j] = a[i:j] + b[i:j]
+
+
+def add(a: Array, b: Array, out: Array | None = None) -> Array:
+    """See `reference.add`."""
+    out = np.empty_like(a) if out is None else out
+    if not fits(a, b, out):
+        return reference.add(a, b, out)
+    _add(a.reshape(-1), b.reshape(-1), out.reshape(-1), parts_of(a.size, LEAST))
+    return out
+
+
+@spread(void(matrix, vector, int64))
+def _add_to_rows(x: Any, b: Any, parts: Any) -> None:
+    for part in prange(parts):
+        i, j = bounds(len(x), part, parts)
+        for row in range(i, j):
+            x[row] += b
+
+
+def add_to_rows(x: Array, b: Array) -> None:
+    """See `reference.add_to_rows`."""
+    if fits(x, b):
+        _add_to_rows(x, b, parts_of(len(x), FEWEST))
+    else:
+        reference.add_to_rows(x, b)
+
+
+@spread(void(matrix, matrix, int64))
+def _column_sums(x: Any, sums: Any, parts: Any) -> None:
+    for part in prange(parts):
+        i, j = bounds(len(x), part, parts)
+        _add_rows_to(sums[part], x[i:j])
+
+
+def column_sums(x: Array) -> Array:
+    """See `reference.column_sums`."""
+    if not fits(x):
+        return reference.column_sums(x)
+    parts = parts_of(len(x), FEWEST)
+    sums = np.zeros((parts, x.shape[1]), F)
+    _column_sums(x, sums, parts)
+    return sums.sum(axis=0)
+
+
+@spread(void(vector, float64[::1], int64))
+def _square_sum(x: Any, sums: Any, parts: Any) -> None:
+    for part in prange(parts):
+        i, j = bounds(len(x), part, parts)
+        total = 0.0
+        for start in range(i, j, 4096):
+            few = F(0)
+            for k in range(start, min(start + 4096, j)):
+                few += x[k] * x[k]
+            total += few
+        sums[part] = total
+
+
+def square_sum(x: Array) -> float:
+    """See `reference.square_sum`."""
+    if not fits(x):
+        return reference.square_sum(x)
+    sums = np.empty(parts_of(x.size, LEAST))
+    _square_sum(x, sums, len(sums))
+    return float(sums.sum())
+
+
+@spread(void(vector, float32, int64))
+def _scale(x: Any, factor: Any, parts: Any) -> None:
+    for part in prange(parts):
+        i, j = bounds(len(x), part, parts)
+        for k in range(i, j):
+            x[k] *= factor
+
+
+def scale(x: Array, factor: float) -> None:
+    """See `reference.scale`."""
+    if fits(x):
+        _scale(x, factor, parts_of(x.size, LEAST))
+    else:
+        reference.scale(x, factor)
