@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import config, float32, int64, njit, set_num_threads, types
+from numba import config, float32, int32, int64, njit, set_num_threads, types
 
 from tinygrad2.kernels import threads
 from tinygrad2.kernels.reference import Array
@@ -32,9 +32,9 @@ config.THREADING_LAYER = "omp" if SPREADS else "default"
 _here = threading.local()
 
 
-def compiled(*signature: Any, fastmath: Any = SUMS, **how: Any) -> Callable[[Any], Any]:
+def compiled(*signature: Any) -> Callable[[Any], Any]:
     """A function for the processor here: it lets go of the interpreter, and divides by zero as NumPy does."""
-    return njit(*signature, nogil=True, cache=True, error_model="numpy", fastmath=fastmath, **how)
+    return njit(*signature, nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
 
 
 def spread(signature: Any) -> Callable[[Any], Any]:
@@ -79,13 +79,21 @@ def exp(x: Any) -> Any:
     return F(0) if small else (p * r * r + r + ONE) * power
 
 
-@compiled(float32(vector), fastmath=True)  # its result for a row with a NaN does not matter: the row stays NaN
+@compiled(int32(float32))
+def ordered(x: Any) -> Any:
+    """An integer for each number, in the same order; the largest for NaN. Only of integers is a maximum vectorised."""
+    bits = np.float32(x).view(np.int32)
+    return np.int32(bits ^ np.int32(np.int32(bits >> np.int32(31)) & np.int32(0x7FFFFFFF)))
+
+
+@compiled(float32(vector))
 def largest(x: Any) -> Any:
-    """The largest entry."""
-    top = x[0]
+    """The largest entry; NaN if there is one."""
+    top = np.int32(-0x80000000)
     for i in range(len(x)):
-        top = x[i] if x[i] > top else top
-    return top
+        k = ordered(x[i])
+        top = k if k > top else top
+    return np.int32(top ^ np.int32(np.int32(top >> np.int32(31)) & np.int32(0x7FFFFFFF))).view(np.float32)
 
 
 def fits(*arrays: Array) -> bool:

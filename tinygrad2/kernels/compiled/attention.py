@@ -9,10 +9,10 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import float32, int64, prange, void
+from numba import float32, int64, prange, types, void
 
 from tinygrad2.kernels import reference
-from tinygrad2.kernels.compiled.arithmetic import ONE, F, bounds, compiled, exp, fits, largest, parts_of, spread
+from tinygrad2.kernels.compiled.arithmetic import ONE, F, bounds, compiled, exp, fits, largest, parts_of, spread, vector
 from tinygrad2.kernels.compiled.gemm import gemm
 from tinygrad2.kernels.mkl import PLAIN, TRANSPOSED
 from tinygrad2.kernels.products import mkl
@@ -20,6 +20,41 @@ from tinygrad2.kernels.reference import QUERY_BLOCK, Array
 
 packed, per_row = float32[:, :, ::1], float32[:, :, :, ::1]
 SIZE = 4  # bytes of a float32
+HIDDEN = F(-3e38)  # the score of what follows a query: its weight is 0, and rows are as long as the library's blocks
+
+
+@compiled(types.UniTuple(float32, 2)(vector, int64))
+def _to_weights(row: Any, seen: Any) -> Any:
+    """A row of scores becomes its exponentials; gives what was subtracted first, and their sum."""
+    for j in range(seen, len(row)):
+        row[j] = HIDDEN
+    top = largest(row)
+    total = F(0)
+    for j in range(len(row)):
+        e = exp(row[j] - top)
+        row[j] = e
+        total += e
+    return top, total
+
+
+@compiled(void(vector, float32))
+def _times(row: Any, factor: Any) -> None:
+    for j in range(len(row)):
+        row[j] *= factor
+
+
+@compiled(void(vector, vector, int64, float32, float32, float32))
+def _to_cotangents(row: Any, score: Any, seen: Any, top: Any, one_over: Any, scale: Any) -> None:
+    """A row of scores becomes its weights, and a row of their cotangents those of the scores."""
+    for j in range(seen, len(row)):
+        row[j] = HIDDEN
+    along = F(0)
+    for j in range(len(row)):
+        p = exp(row[j] - top) * one_over
+        row[j] = p
+        along += p * score[j]
+    for j in range(len(row)):
+        score[j] = (score[j] - along) * row[j] * scale
 
 
 @compiled(void(int64, packed, int64, packed, per_row, per_row, int64, int64))
@@ -41,20 +76,11 @@ def _forward(f: Any, qkv: Any, heads: Any, out: Any, tops: Any, totals: Any, sta
             m = i + n
             gemm(f, PLAIN, TRANSPOSED, n, m, d, scale, q + SIZE * i * W, W, k, W, F(0), w, T)
             for r in range(n):
-                row, seen = weights[r], i + r + 1
-                top = largest(row[:seen])
-                total = F(0)
-                for j in range(seen):
-                    e = exp(row[j] - top)
-                    row[j] = e
-                    total += e
-                row[seen:m] = F(0)
+                top, total = _to_weights(weights[r, :m], i + r + 1)
                 tops[b, h, i + r, 0], totals[b, h, i + r, 0] = top, total
             gemm(f, PLAIN, PLAIN, n, d, m, ONE, w, T, v, W, F(0), o + SIZE * i * C, C)
             for r in range(n):
-                one_over = ONE / totals[b, h, i + r, 0]
-                for j in range(h * d, (h + 1) * d):
-                    out[b, i + r, j] *= one_over
+                _times(out[b, i + r, h * d : (h + 1) * d], ONE / totals[b, h, i + r, 0])
 
 
 @spread(void(int64, packed, int64, packed, per_row, per_row, int64))
@@ -92,17 +118,8 @@ def _backward(
             gemm(f, PLAIN, TRANSPOSED, n, m, d, scale, q_block, W, k, W, F(0), w, T)
             gemm(f, PLAIN, TRANSPOSED, n, m, d, ONE, g_block, C, v, W, F(0), s, T)
             for r in range(n):
-                row, score, seen = weights[r], scores[r], i + r + 1
-                top, one_over = tops[b, h, i + r, 0], ONE / totals[b, h, i + r, 0]
-                along = F(0)
-                for j in range(seen):
-                    p = exp(row[j] - top) * one_over
-                    row[j] = p
-                    along += p * score[j]
-                for j in range(seen):
-                    score[j] = (score[j] - along) * row[j] * scale
-                row[seen:m] = F(0)
-                score[seen:m] = F(0)
+                top, total = tops[b, h, i + r, 0], totals[b, h, i + r, 0]
+                _to_cotangents(weights[r, :m], scores[r, :m], i + r + 1, top, ONE / total, scale)
             gemm(f, TRANSPOSED, PLAIN, m, d, n, ONE, w, T, g_block, C, ONE, for_v, W)
             gemm(f, PLAIN, PLAIN, n, d, m, ONE, s, T, k, W, F(0), for_q + SIZE * i * W, W)
             gemm(f, TRANSPOSED, PLAIN, m, d, n, ONE, s, T, q_block, W, ONE, for_k, W)
