@@ -80,6 +80,7 @@ class GPT2Config(Settings):
 
 CHOICES = {
     "schedule": ("cosine", "linear", "constant", "wsd"),
+    "dtype": ("float32", "bfloat16"),
     "optimizer": ("adamw", "adam", "sgd"),
     "split": ("position", "document"),
     "on_nonfinite": ("stop", "skip", "rollback"),
@@ -102,6 +103,9 @@ class TrainConfig(Settings):
     seed: int = setting(0, "decides every random choice")
     steps: int = setting(2000, "number of updates")
     batch_size: int = setting(12, "sequences per update")
+    dtype: str = setting(
+        "float32", "float32, or bfloat16: what linear layers multiply while training, summed in float32 (needs the extra mkl)"
+    )
     threads: int = setting(0, "threads to compute on; 0 for one per core")
     shards: int = setting(0, "parts a batch is split into; 0 for one per thread, more to save memory")
     learning_rate: float = setting(6e-4, "the highest learning rate")

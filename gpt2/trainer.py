@@ -20,6 +20,7 @@ from gpt2.metrics import Row
 from gpt2.model import GPT2
 from tinygrad2 import autograd, optim
 from tinygrad2.errors import AnomalyError
+from tinygrad2.kernels.products import bfloat16
 
 Array = np.ndarray[Any, Any]
 
@@ -79,7 +80,8 @@ class Trainer:
         config, start = self.config, time.perf_counter()
         batch = self.batch()
         self._check(batch)
-        loss = self.executor.gradients(self.model, batch, config.seed, self.position, config.label_smoothing)
+        with self._precision():
+            loss = self.executor.gradients(self.model, batch, config.seed, self.position, config.label_smoothing)
         norm = optim.clip_grad_norm(self.parameters, config.grad_clip or math.inf)
         lr = SCHEDULES[config.schedule](
             self.steps, config.learning_rate, config.warmup_steps, config.steps, config.min_learning_rate
@@ -101,6 +103,12 @@ class Trainer:
         self.position += 1
         row["tokens_per_s"] = round(batch[0].size / (time.perf_counter() - start), 1)
         return row
+
+    def _precision(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, what linear layers multiply has the dtype of the configuration."""
+        if self.config.dtype == "float32":
+            return contextlib.nullcontext()
+        return bfloat16(p.data for p in self.parameters)
 
     def _check(self, batch: data.Batch) -> None:
         """Raise DataError for an id that the vocabulary does not have."""

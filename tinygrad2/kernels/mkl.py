@@ -26,7 +26,7 @@ class MKL:
         self._float32, self._bfloat16 = library.cblas_sgemm, library.cblas_gemm_bf16bf16f32
         self._float32.argtypes = self._bfloat16.argtypes = arguments
         self._float32.restype = self._bfloat16.restype = None
-        self.sgemm, self.bfloat16 = (ctypes.cast(f, pointer).value for f in (self._float32, self._bfloat16))
+        self.sgemm, self.bfloat16 = (ctypes.cast(f, pointer).value or 0 for f in (self._float32, self._bfloat16))
 
     @classmethod
     def find(cls, prefix: Path) -> Self | None:
@@ -47,10 +47,13 @@ class MKL:
             f = self._bfloat16 if a.dtype == np.uint16 else self._float32
             f(ROW_MAJOR, flip_a, flip_b, m, n, k, 1.0, at_a, lda, at_b, ldb, float(add), at_out, ldc)
 
+    def address(self, x: Array) -> int:
+        """Of the product of such matrices, for compiled code."""
+        return self.bfloat16 if x.dtype == np.uint16 else self.sgemm
+
     def call(self, a: Array, b: Array, out: Array, add: bool) -> tuple[Any, ...] | None:
         """The address of the function for such a product, and its arguments; None where NumPy has done it, as for float64."""
-        address = self.bfloat16 if a.dtype == np.uint16 else self.sgemm if out.dtype == np.float32 else None
-        if address is None or a.dtype != b.dtype or not out.size or not a.shape[1] or out.strides[1] != out.itemsize:
+        if out.dtype != np.float32 or a.dtype != b.dtype or not out.size or not a.shape[1] or out.strides[1] != out.itemsize:
             out[...] = out + a @ b if add else a @ b
             return None
         a, flip_a, lda = _as_operand(a)
@@ -58,7 +61,7 @@ class MKL:
         (m, k), n = a.shape, b.shape[1]
         ldc = max(out.strides[0] // out.itemsize, n)
         at_a, at_b, at_out = (x.__array_interface__["data"][0] for x in (a, b, out))
-        return address, flip_a, flip_b, m, n, k, at_a, lda, at_b, ldb, at_out, ldc, (a, b)  # the arrays, to keep them alive
+        return self.address(a), flip_a, flip_b, m, n, k, at_a, lda, at_b, ldb, at_out, ldc, (a, b)  # the arrays, to keep them alive
 
 
 def _as_operand(x: Array) -> tuple[Array, int, int]:

@@ -99,8 +99,8 @@ def _flipped(a: Array, b: Array) -> bool:
 
 
 def round_to_bfloat16(x: Array) -> Array:
-    """float32 (M, N) -> uint16 (M, N): the upper half of each number, rounded to nearest, ties to even. NaN stays NaN."""
-    if not x.flags.c_contiguous and x.T.flags.c_contiguous:
+    """float32 -> uint16 of the same shape: the upper half of each number, rounded to nearest, ties to even. NaN stays NaN."""
+    if x.ndim == 2 and not x.flags.c_contiguous and x.T.flags.c_contiguous:
         return round_to_bfloat16(x.T).T
     x = np.ascontiguousarray(x)
     out = np.empty(x.shape, np.uint16)

@@ -238,17 +238,18 @@ def softmax_vjp(g: Array, p: Array) -> Array:
     return out
 
 
-def causal_attention(qkv: Array, heads: int, keep: Array | None) -> tuple[Array, Array]:
+def causal_attention(qkv: Array, heads: int, keep: Array | None) -> tuple[Array, tuple[Array, Array | None]]:
     """softmax(Q K^T / sqrt(d_k) + causal mask) V for every head, from packed (B, T, 3C) to merged (B, T, C).
 
     `keep`, (B, H, T, T), multiplies the weights (dropout). Also returns what was subtracted from every row of scores and what
-    its exponentials were divided by, (2, B, H, T, 1), from which backward computes the weights again. Queries are taken in
-    blocks: a block needs the keys up to its own end only, and its weights fit the cache (Dao et al., 2022).
+    its exponentials were divided by, (2, B, H, T, 1), from which backward computes the weights again; and the rounded copy of
+    qkv, if there is one. Queries are taken in blocks: a block needs the keys up to its own end only, and its weights fit
+    the cache (Dao et al., 2022).
     """
     shape, qkv = (*qkv.shape[:-1], qkv.shape[-1] // 3), qkv.reshape(-1, *qkv.shape[-2:])
     q, k, v = _heads(qkv, heads)  # (B, H, T, d)
     B, H, T, _ = q.shape
-    tops, totals = saved = np.empty((2, B, H, T, 1), qkv.dtype)
+    tops, totals = row_numbers = np.empty((2, B, H, T, 1), qkv.dtype)
     out = np.empty((B, T, shape[-1]), qkv.dtype)
     merged = _split(out, heads)
 
@@ -266,10 +267,12 @@ def causal_attention(qkv: Array, heads: int, keep: Array | None) -> tuple[Array,
             np.divide(np.matmul(weights, v[past]), total, out=merged[queries])
 
     _for_tiles(work, B, H, T)
-    return out.reshape(shape), saved
+    return out.reshape(shape), (row_numbers, None)
 
 
-def causal_attention_vjp(g: Array, saved: Array, qkv: Array, heads: int, keep: Array | None) -> Array:
+def causal_attention_vjp(
+    g: Array, saved: tuple[Array, Array | None], qkv: Array, heads: int, keep: Array | None
+) -> Array:
     """The cotangent of the packed qkv."""
     shape, qkv = qkv.shape, qkv.reshape(-1, *qkv.shape[-2:])
     q, k, v = _heads(qkv, heads)
@@ -277,7 +280,7 @@ def causal_attention_vjp(g: Array, saved: Array, qkv: Array, heads: int, keep: A
     out = np.empty_like(qkv, order="C")
     for_q, for_k, for_v = _heads(out, heads)
     g_heads = _split(g.reshape(B, T, H * d), heads)
-    tops, totals = saved
+    tops, totals = saved[0]
     scale = np.asarray(1 / math.sqrt(d), qkv.dtype)
 
     def work(tile: Tile) -> None:

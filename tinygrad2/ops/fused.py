@@ -189,6 +189,10 @@ class CausalAttention(Fused):
     def vjp(g: Array, saved: Any, qkv: Array, *, heads: int, keep: Array | None = None) -> tuple[Array]:
         return (kernels.causal_attention_vjp(g, saved, qkv, heads, keep),)
 
+    @classmethod
+    def keep(cls, arrays: tuple[Any, ...], saved: Any) -> tuple[Any, ...]:
+        return arrays if saved[1] is None else (shape_of(arrays[0]),)
+
 
 def causal_attention(qkv: Any, heads: int, p: float = 0.0, rng: np.random.Generator | None = None) -> Any:
     """Multi-head causal self-attention: softmax(Q K^T / sqrt(d_k) + mask) V (Vaswani et al., 2017, eq. 1).

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import float32, float64, int64, prange, uint16, uint32, void
+from numba import float32, float64, int64, prange, uint16, void
 
 from tinygrad2.kernels import reference
 from tinygrad2.kernels.compiled.arithmetic import (
@@ -225,25 +225,26 @@ def adamw(p: Array, g: Array, m: Array, v: Array, **how: Any) -> None:
     return None
 
 
-@compiled(void(uint32[::1], uint16[::1]))
-def _round(x: Any, out: Any) -> None:
+@compiled(void(vector, uint16[::1]))
+def round_row(x: Any, out: Any) -> None:
+    """float32 to bfloat16."""
     for i in range(len(x)):
-        bits = np.uint32(x[i])
+        bits = np.float32(x[i]).view(np.uint32)
         rounded = np.uint32(np.uint32(bits + np.uint32(0x7FFF)) + np.uint32(np.uint32(bits >> np.uint32(16)) & np.uint32(1)))
         nan = np.uint32(bits & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000)
         out[i] = np.uint16(0x7FC0) if nan else np.uint16(rounded >> np.uint32(16))
 
 
-@spread(void(uint32[::1], uint16[::1], int64))
-def _round_spread(x: Any, out: Any, parts: Any) -> None:
+@spread(void(vector, uint16[::1], int64))
+def _round(x: Any, out: Any, parts: Any) -> None:
     for part in prange(parts):
         i, j = bounds(len(x), part, parts)
-        _round(x[i:j], out[i:j])
+        round_row(x[i:j], out[i:j])
 
 
 def rounding(x: Array, out: Array) -> None:
     """float32 to bfloat16, both flat; see `products.round_to_bfloat16`."""
-    _round_spread(x.view(np.uint32), out, parts_of(len(x), LEAST))
+    _round(x, out, parts_of(len(x), LEAST))
 
 
 @spread(void(vector, vector, vector, int64))
