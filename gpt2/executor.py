@@ -42,6 +42,17 @@ def effective_shards(threads: int, shards: int, batch_size: int, parameters: int
     return min(shards or automatic, batch_size)
 
 
+def arithmetic(threads: int, shards: int, batch_size: int, parameters: int) -> dict[str, Any]:
+    """All that decides, beside the settings, in which order and by what the numbers of a step are added: for the same bits."""
+    about = kernels.running()
+    return {
+        "shards": effective_shards(threads, shards, batch_size, parameters),
+        "threads": threads or cores(),
+        "kernels": about["kernels"],
+        "products": about["products"],
+    }
+
+
 class ShardExecutor:
     """Threads that share the work of a step: whole shards, or within one shard the rows and heads of every kernel.
 
@@ -64,8 +75,8 @@ class ShardExecutor:
 
     def map(self, f: Callable[[A], R], items: Iterable[A]) -> Iterator[R]:
         """f of each item, in order; at the same time where there are several."""
-        overlap = self._pool is not None and self.shards > 1 and not kernels.SPREADS
-        return self._pool.map(f, items) if overlap else map(f, items)
+        alone = self._pool is None or self.shards == 1 or kernels.SPREADS
+        return map(f, items) if self._pool is None or alone else self._pool.map(f, items)
 
     def gradients(self, model: GPT2, batch: Batch, seed: int, step: int, label_smoothing: float = 0.0) -> float:
         """The mean loss of a batch; its gradient replaces every `.grad`."""

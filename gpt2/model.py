@@ -119,7 +119,7 @@ class GPT2(nn.Module):
                 p.data = nn.init.normal(p.shape, std, rng, p.dtype)
 
     def forward(self, ids: Any, targets: Any = None) -> Tensor:
-        """Logits (..., T, V) for integer ids (..., T), or the loss of `targets`. Raises DataError for a T not in the context."""
+        """Logits (..., T, V) for integer ids (..., T), or the loss of `targets`; DataError for a T beyond the context."""
         return self.lm_head(self.hidden(ids), targets)  # (B, T, V)
 
     def hidden(self, ids: Any, cache: Cache | None = None) -> Tensor:

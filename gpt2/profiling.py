@@ -16,7 +16,7 @@ from tinygrad2.ops import Op
 Measured = tuple[str, float, int, float]
 """What ran, for how many seconds, how many bytes it read and wrote, and how many floating-point operations it took."""
 
-WITHOUT_OP = ("adamw", "square_sum", "scale")
+WITHOUT_OP = ("adamw", "square_sum")
 """Kernels that are called between a backward and the next forward."""
 
 
@@ -37,11 +37,11 @@ class Profile:
         for op in ops:
             op.run = self._timed(op.name, op.run)  # type: ignore[method-assign]
             op.vjp = staticmethod(self._timed(f"{op.name} backward", op.vjp))
-        kernels.current = SimpleNamespace(**{**names, **timed})  # type: ignore[attr-defined]
+        kernels.current = SimpleNamespace(**{**names, **timed})
         try:
             yield
         finally:
-            kernels.current = current  # type: ignore[attr-defined]
+            kernels.current = current
             for op, run, vjp in before:
                 op.vjp = vjp
                 if run is None:

@@ -10,7 +10,7 @@ from typing import Any
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.corpora import Corpus
 from gpt2.errors import RunError
-from gpt2.executor import effective_shards
+from gpt2.executor import arithmetic
 from gpt2.model import GPT2
 from gpt2.runs import Run, load_model
 from gpt2.tokenizers import Tokenizer, load_tokenizer
@@ -51,8 +51,7 @@ def begun_as(folder: str | Path, given: dict[str, Any], accept_changes: bool) ->
     about = run.read_config()
     try:
         model, training = GPT2Config(**about["model"]), TrainConfig(**about["training"])
-        sha256, shards = str(about["corpus"]["sha256"]), int(about["machine"]["shards"])
-        parameters = int(about["parameters"])
+        sha256, machine, parameters = str(about["corpus"]["sha256"]), dict(about["machine"]), int(about["parameters"])
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{run.config} is damaged: {error}") from error
     now = {name: value for name, value in given.items() if name != "preset"}
@@ -68,9 +67,11 @@ def begun_as(folder: str | Path, given: dict[str, Any], accept_changes: bool) ->
         )
     changed = {name: value for name, value in now.items() if name not in names and value != getattr(training, name)}
     wrong = [f"{name} = {value!r}, was {getattr(training, name)!r}" for name, value in changed.items()]
-    here = effective_shards(training.threads, training.shards, training.batch_size, parameters)
-    if here != shards:
-        wrong.append(f"shards = {here} on this machine, was {shards} (--shards {shards} gives the same sums)")
+    for name, here in arithmetic(training.threads, training.shards, training.batch_size, parameters).items():
+        then = machine.get(name, here)
+        if here != then:
+            fix = f" (--{name} {then} gives the same sums)" if isinstance(then, int) else ""
+            wrong.append(f"{name} = {here} on this machine, was {then}{fix}")
     if wrong and not accept_changes:
         raise RunError(f"{run.folder}: {', '.join(wrong)}; --accept-changes goes on all the same")
     return Begun(run, model, dataclasses.replace(training, **changed), load_tokenizer(run.tokenizer), sha256)

@@ -19,7 +19,7 @@ from gpt2.checkpoints import Checkpoints
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.corpora import Corpus
 from gpt2.errors import ConfigError, RunError
-from gpt2.executor import effective_shards
+from gpt2.executor import arithmetic
 from gpt2.files import read_json, write_atomically
 from gpt2.metrics import Row, read_metrics
 from gpt2.model import GPT2
@@ -81,14 +81,15 @@ class Run:
 
     def describe(self, model: GPT2, training: TrainConfig, corpus: Corpus, tokenizer: Tokenizer) -> None:
         """Write config.json and tokenizer.json."""
-        shards = effective_shards(training.threads, training.shards, training.batch_size, model.num_parameters())
+        parameters = model.num_parameters()
+        sums = arithmetic(training.threads, training.shards, training.batch_size, parameters)
         about = {
             "model": dataclasses.asdict(model.config),
             "training": dataclasses.asdict(training),
-            "parameters": model.num_parameters(),
+            "parameters": parameters,
             "corpus": {"name": corpus.name, "characters": corpus.characters, "sha256": corpus.sha256},
             "versions": {"python": platform.python_version(), "numpy": np.__version__},
-            "machine": {"system": platform.platform(), "cores": os.cpu_count(), "shards": shards},
+            "machine": {"system": platform.platform(), "cores": os.cpu_count(), **sums},
             "command": sys.argv[1:],
         }
         tokenizer.save(self.tokenizer)

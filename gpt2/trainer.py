@@ -82,7 +82,8 @@ class Trainer:
         self._check(batch)
         with self._precision():
             loss = self.executor.gradients(self.model, batch, config.seed, self.position, config.label_smoothing)
-        norm = optim.clip_grad_norm(self.parameters, config.grad_clip or math.inf)
+        norm = optim.grad_norm(self.parameters)
+        clip = optim.clip_factor(norm, config.grad_clip or math.inf)
         lr = SCHEDULES[config.schedule](
             self.steps, config.learning_rate, config.warmup_steps, config.steps, config.min_learning_rate
         )
@@ -91,9 +92,9 @@ class Trainer:
         if wrong is None:
             self.optimizer.lr = lr
             if measure:
-                row |= measured_step(self.model, self.optimizer.step)
+                row |= measured_step(self.model, lambda: self.optimizer.step(clip))
             else:
-                self.optimizer.step()
+                self.optimizer.step(clip)
             self._average()
             self.steps += 1
         else:
@@ -182,8 +183,8 @@ class Trainer:
 def measured_step(model: GPT2, update: Callable[[], None]) -> Row:
     """Take an update, and say how large the gradients were and how large the update was.
 
-    `grad_norms` has the norm of the gradient of each module of parameters: `wte`, `h.0`, ... `update_ratios` has, for each
-    matrix, log10 of std(update) / std(parameter) (Karpathy, "makemore", part 3: about -3 is healthy).
+    `grad_norms` has the norm of the gradient, before clipping, of each module of parameters: `wte`, `h.0`, ...
+    `update_ratios` has, for each matrix, log10 of std(update) / std(parameter) (Karpathy, "makemore", part 3: about -3 is healthy).
     """
     norms: dict[str, float] = {}
     before = {}

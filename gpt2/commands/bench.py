@@ -35,7 +35,9 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(found))
         return 0
     tokens = training.batch_size * config.max_seq_len
-    print(f"a step of {tokens:,} tokens: {found['step_ms']:,.1f} ms (median of {training.steps}; fastest {found['min_ms']:,.1f})")
+    print(
+        f"a step of {tokens:,} tokens: {found['step_ms']:,.1f} ms (median of {training.steps}; fastest {found['min_ms']:,.1f})"
+    )
     print(f"  {found['tokens_per_s']:,.0f} tokens/s, {found['peak_mb']:,} MiB at most, loss {found['loss']}")
     print(f"  {found['mfu']:.0%} of the {found['matrix_gflops']:,.0f} GFLOP/s that large matrix products reach here")
     print(f"  {found['threads']} threads, {found['shards']} shards; kernels: {found['kernels']}; products: {found['products']}")

@@ -26,9 +26,30 @@ IMPLEMENTATIONS = [name for name in MODULES if find_spec(name)]
 
 
 KERNELS = frozenset(
-    "add add_to_rows adamw cached_attention causal_attention causal_attention_vjp column_sums cross_entropy gelu gelu_vjp "
-    "layer_norm layer_norm_vjp linear linear_cross_entropy linear_vjp product rounding scale softmax softmax_vjp square_sum "
-    "to_gradients SPREADS".split()
+    [
+        "add",
+        "add_to_rows",
+        "adamw",
+        "cached_attention",
+        "causal_attention",
+        "causal_attention_vjp",
+        "column_sums",
+        "cross_entropy",
+        "gelu",
+        "gelu_vjp",
+        "layer_norm",
+        "layer_norm_vjp",
+        "linear",
+        "linear_cross_entropy",
+        "linear_vjp",
+        "product",
+        "rounding",
+        "softmax",
+        "softmax_vjp",
+        "square_sum",
+        "to_gradients",
+        "SPREADS",
+    ]
 )
 """What every implementation has."""
 

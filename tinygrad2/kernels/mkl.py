@@ -22,7 +22,7 @@ class MKL:
         library = ctypes.CDLL(str(path))
         library.MKL_Set_Threading_Layer(SEQUENTIAL)
         whole, real, pointer = ctypes.c_int, ctypes.c_float, ctypes.c_void_p
-        arguments = [*[whole] * 6, real, pointer, whole, pointer, whole, real, pointer, whole]
+        arguments: list[Any] = [*[whole] * 6, real, pointer, whole, pointer, whole, real, pointer, whole]
         self._float32, self._bfloat16 = library.cblas_sgemm, library.cblas_gemm_bf16bf16f32
         self._float32.argtypes = self._bfloat16.argtypes = arguments
         self._float32.restype = self._bfloat16.restype = None
@@ -61,7 +61,8 @@ class MKL:
         (m, k), n = a.shape, b.shape[1]
         ldc = max(out.strides[0] // out.itemsize, n)
         at_a, at_b, at_out = (x.__array_interface__["data"][0] for x in (a, b, out))
-        return self.address(a), flip_a, flip_b, m, n, k, at_a, lda, at_b, ldb, at_out, ldc, (a, b)  # the arrays, to keep them alive
+        alive = a, b  # they may be copies
+        return self.address(a), flip_a, flip_b, m, n, k, at_a, lda, at_b, ldb, at_out, ldc, alive
 
 
 def _as_operand(x: Array) -> tuple[Array, int, int]:

@@ -89,9 +89,7 @@ def linear(x: Array, w: Array, b: Array | None) -> tuple[Array, Array | None]:
     return out.reshape(*x.shape[:-1], w.shape[1]), x2 if x2.dtype != x.dtype else None
 
 
-def linear_vjp(
-    g: Array, rounded: Array | None, x: Array, w: Array, bias: bool
-) -> tuple[Array, Array, Array | None]:
+def linear_vjp(g: Array, rounded: Array | None, x: Array, w: Array, bias: bool) -> tuple[Array, Array, Array | None]:
     """Cotangents of x, w and b. That of w is laid out in memory as w is."""
     g2 = rows(g)
     x2, g16 = (rows(x), g2) if rounded is None else (rounded, operand(g2))
@@ -270,9 +268,7 @@ def causal_attention(qkv: Array, heads: int, keep: Array | None) -> tuple[Array,
     return out.reshape(shape), (row_numbers, None)
 
 
-def causal_attention_vjp(
-    g: Array, saved: tuple[Array, Array | None], qkv: Array, heads: int, keep: Array | None
-) -> Array:
+def causal_attention_vjp(g: Array, saved: tuple[Array, Array | None], qkv: Array, heads: int, keep: Array | None) -> Array:
     """The cotangent of the packed qkv."""
     shape, qkv = qkv.shape, qkv.reshape(-1, *qkv.shape[-2:])
     q, k, v = _heads(qkv, heads)
@@ -314,7 +310,12 @@ def _for_tiles(work: Callable[[Tile], None], B: int, H: int, T: int) -> None:
     room = max(1, ATTENTION_BLOCK // max(1, min(T, QUERY_BLOCK) * T))  # heads
     b, h = max(1, room // max(1, H)), min(H, room)
     tiles = [(slice(i, i + b), slice(j, j + h)) for i in range(0, B, b) for j in range(0, H, h)]
-    share(lambda part: [work(tile) for tile in tiles[part]], len(tiles))
+
+    def some(span: slice) -> None:
+        for tile in tiles[span]:
+            work(tile)
+
+    share(some, len(tiles))
 
 
 def _query_blocks(T: int) -> Iterator[tuple[slice, slice]]:
@@ -426,11 +427,6 @@ def square_sum(x: Array) -> float:
     return float(sum(share(lambda part: np.dot(x[part], x[part]), len(x), BLOCK)))
 
 
-def scale(x: Array, factor: float) -> None:
-    """x *= factor, a flat array in place."""
-    share(lambda part: np.multiply(x[part], factor, out=x[part]), len(x), BLOCK)
-
-
 def adamw(
     p: Array,
     g: Array,
@@ -442,8 +438,9 @@ def adamw(
     eps: float,
     shrink: float,
     root: float,
+    scale: float = 1.0,
 ) -> None:
-    """One update of flat arrays, in place: p, and the running means m of g and v of g^2.
+    """One update of flat arrays, in place: p, and the running means m of `scale` times g and v of its square.
 
     p = p * shrink - step_size * m / (sqrt(v) / root + eps), where `root` is sqrt(1 - beta2^t).
     """
@@ -452,11 +449,11 @@ def adamw(
         scratch = np.empty(min(len(p), BLOCK), p.dtype)
         for part in blocks(p, span):
             s = scratch[: len(p[part])]
-            np.multiply(g[part], 1 - betas[0], out=s)
+            np.multiply(g[part], scale * (1 - betas[0]), out=s)
             m[part] *= betas[0]
             m[part] += s
             np.multiply(g[part], g[part], out=s)
-            s *= 1 - betas[1]
+            s *= scale * scale * (1 - betas[1])
             v[part] *= betas[1]
             v[part] += s
             np.sqrt(v[part], out=s)

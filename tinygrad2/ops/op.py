@@ -164,6 +164,6 @@ def add_rows(buffer: Array, index: Array, values: Array) -> None:
     order = np.argsort(flat, kind="stable")
     ends = np.flatnonzero(np.diff(flat[order], append=np.iinfo(flat.dtype).max)) + 1
     start = 0
-    for end in ends:
+    for end in ends.tolist():
         buffer[flat[order[start]]] += rows[order[start:end]].sum(axis=0)
         start = end

@@ -1,6 +1,6 @@
 """Optimizers, learning-rate schedules and gradient clipping."""
 
-from tinygrad2.optim.clipping import clip_grad_norm, grad_norm
+from tinygrad2.optim.clipping import clip_factor, clip_grad_norm, grad_norm
 from tinygrad2.optim.optimizers import SGD, Adam, AdamW, Optimizer
 from tinygrad2.optim.schedules import warmup_constant, warmup_cosine, warmup_linear, warmup_stable_decay
 
@@ -9,6 +9,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Optimizer",
+    "clip_factor",
     "clip_grad_norm",
     "grad_norm",
     "warmup_constant",

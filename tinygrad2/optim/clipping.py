@@ -18,17 +18,20 @@ def grad_norm(parameters: Iterable[Tensor]) -> float:
     return math.sqrt(total)
 
 
-def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
-    """Scale all gradients down together so that their norm is at most `max_norm`; returns the norm before.
+def clip_factor(norm: float, max_norm: float) -> float:
+    """What gradients of this norm are multiplied by to be clipped: 1 up to `max_norm`, and where the norm is not finite.
 
-    (Pascanu et al., 2013, algorithm 1; the factor is max_norm / (norm + 1e-6), as in PyTorch.) Gradients whose norm is not
-    finite are left as they are.
+    (Pascanu et al., 2013, algorithm 1; the factor is max_norm / (norm + 1e-6), as in PyTorch.)
     """
+    return min(1.0, max_norm / (norm + 1e-6)) if math.isfinite(norm) else 1.0
+
+
+def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
+    """Scale all gradients down together so that their norm is at most `max_norm`; returns the norm before."""
     parameters = list(parameters)
     norm = grad_norm(parameters)
-    factor = max_norm / (norm + 1e-6)
-    if factor < 1 and math.isfinite(norm):
-        for p in parameters:
-            if p.grad is not None:
-                kernels.scale(p.grad.data.ravel(order="K"), factor)
+    factor = clip_factor(norm, max_norm)
+    for p in parameters if factor < 1 else ():
+        if p.grad is not None:
+            p.grad.data *= factor
     return norm

@@ -30,19 +30,19 @@ class Optimizer:
         self.steps = 0
         self.state = [{name: np.zeros_like(p.data, order="C") for name in self.slots} for p in self.parameters]
 
-    def step(self) -> None:
-        """Take one step along the current gradients."""
+    def step(self, scale: float = 1.0) -> None:
+        """Take one step along `scale` times the current gradients (which saves clipping a pass over them)."""
         self.steps += 1
         for p, state in zip(self.parameters, self.state, strict=True):
             if p.grad is None:
                 continue
             data = np.asarray(p.data, order="C")  # so that the flat view below is a view
             flat = {name: array.reshape(-1) for name, array in state.items()}
-            self.apply_single(data.reshape(-1), p.grad.data.reshape(-1), flat, matrix=p.ndim >= 2)
+            self.apply_single(data.reshape(-1), p.grad.data.reshape(-1), flat, matrix=p.ndim >= 2, scale=scale)
             p.data = data  # tells the graph that it has changed
 
-    def apply_single(self, p: Array, g: Array, state: dict[str, Array], matrix: bool) -> None:
-        """Update the flat array `p` in place from its gradient; `matrix` says whether it had two axes or more."""
+    def apply_single(self, p: Array, g: Array, state: dict[str, Array], matrix: bool, scale: float) -> None:
+        """Update the flat array `p` in place from its gradient, `scale` times `g`; `matrix`: it had two axes or more."""
         raise TypeError(f"{type(self).__name__} has no apply_single(); an Optimizer must define one")
 
     def zero_grad(self) -> None:
@@ -61,10 +61,10 @@ class SGD(Optimizer):
         super().__init__(parameters, lr)
         self.momentum = momentum
 
-    def apply_single(self, p: Array, g: Array, state: dict[str, Array], matrix: bool) -> None:
+    def apply_single(self, p: Array, g: Array, state: dict[str, Array], matrix: bool, scale: float) -> None:
         velocity = state["velocity"]
         velocity *= self.momentum
-        velocity += g
+        velocity += g if scale == 1 else scale * g
         p -= self.lr * velocity
 
 
@@ -88,7 +88,7 @@ class AdamW(Optimizer):
         super().__init__(parameters, lr)
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
 
-    def apply_single(self, p: Array, g: Array, state: dict[str, Array], matrix: bool) -> None:
+    def apply_single(self, p: Array, g: Array, state: dict[str, Array], matrix: bool, scale: float) -> None:
         kernels.adamw(
             p,
             g,
@@ -99,6 +99,7 @@ class AdamW(Optimizer):
             eps=self.eps,
             shrink=1 - self.lr * self.weight_decay * matrix,
             root=math.sqrt(1 - self.betas[1] ** self.steps),
+            scale=scale,
         )
 
 

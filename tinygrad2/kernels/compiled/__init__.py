@@ -7,16 +7,15 @@ from tinygrad2.kernels.compiled.arithmetic import SPREADS
 from tinygrad2.kernels.compiled.attention import causal_attention, causal_attention_vjp
 from tinygrad2.kernels.compiled.gemm import product
 from tinygrad2.kernels.compiled.loops import (
+    adamw,
     add,
     add_to_rows,
-    adamw,
     column_sums,
     gelu,
     gelu_vjp,
     layer_norm,
     layer_norm_vjp,
     rounding,
-    scale,
     square_sum,
     to_gradients,
 )
@@ -32,9 +31,9 @@ from tinygrad2.kernels.reference import (
 
 __all__ = [
     "SPREADS",
+    "adamw",
     "add",
     "add_to_rows",
-    "adamw",
     "cached_attention",
     "causal_attention",
     "causal_attention_vjp",
@@ -49,7 +48,6 @@ __all__ = [
     "linear_vjp",
     "product",
     "rounding",
-    "scale",
     "softmax",
     "softmax_vjp",
     "square_sum",

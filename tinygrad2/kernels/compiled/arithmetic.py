@@ -98,4 +98,4 @@ def largest(x: Any) -> Any:
 
 def fits(*arrays: Array) -> bool:
     """Whether compiled kernels take these: float32, in one piece, aligned, not read-only and not empty."""
-    return all([x.dtype == F and x.flags.carray and x.size for x in arrays])
+    return all(x.dtype == F and x.flags.carray and x.size for x in arrays)

@@ -13,8 +13,8 @@ from numba import float32, int64, prange, types, void
 
 from tinygrad2.kernels import reference
 from tinygrad2.kernels.compiled.arithmetic import ONE, F, bounds, compiled, exp, fits, largest, parts_of, spread, vector
-from tinygrad2.kernels.compiled.loops import round_row
 from tinygrad2.kernels.compiled.gemm import gemm
+from tinygrad2.kernels.compiled.loops import round_row
 from tinygrad2.kernels.mkl import PLAIN, TRANSPOSED
 from tinygrad2.kernels.products import mkl, operand, round_to_bfloat16
 from tinygrad2.kernels.reference import QUERY_BLOCK, Array

@@ -14,7 +14,7 @@ from tinygrad2.kernels.mkl import PLAIN, ROW_MAJOR
 from tinygrad2.kernels.reference import FEWEST, Array
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def gemm(
     typing: Any, f: Any, flip_a: Any, flip_b: Any, m: Any, n: Any, k: Any,
     alpha: Any, a: Any, lda: Any, b: Any, ldb: Any, beta: Any, c: Any, ldc: Any,

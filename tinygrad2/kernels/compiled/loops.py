@@ -133,7 +133,9 @@ def _layer_norm_vjp(g: Any, x: Any, gain: Any, mean: Any, rstd: Any, out: Any, f
 
 
 @spread(void(matrix, matrix, vector, vector, vector, matrix, matrix, matrix, int64))
-def _layer_norm_vjp_spread(g: Any, x: Any, gain: Any, mean: Any, rstd: Any, out: Any, for_gain: Any, for_bias: Any, parts: Any) -> None:
+def _layer_norm_vjp_spread(
+    g: Any, x: Any, gain: Any, mean: Any, rstd: Any, out: Any, for_gain: Any, for_bias: Any, parts: Any
+) -> None:
     for part in prange(parts):
         i, j = bounds(len(x), part, parts)
         _layer_norm_vjp(g[i:j], x[i:j], gain, mean[i:j], rstd[i:j], out[i:j], for_gain[part], for_bias[part])
@@ -196,23 +198,27 @@ def to_gradients(logits: Array, targets: Array, scale: float) -> Array:
     return losses
 
 
-@compiled(void(vector, vector, vector, vector, float32, float32, float32, float32, float32, float32))
+@compiled(void(*[vector] * 4, *[float32] * 7))
 def _adamw(
-    p: Any, g: Any, m: Any, v: Any, step_size: Any, beta1: Any, beta2: Any, eps: Any, shrink: Any, one_over_root: Any
-) -> None:
+    p: Any, g: Any, m: Any, v: Any, step_size: Any, beta1: Any, beta2: Any, eps: Any, shrink: Any, one_over_root: Any,
+    scale: Any,
+) -> None:  # fmt: skip
     for i in range(len(p)):
-        gradient = g[i]
+        gradient = scale * g[i]
         mean = beta1 * m[i] + (ONE - beta1) * gradient
         square = beta2 * v[i] + (ONE - beta2) * gradient * gradient
         m[i], v[i] = mean, square
         p[i] = p[i] * shrink - step_size * mean / (np.sqrt(square) * one_over_root + eps)
 
 
-@spread(void(vector, vector, vector, vector, float32, float32, float32, float32, float32, float32, int64))
-def _adamw_spread(p: Any, g: Any, m: Any, v: Any, step_size: Any, beta1: Any, beta2: Any, eps: Any, shrink: Any, one_over_root: Any, parts: Any) -> None:
+@spread(void(*[vector] * 4, *[float32] * 7, int64))
+def _adamw_spread(
+    p: Any, g: Any, m: Any, v: Any, step_size: Any, beta1: Any, beta2: Any, eps: Any, shrink: Any, one_over_root: Any,
+    scale: Any, parts: Any,
+) -> None:  # fmt: skip
     for part in prange(parts):
         i, j = bounds(len(p), part, parts)
-        _adamw(p[i:j], g[i:j], m[i:j], v[i:j], step_size, beta1, beta2, eps, shrink, one_over_root)
+        _adamw(p[i:j], g[i:j], m[i:j], v[i:j], step_size, beta1, beta2, eps, shrink, one_over_root, scale)
 
 
 def adamw(p: Array, g: Array, m: Array, v: Array, **how: Any) -> None:
@@ -220,7 +226,7 @@ def adamw(p: Array, g: Array, m: Array, v: Array, **how: Any) -> None:
     if not fits(p, g, m, v):
         return reference.adamw(p, g, m, v, **how)
     beta1, beta2 = how["betas"]
-    rest = how["step_size"], beta1, beta2, how["eps"], how["shrink"], 1 / how["root"]
+    rest = how["step_size"], beta1, beta2, how["eps"], how["shrink"], 1 / how["root"], how.get("scale", 1.0)
     _adamw_spread(p, g, m, v, *rest, parts_of(len(p), LEAST))
     return None
 
@@ -300,7 +306,7 @@ def column_sums(x: Array) -> Array:
 def _square_sum(x: Any, sums: Any, parts: Any) -> None:
     for part in prange(parts):
         i, j = bounds(len(x), part, parts)
-        total = 0.0
+        total = np.float64(0)
         for start in range(i, j, 4096):
             few = F(0)
             for k in range(start, min(start + 4096, j)):
@@ -316,19 +322,3 @@ def square_sum(x: Array) -> float:
     sums = np.empty(parts_of(x.size, LEAST))
     _square_sum(x, sums, len(sums))
     return float(sums.sum())
-
-
-@spread(void(vector, float32, int64))
-def _scale(x: Any, factor: Any, parts: Any) -> None:
-    for part in prange(parts):
-        i, j = bounds(len(x), part, parts)
-        for k in range(i, j):
-            x[k] *= factor
-
-
-def scale(x: Array, factor: float) -> None:
-    """See `reference.scale`."""
-    if fits(x):
-        _scale(x, factor, parts_of(x.size, LEAST))
-    else:
-        reference.scale(x, factor)
