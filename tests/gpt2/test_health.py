@@ -50,21 +50,33 @@ def no_pictures():
 # -- the faults: each takes monkeypatch and plants itself
 
 
+def heads_of(x, parts, heads):
+    """(B, T, parts * C) -> that many (B, H, T, d)."""
+    B, T, _ = x.shape
+    return np.moveaxis(x.reshape(B, T, parts, heads, -1), (2, 3), (0, 2))
+
+
 def attention(sees=0, scale=None):
-    """The kernel, with a mask that lets `sees` later positions through, or with another scale."""
+    """The kernels, with a mask that lets `sees` later positions through, or with another scale."""
 
     def plant(patch):
         def causal_attention(qkv, heads, keep):
-            B, T, C = qkv.shape
-            q, k, v = np.moveaxis(qkv.reshape(B, T, 3, heads, -1), (2, 3), (0, 2))  # (B, H, T, d)
+            q, k, v = heads_of(qkv, 3, heads)
             scores = q @ k.swapaxes(-1, -2) * (scale or 1 / math.sqrt(q.shape[-1]))
-            scores = np.where(np.tri(T, k=sees, dtype=bool), scores, -np.inf)
+            scores = np.where(np.tri(qkv.shape[1], k=sees, dtype=bool), scores, -np.inf)
             weights = np.exp(scores - scores.max(-1, keepdims=True))
             weights = (weights / weights.sum(-1, keepdims=True)).astype(qkv.dtype)
-            merged = np.moveaxis(weights @ v, 1, 2).reshape(B, T, C // 3)
-            return np.ascontiguousarray(merged), (weights, weights)
+            return np.ascontiguousarray(np.moveaxis(weights @ v, 1, 2).reshape(*qkv.shape[:2], -1)), (weights, None)
+
+        def causal_attention_vjp(g, saved, qkv, heads, keep):
+            (q, k, v), (h,), weights = heads_of(qkv, 3, heads), heads_of(g, 1, heads), saved[0]
+            scores = weights * (h @ v.swapaxes(-1, -2))
+            scores = (scores - weights * scores.sum(-1, keepdims=True)) * (scale or 1 / math.sqrt(q.shape[-1]))
+            parts = scores @ k, scores.swapaxes(-1, -2) @ q, weights.swapaxes(-1, -2) @ h
+            return np.moveaxis(np.stack(parts), (0, 2), (2, 3)).reshape(qkv.shape).astype(qkv.dtype)
 
         patch.setattr(kernels.current, "causal_attention", causal_attention)
+        patch.setattr(kernels.current, "causal_attention_vjp", causal_attention_vjp)
 
     return plant
 
@@ -139,9 +151,9 @@ def gradient_times(factor):
 
 
 def no_bias_correction(patch):
-    def apply_single(self, p, g, state, matrix, right=optim.AdamW.apply_single):
+    def apply_single(self, p, g, state, matrix, scale, right=optim.AdamW.apply_single):
         steps, self.steps = self.steps, 10**9
-        right(self, p, g, state, matrix)
+        right(self, p, g, state, matrix, scale)
         self.steps = steps
 
     patch.setattr(optim.AdamW, "apply_single", apply_single)
@@ -150,9 +162,9 @@ def no_bias_correction(patch):
 def frozen(patch):
     """The optimizer passes over the matrices of the feed-forward networks."""
 
-    def apply_single(self, p, g, state, matrix, right=optim.AdamW.apply_single):
+    def apply_single(self, p, g, state, matrix, scale, right=optim.AdamW.apply_single):
         if p.size != 16 * 64:
-            right(self, p, g, state, matrix)
+            right(self, p, g, state, matrix, scale)
 
     patch.setattr(optim.AdamW, "apply_single", apply_single)
 
