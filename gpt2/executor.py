@@ -82,6 +82,8 @@ class ShardExecutor:
         """The mean loss of a batch; its gradient replaces every `.grad`."""
         inputs, targets = batch
         parameters = model.parameters()
+        for p in parameters:  # or there would be two gradients at once
+            p.grad = None
         parts = zip(np.array_split(inputs, self.shards), np.array_split(targets, self.shards), strict=True)
 
         def work(numbered: tuple[int, Batch]) -> tuple[float, list[Any]]:

@@ -184,7 +184,7 @@ def measured_step(model: GPT2, update: Callable[[], None]) -> Row:
     """Take an update, and say how large the gradients were and how large the update was.
 
     `grad_norms` has the norm of the gradient, before clipping, of each module of parameters: `wte`, `h.0`, ...
-    `update_ratios` has, for each matrix, log10 of std(update) / std(parameter) (Karpathy, "makemore", part 3: about -3 is healthy).
+    `update_ratios` has, for each matrix, log10 of std(update) / std(parameter): about -3 is healthy (Karpathy, "makemore", 3).
     """
     norms: dict[str, float] = {}
     before = {}

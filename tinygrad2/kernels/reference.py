@@ -6,6 +6,7 @@ and what the forward saved, and returns the cotangents of the inputs; no input i
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,9 +24,10 @@ Tile = tuple[slice, slice]
 
 SPREADS = False  # whether every kernel shares its work among the threads by itself, at next to no cost
 FEWEST = 32  # rows that are worth a thread of their own
-BLOCK = 1 << 15  # entries: 128 KB of float32
+BLOCK = 1 << 17  # entries: 512 KB of float32, which suits caches and gives threads long turns with the interpreter
 QUERY_BLOCK = 64  # positions whose attention weights are computed at once
-ATTENTION_BLOCK = 1 << 17  # attention weights that are in the cache at once
+ATTENTION_BLOCK = 1 << 18  # attention weights that are in the cache at once
+ADDED_ROWS = 1024  # of a product that are there before they are added
 LOGITS = 1 << 24  # that are there at once
 FEW_ROWS = 4  # up to here, that many matrix-vector products read a matrix faster than one matrix product does
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)  # a Python float, so that float32 stays float32
@@ -53,10 +55,10 @@ def product(a: Array, b: Array, out: Array, add: bool) -> None:
 
 
 def _numpy_product(a: Array, b: Array, out: Array, add: bool) -> None:
-    if add:
-        out += a @ b
-    else:
+    if not add:
         np.matmul(a, b, out=out)
+    for i in range(0, len(a) if add else 0, ADDED_ROWS):
+        out[i : i + ADDED_ROWS] += a[i : i + ADDED_ROWS] @ b
 
 
 def rounding(x: Array, out: Array) -> None:
@@ -116,43 +118,36 @@ def add(a: Array, b: Array, out: Array | None = None) -> Array:
     return out
 
 
-def gelu(x: Array) -> Array:
-    """0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))."""
+def gelu(x: Array) -> tuple[Array, Array]:
+    """0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), and the tanh, flat."""
     flat = x.reshape(-1)
-    out = np.empty_like(flat)
+    out, tanh = np.empty_like(flat), np.empty_like(flat)
 
     def work(span: slice) -> None:
         for part in blocks(flat, span):
-            v, o = flat[part], out[part]
-            _gelu_tanh(v, o)
-            o += 1
-            o *= v
-            o *= 0.5
+            v, o, t = flat[part], out[part], tanh[part]
+            np.multiply(v, v, out=t)
+            t *= 0.044715 * SQRT_2_OVER_PI
+            t += SQRT_2_OVER_PI
+            t *= v
+            np.tanh(t, out=t)
+            np.multiply(v, 0.5, out=o)
+            o += o * t
 
     share(work, len(flat), BLOCK)
-    return out.reshape(x.shape)
+    return out.reshape(x.shape), tanh
 
 
-def _gelu_tanh(x: Array, out: Array) -> None:
-    """tanh(sqrt(2/pi) (x + 0.044715 x^3))."""
-    np.multiply(x, x, out=out)
-    out *= 0.044715 * SQRT_2_OVER_PI
-    out += SQRT_2_OVER_PI
-    out *= x
-    np.tanh(out, out=out)
-
-
-def gelu_vjp(g: Array, x: Array) -> Array:
+def gelu_vjp(g: Array, tanh: Array, x: Array) -> Array:
     """g * (0.5 (1 + tanh) + 0.5 x (1 - tanh^2) sqrt(2/pi) (1 + 3 * 0.044715 x^2))."""
     flat, flat_g = x.reshape(-1), g.reshape(-1)
     out = np.empty_like(flat)
 
     def work(span: slice) -> None:
-        tanh, scratch = np.empty((2, min(len(flat), BLOCK)), x.dtype)
+        scratch = np.empty(min(len(flat), BLOCK), x.dtype)
         for part in blocks(flat, span):
-            v, o = flat[part], out[part]
-            t, s = tanh[: len(v)], scratch[: len(v)]
-            _gelu_tanh(v, t)
+            v, o, t = flat[part], out[part], tanh[part]
+            s = scratch[: len(v)]
             np.multiply(v, v, out=o)
             o *= 3 * 0.044715 * SQRT_2_OVER_PI
             o += SQRT_2_OVER_PI
@@ -160,9 +155,9 @@ def gelu_vjp(g: Array, x: Array) -> Array:
             np.subtract(1, t, out=s)
             o *= s  # (1 - t) x inner'; times (1 + t) below
             o += 1
-            t += 1
-            o *= t
-            o *= 0.5
+            np.add(t, 1, out=s)
+            s *= 0.5
+            o *= s
             o *= flat_g[part]
 
     share(work, len(flat), BLOCK)
@@ -208,7 +203,7 @@ def layer_norm_vjp(g: Array, saved: tuple[Array, Array], x: Array, gain: Array) 
             for_bias += column_sums(g2[part])
             along = (h @ gain)[:, None] / n
             np.multiply(g2[part], gain, out=h)
-            h -= h.mean(axis=1, keepdims=True)
+            h -= (g2[part] @ gain)[:, None] / n
             unit *= along
             h -= unit
             h *= r
@@ -259,7 +254,7 @@ def causal_attention(qkv: Array, heads: int, keep: Array | None) -> tuple[Array,
             np.max(weights, axis=-1, keepdims=True, out=top)
             weights -= top
             np.exp(weights, out=weights)
-            np.sum(weights, axis=-1, keepdims=True, out=total)
+            np.matmul(weights, np.ones((weights.shape[-1], 1), weights.dtype), out=total)  # faster than np.sum
             if keep is not None:
                 weights *= keep.reshape(B, H, T, T)[(*queries, seen)]
             np.divide(np.matmul(weights, v[past]), total, out=merged[queries])
@@ -331,8 +326,14 @@ def _scores(q: Array, k: Array) -> Array:
     n, m = q.shape[-2], k.shape[-2]
     scores = np.matmul(q * np.asarray(1 / math.sqrt(q.shape[-1]), q.dtype), k.swapaxes(-1, -2))
     if n > 1:
-        scores[..., m - n :] += np.triu(np.full((n, n), -np.inf, scores.dtype), 1)
+        scores[..., m - n :] += _mask(n)
     return scores
+
+
+@functools.cache
+def _mask(n: int) -> Array:
+    """-inf above the diagonal, float32."""
+    return np.triu(np.full((n, n), -np.inf, np.float32), 1)
 
 
 def cached_attention(qkv: Array, keys: Array, values: Array, start: int) -> Array:
@@ -402,7 +403,8 @@ def linear_cross_entropy(
     The rows are taken a few at a time, and their gradient is computed while their logits are there: the whole (N, V) never
     is (Hsu et al., 2024, "Liger kernel", sec. 3.2).
     """
-    step = max(1, LOGITS // len(w))
+    chunks = -(-len(h) * len(w) // LOGITS)
+    step = -(-len(h) // max(1, chunks))
     total = 0.0
     for_h, for_w, for_b = np.empty_like(h), np.empty_like(w), None if b is None else np.zeros_like(b)
     matrix = weight(w)
@@ -457,11 +459,11 @@ def adamw(
             v[part] *= betas[1]
             v[part] += s
             np.sqrt(v[part], out=s)
-            s *= 1 / root
-            s += eps
+            s += eps * root
             np.divide(m[part], s, out=s)
-            s *= step_size
-            p[part] *= shrink
+            s *= step_size * root
+            if shrink != 1:
+                p[part] *= shrink
             p[part] -= s
 
     share(work, len(p), BLOCK)

@@ -65,12 +65,12 @@ class GELU(Fused):
         return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
 
     @staticmethod
-    def forward(x: Array) -> tuple[Array, None]:
-        return kernels.gelu(x), None
+    def forward(x: Array) -> tuple[Array, Array | None]:
+        return kernels.gelu(x)
 
     @staticmethod
-    def vjp(g: Array, saved: None, x: Array) -> tuple[Array]:
-        return (kernels.gelu_vjp(g, x),)
+    def vjp(g: Array, saved: Array | None, x: Array) -> tuple[Array]:
+        return (kernels.gelu_vjp(g, saved, x),)
 
 
 def gelu(x: Any) -> Any:

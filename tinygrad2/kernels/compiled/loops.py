@@ -61,19 +61,19 @@ def _gelu_vjp_spread(g: Any, x: Any, out: Any, parts: Any) -> None:
         _gelu_vjp(g[i:j], x[i:j], out[i:j])
 
 
-def gelu(x: Array) -> Array:
+def gelu(x: Array) -> tuple[Array, Array | None]:
     """See `reference.gelu`."""
     if not fits(x):
         return reference.gelu(x)
     out = np.empty_like(x)
     _gelu_spread(x.reshape(-1), out.reshape(-1), parts_of(x.size, LEAST))
-    return out
+    return out, None
 
 
-def gelu_vjp(g: Array, x: Array) -> Array:
-    """See `reference.gelu_vjp`."""
-    if not fits(g, x):
-        return reference.gelu_vjp(g, x)
+def gelu_vjp(g: Array, tanh: Array | None, x: Array) -> Array:
+    """See `reference.gelu_vjp`; the tanh is computed again unless the reference has kept it."""
+    if tanh is not None or not fits(g, x):
+        return reference.gelu_vjp(g, reference.gelu(x)[1] if tanh is None else tanh, x)
     out = np.empty_like(x)
     _gelu_vjp_spread(g.reshape(-1), x.reshape(-1), out.reshape(-1), parts_of(x.size, LEAST))
     return out
