@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test stress oracle mutation lint clean
+.PHONY: train test stress oracle compiled mutation lint clean
 
 train: $(VENV)/installed
 	$(BIN)/gpt2 train $(ARGS)
@@ -19,6 +19,10 @@ stress: $(VENV)/installed-test
 # The tests that compare with PyTorch; here a missing PyTorch is a failure, not a skip.
 oracle: $(VENV)/installed-oracle
 	REQUIRE_ORACLE=1 $(BIN)/python -m pytest -m oracle $(ARGS)
+
+# The kernels again, and a training, with the compiled ones and MKL's products. Everything in .venv uses them from then on.
+compiled: $(VENV)/installed-test $(VENV)/installed-fast $(VENV)/installed-mkl
+	$(BIN)/python -m pytest tests/tinygrad2 tests/gpt2/test_fast.py tests/gpt2/test_training.py $(ARGS)
 
 # Does a test fail when a line of tinygrad2 is wrong? Half an hour on two cores; see tests/mutation/README.md.
 mutation: $(VENV)/installed-test $(VENV)/installed-mutation
