@@ -20,9 +20,9 @@ vector, matrix, indices = float32[::1], float32[:, ::1], int64[::1]
 
 
 # OpenMP's threads wait for the next kernel by spinning: long enough for the interpreter to call it, and not for longer, because
-# a core that another program has taken is only given back while nobody spins. 300,000 rounds is its own choice; with one
-# other busy program a step of 25 ms then takes 1,300, and with these 65.
-os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+# a core that another program has taken is only given back while nobody spins. 300,000 rounds is its own choice; beside one
+# other busy program a step of 25 ms then took 460 to 1,300, and with these 75.
+os.environ.setdefault("GOMP_SPINCOUNT", "6000")
 
 try:
     import numba.np.ufunc.omppool  # noqa: F401
