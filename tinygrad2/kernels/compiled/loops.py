@@ -227,7 +227,11 @@ def adamw(p: Array, g: Array, m: Array, v: Array, **how: Any) -> None:
         return reference.adamw(p, g, m, v, **how)
     beta1, beta2 = how["betas"]
     rest = how["step_size"], beta1, beta2, how["eps"], how["shrink"], 1 / how["root"], how.get("scale", 1.0)
-    _adamw_spread(p, g, m, v, *rest, parts_of(len(p), LEAST))
+    parts = parts_of(len(p), LEAST)
+    if parts == 1:  # of a model's parameters most are small: no thread is worth waking
+        _adamw(p, g, m, v, *rest)
+    else:
+        _adamw_spread(p, g, m, v, *rest, parts)
     return None
 
 
@@ -302,23 +306,31 @@ def column_sums(x: Array) -> Array:
     return sums.sum(axis=0)
 
 
+@compiled(float64(vector))
+def _square_sum(x: Any) -> Any:
+    total = np.float64(0)
+    for start in range(0, len(x), 4096):
+        few = F(0)
+        for k in range(start, min(start + 4096, len(x))):
+            few += x[k] * x[k]
+        total += few
+    return total
+
+
 @spread(void(vector, float64[::1], int64))
-def _square_sum(x: Any, sums: Any, parts: Any) -> None:
+def _square_sum_spread(x: Any, sums: Any, parts: Any) -> None:
     for part in prange(parts):
         i, j = bounds(len(x), part, parts)
-        total = np.float64(0)
-        for start in range(i, j, 4096):
-            few = F(0)
-            for k in range(start, min(start + 4096, j)):
-                few += x[k] * x[k]
-            total += few
-        sums[part] = total
+        sums[part] = _square_sum(x[i:j])
 
 
 def square_sum(x: Array) -> float:
     """See `reference.square_sum`."""
     if not fits(x):
         return reference.square_sum(x)
-    sums = np.empty(parts_of(x.size, LEAST))
-    _square_sum(x, sums, len(sums))
+    parts = parts_of(x.size, LEAST)
+    if parts == 1:
+        return float(_square_sum(x))
+    sums = np.empty(parts)
+    _square_sum_spread(x, sums, parts)
     return float(sums.sum())
