@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import platform
 import sys
@@ -178,7 +179,7 @@ class Run:
 
 def best_step(rows: list[Row]) -> int:
     """The step with the lowest validation loss, the first of equals. Raises RunError if there was no evaluation."""
-    losses = {row["step"]: float(row["val_loss"]) for row in rows if "val_loss" in row}
+    losses = {row["step"]: loss for row in rows if math.isfinite(loss := float(row.get("val_loss", math.nan)))}
     if not losses:
         raise RunError("the run has no evaluation yet, so it has no best step")
     return min(losses, key=lambda step: (losses[step], step))

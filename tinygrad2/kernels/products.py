@@ -84,18 +84,24 @@ def operand(x: Array) -> Array:
     return round_to_bfloat16(x) if _rounded is not None and x.dtype == np.float32 else x
 
 
-def weight(w: Array) -> Array:
-    """The same for a parameter, or a transposed one, of which there may be a copy."""
-    if _rounded is None or w.dtype != np.float32:
+def rounds() -> bool:
+    """Whether bfloat16 is on."""
+    return _rounded is not None
+
+
+def weight(w: Array, rounded: bool) -> Array:
+    """A parameter as it is multiplied, or a transposed one: itself or its rounded copy, which there may be already."""
+    if not rounded or w.dtype != np.float32:
         return w
-    copy = _rounded.get(id(w))
-    if copy is None and w.base is not None and id(w.base) in _rounded and w.base.T.shape == w.shape and _flipped(w, w.base):
-        copy = _rounded[id(w.base)].T
-    return operand(w) if copy is None else copy
+    copies = _rounded or {}
+    copy = copies.get(id(w))
+    if copy is None and w.base is not None and id(w.base) in copies and _flipped(w, w.base):
+        copy = copies[id(w.base)].T
+    return round_to_bfloat16(w) if copy is None else copy
 
 
 def _flipped(a: Array, b: Array) -> bool:
-    return a.strides == b.strides[::-1] and a.ctypes.data == b.ctypes.data
+    return a.shape == b.shape[::-1] and a.strides == b.strides[::-1] and a.ctypes.data == b.ctypes.data
 
 
 def round_to_bfloat16(x: Array) -> Array:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad2 import kernels
-from tinygrad2.kernels.products import library, matmul, operand, weight
+from tinygrad2.kernels.products import library, matmul, operand, round_to_bfloat16, rounds, weight
 from tinygrad2.kernels.threads import share
 
 Array = npt.NDArray[Any]
@@ -85,7 +85,7 @@ def linear(x: Array, w: Array, b: Array | None) -> tuple[Array, Array | None]:
         out = np.stack([row @ w for row in x2])
     else:
         x2 = operand(x2)
-        out = matmul(x2, weight(w))
+        out = matmul(x2, weight(w, x2.dtype == np.uint16))
     if b is not None:
         kernels.add_to_rows(out, b)
     return out.reshape(*x.shape[:-1], w.shape[1]), x2 if x2.dtype != x.dtype else None
@@ -94,10 +94,11 @@ def linear(x: Array, w: Array, b: Array | None) -> tuple[Array, Array | None]:
 def linear_vjp(g: Array, rounded: Array | None, x: Array, w: Array, bias: bool) -> tuple[Array, Array, Array | None]:
     """Cotangents of x, w and b. That of w is laid out in memory as w is."""
     g2 = rows(g)
-    x2, g16 = (rows(x), g2) if rounded is None else (rounded, operand(g2))
-    for_x = matmul(g16, weight(w).T).reshape(x.shape)
-    for_w = matmul(x2.T, g16) if w.flags.c_contiguous else matmul(g16.T, x2).T
-    return for_x, for_w, kernels.column_sums(g2) if bias else None
+    for_b = kernels.column_sums(g2) if bias else None
+    x2, g2 = (rows(x), g2) if rounded is None else (rounded, round_to_bfloat16(g2))
+    for_x = matmul(g2, weight(w, rounded is not None).T).reshape(x.shape)
+    for_w = matmul(x2.T, g2) if w.flags.c_contiguous else matmul(g2.T, x2).T
+    return for_x, for_w, for_b
 
 
 def add_to_rows(x: Array, b: Array) -> None:
@@ -407,7 +408,7 @@ def linear_cross_entropy(
     step = -(-len(h) // max(1, chunks))
     total = 0.0
     for_h, for_w, for_b = np.empty_like(h), np.empty_like(w), None if b is None else np.zeros_like(b)
-    matrix = weight(w)
+    matrix = weight(w, rounds())
     for i in range(0, len(h), step):
         part = slice(i, i + step)
         of_h = operand(h[part])
