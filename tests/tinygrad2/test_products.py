@@ -263,7 +263,6 @@ def test_attention_in_bfloat16_takes_any_cotangent(lies, with_mkl, request):
     assert distance(found.data, expected.data) < 0.02
 
 
-@pytest.mark.xfail(strict=True, reason="linear_vjp: the rounded input is multiplied as integers once bfloat16 is off")
 def test_a_backward_after_bfloat16_is_right_or_refused(with_mkl):
     x, w, g = Tensor(normal(131, 24)), Tensor(normal(24, 45), requires_grad=True), normal(131, 45)
     (expected,) = autograd.grad(ops.linear(x, w), w, g)
