@@ -50,6 +50,7 @@ def arithmetic(threads: int, shards: int, batch_size: int, parameters: int) -> d
         "threads": threads or cores(),
         "kernels": about["kernels"],
         "products": about["products"],
+        "unit": about["unit"],
     }
 
 

@@ -53,16 +53,31 @@ class MKL:
 
     def call(self, a: Array, b: Array, out: Array, add: bool) -> tuple[Any, ...] | None:
         """The address of the function for such a product, and its arguments; None where NumPy has done it, as for float64."""
-        if out.dtype != np.float32 or a.dtype != b.dtype or not out.size or not a.shape[1] or out.strides[1] != out.itemsize:
+        if out.dtype != np.float32 or a.dtype != b.dtype or not out.size or not a.shape[1]:
             out[...] = out + a @ b if add else a @ b
+            return None
+        if not _by_rows(out):
+            if _by_rows(out.T):
+                return self.call(b.T, a.T, out.T, add)
+            whole = np.empty(out.shape, out.dtype)
+            self.product(a, b, whole, False)
+            out[...] = out + whole if add else whole
             return None
         a, flip_a, lda = _as_operand(a)
         b, flip_b, ldb = _as_operand(b)
         (m, k), n = a.shape, b.shape[1]
-        ldc = max(out.strides[0] // out.itemsize, n)
+        ldc = out.strides[0] // out.itemsize if m > 1 else n
         at_a, at_b, at_out = (x.__array_interface__["data"][0] for x in (a, b, out))
         alive = a, b  # they may be copies
         return self.address(a), flip_a, flip_b, m, n, k, at_a, lda, at_b, ldb, at_out, ldc, alive
+
+
+def _by_rows(x: Array) -> bool:
+    """Whether each row of a matrix is in one piece, and the rows follow one another."""
+    rows, columns = x.shape
+    return (columns == 1 or x.strides[1] == x.itemsize) and (
+        rows == 1 or (x.strides[0] >= columns * x.itemsize and x.strides[0] % x.itemsize == 0)
+    )
 
 
 def _as_operand(x: Array) -> tuple[Array, int, int]:

@@ -108,8 +108,7 @@ def round_to_bfloat16(x: Array) -> Array:
     """float32 -> uint16 of the same shape: the upper half of each number, rounded to nearest, ties to even. NaN stays NaN."""
     if x.ndim == 2 and not x.flags.c_contiguous and x.T.flags.c_contiguous:
         return round_to_bfloat16(x.T).T
-    x = np.ascontiguousarray(x)
     out = np.empty(x.shape, np.uint16)
-    flat, flat_out = x.reshape(-1), out.reshape(-1)
+    flat, flat_out = np.ascontiguousarray(x).reshape(-1), out.reshape(-1)
     kernels.rounding(flat, flat_out)
     return out

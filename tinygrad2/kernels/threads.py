@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any
 
 _here = threading.local()
@@ -57,7 +58,7 @@ def share(f: Callable[[slice], Any], n: int, least: int = 1) -> list[Any]:
     if not rest:
         return [f(first)]
     assert _pool is not None
-    others = [_pool.submit(f, part) for part in rest]
+    others = [_pool.submit(copy_context().run, f, part) for part in rest]  # with NumPy's error state
     _here.alone = True
     try:
         result = [f(first)]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,14 +41,47 @@ config.THREADING_LAYER = "omp" if SPREADS else "default"
 _here = threading.local()
 
 
-def compiled(*signature: Any) -> Callable[[Any], Any]:
+def _kept() -> str:
+    """Where machine code is kept: a folder for each state of the sources.
+
+    By itself numba would not notice that a function has changed which another file calls.
+    """
+    here = Path(__file__).parent
+    state = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(here.glob("*.py")))).hexdigest()[:12]
+    folder = here / "__pycache__" / f"numba-{state}"
+    try:
+        for old in set(folder.parent.glob("numba-*")) - {folder}:
+            shutil.rmtree(old, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return config.CACHE_DIR  # installed where nobody may write: numba finds a place
+    return str(folder)
+
+
+CACHE = _kept()
+
+
+def _njit(signature: Any, parallel: bool) -> Callable[[Any], Any]:
     """A function for the processor here: it lets go of the interpreter, and divides by zero as NumPy does."""
-    return njit(*signature, nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+
+    def compile_(f: Any) -> Any:
+        before, config.CACHE_DIR = config.CACHE_DIR, CACHE
+        try:
+            return njit(signature, nogil=True, cache=True, error_model="numpy", fastmath=SUMS, parallel=parallel)(f)
+        finally:
+            config.CACHE_DIR = before
+
+    return compile_
+
+
+def compiled(signature: Any) -> Callable[[Any], Any]:
+    """A compiled function of one thread."""
+    return _njit(signature, parallel=False)
 
 
 def spread(signature: Any) -> Callable[[Any], Any]:
     """A compiled function whose `prange` loops run on the threads of the pool, as many iterations at a time."""
-    return njit(signature, nogil=True, cache=True, error_model="numpy", fastmath=SUMS, parallel=SPREADS)
+    return _njit(signature, parallel=SPREADS)
 
 
 def parts_of(n: int, least: int) -> int:
@@ -89,7 +125,8 @@ def exp(x: Any) -> Any:
 def ordered(x: Any) -> Any:
     """An integer for each number, in the same order; the largest for NaN. Only of integers is a maximum vectorised."""
     bits = np.float32(x).view(np.int32)
-    return np.int32(bits ^ np.int32(np.int32(bits >> np.int32(31)) & np.int32(0x7FFFFFFF)))
+    in_order = np.int32(bits ^ np.int32(np.int32(bits >> np.int32(31)) & np.int32(0x7FFFFFFF)))
+    return np.int32(0x7FFFFFFF) if np.int32(bits & np.int32(0x7FFFFFFF)) > np.int32(0x7F800000) else in_order
 
 
 @compiled(float32(vector))

@@ -21,7 +21,7 @@ from tinygrad2.kernels.reference import QUERY_BLOCK, Array
 
 packed, per_row = float32[:, :, ::1], float32[:, :, :, ::1]
 SIZE, HALF_SIZE = 4, 2  # bytes of a float32, and of a bfloat16
-HIDDEN = F(-3e38)  # the score of what follows a query: its weight is 0, and rows are as long as the library's blocks
+HIDDEN = F(-np.inf)  # the score of what follows a query: its weight is 0, and rows are as long as the library's blocks
 
 
 @compiled(types.UniTuple(float32, 2)(vector, int64))
@@ -152,10 +152,10 @@ def causal_attention(qkv: Array, heads: int, keep: Array | None) -> tuple[Array,
 def causal_attention_vjp(g: Array, saved: tuple[Array, Array | None], qkv: Array, heads: int, keep: Array | None) -> Array:
     """See `reference.causal_attention_vjp`."""
     library, (rows, rounded) = mkl(), saved
-    if keep is not None or library is None or not fits(g, rows) or (rounded is None and not fits(qkv)):
+    if library is None or (rounded is None and (keep is not None or not fits(g, rows, qkv))):
         return reference.causal_attention_vjp(g, saved, qkv, heads, keep)
     B, H, T, _ = rows.shape[1:]
-    g = g.reshape(B, T, -1)
+    g = np.ascontiguousarray(g, F).reshape(B, T, -1)
     x, g = (qkv, g) if rounded is None else (rounded, round_to_bfloat16(g))
     out = np.empty((B, T, qkv.shape[-1]), F)
     _backward_spread(library.address(x), g.ctypes.data, x.ctypes.data, x.itemsize, *rows, out, parts_of(B * H, 1))

@@ -30,13 +30,16 @@ LEAST = 1 << 13
 
 U1, U3 = F(2 * math.sqrt(2 / math.pi)), F(2 * 0.044715 * math.sqrt(2 / math.pi))
 U9 = F(3) * U3
+FAR = F(50)  # where GELU is x, or 0, and its slope 1, or 0; squares stay finite
 
 
 @compiled(void(vector, vector))
 def _gelu(x: Any, out: Any) -> None:
     for i in range(len(x)):
         v = x[i]
-        out[i] = v / (ONE + exp(-v * (U1 + U3 * v * v)))  # (1 + tanh(u)) / 2 = 1 / (1 + exp(-2u))
+        near = (-FAR if v < -FAR else FAR if v > FAR else v) + v * F(0)  # NaN where v is not finite
+        s = ONE / (ONE + exp(-near * (U1 + U3 * near * near)))  # (1 + tanh(u)) / 2 = 1 / (1 + exp(-2u))
+        out[i] = (v if v > F(0) else near) * s
 
 
 @spread(void(vector, vector, int64))
@@ -50,6 +53,7 @@ def _gelu_spread(x: Any, out: Any, parts: Any) -> None:
 def _gelu_vjp(g: Any, x: Any, out: Any) -> None:
     for i in range(len(x)):
         v = x[i]
+        v = (-FAR if v < -FAR else FAR if v > FAR else v) + v * F(0)
         s = ONE / (ONE + exp(-v * (U1 + U3 * v * v)))
         out[i] = g[i] * (s + v * s * (ONE - s) * (U1 + U9 * v * v))
 
@@ -254,7 +258,10 @@ def _round(x: Any, out: Any, parts: Any) -> None:
 
 def rounding(x: Array, out: Array) -> None:
     """float32 to bfloat16, both flat; see `products.round_to_bfloat16`."""
-    _round(x, out, parts_of(len(x), LEAST))
+    if fits(x):
+        _round(x, out, parts_of(len(x), LEAST))
+    else:
+        reference.rounding(x, out)
 
 
 @spread(void(vector, vector, vector, int64))
