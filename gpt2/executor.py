@@ -76,8 +76,9 @@ class ShardExecutor:
 
     def map(self, f: Callable[[A], R], items: Iterable[A]) -> Iterator[R]:
         """f of each item, in order; at the same time where there are several."""
-        alone = self._pool is None or self.shards == 1 or kernels.SPREADS
-        return map(f, items) if self._pool is None or alone else self._pool.map(f, items)
+        if self._pool is None or self.shards == 1 or kernels.SPREADS:
+            return map(f, items)
+        return self._pool.map(f, items)
 
     def gradients(self, model: GPT2, batch: Batch, seed: int, step: int, label_smoothing: float = 0.0) -> float:
         """The mean loss of a batch; its gradient replaces every `.grad`."""
