@@ -6,49 +6,27 @@ attention mask of -inf is no anomaly, and what a NaN contaminates later is not b
 
 from __future__ import annotations
 
-import linecache
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tinygrad2.errors import AnomalyError
+from tinygrad2.observer import Observer
 from tinygrad2.ops.op import Array, Op, Scatter
 
-PACKAGE = str(Path(__file__).parent)
 
-
-class Watch:
+class Watch(Observer):
     """Looks at every op that is recorded or differentiated, and locks the arrays that backward will need."""
 
     def __init__(self) -> None:
-        self._modules: list[Any] = []
+        super().__init__()
         self._locked: dict[int, tuple[Array, int]] = {}  # by id: the array, and how many nodes keep it
-
-    @contextmanager
-    def inside(self, module: Any) -> Iterator[None]:
-        """While a module is called."""
-        self._modules.append(module)
-        try:
-            yield
-        finally:
-            self._modules.pop()
 
     def place(self) -> str:
         """The module path and the line of the user's code that is running."""
-        where = []
-        if self._modules:
-            paths = {id(module): path for path, module in self._modules[0].named_modules()}
-            where.append(f"in {paths.get(id(self._modules[-1]), '') or type(self._modules[-1]).__name__}")
-        frame = sys._getframe(1)
-        while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
-            frame = frame.f_back
-        file, line = frame.f_code.co_filename, frame.f_lineno
-        where.append(f"at {Path(file).name}:{line}: {linecache.getline(file, line).strip()}")
-        return " ".join(where)
+        inside = f"in {self.module_path() or type(self.root).__name__} " if self.root is not None else ""
+        return f"{inside}at {self.line()[1]}"
 
     def forward(self, op: type[Op], arrays: Sequence[Any], out: Array, leaves: Sequence[bool]) -> None:
         """Raise AnomalyError if `op` has made a NaN or an infinity, or was given a NaN by a leaf."""
@@ -59,18 +37,28 @@ class Watch:
         if made:
             raise AnomalyError(f"the forward of {op.name} made {_count(out, made)}, {self.place()}; inputs: {_ranges(arrays)}")
 
-    def backward(self, op: type[Op], place: str | None, g: Any, arrays: Sequence[Any], cotangents: Sequence[Any]) -> None:
-        """Raise AnomalyError if the rule of `op` has made a NaN or an infinity from what it was given."""
+    def recorded(self, node: Any, out: Array) -> None:
+        """Remember where, and lock what backward will need."""
+        node.place = self.place()
+        self.lock(node.arrays)
+
+    def backward(self, node: Any, g: Any, cotangents: Sequence[Any]) -> None:
+        """Raise AnomalyError if the rule of a node has made a NaN or an infinity from what it was given."""
         for c in cotangents:
             if c is None:
                 continue
             values = _plain(c.values if isinstance(c, Scatter) else c)
-            made = _made(values, (g, *arrays))
+            made = _made(values, (g, *node.arrays))
             if made:
+                where = node.place or "not watched"
                 raise AnomalyError(
-                    f"the backward of {op.name} made {_count(values, made)}; its forward was {place or 'not watched'}; "
-                    f"cotangent: {_range(g)}; inputs: {_ranges(arrays)}"
+                    f"the backward of {node.op.name} made {_count(values, made)}; its forward was {where}; "
+                    f"cotangent: {_range(g)}; inputs: {_ranges(node.arrays)}"
                 )
+
+    def released(self, node: Any) -> None:
+        """What a node kept may be written to again."""
+        self.unlock(node.arrays)
 
     def lock(self, arrays: Sequence[Any]) -> None:
         """Make arrays that a node keeps read-only, so that whoever writes to one is stopped at that line."""

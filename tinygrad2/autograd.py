@@ -25,9 +25,9 @@ from tinygrad2.graph import (
     enable_grad,
     is_recording,
     no_grad,
+    observing,
     record,
     require_float,
-    watching,
 )
 from tinygrad2.ops.op import Array, Identity, Scatter, has_content
 
@@ -39,9 +39,9 @@ __all__ = [
     "grad",
     "is_recording",
     "no_grad",
+    "observing",
     "record",
     "require_float",
-    "watching",
 ]
 
 
@@ -97,7 +97,7 @@ def backpropagate(
             raise GraphError("backward: nothing was recorded; no input has requires_grad=True, or no_grad() was on")
         seed = _seed(output, g)
         sums.add(output.node, output.wrap(seed, None) if create_graph and isinstance(seed, np.ndarray) else seed, False)
-    tensor, watch = type(output), watching()
+    tensor, observer = type(output), observing()
     wrap = tensor.wrap if create_graph else None
     found: dict[Node, Any] = {}
     while sums.heap:
@@ -119,21 +119,23 @@ def backpropagate(
                 "value; call backward before changing parameters, or compute the loss again"
             )
         cotangents = _pull(node, g, wrap)
-        if watch is not None:
-            watch.backward(node.op, node.place, g, node.arrays, cotangents)
-        aliases = (g, *node.arrays, *cotangents)  # each cotangent is there once, if nothing else is the same array
+        if observer is not None:
+            observer.backward(node, g, cotangents)
+        aliases = [g, *node.arrays, *cotangents]  # each cotangent is there once, if nothing else is the same array
+        if retain or node.place is not None:  # nor is it needed again
+            aliases += node.saved if isinstance(node.saved, tuple) else [node.saved]
         for parent, x, c in zip(node.parents, node.arrays, cotangents, strict=True):
             if parent is None or c is None:
                 continue
             if isinstance(c, Scatter):
                 sums.scatter(parent, c, x)
             else:
-                fitted = _fit(c if create_graph else np.asarray(c), x)
+                fitted = unbroadcast(c if create_graph else np.asarray(c), x)
                 alone = not create_graph and (fitted is not c or (c.base is None and sum(c is a for a in aliases) == 1))
                 sums.add(parent, fitted, alone)
         if not retain:
-            if watch is not None:
-                watch.unlock(node.arrays)
+            if observer is not None:
+                observer.released(node)
             node.arrays = node.saved = None
             node.parents = ()
     return found
@@ -233,7 +235,7 @@ def _pull(node: Node, g: Any, wrap: Any) -> Sequence[Any]:
     return [found.get(end) if end is not None else None for end in ends]
 
 
-def _fit(g: Any, x: Array) -> Any:
+def unbroadcast(g: Any, x: Array) -> Any:
     """Sum a cotangent back to the shape its input had before broadcasting, in the input's dtype."""
     if g.shape != x.shape:
         extra = g.ndim - x.ndim

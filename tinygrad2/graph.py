@@ -16,10 +16,12 @@ import numpy as np
 
 from tinygrad2.anomaly import Watch
 from tinygrad2.errors import DtypeError, ShapeError
+from tinygrad2.observer import Observer
 from tinygrad2.ops.op import Array, Op
 
 _numbers = itertools.count()
 _mode = threading.local()
+Watcher = TypeVar("Watcher", bound=Observer)
 
 
 class no_grad(ContextDecorator):
@@ -57,19 +59,25 @@ def detect_anomaly() -> Iterator[None]:
     The message has the op, the module path, the line of your code, and the ranges of what went in. Arrays that backward
     needs are read-only meanwhile, so that an in-place write raises at the line that writes. Slow: for debugging.
     """
-    before, watch = watching(), Watch()
-    _mode.watch = watch
+    with observe(Watch()), np.errstate(all="ignore"):  # what NumPy would warn of is raised by the watch
+        yield
+
+
+@contextmanager
+def observe(observer: Watcher) -> Iterator[Watcher]:
+    """Inside, on this thread, `observer` is told of every op. An inner observer takes the place of an outer one."""
+    before = observing()
+    _mode.observer = observer
     try:
-        with np.errstate(all="ignore"):  # what NumPy would warn of is raised by the watch
-            yield
+        yield observer
     finally:
-        _mode.watch = before
-        watch.close()
+        _mode.observer = before
+        observer.close()
 
 
-def watching() -> Watch | None:
-    """The watch of `detect_anomaly` on this thread, if it is open."""
-    return getattr(_mode, "watch", None)
+def observing() -> Observer | None:
+    """The observer on this thread, if there is one."""
+    return getattr(_mode, "observer", None)
 
 
 class Node:
@@ -104,7 +112,7 @@ class Node:
         self.version = 0  # of a leaf: how often its array was changed or replaced
         self.seen = tuple([p.version if p is not None else 0 for p in parents])  # the versions that this op has used
         self.hooks: tuple[Callable[[Any], Any], ...] = ()
-        self.place: str | None = None  # where in the user's code, if watched
+        self.place: Any = None  # what an observer notes of it
 
 
 class Recorded(Protocol):
@@ -132,13 +140,12 @@ def record(tensor: type[R], op: type[Op], inputs: Sequence[Any], params: dict[st
         shapes = ", ".join(str(np.shape(a)) for a in arrays)
         raise ShapeError(f"{op.name} of {shapes}: {error}") from error
     wanted = is_recording() and any(p is not None for p in parents) and out.dtype.kind == "f"
-    watch = watching()
-    node = Node(op, parents, op.keep(arrays, saved) if watch is None else arrays, params, saved) if wanted else None
-    if watch is not None:
-        watch.forward(op, arrays, out, [p is None or p.op is None for p in parents])
+    observer = observing()
+    node = Node(op, parents, op.keep(arrays, saved) if observer is None else arrays, params, saved) if wanted else None
+    if observer is not None:
+        observer.forward(op, arrays, out, [p is None or p.op is None for p in parents])
         if node is not None:
-            node.place = watch.place()
-            watch.lock(arrays)
+            observer.recorded(node, out)
     return tensor.wrap(out, node)
 
 

@@ -99,7 +99,7 @@ def test_a_healthy_model_raises_nothing_and_is_unlocked_after():
         optim.AdamW(net.parameters()).step()  # backward is done: parameters may be written again
         abandoned = net.loss(IDS, IDS)
     assert all(p.data.flags.writeable for p in net.parameters())
-    assert autograd.watching() is None
+    assert autograd.observing() is None
     abandoned.backward()
 
 
@@ -117,7 +117,7 @@ def test_an_in_place_write_raises_at_the_line_that_writes():
 def test_watching_is_per_thread():
     seen = []
     with autograd.detect_anomaly():
-        thread = threading.Thread(target=lambda: seen.append(autograd.watching()))
+        thread = threading.Thread(target=lambda: seen.append(autograd.observing()))
         thread.start()
         thread.join()
     assert seen == [None]

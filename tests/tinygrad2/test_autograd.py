@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 import pytest
 
-from tinygrad2 import Tensor, autograd, no_grad
+from tinygrad2 import Tensor, autograd, no_grad, ops
 from tinygrad2.errors import DtypeError, GraphError, ShapeError
 from tinygrad2.ops.op import Identity, Op
 
@@ -339,3 +339,15 @@ def test_threads_differentiate_over_the_same_parameters():
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_array_equal(a, b)
     assert w.grad is None
+
+
+def test_what_a_retained_graph_keeps_is_not_added_to():
+    """A tied head: its gradient is computed forward and kept, and the embedding's is added to it."""
+    h = Tensor(np.array([[1.0, 2.0], [0.5, -1.0]]), requires_grad=True)
+    w = Tensor(np.array([[0.1, 0.2], [0.3, -0.4], [0.0, 0.5]]), requires_grad=True)
+    loss = ops.linear_cross_entropy(h + ops.embedding(w, np.array([0, 2])), w, None, np.array([1, 0]))
+    loss.backward(retain_graph=True)
+    once = w.grad.data.copy()
+    w.grad = None
+    loss.backward()
+    np.testing.assert_array_equal(w.grad.data, once)

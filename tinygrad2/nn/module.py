@@ -35,11 +35,11 @@ class Module:
     _backward_hooks: tuple[Callable[..., Any], ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        watch = autograd.watching()
-        if watch is None:
+        observer = autograd.observing()
+        if observer is None:
             out = self.forward(*args, **kwargs)
         else:
-            with watch.inside(self):
+            with observer.inside(self):
                 out = self.forward(*args, **kwargs)
         for hook in self._forward_hooks:
             replaced = hook(self, args, out)

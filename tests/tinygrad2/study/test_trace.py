@@ -1,0 +1,135 @@
+"""What is recorded, and the backward pass taken again from it: the engine's numbers, bit for bit."""
+
+import numpy as np
+import pytest
+
+from gpt2 import GPT2, GPT2Config
+from tinygrad2 import Tensor, autograd, nn, study
+from tinygrad2.errors import GraphError
+
+SMALL = {"vocab_size": 11, "max_seq_len": 8, "d_model": 8, "num_layers": 2, "num_heads": 2, "d_ff": 16}
+IDS = np.array([[1, 2, 3, 4], [3, 3, 1, 0]])
+
+
+def model_and_loss(**settings):
+    """A small GPT-2 and a recorded loss of it."""
+    model = GPT2(GPT2Config(**{**SMALL, **settings}), seed=0)
+    with study.record(), nn.dropout_stream(np.random.default_rng(0)):
+        loss = model.loss(IDS, IDS[:, ::-1].copy())
+    return model, loss
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("before", [True, False], ids=["after backward", "before backward"])
+def test_the_trace_has_the_gradients_of_the_engine_bit_for_bit(implementation, tied, before):
+    model, loss = model_and_loss(tie_embeddings=tied, head_bias=not tied, dropout=0.1)
+    if before:
+        loss.backward()
+    trace = study.Trace(loss)
+    backward = trace.backward()
+    if not before:
+        loss.backward()
+    parameters = dict(model.named_parameters())
+    assert {leaf.full_name for leaf in trace.leaves} == set(parameters)
+    for leaf in trace.leaves:
+        assert np.array_equal(backward.gradients[leaf], parameters[leaf.full_name].grad.data), leaf
+
+
+def test_contributions_are_what_the_sum_is_made_of():
+    x = Tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
+    w = Tensor(np.array([1.0, -2.0, 0.5]), requires_grad=True)
+    with study.record():
+        y = np.sum(np.sin(x) * w + x)
+    trace = study.Trace(y)
+    backward = trace.backward()
+    first, second = backward.contributions[trace.find(x)]
+    assert [first.user.name, second.user.name] == ["add", "sin"]
+    np.testing.assert_array_equal(first.array, np.ones((2, 3)))
+    np.testing.assert_allclose(second.array, np.cos(x.data) * w.data, rtol=1e-15)
+    (part,) = backward.contributions[trace.find("w")]
+    assert part.raw.shape == (2, 3)  # before broadcasting is undone
+    np.testing.assert_allclose(part.array, np.sin(x.data).sum(0), rtol=1e-15)
+    assert [value.name for value in backward.order] == ["sum", "add", "multiply", "sin", "w", "x"]
+
+
+def test_names_say_where_a_value_is_and_which():
+    _, loss = model_and_loss(dropout=0.1)
+    trace = study.Trace(loss)
+    names = list(trace.by_name)
+    assert len(set(names)) == len(trace.values)
+    assert all(name.isidentifier() for name in names)
+    assert {"wte_weight", "h_1_attn_c_attn_weight", "h_1_attn_c_attn_linear", "h_1_add", "h_1_add_2"} <= set(names)
+    assert trace.find("h.1.attn.c_attn.weight") is trace.find("h_1_attn_c_attn_weight")
+    source = trace.find("h_0_mlp_gelu").source
+    assert source.startswith("feed_forward.py:")
+    assert source.endswith("return self.dropout(self.c_proj(ops.gelu(self.c_fc(x))))")
+    with pytest.raises(GraphError, match="'h_7_add' is no value of this computation; it has wte_weight, "):
+        trace.find("h_7_add")
+
+
+def test_operators_and_variables_are_found_in_the_code_of_the_user():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    with study.record():
+        y = (x * x).sum()
+    assert [v.full_name for v in study.Trace(y).values] == ["x", "multiply", "sum"]
+    assert study.Trace(y).results[0].source.endswith("y = (x * x).sum()")
+
+
+def test_the_forward_again_and_with_something_else():
+    _, loss = model_and_loss()
+    trace = study.Trace(loss)
+    again = trace.forward()
+    assert all(np.array_equal(again[value], value.array) for value in trace.values)
+    # What one use of a value is worth: move what that op alone sees of it.
+    backward = trace.backward()
+    stream = trace.find("h_0_add")
+    moved = trace.forward(dtype=np.float64)
+    for part in backward.contributions[stream]:
+        direction = np.random.default_rng(1).standard_normal(stream.array.shape)
+        up, down = (
+            trace.forward(seen={(part.user, part.index): moved[stream] + s * direction}, dtype=np.float64)[trace.output]
+            for s in (1e-5, -1e-5)
+        )
+        np.testing.assert_allclose((up - down) / 2e-5, np.sum(part.array * direction), rtol=1e-3, atol=1e-6)
+    everywhere = trace.forward(instead={stream: moved[stream] + 1e-5 * direction}, dtype=np.float64)[trace.output]
+    there = everywhere - moved[trace.output]
+    np.testing.assert_allclose(there / 1e-5, np.sum(backward.gradients[stream] * direction), rtol=1e-3, atol=1e-6)
+
+
+def test_another_rule_and_another_cotangent():
+    x = Tensor(np.array([1.0, 2.0]), requires_grad=True)
+    with study.record():
+        y = x * 3
+    trace = study.Trace(y)
+    with pytest.raises(GraphError, match=r"the output has shape \(2,\); give a cotangent"):
+        trace.backward()
+    value = trace.find(x)
+    np.testing.assert_array_equal(trace.backward([1.0, 10.0]).gradients[value], [3, 30])
+    wrong = trace.backward([1.0, 10.0], lambda value, g: [-c for c in study.pulled(value, g)[:1]] + [None])
+    np.testing.assert_array_equal(wrong.gradients[value], [-3, -30])
+
+
+def test_nothing_is_noted_outside():
+    x = Tensor([1.0], requires_grad=True)
+    y = x * 2
+    assert y.node.place is None
+    with pytest.raises(GraphError, match="not computed inside"):
+        study.Trace(y)
+    with study.record(), pytest.raises(GraphError, match="made by a multiply before recording began"):
+        y * 2
+    with pytest.raises(GraphError, match="is a leaf"):
+        study.Trace(x)
+
+
+def test_one_observer_at_a_time():
+    with autograd.detect_anomaly(), pytest.raises(GraphError, match="already being observed"), study.record():
+        pass
+    with study.record(), pytest.raises(GraphError, match="already being observed"), study.record():
+        pass
+
+
+def test_a_step_that_the_optimizer_has_taken_is_gone():
+    model, loss = model_and_loss()
+    model.ln_f.bias.data += 1
+    with pytest.raises(GraphError, match=r"ln_f\.bias was changed after"):
+        study.Trace(loss)

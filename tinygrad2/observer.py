@@ -1,0 +1,69 @@
+"""Observing a computation op by op: what `detect_anomaly` and `study.record` have in common.
+
+At most one observer is open on a thread. The engine tells it of every op that is recorded and of every rule that is applied;
+without one, it takes one test per op to see that nobody looks.
+"""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tinygrad2.ops.op import Array, Op
+
+PACKAGE = Path(__file__).parent
+
+
+class Observer:
+    """Is told what happens, and knows where: in which module, and at which line. A subclass says what to do about it."""
+
+    def __init__(self) -> None:
+        self._modules: list[Any] = []
+
+    @contextmanager
+    def inside(self, module: Any) -> Iterator[None]:
+        """While a module is called."""
+        self._modules.append(module)
+        try:
+            yield
+        finally:
+            self._modules.pop()
+
+    @property
+    def root(self) -> Any:
+        """The outermost module that is being called, or None."""
+        return self._modules[0] if self._modules else None
+
+    def module_path(self) -> str:
+        """The path of the innermost module that is being called, in the outermost; empty for that one."""
+        if not self._modules:
+            return ""
+        paths = {id(module): path for path, module in self._modules[0].named_modules()}
+        return paths.get(id(self._modules[-1]), "")
+
+    def line(self, besides: tuple[Path, ...] = (PACKAGE,)) -> tuple[Any, str]:
+        """The innermost frame whose file is in none of these folders or files, and its line as `file.py:12: text`."""
+        frame = sys._getframe(1)
+        while frame.f_back is not None and any(Path(frame.f_code.co_filename).is_relative_to(place) for place in besides):
+            frame = frame.f_back
+        file, line = frame.f_code.co_filename, frame.f_lineno
+        return frame, f"{Path(file).name}:{line}: {linecache.getline(file, line).strip()}"
+
+    def forward(self, op: type[Op], arrays: Sequence[Any], out: Array, leaves: Sequence[bool]) -> None:
+        """`op` has made `out`; `leaves` says which of its inputs no other op has made."""
+
+    def recorded(self, node: Any, out: Array) -> None:
+        """A node was added to the graph."""
+
+    def backward(self, node: Any, g: Any, cotangents: Sequence[Any]) -> None:
+        """The rule of a node has made the cotangents of its inputs of its own, `g`."""
+
+    def released(self, node: Any) -> None:
+        """A node is about to let go of its arrays."""
+
+    def close(self) -> None:
+        """Nothing more will come."""
