@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import heapq
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +13,10 @@ import numpy as np
 
 from tinygrad2.autograd import unbroadcast
 from tinygrad2.errors import GraphError
+from tinygrad2.ops.arithmetic import Astype
 from tinygrad2.ops.op import Array, Scatter
 from tinygrad2.study.recording import Value, value_of
 from tinygrad2.tensor import Tensor
-
-Pull = Callable[[Value, Array], Sequence[Any]]
-"""From a value and its gradient to the cotangents of its inputs."""
 
 
 class Trace:
@@ -90,12 +89,34 @@ class Trace:
                 found[value] = value.op.run(tuple(arrays), value.params)[0]
         return found
 
-    def backward(self, cotangent: Any = None, pull: Pull | None = None) -> Backward:
+    def to(self, dtype: Any) -> Trace:
+        """The same computation in another dtype, every value of it new: names, sources and numbers stay."""
+        new: dict[Value, Value] = {}
+        for value in self.values:
+            other = new[value] = copy.copy(value)
+            other.inputs = tuple(None if x is None else new[x] for x in value.inputs)
+            if value.op is None:
+                other.array = _as(value.array, dtype)
+                continue
+            other.arrays = tuple(
+                _as(array, dtype) if x is None else x.array for x, array in zip(other.inputs, value.arrays, strict=True)
+            )
+            other.params = {name: _as(setting, dtype) for name, setting in value.params.items()}
+            if value.op is Astype and np.dtype(value.params["dtype"]).kind == "f":
+                other.params["dtype"] = dtype
+            other.array, other.saved = value.op.run(other.arrays, other.params)
+        trace = copy.copy(self)
+        trace.output, trace.values = new[self.output], list(new.values())
+        trace.names = {new[value]: name for value, name in self.names.items()}
+        trace.by_name = {name: value for value, name in trace.names.items()}
+        return trace
+
+    def backward(self, cotangent: Any = None, contribute: Contribute | None = None) -> Backward:
         """The backward pass from the output, with every contribution kept; the sums are the engine's, bit for bit.
 
-        `cotangent` may be left out for a single number. `pull` stands in for the rules.
+        `cotangent` may be left out for a single number. `contribute` stands in for what the rule of an op gives.
         """
-        pull = pull or pulled
+        contribute = contribute or contributed
         seed = np.ones_like(self.output.array) if cotangent is None else np.asarray(cotangent, self.output.array.dtype)
         if seed.shape != self.output.array.shape or (cotangent is None and seed.size != 1):
             raise GraphError(f"study: the output has shape {self.output.array.shape}; give a cotangent of that shape")
@@ -107,10 +128,8 @@ class Trace:
             if value.is_leaf:
                 continue
             g = result.gradients[value]
-            for i, (target, raw) in enumerate(zip(value.inputs, pull(value, g), strict=True)):
-                if target is None or raw is None:
-                    continue
-                part = Contribution(value, i, target, raw)
+            for part in contribute(value, g):
+                target = part.target
                 if target not in result.gradients:
                     heapq.heappush(heap, (-target.number, target))
                 result.gradients[target] = part.added_to(result.gradients.get(target))
@@ -155,6 +174,19 @@ class Contribution:
         return self.array if before is None else np.asarray(before + self.array)
 
 
+Contribute = Callable[[Value, Array], Sequence[Contribution]]
+"""From a value and its gradient to what it adds to the gradients of its inputs."""
+
+
+def contributed(value: Value, g: Array) -> list[Contribution]:
+    """What a value adds to the gradients of its inputs by the rule of its op."""
+    return [
+        Contribution(value, i, target, raw)
+        for i, (target, raw) in enumerate(zip(value.inputs, pulled(value, g), strict=True))
+        if target is not None and raw is not None
+    ]
+
+
 @dataclass(eq=False)
 class Backward:
     """A backward pass.
@@ -171,7 +203,7 @@ class Backward:
 
 def _as(x: Any, dtype: Any) -> Any:
     """Floating-point arrays in a dtype; others as they are."""
-    return x.astype(dtype) if dtype is not None and getattr(x, "dtype", np.dtype(bool)).kind == "f" else x
+    return x.astype(dtype) if dtype is not None and isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind == "f" else x
 
 
 def _array(x: Tensor | Value) -> Array:

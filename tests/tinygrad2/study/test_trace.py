@@ -6,6 +6,7 @@ import pytest
 from gpt2 import GPT2, GPT2Config
 from tinygrad2 import Tensor, autograd, nn, study
 from tinygrad2.errors import GraphError
+from tinygrad2.study.trace import contributed
 
 SMALL = {"vocab_size": 11, "max_seq_len": 8, "d_model": 8, "num_layers": 2, "num_heads": 2, "d_ff": 16}
 IDS = np.array([[1, 2, 3, 4], [3, 3, 1, 0]])
@@ -105,8 +106,43 @@ def test_another_rule_and_another_cotangent():
         trace.backward()
     value = trace.find(x)
     np.testing.assert_array_equal(trace.backward([1.0, 10.0]).gradients[value], [3, 30])
-    wrong = trace.backward([1.0, 10.0], lambda value, g: [-c for c in study.pulled(value, g)[:1]] + [None])
+    wrong = trace.backward([1.0, 10.0], lambda y, g: [study.Contribution(y, 0, value, -study.pulled(y, g)[0])])
     np.testing.assert_array_equal(wrong.gradients[value], [-3, -30])
+
+
+def test_a_contribution_that_is_added_in_another_way():
+    class Overwrites(study.Contribution):
+        def added_to(self, before):
+            return self.array
+
+    x = Tensor(np.array([1.0, 2.0]), requires_grad=True)
+    with study.record():
+        y = (x * x).sum()
+    trace = study.Trace(y)
+    backward = trace.backward(contribute=lambda y, g: [Overwrites(**vars(part)) for part in contributed(y, g)])
+    np.testing.assert_array_equal(backward.gradients[trace.find(x)], [1, 2])
+    assert len(backward.contributions[trace.find(x)]) == 2
+
+
+def test_in_float64_it_is_the_same_computation_by_the_same_names():
+    model = GPT2(GPT2Config(**SMALL, dropout=0.1), seed=0)
+    with study.record(), nn.dropout_stream(np.random.default_rng(0)):
+        loss = model.loss(IDS, IDS[:, ::-1].copy()) + np.sum(model.ln_f.bias.astype(np.float32) * np.float32(2))
+    trace = study.Trace(loss)
+    fine = trace.to(np.float64)
+    assert [fine.names[v] for v in fine.values] == [trace.names[v] for v in trace.values]
+    assert not set(fine.values) & set(trace.values)
+    assert {v.array.dtype for v in fine.values} == {np.dtype(np.float64)}
+    assert fine.find(model.ln_f.bias) is fine.by_name["ln_f_bias"]
+    forward = trace.forward(dtype=np.float64)
+    for value, wide in zip(trace.values, fine.values, strict=True):
+        np.testing.assert_allclose(wide.array, value.array, rtol=1e-4, atol=1e-6)
+        if value.op is not None and value.op.name != "astype" and value is not trace.output:
+            np.testing.assert_allclose(wide.array, forward[value], rtol=1e-12, atol=1e-14)
+    backward, wide = trace.backward(), fine.backward()
+    for leaf, again in zip(trace.leaves, fine.leaves, strict=True):
+        assert wide.gradients[again].dtype == np.float64
+        np.testing.assert_allclose(wide.gradients[again], backward.gradients[leaf], rtol=1e-3, atol=1e-5)
 
 
 def test_nothing_is_noted_outside():
