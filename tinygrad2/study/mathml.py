@@ -44,7 +44,7 @@ def mathml(formula: str) -> str:
     """
     try:
         statements = ast.parse(formula.strip()).body
-    except SyntaxError:
+    except (SyntaxError, ValueError):
         return _math(_code(formula))
     writer = _Writer()
     return "\n".join(_math(writer.statement(statement)) for statement in statements)
@@ -181,9 +181,10 @@ class _Writer(ast.NodeVisitor):
         return _Piece(_row(parts[0], _mo(":"), parts[1], *step))
 
     def visit_Attribute(self, node: ast.Attribute) -> _Piece:
-        if isinstance(node.value, ast.Name) and node.value.id in MODULES:
-            number = node.attr in ("pi", "e", "inf", "nan")
-            return _Piece(_name(node.attr), scalar=number, last=number)
+        name = _name_in_module(node)
+        if name:
+            number = name in ("pi", "e", "inf", "nan")
+            return _Piece(_name(name), scalar=number, last=number)
         if node.attr == "T":
             return self._transposed(node.value)
         if node.attr in FACTS:
@@ -196,7 +197,8 @@ class _Writer(ast.NodeVisitor):
             return self._called(self.visit(f).at(ATOM), args, node.keywords)
         if f.attr == "spec":
             return self._called(self.visit(f.value).at(ATOM), args, node.keywords)
-        if not (isinstance(f.value, ast.Name) and f.value.id in MODULES):
+        name = _name_in_module(f)
+        if not name:
             args = [f.value, *args]
         swapped = [ast.unparse(x) for x in args[1:]] in (["-1", "-2"], ["-2", "-1"])
         if (f.attr == "swapaxes" and swapped) or (f.attr == "transpose" and len(args) == 1 and not node.keywords):
@@ -212,7 +214,7 @@ class _Writer(ast.NodeVisitor):
             x = self.visit(args[0])
             xml = _tag("msqrt", x.xml) if f.attr == "sqrt" else _fenced(x.xml, "||")
             return _Piece(xml, PREFIX if f.attr == "sqrt" else ATOM, scalar=x.scalar, last=x.scalar)
-        return self._called(_name(f.attr), args, node.keywords)
+        return self._called(_name(name or f.attr), args, node.keywords)
 
     def _called(self, name: str, args: Sequence[ast.expr], keywords: Sequence[ast.keyword]) -> _Piece:
         alone = len(args) == 1 and isinstance(args[0], ast.GeneratorExp)
@@ -274,6 +276,12 @@ class _Writer(ast.NodeVisitor):
         return _listed([self.visit(x).xml for x in nodes])
 
 
+def _name_in_module(node: ast.Attribute) -> str:
+    """Of np.linalg.norm: linalg.norm. Nothing for an attribute of anything else."""
+    module, _, name = ast.unparse(node).partition(".")
+    return name if module in MODULES and name.replace(".", "_").isidentifier() else ""
+
+
 def _tag(name: str, *children: str) -> str:
     return f"<{name}>{''.join(children)}</{name}>"
 
@@ -308,9 +316,8 @@ def _listed(items: Sequence[str]) -> str:
 
 
 def _fenced(content: str, fence: str = "()") -> str:
-    return _row(
-        f'<mo form="prefix" stretchy="true">{fence[0]}</mo>', content, f'<mo form="postfix" stretchy="true">{fence[1]}</mo>'
-    )
+    first, last = (f'<mo form="{form}" stretchy="true">{x}</mo>' for form, x in zip(("prefix", "postfix"), fence, strict=True))
+    return _row(first, content, last)
 
 
 def _iverson(content: str) -> str:
