@@ -38,7 +38,7 @@ def _stale_activation(healthy: Healthy, part: Contribution, g: Array) -> Contrib
 def _unsummed(part: Contribution, g: Array) -> Array | None:
     """A contribution from before broadcasting was undone, if it has another shape then."""
     assert part.user.op is not None
-    if isinstance(part.raw, Scatter):
+    if isinstance(part.raw, Scatter) or not part.user.op.formula:
         return None
     raw = np.asarray(evaluate(Formula(part.user.op, len(part.user.inputs)).code(part.index), part.user, g))
     return raw if raw.size > part.target.array.size else None
@@ -249,7 +249,7 @@ CATALOGUE = (
         {
             "tanh": ("1 - out * out", "1 - out"),
             "sigmoid": (" * (1 - out)", ""),
-            "exp": ("g * out", "g * x"),
+            "exp": ("g * out", "g"),
             "sqrt": ("(2 * out)", "out"),
             "square": ("2 * g * x", "g * x"),
             "power": ("g * b * a", "g * a"),

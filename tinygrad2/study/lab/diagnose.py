@@ -12,6 +12,7 @@ of a weight is at no op below.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -67,6 +68,23 @@ class Case:
         return accused is self.culprit
 
 
+@dataclass(frozen=True, eq=False)
+class Check:
+    """A direction of an input of an op, the derivative of the output along it, and how large they are."""
+
+    direction: Array
+    scale: float
+    slope: Array
+    norm: float
+
+    def off(self, part: Array, g: Array) -> float:
+        """How far a contribution is from what the gradient of the output says, relative to the size that it has."""
+        expected = float(np.sum(g * self.slope))
+        noise = 1e-4 * _norm(g) * self.norm
+        size = max(self.scale * _norm(part), abs(expected), noise)
+        return abs(float(np.sum(part * self.direction)) - expected) / (size or 1.0)
+
+
 def cases(trace: Trace, count: int = 12, seed: int = 0) -> list[Case]:
     """Up to `count` proven cases of a computation of one number, in an order drawn by `seed`; see `Diagnosis`."""
     return Diagnosis(trace, seed).cases(count)
@@ -96,7 +114,7 @@ class Diagnosis:
         self.reach = _reach(self.trace, self.ops)
         self.edges = {(part.user, part.index): part for parts in right.contributions.values() for part in parts}
         self.entering = {op: self._entering(part) for op, part in self.reach.items()}
-        self._local = {edge: self._slopes(edge, number) for number, edge in enumerate(self.edges)}
+        self.checks = {edge: self._checks(edge, number) for number, edge in enumerate(self.edges)}
         unlike = self.accusable(right)
         if unlike != []:
             where = ", ".join(f"{self.trace.names[op]} ({op.source})" for op in unlike or self.ops[-1:])
@@ -112,23 +130,20 @@ class Diagnosis:
     def cases(self, count: int) -> list[Case]:
         """Different mistakes at different depths, and controls."""
         rng = np.random.default_rng([self.seed, 1])
-        controls = max(1, count // CONTROLS)
-        found = [self.control(number) for number in range(1, controls + 1)]
-        sites = [(fault, op) for fault in CATALOGUE for op in self.ops]
-        sites = [sites[i] for i in rng.permutation(len(sites))]
-        used: dict[object, int] = {}
-        while sites and len(found) < count:
-            site = min(sites, key=lambda site: [used.get(what, 0) for what in (site[0], self._depth(site[1]), site[1])])
-            sites.remove(site)
-            case = self.planted(*site)
+        found = [self.control(number) for number in range(1, 1 + max(1, count // CONTROLS))]
+        faults = [CATALOGUE[i] for i in rng.permutation(len(CATALOGUE))]
+        sites = {fault: [self.ops[i] for i in rng.permutation(len(self.ops))] for fault in faults}
+        depth = {op: 4 * i // len(self.ops) for i, op in enumerate(self.ops)}
+        used: Counter[object] = Counter()
+        while len(found) < count and any(sites.values()):
+            fault = min((fault for fault in faults if sites[fault]), key=lambda fault: used[fault])
+            culprit = min(sites[fault], key=lambda op: (used[depth[op]], used[op]))
+            sites[fault].remove(culprit)
+            case = self.planted(fault, culprit)
             if case is not None:
                 found.append(case)
-                for what in (site[0], self._depth(site[1]), site[1]):
-                    used[what] = used.get(what, 0) + 1
+                used.update([fault, depth[culprit], culprit])
         return [found[i] for i in rng.permutation(len(found))]
-
-    def _depth(self, op: Value) -> int:
-        return 4 * self.ops.index(op) // len(self.ops)
 
     def planted(self, fault: Fault, culprit: Value) -> Case | None:
         """The case of a mistake at an op; None if it cannot be made there, or is not proven to be there and nowhere else."""
@@ -160,9 +175,9 @@ class Diagnosis:
         """The ops whose contributions are not what finite differences of their forward say; None where that is in doubt."""
         found: list[Value] = []
         parts = shown(backward)
-        for edge, tests in self._local.items():
+        for edge, checks in self.checks.items():
             g, part = backward.gradients[edge[0]], parts[edge]
-            off = max(_off(part, direction, g, slope) for direction, slope in tests)
+            off = max(check.off(part, g) for check in checks)
             if not (off < RIGHT or off > WRONG):
                 return None
             if off > WRONG and edge[0] not in found:
@@ -192,24 +207,21 @@ class Diagnosis:
     @cached_property
     def _sizes(self) -> dict[Edge, float]:
         """How much the loss changes where an input changes by its own size."""
-        return {edge: float(np.linalg.norm(part.array)) * _scale(part.target.array) for edge, part in self.edges.items()}
+        return {edge: _norm(part.array) * _scale(part.target.array) for edge, part in self.edges.items()}
 
-    def _slopes(self, edge: Edge, number: int) -> list[tuple[Array, Array]]:
-        """Two random directions of one input of an op, and the derivative of its output along each."""
+    def _checks(self, edge: Edge, number: int) -> list[Check]:
+        """What finite differences say of one input of an op."""
         op, index = edge
         rng = np.random.default_rng([self.seed, 2, number])
         x = op.arrays[index]
-        return [self._along(op, index, _scale(x) * rng.standard_normal(x.shape)) for _ in range(2)]
-
-    @staticmethod
-    def _along(op: Value, index: int, direction: Array) -> tuple[Array, Array]:
-        def out(t: float) -> Array:
-            arrays = list(op.arrays)
-            arrays[index] = arrays[index] + t * direction
-            assert op.op is not None
-            return op.op.run(tuple(arrays), op.params)[0]
-
-        return direction, (out(STEP) - out(-STEP)) / (2 * STEP)
+        found = []
+        for _ in range(2):
+            direction = _scale(x) * rng.standard_normal(x.shape)
+            up, down = (_run(op, {index: x + t * direction}) for t in (STEP, -STEP))
+            with np.errstate(invalid="ignore"):
+                slope = np.where(up == down, 0, up - down) / (2 * STEP)  # a mask of -inf stays where it is
+            found.append(Check(direction, _scale(direction), slope, _norm(slope)))
+        return found
 
     def _probes(self) -> tuple[dict[Edge, Array], dict[Value, float]]:
         """A direction for each use of a value, and the slopes that are measured: drawn again until all are clear."""
@@ -263,12 +275,14 @@ def shown(backward: Backward) -> dict[Edge, Array]:
     return found
 
 
-def _off(part: Array, direction: Array, g: Array, slope: Array) -> float:
-    """How far a contribution is from finite differences along a direction, relative to the size that it has."""
-    expected = float(np.sum(g * slope))
-    scale = _scale(direction) * float(np.linalg.norm(part))
-    noise = 1e-4 * float(np.linalg.norm(g) * np.linalg.norm(slope))
-    return abs(float(np.sum(part * direction)) - expected) / max(scale, abs(expected), noise, 1e-300)
+def _run(op: Value, instead: dict[int, Array]) -> Array:
+    """What the op of a value makes of its inputs, with others in place of some."""
+    assert op.op is not None
+    return op.op.run(tuple(instead.get(i, x) for i, x in enumerate(op.arrays)), op.params)[0]
+
+
+def _norm(x: Array) -> float:
+    return float(np.sqrt(np.sum(x * x)))
 
 
 def _across(direction: Array, gradient: Array) -> Array:
@@ -278,8 +292,9 @@ def _across(direction: Array, gradient: Array) -> Array:
 
 
 def _scale(x: Array) -> float:
-    """The root of the mean square of the entries; 1 where all are zero."""
-    return float(np.sqrt(np.mean(x * x))) or 1.0 if x.size else 1.0
+    """The root of the mean square of the finite entries; 1 where all are zero."""
+    finite = x[np.isfinite(x)]
+    return (_norm(finite) / finite.size**0.5 if finite.size else 0.0) or 1.0
 
 
 def _reach(trace: Trace, ops: list[Value]) -> dict[Value, frozenset[Value]]:

@@ -31,6 +31,12 @@ class Healthy:
         self.backward = trace.backward()
 
     @cached_property
+    def parts(self) -> dict[Value, list[Contribution]]:
+        """What each op contributes, in the order of its inputs."""
+        parts = sorted((part for parts in self.backward.contributions.values() for part in parts), key=lambda part: part.index)
+        return {op: [part for part in parts if part.user is op] for op in self.backward.order}
+
+    @cached_property
     def older(self) -> dict[Value, Array]:
         """Every value before the last step: the leaves are where a large step would have come from."""
         gradients = {leaf: self.backward.gradients[leaf] for leaf in self.trace.leaves if leaf in self.backward.gradients}
@@ -94,8 +100,9 @@ class Fault:
 
     def planted(self, healthy: Healthy, value: Value) -> list[Contribution] | None:
         """What a value contributes with this mistake in it; None where the mistake changes nothing of its shape or place."""
-        parts = [part for parts in healthy.backward.contributions.values() for part in parts if part.user is value]
-        parts.sort(key=lambda part: part.index)
+        if value.op is None or (self.change is None and value.op.name not in self.edits):
+            return None
+        parts = healthy.parts[value]
         g = healthy.backward.gradients[value]
         codes = self.codes(value)
         wrong = [self._wrong(healthy, part, g, codes) for part in parts]
