@@ -9,7 +9,22 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from gpt2.commands import bench, evaluate, export, gradcheck, health, info, plot, replay, runs, sample, tokenize, train
+from gpt2.commands import (
+    bench,
+    evaluate,
+    export,
+    gradcheck,
+    health,
+    info,
+    inspect,
+    lab,
+    plot,
+    replay,
+    runs,
+    sample,
+    tokenize,
+    train,
+)
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.errors import GPT2Error
 from tinygrad2.errors import TinygradError
@@ -18,6 +33,8 @@ COMMANDS = {
     "train": train,
     "sample": sample,
     "eval": evaluate,
+    "inspect": inspect,
+    "lab": lab,
     "health": health,
     "runs": runs,
     "plot": plot,

@@ -1,0 +1,154 @@
+"""`gpt2 inspect`: one page about how a trained model reads a text."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpt2.commands.arguments import given_model
+from gpt2.diagnostics import DEAD
+from gpt2.errors import DataError, RunError
+from gpt2.evaluation import COLOURS
+from gpt2.files import write_atomically
+from gpt2.inspection import Histograms, Inspection, Similarity, check_length, inspect
+from gpt2.model import GPT2
+from gpt2.tokenizers import Tokenizer
+
+Array = np.ndarray[Any, Any]
+
+HELP = "write a page that shows how a model reads a text: attention, logit lens, losses, gradients"
+
+VISIBLE = str.maketrans({" ": "␣", "\n": "↵", "\t": "⇥"})
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Its flags."""
+    parser.add_argument("run", metavar="RUN", help="run folder, or a Hugging Face GPT-2 folder")
+    parser.add_argument("--prompt", required=True, help="text to read, at most the context")
+    parser.add_argument(
+        "--best", action="store_true", help="the checkpoint with the lowest validation loss instead of the last weights"
+    )
+    parser.add_argument("--special", action="store_true", help="<|endoftext|> in the prompt is that token, not text")
+    parser.add_argument("--out", help="HTML file to write (default inspect.html, and none with --json)")
+    parser.add_argument("--json", action="store_true", help="print what the page shows as one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    model, tokenizer = given_model(args)
+    ids = tokenizer.encode(args.prompt, special=args.special)
+    if not len(ids):
+        raise DataError('--prompt "" is empty: there is nothing to read')
+    try:
+        check_length(model, len(ids))
+    except DataError as error:
+        raise DataError(f"--prompt: {error}") from None
+    about = {"run": args.run, "prompt": args.prompt, **contents(model, tokenizer, inspect(model, ids))}
+    if args.out or not args.json:
+        path = Path(args.out or "inspect.html")
+        try:
+            write_atomically(path, page(about).encode())
+        except OSError as error:
+            raise RunError(f"--out {path}: cannot be written: {error.strerror}") from error
+    print(json.dumps(about) if args.json else path)
+    return 0
+
+
+def page(about: dict[str, Any]) -> str:
+    """The whole page as HTML; `about` goes into it as JSON."""
+    files = {kind: (resources.files("gpt2") / f"inspection.{kind}").read_text("utf-8") for kind in ("html", "css", "js")}
+    data = json.dumps(about, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    filled = files["html"].replace("@style@", files["css"]).replace("@script@", files["js"])
+    return filled.replace("@data@", data)  # the last, for the prompt may hold anything
+
+
+def contents(model: GPT2, tokenizer: Tokenizer, found: Inspection) -> dict[str, Any]:
+    """What the page shows, rounded: of everything (T, T), only what the mask lets through."""
+    c, blocks = model.config, [f"h.{i}" for i in range(model.config.num_layers)]
+    stages = ["embedding", *blocks]
+    residual, gelu, scores = found.residual, found.gelu, found.scores
+    return {
+        "parameters": model.num_parameters(),
+        "vocab_size": c.vocab_size,
+        "context": c.max_seq_len,
+        "blocks": blocks,
+        "tokens": [label(tokenizer, i) for i in found.ids.tolist()],
+        "losses": _rounded(found.losses),
+        "limits": [limit for limit, _ in COLOURS[:-1]],
+        "candidates": _candidates(tokenizer, found),
+        "lens": [{"name": name, **_lens(tokenizer, found, i)} for i, name in enumerate(stages)],
+        "attention": [[_triangle(weights) for weights in heads] for heads in found.attention],
+        "entropy": _rounded(found.entropy),
+        "wte": _similarity(found.wte, [label(tokenizer, i) for i in found.wte.rows.tolist()]),
+        "wpe": _similarity(found.wpe, [str(i) for i in found.wpe.rows.tolist()]),
+        "activations": [
+            {"name": "residual stream", "blocks": stages, "mark": 0, **_histograms(residual)},
+            {"name": "inputs of GELU", "blocks": blocks, "mark": DEAD, **_histograms(gelu)},
+            {"name": "attention logits", "blocks": blocks, "mark": 0, **_histograms(scores)},
+        ],
+    }
+
+
+def label(tokenizer: Tokenizer, token: int) -> str:
+    """A token so that it can be seen: blanks as signs, and bytes that are no whole character as escapes."""
+    if token >= tokenizer.vocab_size:  # some models have more rows than their tokenizer has tokens
+        return f"#{token}"
+    raw = tokenizer.token_bytes(token)
+    try:
+        text = raw.decode().translate(VISIBLE)
+    except UnicodeDecodeError:
+        return repr(raw)[2:-1]
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _lens(tokenizer: Tokenizer, found: Inspection, stage: int) -> dict[str, Any]:
+    """For each position the likeliest tokens and their probabilities, and whether the first of them is what came next."""
+    tokens, p = found.lens.tokens[stage], _rounded(found.lens.p[stage])
+    return {
+        "likeliest": [
+            [[label(tokenizer, i), q] for i, q in zip(*pair, strict=True)] for pair in zip(tokens.tolist(), p, strict=True)
+        ],
+        "hits": (tokens[:-1, 0] == found.ids[1:]).tolist(),
+        "next_p": _rounded(found.lens.next_p[stage]),
+    }
+
+
+def _candidates(tokenizer: Tokenizer, found: Inspection) -> list[list[dict[str, Any]]]:
+    """For each position the tokens whose logits were differentiated, the likeliest first."""
+    g = found.gradients
+    by_position: list[list[dict[str, Any]]] = [[] for _ in found.ids]
+    for n, (t, token) in enumerate(zip(g.positions.tolist(), g.tokens.tolist(), strict=True)):
+        by_position[t].append(
+            {
+                "token": label(tokenizer, token),
+                "p": float(f"{found.p[n]:.4g}"),
+                "next": t + 1 < len(found.ids) and token == int(found.ids[t + 1]),
+                "logit": float(f"{g.logits[n]:.5g}"),
+                "norms": [float(f"{x:.4g}") for x in g.norms[n, : t + 1]],
+                "signed": [float(f"{x:.4g}") for x in g.signed[n, : t + 1]],
+            }
+        )
+    return by_position
+
+
+def _rounded(values: Array) -> Any:
+    """Four decimals, as lists."""
+    return np.round(values.astype(np.float64), 4).tolist()
+
+
+def _triangle(matrix: Array) -> list[list[float]]:
+    """The rows of (T, T) up to the diagonal."""
+    return [row[: i + 1] for i, row in enumerate(_rounded(matrix))]
+
+
+def _similarity(found: Similarity, labels: list[str]) -> dict[str, Any]:
+    return {"labels": labels, "cosines": _triangle(found.cosines)}
+
+
+def _histograms(found: Histograms) -> dict[str, Any]:
+    return {"edges": _rounded(found.edges), "counts": found.counts.tolist(), "stds": _rounded(found.stds)}
