@@ -22,9 +22,12 @@ def add_preset(parser: argparse.ArgumentParser, default: str, help: str = "named
     parser.add_argument("--preset", choices=PRESETS, default=argparse.SUPPRESS, metavar="NAME", help=help)
 
 
-def add_model(parser: argparse.ArgumentParser, help: str) -> None:
-    """`--run FOLDER` and `--best`: which model; `given_model` loads it."""
-    parser.add_argument("--run", required=True, help=help)
+def add_model(parser: argparse.ArgumentParser, help: str, positional: bool = False) -> None:
+    """`--run FOLDER`, or just the folder, and `--best`: which model; `given_model` loads it."""
+    if positional:
+        parser.add_argument("run", help=help)
+    else:
+        parser.add_argument("--run", required=True, help=help)
     parser.add_argument(
         "--best",
         action="store_true",

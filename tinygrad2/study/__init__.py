@@ -8,7 +8,8 @@
 ['x', 'multiply', 'sum']
 """
 
+from tinygrad2.study.lab import lab
 from tinygrad2.study.recording import Value, record
 from tinygrad2.study.trace import Backward, Contribution, Trace, pulled
 
-__all__ = ["Backward", "Contribution", "Trace", "Value", "pulled", "record"]
+__all__ = ["Backward", "Contribution", "Trace", "Value", "lab", "pulled", "record"]

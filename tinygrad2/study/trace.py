@@ -70,17 +70,20 @@ class Trace:
         seen: Mapping[tuple[Value, int], Array] | None = None,
         dtype: Any = None,
     ) -> dict[Value, Array]:
-        """Every value computed again, in another `dtype` if one is given.
+        """Every value with others in place of some; all are computed again in a `dtype`, if one is given.
 
         `instead` replaces values, for all that use them; `seen` replaces what one op sees as one of its inputs, by number.
         """
         instead, seen = instead or {}, seen or {}
+        users = {user for user, _ in seen}
         found: dict[Value, Array] = {}
         for value in self.values:
             if value in instead:
                 found[value] = np.asarray(instead[value])
             elif value.op is None:
                 found[value] = _as(value.array, dtype)
+            elif dtype is None and value not in users and all(x is None or found[x] is x.array for x in value.inputs):
+                found[value] = value.array  # nothing that it depends on is another
             else:
                 arrays = [
                     seen[value, i] if (value, i) in seen else _as(array, dtype) if x is None else found[x]

@@ -79,7 +79,7 @@ def test_operators_and_variables_are_found_in_the_code_of_the_user():
 def test_the_forward_again_and_with_something_else():
     _, loss = model_and_loss()
     trace = study.Trace(loss)
-    again = trace.forward()
+    again = trace.forward(dtype=np.float32)
     assert all(np.array_equal(again[value], value.array) for value in trace.values)
     # What one use of a value is worth: move what that op alone sees of it.
     backward = trace.backward()

@@ -1,0 +1,60 @@
+"""`gpt2 lab`: the backward pass of a trained run as a page, to watch, to predict and to diagnose."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpt2.commands.arguments import add_model, given_model, natural
+from gpt2.errors import ConfigError, RunError
+from gpt2.model import GPT2
+from tinygrad2 import study
+
+Array = np.ndarray[Any, Any]
+
+HELP = "write a page in which the backward pass of a run is watched, predicted and diagnosed"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Its flags."""
+    add_model(parser, "run folder", positional=True)
+    parser.add_argument("--prompt", help="the text to compute the loss of (default: what the model itself writes)")
+    parser.add_argument("--tokens", type=natural, default=6, help="how many of its tokens (default 6)")
+    parser.add_argument("--inside", default="h.0", help="the module whose arrays are the last to be cut (default h.0)")
+    parser.add_argument("--out", default="lab.html", help="HTML file to write (default lab.html)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    model, tokenizer = given_model(args)
+    model.eval()
+    if args.inside not in dict(model.named_modules()):
+        raise ConfigError(
+            f"--inside {args.inside}: there is no such module; h.0 to h.{model.config.num_layers - 1} are the blocks"
+        )
+    ids = _ids(model, np.asarray(tokenizer.encode(args.prompt)) if args.prompt else None, args.tokens)
+    with study.record():
+        loss = model.loss(ids[None, :-1], ids[None, 1:])
+    text = tokenizer.decode(ids)
+    about = f"{len(ids) - 1} tokens of {text!r}, {model.config.num_layers} layers of width {model.config.d_model}"
+    try:
+        size = study.lab(loss, args.out, f"The loss of {Path(args.run).name}", about, args.inside)
+    except OSError as error:
+        raise RunError(f"--out {args.out}: cannot be written: {error.strerror}") from error
+    print(f"{args.out}: {size / 1e6:.2f} MB; open it in a browser")
+    return 0
+
+
+def _ids(model: GPT2, given: Array | None, count: int) -> Array:
+    """The tokens and one more, which the last of them is to predict. Raises ConfigError for a count that does not do."""
+    most = model.config.max_seq_len
+    if not 1 <= count <= most:
+        raise ConfigError(f"--tokens {count}: must be 1 to max_seq_len = {most}")
+    if given is None:
+        return model.generate(np.zeros(1, int), count, temperature=1.0)
+    if len(given) < 2:
+        raise ConfigError("--prompt: has fewer than 2 tokens, so nothing is predicted from it; give more text")
+    return given[: count + 1]

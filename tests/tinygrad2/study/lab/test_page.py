@@ -1,0 +1,488 @@
+"""The page of the lab in a real browser, opened from its file with every host blocked: what a learner does, done by a script."""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+from browsers import driver_path
+
+from gpt2 import GPT2, GPT2Config
+from tinygrad2 import Tensor, study
+from tinygrad2.study.lab import SIZE
+
+DOCS = Path(__file__).parents[4] / "docs"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Chromium without a window and without a network."""
+    path = driver_path()
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = path[0]
+    profile = tmp_path_factory.mktemp("profile")
+    for flag in (
+        "headless=new",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-dev-shm-usage",
+        "disable-quic",
+        "no-first-run",
+        "disable-background-networking",
+        "disable-component-update",
+        "disable-sync",
+        "host-resolver-rules=MAP * ~NOTFOUND",
+        "force-color-profile=srgb",
+        "hide-scrollbars",
+        "window-size=1400,1050",
+        f"user-data-dir={profile}",
+    ):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(path[1]))
+    yield driver
+    driver.quit()
+
+
+class Page:
+    """A page in the browser: what a learner can see and do."""
+
+    def __init__(self, browser, path):
+        self.browser, self.path = browser, path
+        self.data = json.loads(re.search(r'<script type="application/json".*?>(.*?)</script>', path.read_text(), re.S)[1])
+
+    def open(self, anew=False, **state):
+        """Show the page in a state; `anew` loads it again."""
+        url = self.path.as_uri() + "#" + "&".join(f"{name}={value}" for name, value in state.items())
+        if anew or self.browser.current_url.partition("#")[0] != self.path.as_uri():
+            self.browser.get("about:blank")
+            self.browser.get(url)
+        else:
+            self.browser.execute_script("history.replaceState(null, '', arguments[0]); show();", url)
+        return self
+
+    def all(self, selector):
+        return self.browser.find_elements("css selector", selector)
+
+    def one(self, selector):
+        (element,) = self.all(selector)
+        return element
+
+    def text(self, selector):
+        return self.one(selector).text
+
+    def press(self, key):
+        self.one("body").send_keys(key)
+
+    def click(self, key):
+        """Click what is called so."""
+        self.browser.execute_script("arguments[0].click()", self.one(f'[data-key="{key}"]'))
+
+    @property
+    def here(self):
+        """The number of the op that is shown."""
+        return int(self.one("#map .op.here").get_attribute("data-value"))
+
+    @property
+    def state(self):
+        return {name: value for name, (value,) in parse_qs(urlsplit(self.browser.current_url).fragment).items()}
+
+    def numbers(self, selector):
+        """The matrices that fit a selector: what is shown, and what is behind it, both as flat lists."""
+        script = """return [...document.querySelectorAll(arguments[0])].map((figure) => {
+            const cells = [...figure.querySelectorAll("td")];
+            return [cells.map((cell) => cell.textContent), cells.map((cell) => Number(cell.title))]; })"""
+        return self.browser.execute_script(script, selector)
+
+    def errors(self):
+        return [entry["message"] for entry in self.browser.get_log("browser")]
+
+
+@pytest.fixture(scope="module")
+def expression(browser, tmp_path_factory):
+    """A page, and the trace, of an expression that broadcasts, and uses a value twice."""
+    rng = np.random.default_rng(0)
+    x, w, b = (Tensor(rng.standard_normal(shape), requires_grad=True) for shape in ((3, 4), (4, 2), (2,)))
+    with study.record():
+        h = x @ w + b
+        loss = np.mean(np.tanh(h) * h) + 0.5 * np.sum(w * w)
+    path = tmp_path_factory.mktemp("expression") / "lab.html"
+    study.lab(loss, path, "np.mean(np.tanh(h) * h) + 0.5 * np.sum(w * w)", "h = x @ w + b")
+    page = Page(browser, path)
+    page.trace, page.leaves = study.Trace(loss), {"x": x, "w": w, "b": b}
+    loss.backward()
+    return page
+
+
+@pytest.fixture(scope="module")
+def network(browser, tmp_path_factory):
+    """A page, and the trace, of the loss of a two-layer GPT-2 whose head is tied."""
+    config = GPT2Config(11, 8, 8, 2, 2, 16, dropout=0.0, tie_embeddings=True, head_bias=False)
+    model = GPT2(config, seed=0)
+    ids = np.array([[1, 2, 3, 4, 2]])
+    with study.record():
+        loss = model.loss(ids[:, :-1], ids[:, 1:])
+    path = tmp_path_factory.mktemp("network") / "lab.html"
+    study.lab(loss, path, "A two-layer GPT-2", "4 tokens, width 8, a tied head")
+    page = Page(browser, path)
+    page.trace, page.leaves = study.Trace(loss), dict(model.named_parameters())
+    loss.backward()
+    return page
+
+
+@pytest.fixture(params=["expression", "network"])
+def page(request):
+    return request.getfixturevalue(request.param)
+
+
+def digits(x):
+    """A number as the page should show it: three digits."""
+    if x == 0:
+        return "0"
+    if abs(x) >= 1e4 or abs(x) < 1e-3:
+        mantissa, exponent = f"{x:.1e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
+    return f"{x:.{max(0, 2 - int(np.floor(np.log10(abs(x)))))}f}"
+
+
+def shown(array):
+    """The first 6 x 8 or 12 x 12 of an array, of at most four matrices, in the order in which the page shows them."""
+    rows, columns = (1, 1, *np.shape(array))[-2:]
+    cut = np.reshape(array, (-1, rows, columns))[:4, : rows if rows <= 12 else 6, : columns if columns <= 12 else 8]
+    return cut.ravel().tolist()
+
+
+def test_it_opens_without_a_network_and_without_complaint(page):
+    page.open(anew=True)
+    assert page.one("#check").get_attribute("class") == ""
+    edges = len(page.data["edges"])
+    assert page.text("#check") == f"✓ checked here: {edges} receipts add up, {edges} rules give the same again"
+    for mode in ("watch", "predict", "diagnose"):
+        page.open(mode=mode)
+        assert page.all("#card h2")[0].text
+        assert page.browser.execute_script("return performance.getEntriesByType('resource').length") == 0
+    assert page.errors() == []
+
+
+def test_keys_visit_the_ops_in_reverse_topological_order(page):
+    from selenium.webdriver.common.keys import Keys
+
+    page.open()
+    ops = {number: value for number, value in enumerate(page.trace.values) if not value.is_leaf}
+    visited = [page.here]
+    for _ in range(len(ops) - 1):
+        page.press(Keys.ARROW_RIGHT)
+        visited.append(page.here)
+    assert sorted(visited) == sorted(ops)
+    place = {ops[number]: i for i, number in enumerate(visited)}
+    for op, i in place.items():
+        assert all(place[user] < i for user, _ in page.trace.consumers(op)), op
+    page.press(Keys.ARROW_RIGHT)  # there is nothing after the last
+    assert page.here == visited[-1]
+    page.press(Keys.ARROW_LEFT)
+    assert page.here == visited[-2]
+    assert page.state["step"] == str(len(ops) - 2)
+
+
+def test_receipts_add_up_to_the_gradients_of_numpy(page):
+    gradients = page.trace.backward().gradients
+    for step, number in enumerate(page.data["steps"]):
+        page.open(mode="watch", step=step)
+        op = page.trace.values[number]
+        ((texts, behind),) = page.numbers(".upstream .total")
+        assert behind == shown(gradients[op])
+        assert texts == [digits(x) for x in shown(gradients[op])]
+        received = page.numbers(".upstream .received")
+        if received:
+            sums = np.sum([numbers for _, numbers in received], axis=0)
+            np.testing.assert_allclose(sums, behind, rtol=1e-5, atol=1e-7 * max(map(abs, behind)))
+
+
+def test_what_leaves_get_is_their_grad(page):
+    found = {}
+    for step in range(len(page.data["steps"])):
+        page.open(mode="watch", step=step)
+        for send in page.all(".send"):
+            edge = page.data["edges"][int(send.get_attribute("data-edge"))]
+            name = page.data["values"][edge["target"]]["name"]
+            last = page.numbers(f'.send[data-edge="{edge["number"]}"] figure')[-1] if "number" in edge else None
+            last = last or page.numbers(f'.send[data-edge="{send.get_attribute("data-edge")}"] figure')[-1]
+            found[name] = last[0]  # the last that is added completes it
+    for name, leaf in page.leaves.items():
+        assert found[name] == [digits(x) for x in shown(leaf.grad.data)], name
+
+
+def answer(page, kind, text, edge):
+    """Give an answer; what the verdict says."""
+    page.open(mode="predict", edge=edge, kind=kind)
+    field = page.one('[data-key="answer"]')
+    field.send_keys(text)
+    field.submit()
+    verdict = page.one(".verdict")
+    return verdict.get_attribute("data-kind"), verdict.text
+
+
+def edge_of(page, user, target):
+    """The number of an edge, by the variable names of its ends."""
+    names = [value["variable"] for value in page.data["values"]]
+    return next(i for i, e in enumerate(page.data["edges"]) if (names[e["user"]], names[e["target"]]) == (user, target))
+
+
+@pytest.mark.parametrize(
+    ("user", "target", "text", "kind"),
+    [
+        ("matmul", "x", "g @ b.T", "right"),
+        ("matmul", "x", "(g @ b.T).T", "transposed"),
+        ("matmul", "x", "-g @ b.T", "sign"),
+        ("matmul", "x", "2 * (g @ b.T)", "factor"),
+        ("matmul", "x", "g @ b", "error"),
+        ("matmul", "w", "before + a.T @ g", "right"),
+        ("matmul", "w", "a.T @ g", "accumulate"),
+        ("add", "b", "g.sum(axis=0)", "right"),
+        ("add", "b", "g", "unsummed"),
+        ("add", "b", "-np.sum(g, axis=0)", "sign"),
+        ("add", "b", "np.mean(g, axis=0)", "factor"),
+        ("tanh", "add", "before + g * (1 - out**2)", "right"),
+        ("tanh", "add", "g * (1 - out**2)", "accumulate"),
+        ("tanh", "add", "before", "accumulate"),
+        ("tanh", "add", "before + g * out", "wrong"),
+    ],
+)
+def test_a_typed_rule_gets_its_verdict(expression, user, target, text, kind):
+    edge = edge_of(expression, user, target)
+    given, said = answer(expression, "type", text, edge)
+    assert given == kind, said
+    assert expression.state["answers"][edge] == ("r" if kind == "right" else "x")
+    assert bool(expression.all(".send")) == (kind == "right")  # the receipt is shown when it is found
+
+
+def test_shapes_and_cells_get_verdicts_too(expression):
+    edge = edge_of(expression, "add", "b")
+    gradient = expression.leaves["b"].grad.data
+    assert answer(expression, "shape", "(2,)", edge)[0] == "right"
+    assert answer(expression, "shape", "3, 2", edge)[0] == "unsummed"
+    assert answer(expression, "shape", "(4, 3)", edge_of(expression, "matmul", "x"))[0] == "transposed"
+    largest = gradient[np.argmax(np.abs(gradient))]
+    assert answer(expression, "cell", f"{largest:.3g}", edge)[0] == "right"
+    assert answer(expression, "cell", f"{-largest:.3g}", edge)[0] == "sign"
+    assert answer(expression, "cell", f"{3 * largest + 1:.3g}", edge)[0] in ("wrong", "factor")
+
+
+def test_one_of_the_offered_rules_is_right_and_the_others_say_what_is_wrong(page):
+    for edge in range(0, len(page.data["edges"]), 3):
+        offered = page.data["edges"][edge]["choices"]
+        page.open(mode="predict", edge=edge)
+        verdicts = []
+        for i, choice in enumerate(offered):
+            page.click(f"choice {i}")
+            verdict = page.one(".verdict")
+            verdicts.append("right" in verdict.get_attribute("class").split())
+            assert choice["mistake"] is None or choice["mistake"] in verdict.text
+        assert sum(verdicts) == 1
+        assert len(offered) > 1
+
+
+def test_wrong_first_and_shown_are_counted_apart(expression):
+    edge = edge_of(expression, "matmul", "x")
+    expression.open(mode="predict", edge=edge)
+    right = next(i for i, choice in enumerate(expression.data["edges"][edge]["choices"]) if choice["mistake"] is None)
+    expression.click(f"choice {(right + 1) % 2 if right < 2 else 0}")
+    expression.click(f"choice {right}")
+    expression.click("next")
+    expression.click("show")
+    assert expression.text(".score").startswith("0 at once, 1 later, 1 shown, ")
+
+
+def solve(page, case):
+    """Win a case as a learner could: halve the suspects with each probe. Returns what was accused."""
+    edges, steps = page.data["edges"], page.data["steps"]
+    reach = {}
+    for op in steps:  # an op and what is between it and the loss
+        users = [edge["user"] for edge in edges if edge["target"] == op]
+        reach[op] = {op}.union(*(reach[user] for user in users))
+    page.open(mode="diagnose", case=case)
+    suspects = {*steps, "healthy"}
+    while len(suspects) > 1:
+        op = min(steps, key=lambda op: max(len(suspects & reach[op]), len(suspects - reach[op])))
+        page.click(f"op {op}")
+        page.click("probe")
+        agrees = "= agree" in page.text(f'[data-probe="{op}"]')
+        suspects = suspects - reach[op] if agrees else suspects & reach[op]
+    (culprit,) = suspects
+    if culprit != "healthy":
+        page.click(f"op {culprit}")
+    page.click("healthy" if culprit == "healthy" else "accuse")
+    return culprit
+
+
+def test_a_script_wins_every_case_within_its_budget(page):
+    cases = page.data["diagnose"]["cases"]
+    assert len(cases) >= 8
+    assert len({case["title"] for case in cases}) >= 7
+    for number, case in enumerate(cases):
+        culprit = solve(page, number)
+        assert culprit == ("healthy" if case["culprit"] is None else case["culprit"])
+        assert page.one(".verdict").get_attribute("data-kind") == "won"
+        assert len(page.all("[data-probe]")) <= case["budget"]
+
+
+def test_accusing_the_healthy_loses_and_so_does_calling_the_sick_healthy(network):
+    cases = network.data["diagnose"]["cases"]
+    control = next(i for i, case in enumerate(cases) if case["culprit"] is None)
+    network.open(mode="diagnose", case=control)
+    network.click("accuse")
+    assert network.one(".verdict").get_attribute("data-kind") == "lost"
+    faulty = next(i for i, case in enumerate(cases) if case["culprit"] is not None)
+    network.open(mode="diagnose", case=faulty)
+    network.click("healthy")
+    assert network.one(".verdict").get_attribute("data-kind") == "lost"
+    network.open(mode="diagnose", case=faulty, op=next(op for op in network.data["steps"] if op != cases[faulty]["culprit"]))
+    network.click("accuse")
+    assert network.one(".verdict").get_attribute("data-kind") == "lost"
+
+
+def test_a_case_has_no_more_probes_than_its_budget(expression):
+    expression.open(mode="diagnose", case=0)
+    for op in expression.data["steps"][: expression.data["diagnose"]["cases"][0]["budget"]]:
+        expression.click(f"op {op}")
+        expression.click("probe")
+    expression.click(f"op {expression.data['steps'][-1]}")
+    assert not expression.one('[data-key="probe"]').is_enabled()
+    assert "0 probes left" in expression.text("#card")
+
+
+def test_the_address_brings_everything_back(expression):
+    edge = edge_of(expression, "add", "b")
+    answer(expression, "type", "g", edge)
+    seen = [(expression.browser.current_url, expression.text("#card"))]
+    solve(expression, 1)
+    seen.append((expression.browser.current_url, expression.text("#card")))
+    expression.open(mode="watch", step=3)
+    expression.click("next")
+    seen.append((expression.browser.current_url, expression.text("#card")))
+    for url, text in seen:
+        expression.browser.get("about:blank")
+        expression.browser.get(url)
+        assert expression.text("#card") == text
+    assert "add" in seen[2][1] or "tanh" in seen[2][1]
+
+
+@pytest.mark.parametrize("what", ["an array", "a probe", "a formula"])
+def test_one_wrong_number_in_the_page_turns_the_check_red(expression, tmp_path, what):
+    text = expression.path.read_text()
+    if what == "an array":
+        longest = max(re.findall(r'"d":"([^"]{20,})"', text), key=len)
+        wrong = text.replace(longest, longest[:9] + ("A" if longest[9] != "A" else "B") + longest[10:])
+    elif what == "a probe":
+        slope = re.search(r'"measured":\{"\d+":(-?[\d.e-]+)', text)[1]
+        wrong = text.replace(slope, slope[:-1] + ("1" if slope[-1] != "1" else "2"), 1)
+    else:
+        wrong = text.replace('"code":"g"', '"code":"-g"', 1)
+    assert wrong != text
+    (tmp_path / "lab.html").write_text(wrong)
+    page = Page(expression.browser, tmp_path / "lab.html").open()
+    assert page.one("#check").get_attribute("class") == "red"
+    assert page.text("#check").startswith("✗ self-check: ")
+
+
+def test_numbers_that_were_changed_with_their_checksum_do_not_add_up(expression, tmp_path):
+    import base64
+    import html
+    import zlib
+
+    text = expression.path.read_text()
+    old = re.search(r'<script type="application/json" id="data" data-crc="(\d+)">(.*?)</script>', text, re.S)
+    data = json.loads(old[2])
+    entry = data["arrays"][data["edges"][-1]["part"]]
+    array = np.frombuffer(base64.b64decode(entry["d"]), "f8").copy()
+    array.flat[0] *= 1.001
+    entry["d"] = base64.b64encode(array.tobytes()).decode()
+    new = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    head = old[0].replace(old[1], str(zlib.crc32(new.encode()))).replace(old[2], new)
+    (tmp_path / "lab.html").write_text(text.replace(old[0], head))
+    page = Page(expression.browser, tmp_path / "lab.html").open()
+    assert page.one("#check").get_attribute("class") == "red"
+    assert "does not add up" in html.unescape(page.text("#check")) or "something else" in page.text("#check")
+
+
+def test_what_a_screen_reader_says_and_what_the_tab_key_reaches(network):
+    from selenium.webdriver.common.keys import Keys
+
+    network.open()
+    assert network.browser.execute_script("return document.getElementById('said').textContent").startswith(
+        f"Step 1 of {len(network.data['steps'])}: lm_head.linear_cross_entropy. It sends gradients to lm_head.reshape, wte.weight"
+    )
+    reached = set()
+    for _ in range(60):
+        network.press(Keys.TAB) if not reached else network.browser.switch_to.active_element.send_keys(Keys.TAB)
+        reached.add(network.browser.switch_to.active_element.get_attribute("data-key"))
+    assert {"next", "module h.0", "leaves"} <= reached
+    unnamed = network.browser.execute_script(
+        "return [...document.querySelectorAll('button, input')].filter((x) => !(x.textContent || x.ariaLabel).trim()).length"
+    )
+    assert unnamed == 0
+
+
+def test_modules_open_and_close(network):
+    network.open(step=0)
+    summary = network.one('[data-key="module h.0"]')
+    rows = len([row for row in network.all("#map .op") if row.is_displayed()])
+    summary.click()
+    fewer = len([row for row in network.all("#map .op") if row.is_displayed()])
+    assert fewer < rows
+    network.press("n")  # and it stays closed
+    assert len([row for row in network.all("#map .op") if row.is_displayed()]) == fewer
+
+
+def test_a_page_stays_within_its_size(browser, tmp_path):
+    config = GPT2Config(65, 16, 192, 2, 4, 768, dropout=0.0)
+    model = GPT2(config, seed=0)
+    assert model.num_parameters() * 4 > SIZE
+    ids = np.arange(7)[None]
+    with study.record():
+        loss = model.loss(ids[:, :-1], ids[:, 1:])
+    size = study.lab(loss, tmp_path / "lab.html", "wide", inside="h.1.attn")
+    assert size == (tmp_path / "lab.html").stat().st_size <= SIZE
+    page = Page(browser, tmp_path / "lab.html").open()
+    assert page.one("#check").get_attribute("class") == ""
+    values = {value["name"]: value for value in page.data["values"]}
+    cut = {name: "w" in page.data["arrays"][value["array"]] for name, value in values.items()}
+    assert cut["h.0.mlp.c_fc.weight"]
+    assert not cut["h.1.attn.c_proj.weight"]
+    edge = edge_of(page, "h_0_mlp_c_fc_linear", "h_0_ln_2_layer_norm")
+    assert "too large to be in this page" in answer(page, "type", "g @ w.T", edge)[1]
+    assert page.errors() == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_screenshots(network, tmp_path, scheme):
+    """One picture of each mode, in `docs/` where SCREENSHOTS is set."""
+    from matplotlib.image import imread
+
+    network.browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    step = next(i for i, op in enumerate(network.data["steps"]) if network.data["values"][op]["variable"] == "h_1_add")
+    edge = edge_of(network, "h_1_ln_2_layer_norm", "h_1_add")
+    case = next(i for i, case in enumerate(network.data["diagnose"]["cases"]) if case["culprit"] is not None)
+    states = {
+        "watch": {"step": step},
+        "predict": {"edge": edge, "kind": "pick", "said": 0},
+        "diagnose": {"case": case, f"probed{case}": ".".join(map(str, network.data["steps"][4:24:6]))},
+    }
+    for mode, state in states.items():
+        network.open(mode=mode, **state)
+        path = tmp_path / f"lab-{mode}.png"
+        network.browser.save_screenshot(str(path))
+        picture = imread(path)
+        assert (picture[..., :3].mean() > 0.5) == (scheme == "light")
+        assert len(np.unique(np.round(picture[..., :3] * 16).reshape(-1, 3), axis=0)) > 50
+        if os.environ.get("SCREENSHOTS") and scheme == "light":
+            shutil.copy(path, DOCS / path.name)
+    network.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

@@ -1,0 +1,69 @@
+"""The VJP Lab: one page, made from a recorded computation, in which its backward pass is watched, predicted and diagnosed."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import json
+import re
+import zlib
+from importlib.resources import files
+from pathlib import Path
+
+from tinygrad2.errors import GraphError
+from tinygrad2.study.lab.contents import Arrays, Data, contents, games
+from tinygrad2.study.lab.diagnose import Diagnosis
+from tinygrad2.study.trace import Trace
+from tinygrad2.tensor import Tensor
+
+SIZE = 2_000_000
+"""The most bytes of a page."""
+
+LIMITS = (1 << 20, 1 << 16, 1 << 14, 1 << 12, 1 << 10, 1 << 8, 96)
+"""Up to how many entries an array is in the page as a whole: the largest of these with which the page is small enough."""
+
+CASES = 12
+"""Of *Diagnose*, where the computation has room for so many."""
+
+SCRIPTS = ("numpy.js", "verdict.js", "map.js", "watch.js", "predict.js", "diagnose.js", "check.js", "lab.js")
+
+
+def lab(loss: Tensor, path: str | Path, title: str = "a computation", about: str = "", inside: str | None = None) -> int:
+    """Write the page of a recorded scalar to `path`; returns its size in bytes, at most `SIZE`.
+
+    Arrays too large for that are cut to a window; those of the module at the path `inside` are the last to be. Raises
+    GraphError for a Tensor that was not recorded, is not a scalar, or has too many ops for a page.
+    """
+    trace = Trace(loss)
+    if trace.output.array.size != 1:
+        raise GraphError(f"lab: the output has shape {trace.output.array.shape}; sum it to one number first")
+    arrays = Arrays()
+    data = contents(trace, arrays, lambda value: inside is not None and f"{value.full_name}.".startswith(f"{inside}."))
+    try:
+        diagnosis = Diagnosis(trace)
+        data["diagnose"] = games(diagnosis, diagnosis.cases(CASES), arrays)
+    except GraphError as error:  # finite differences cannot say what is right
+        data["diagnose"] = {"cases": [], "why": str(error)}
+    for limits in itertools.product(LIMITS, LIMITS):
+        page = _page({**data, "arrays": arrays.packed(*limits)}, title, about)
+        if len(page) <= SIZE:
+            Path(path).write_bytes(page)
+            return len(page)
+    raise GraphError(
+        f"lab: {len(trace.results)} ops do not fit into a page of {SIZE} bytes; take fewer layers, or a part of them"
+    )
+
+
+def _page(data: Data, title: str, about: str) -> bytes:
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    here = files(__package__)
+    parts = {
+        "title": html.escape(title),
+        "about": html.escape(about),
+        "style": (here / "style.css").read_text("utf-8"),
+        "script": "\n".join((here / name).read_text("utf-8") for name in SCRIPTS),
+        "data": text,
+        "crc": str(zlib.crc32(text.encode())),
+    }
+    page = (here / "page.html").read_text("utf-8")
+    return re.sub(r"\{(\w+)\}", lambda found: parts[found[1]], page).encode()

@@ -1,0 +1,175 @@
+"use strict";
+// The page: what all modes share. State is in the address; `show` draws the page from it, and nothing else remembers anything.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const { values, edges, steps } = data;
+const MODES = { watch: Watch, predict: Predict, diagnose: Diagnose };
+
+const arrays = data.arrays.map((entry) => {
+  const bytes = Uint8Array.from(atob(entry.d), (c) => c.charCodeAt(0)).buffer;
+  const Kind = { f4: Float32Array, f8: Float64Array, i4: Int32Array, u1: Uint8Array }[entry.t];
+  const there = entry.w || entry.s; // the shape of what is in the page
+  return { shape: entry.s, there, data: Float64Array.from(new Kind(bytes)), whole: !entry.w, type: entry.t };
+});
+
+const outgoing = new Map(steps.map((step) => [step, []])); // of an op, what it sends to its inputs
+const incoming = values.map(() => []); // of a value, what its gradient is made of, in order
+edges.forEach((edge, i) => {
+  edge.number = i;
+  outgoing.get(edge.user).push(edge);
+  incoming[edge.target].push(edge);
+});
+
+/** An element: h("p", {class: "x"}, "text", child, null). */
+function h(tag, attributes, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+/** Markup that Python made. */
+function markup(text) {
+  const holder = document.createElement("div");
+  holder.className = "maths";
+  holder.innerHTML = text;
+  return holder;
+}
+
+const shapeText = (shape) => `(${shape.join(", ")}${shape.length === 1 ? "," : ""})`;
+
+/** A number in three digits. */
+function digits(x) {
+  if (!Number.isFinite(x)) return String(x).replace("Infinity", "inf");
+  if (x === 0) return "0";
+  const size = Math.abs(x);
+  if (size >= 1e4 || size < 1e-3) return x.toExponential(1).replace("e+", "e");
+  return x.toFixed(Math.max(0, 2 - Math.floor(Math.log10(size))));
+}
+
+/** An array as a table of coloured numbers, at most 12 x 12 of them. options: title, note, class, asked (a flat index). */
+function matrix(array, options = {}) {
+  const { there, shape } = array;
+  const [rows, columns] = [there.length > 1 ? there.at(-2) : 1, there.length ? there.at(-1) : 1];
+  const slices = rows * columns ? array.data.length / (rows * columns) : 0;
+  let most = 0;
+  for (const x of array.data) if (Number.isFinite(x)) most = Math.max(most, Math.abs(x));
+  const shown = [Math.min(slices, 4), rows > 12 ? 6 : rows, columns > 12 ? 8 : columns];
+  const tables = [];
+  for (let s = 0; s < shown[0]; s++) {
+    const body = [];
+    for (let i = 0; i < shown[1]; i++) {
+      const cells = [];
+      for (let j = 0; j < shown[2]; j++) {
+        const at = (s * rows + i) * columns + j;
+        const x = array.data[at];
+        const much = most && Number.isFinite(x) ? Math.round(62 * Math.sqrt(Math.abs(x) / most)) : 0;
+        const style = `--hue: var(--${x < 0 ? "down" : "up"}); --much: ${much}%`;
+        cells.push(h("td", { style, title: String(x), class: options.asked === at ? "asked" : null }, digits(x)));
+      }
+      body.push(h("tr", null, cells));
+    }
+    const lead = [];
+    for (let k = there.length - 3, left = s; k >= 0; left = Math.floor(left / there[k]), k--) lead.unshift(left % there[k]);
+    tables.push(h("table", null, there.length > 2 && slices > 1 ? h("caption", null, `[${lead.join(", ")}]`) : null, h("tbody", null, body)));
+  }
+  const full = [slices, rows, columns].every((n, k) => n === shown[k]) && array.whole;
+  const rest = full || !array.data.length ? null : h("div", { class: "rest" }, `the first ${shown[1]} x ${shown[2]} of ${shapeText(shape)}`);
+  return h(
+    "figure",
+    { class: options.class || null },
+    h("figcaption", null, h("b", null, options.title || ""), " ", shapeText(shape), options.note ? ` ${options.note}` : ""),
+    h("div", { class: "matrix", tabindex: "0", role: "group", "aria-label": `${options.title || "array"} ${shapeText(shape)}` }, tables, rest),
+  );
+}
+
+/** What the rule of an op may name: its inputs, settings, the output and g; null for what is not all in the page. */
+function namesOf(value, gradient) {
+  const names = { g: gradient, out: arrays[value.array] };
+  const inputs = value.inputs.map((x) => (x.value !== null ? arrays[values[x.value].array] : x.array !== null ? arrays[x.array] : null));
+  value.inputs.forEach((x, i) => {
+    if (!x.name.includes("[")) names[x.name] = inputs[i];
+    else names.arrays = inputs;
+  });
+  for (const [name, setting] of Object.entries(value.settings)) names[name] = setting && setting.array !== undefined ? arrays[setting.array] : setting;
+  return names;
+}
+
+/** Those names as the evaluator takes them. Throws where one that the code needs is not all here. */
+function evaluate(code, names) {
+  const ready = {};
+  for (const [name, x] of Object.entries(names)) {
+    if (x && x.there && !x.whole) {
+      if (new RegExp(`(^|[^\\w.])${name}([^\\w]|$)`).test(code)) throw new NumPy.Error(`${name} ${shapeText(x.shape)} is too large to be in this page as a whole`);
+      continue;
+    }
+    ready[name] = convert(x);
+  }
+  return NumPy.evaluate(code, ready);
+}
+
+function convert(x) {
+  if (Array.isArray(x)) return x.map(convert);
+  if (x && x.there) return Object.assign(NumPy.array(x.shape, x.data), x.type === "u1" ? { bool: true } : {});
+  return x;
+}
+
+// State -----------------------------------------------------------------------------------------------------------------
+
+function state() {
+  const read = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+  return { ...read, mode: MODES[read.mode] ? read.mode : "watch" };
+}
+
+/** Change part of the state, and draw. */
+function go(change) {
+  const next = { ...state(), ...change };
+  for (const key of Object.keys(next)) if (next[key] === "" || next[key] === null || next[key] === undefined) delete next[key];
+  history.replaceState(null, "", "#" + new URLSearchParams(next));
+  show();
+}
+
+/** A whole number of the state within bounds. */
+function natural(text, most) {
+  const n = /^\d+$/.test(text || "") ? Number(text) : 0;
+  return Math.min(n, most);
+}
+
+function say(text) {
+  document.getElementById("said").textContent = text;
+}
+
+function show() {
+  const now = state();
+  const nav = document.querySelector(".modes");
+  nav.replaceChildren(
+    ...Object.keys(MODES).map((mode) =>
+      h("button", { type: "button", "aria-current": mode === now.mode ? "page" : null, onclick: () => go({ mode }) }, mode[0].toUpperCase() + mode.slice(1)),
+    ),
+  );
+  const card = document.getElementById("card");
+  const kept = document.activeElement && document.activeElement.closest("[data-key]");
+  const key = kept && kept.dataset.key;
+  card.replaceChildren(...MODES[now.mode].card(now).filter((part) => part));
+  Overview.draw(MODES[now.mode].map(now));
+  if (key) (document.querySelector(`[data-key="${CSS.escape(key)}"]`) || card).focus({ preventScroll: true });
+}
+
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
+  const modes = Object.keys(MODES);
+  if (event.key >= "1" && event.key <= String(modes.length)) return go({ mode: modes[event.key - 1] });
+  const now = state();
+  if (MODES[now.mode].key(event.key, now)) event.preventDefault();
+});
+addEventListener("hashchange", show);
+
+/** What a value is called here. */
+const nameOf = (value) => values[value].variable;
+
+show();
+showCheck();

@@ -1,0 +1,117 @@
+"use strict";
+// Watch: the backward pass, op by op. Each gradient is a receipt: what came from where, and what it adds up to.
+
+const Watch = {
+  step: (now) => natural(now.step, steps.length - 1),
+
+  map(now) {
+    const step = this.step(now);
+    const visited = new Set(steps.slice(0, step));
+    return {
+      here: steps[step],
+      done: (value) => visited.has(value),
+      hint: "Computed from top to bottom; the gradient comes back from the bottom to the top.",
+      pick: (value) => go({ step: steps.indexOf(value) }),
+    };
+  },
+
+  key(key, now) {
+    const step = this.step(now);
+    const to = { ArrowRight: step + 1, n: step + 1, ArrowLeft: step - 1, p: step - 1, Home: 0, End: steps.length - 1 }[key];
+    if (to === undefined) return false;
+    if (to >= 0 && to < steps.length) go({ step: to });
+    return true;
+  },
+
+  card(now) {
+    const step = this.step(now);
+    const op = steps[step];
+    const value = values[op];
+    say(`Step ${step + 1} of ${steps.length}: ${value.name}. It sends gradients to ${outgoing.get(op).map((edge) => values[edge.target].name).join(", ")}.`);
+    return [
+      heading(value, `step ${step + 1} of ${steps.length}`, [
+        h("button", { type: "button", "data-key": "before", disabled: step === 0, onclick: () => go({ step: step - 1 }) }, "← before"),
+        h("button", { type: "button", class: "main", "data-key": "next", disabled: step === steps.length - 1, onclick: () => go({ step: step + 1 }) }, "next →"),
+      ]),
+      h("div", { class: "bar" }, h("i", { style: `width: ${(100 * (step + 1)) / steps.length}%` })),
+      upstream(op),
+      h("section", null, h("h3", null, "What it sends to its inputs"), outgoing.get(op).map((edge) => sent(edge))),
+    ];
+  },
+};
+
+/** The head of a card: the op, where it is, and the line of code that asked for it. */
+function heading(value, where, buttons) {
+  return h(
+    "div",
+    null,
+    h("div", { class: "top" }, h("h2", null, value.op), h("span", { class: "soft" }, value.path ? `in ${value.path}, ` : "", where), h("div", { class: "buttons" }, buttons)),
+    h("code", { class: "source" }, value.source),
+  );
+}
+
+/** The gradient that arrives at an op, as the sum of what its uses have sent; beside the output it belongs to. */
+function upstream(op, passed = healthy) {
+  const value = values[op];
+  const parts = incoming[op].map(passed.edge);
+  const total = (note) => matrix(arrays[passed.gradient(op)], { title: "g", note, class: "total" });
+  const receipt = parts.flatMap((edge, i) => [i ? sign("+") : null, matrix(arrays[edge.part], { title: `from ${nameOf(edge.user)}`, class: "received" })]);
+  const arrived = { 0: [total("of the loss itself: 1")], 1: parts.length === 1 && [total(`from ${nameOf(parts[0].user)}`)] }[parts.length] || [receipt, sign("="), total("the sum")];
+  return h(
+    "section",
+    { class: "upstream" },
+    h("h3", null, "What arrives: g, the slope of the loss for each entry of the output"),
+    h("div", { class: "row" }, matrix(arrays[value.array], { title: "out", note: "forward" }), sign("←"), arrived),
+  );
+}
+
+/** What an op sends to one of its inputs: the rule, its value before and after broadcasting is undone, and the running sum. */
+function sent(right, passed = healthy) {
+  const edge = passed.edge(right);
+  const [user, target] = [values[edge.user], values[edge.target]];
+  const uses = incoming[edge.target];
+  const nth = uses.indexOf(right) + 1;
+  const input = user.inputs[edge.index].name;
+  const complete = nth === uses.length;
+  const which = uses.length === 1 ? "its only use" : `use ${nth} of ${uses.length}`;
+  const summed = edge.raw !== null && [
+    sign("→"),
+    matrix(arrays[edge.raw], { title: "before summing", note: "as the rule gives it", class: "raw" }),
+    h("span", { class: "sign" }, h("code", null, edge.summed.replace("{}", "…"))),
+  ];
+  return h(
+    "div",
+    { class: "send", "data-edge": edge.number },
+    h(
+      "header",
+      null,
+      h("strong", null, h("code", null, input), ` = ${target.name}`),
+      h("span", { class: `tag ${complete ? "good" : ""}` }, `${which}: ${complete ? "the gradient is complete" : "more will be added"}`),
+    ),
+    h("div", { class: "rule" }, rule(edge, input), h("pre", null, edge.code.split("; ").join("\n"))),
+    h(
+      "div",
+      { class: "row" },
+      matrix(arrays[target.array], { title: input, note: "forward" }),
+      summed || sign("→"),
+      edge.before !== null && [matrix(arrays[edge.before], { title: "so far", note: "from other uses", class: "before" }), sign("+")],
+      matrix(arrays[edge.part], { title: edge.before !== null ? "this use" : `gradient of ${input}`, class: "part" }),
+      edge.before !== null && [sign("="), matrix(arrays[edge.after], { title: `gradient of ${input}`, class: "after" })],
+    ),
+  );
+}
+
+/** The rule of an edge as mathematics, with what it is the value of. */
+function rule(edge, input) {
+  const holder = markup(edge.math);
+  const name = input.replace(/\W/g, "");
+  const slope = `<math><mo>∂</mo><mi>L</mi><mo>/</mo><mo>∂</mo><mi>${name}</mi><mo>${edge.before === null ? "=" : "+="}</mo></math>`;
+  const last = h("div", { class: "last" }, markup(slope).firstChild, holder.lastElementChild);
+  holder.append(last);
+  return holder;
+}
+
+const sign = (text) => h("span", { class: "sign" }, text);
+
+/** A backward pass, as the pictures of it need it: here the right one. */
+const healthy = { edge: (edge) => edge, gradient: (value) => values[value].gradient };
