@@ -341,7 +341,7 @@ class _Layout:
             out, source = (SIZES["chip"], key) if key in self.chips else (SIZES["box"], self._holder(key))
             label = SIZES["chip"] + SIZES["chip_width"] + 6
             path = f"M{out} {start}H{x}V{end}H{SIZES['box']}"
-            name = self.graph.leaves[int(key[1:])].full_name
+            name = _fit(self.graph.leaves[int(key[1:])].full_name, 38)
             self.edges.append(_Edge(path, shape, label, end - 4, source, box, "leaf", name))
         right = [(sum(self.boxes[source]) - 6, end) for source, _, _, end in self._right]
         for (source, box, shape, end), (start, _), lane in zip(self._right, right, _lanes(right), strict=True):
@@ -597,7 +597,7 @@ def _svg(graph: _Graph, opened: Sequence[bool]) -> str:
         **{"S": SIZES, "depth": _depth(graph), "opened": list(opened)},
         "heights": {key: graph.height(key) for key in graph.texts},
         "ops": [{"groups": op.groups, "inputs": op.inputs} for op in graph.ops],
-        "leaves": [{"homes": x.homes, "name": x.full_name} for x in graph.leaves],
+        "leaves": [{"homes": x.homes, "name": _printable(_fit(x.full_name, 38))} for x in graph.leaves],
         "constants": [{"homes": x.homes} for x in graph.constants],
     }
     if graph.groups:
@@ -618,7 +618,7 @@ def _legend(graph: _Graph) -> str:
 
 def _edge(edge: _Edge) -> str:
     path = f'<path class="edge {edge.kind}" d="{edge.d}" data-from="{edge.source}" data-to="{edge.target}"/>'
-    name = f'<text class="muted" x="{SIZES["chip"] + 8}" y="{edge.y}">{_text(_fit(edge.name, 38))}</text>' if edge.name else ""
+    name = f'<text class="muted" x="{SIZES["chip"] + 8}" y="{edge.y}">{_text(edge.name)}</text>' if edge.name else ""
     return f'{path}<text class="shape" x="{edge.x}" y="{edge.y}">{_text(edge.label)}</text>{name}'
 
 
@@ -697,8 +697,13 @@ def _fit(text: str, room: int) -> str:
 
 
 def _text(text: str) -> str:
-    """For XML, in which control characters cannot be."""
-    return escape(re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text))
+    """As XML."""
+    return escape(_printable(text))
+
+
+def _printable(text: str) -> str:
+    """Without control characters, which cannot be in XML."""
+    return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
 
 
 def _dot(graph: _Graph, opened: Sequence[bool]) -> str:
