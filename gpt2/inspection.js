@@ -107,6 +107,8 @@ function bars(container, values, name, unit, whatOf = (t) => place(t)) {
   const before = container.querySelector(".bars"), left = before ? before.scrollLeft : 0;
   container.replaceChildren(el("span", { class: "scale" }, `full height: ${short(most)}${unit}`), row);
   row.scrollLeft = left;
+  const chosen = row.children[state.at].offsetLeft - row.offsetLeft;
+  if (chosen < row.scrollLeft || chosen + 13 > row.scrollLeft + row.clientWidth) row.scrollLeft = chosen - row.clientWidth / 2;
 }
 
 // -- maps: attention and similarity
@@ -241,7 +243,7 @@ function drawStill() {
     const m = attentionMap(l, h), button = el("button", { class: "map" });
     const row = el("u", { style: `height:${100 / T}%` });
     map(button, m).append(row);
-    button.append(`head ${h} `, el("em", {}));
+    button.append(`head ${h}`, el("em", {}));
     button.follow = () => {
       row.style.top = `${(100 * state.at) / T}%`;
       button.querySelector("em").textContent = `→ ${data.tokens[m.best()]}`;

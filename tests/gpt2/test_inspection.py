@@ -216,6 +216,13 @@ def data_in(html):
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)[1])
 
 
+def test_a_prompt_may_look_like_a_place_in_the_page():
+    about = {"prompt": "@style@ @script@ @data@ <!-- <script>"}
+    html = page(about)
+    assert data_in(html) == about
+    assert html.count("<!--") == html.count("@script@") - 1 == 0
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, text):
     folder = tmp_path_factory.mktemp("inspect") / "run"
