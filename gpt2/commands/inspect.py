@@ -98,11 +98,7 @@ def label(tokenizer: Tokenizer, token: int) -> str:
     """A token so that it can be seen: blanks as signs, and bytes that are no whole character as escapes."""
     if token >= tokenizer.vocab_size:  # some models have more rows than their tokenizer has tokens
         return f"#{token}"
-    raw = tokenizer.token_bytes(token)
-    try:
-        text = raw.decode().translate(VISIBLE)
-    except UnicodeDecodeError:
-        return repr(raw)[2:-1]
+    text = tokenizer.token_bytes(token).decode("utf-8", "backslashreplace").translate(VISIBLE)
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
