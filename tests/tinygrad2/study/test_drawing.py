@@ -31,7 +31,8 @@ def expression():
     x = Tensor(np.array([[1.0, 2.0, 3.0], [0.5, -1.0, 2.0]]), requires_grad=True)
     w = Tensor(np.array([1.0, -2.0, 0.5]), requires_grad=True)
     with study.record():
-        return np.sum(x * w + np.sin(x) * 2.0 + x * x)
+        s = np.sin(x)
+        return np.sum(x * w + s * s * 2.0 + x * x)
 
 
 class Twice(nn.Module):
@@ -186,6 +187,10 @@ def test_what_is_open():
     assert frames["few ops"] == ["h.0", "h.0.attn", "h.0.mlp", "h.1", "h.1.attn", "h.1.mlp", "lm_head"]
     assert frames["none"] == []
     assert Picture(draw(gpt2(num_layers=4)).svg).frames == {}
+    eleven = Picture(draw(gpt2(num_layers=11), open=["h.10"]).svg)
+    assert [g.get("aria-label") for g in eleven.frames.values()] == ["h.10"]
+    inner = [eleven.texts(key) for key in eleven.nodes if eleven.texts(key)[0] in ("▸ attn", "▸ mlp")]
+    assert [texts[1] for texts in inner] == ["3 ops, 4 parameters: 288", "3 ops, 4 parameters: 280"]
     with pytest.raises(GraphError, match=r"no module 'h.7' to open; there is h.0, h.0.attn, "):
         draw(loss, open=["h.7"])
 
@@ -215,6 +220,8 @@ def test_nothing_is_on_top_of_another_and_texts_are_inside(make, which):
             assert int(text.get("y")) <= bottom - top - 5
             assert all(start >= end for line, end in ends if line == text.get("y"))
             ends.append((text.get("y"), start + long))
+    ways = [path.get("d") for path in picture.paths]
+    assert len(set(ways)) == len(ways)
     lines = []  # upright parts of what goes around: (x, from, to)
     for path in picture.paths:
         d = re.fullmatch(r"M(-?\d+) (\d+)H(-?\d+)V(\d+)H(-?\d+)", path.get("d"))
