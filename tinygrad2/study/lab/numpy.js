@@ -61,7 +61,9 @@ const NumPy = (() => {
   function zeros(shape, bool = false) {
     for (const n of shape) if (!Number.isInteger(n) || n < 0) fail(`${n} is no length of an axis; a shape has whole numbers`);
     const size = sizeOf(shape);
-    if (size > MOST_ENTRIES) fail(`an array of shape ${shapeText(shape)} has ${size} entries; the most here is ${MOST_ENTRIES}`);
+    if (size > MOST_ENTRIES) {
+      fail(`an array of shape ${shapeText(shape)} has ${size} entries; the most here is ${MOST_ENTRIES}`);
+    }
     spend(size);
     const x = { shape: [...shape], data: new Float64Array(size) };
     if (bool) x.bool = true;
@@ -70,7 +72,9 @@ const NumPy = (() => {
 
   function array(shape, data, bool = false) {
     const x = zeros(shape, bool);
-    if (data.length !== x.data.length) fail(`an array of shape ${shapeText(shape)} has ${x.data.length} entries, not ${data.length}`);
+    if (data.length !== x.data.length) {
+      fail(`an array of shape ${shapeText(shape)} has ${x.data.length} entries, not ${data.length}`);
+    }
     x.data.set(data);
     return x;
   }
@@ -107,11 +111,12 @@ const NumPy = (() => {
     return out;
   }
 
+  const unequal = (shapes) => fail(`operands of shapes ${shapes.map(shapeText).join(" and ")} do not broadcast`);
   function broadcastShapes(shapes) {
     const rank = Math.max(0, ...shapes.map((shape) => shape.length));
     return range(rank).map((i) => {
       const lengths = shapes.map((shape) => shape[i - rank + shape.length] ?? 1).filter((n) => n !== 1);
-      if (lengths.some((n) => n !== lengths[0])) fail(`operands of shapes ${shapes.map(shapeText).join(" and ")} do not broadcast`);
+      if (lengths.some((n) => n !== lengths[0])) unequal(shapes);
       return lengths[0] ?? 1;
     });
   }
@@ -138,7 +143,8 @@ const NumPy = (() => {
   const marked = (x, bool) => (bool ? Object.assign(x, { bool: true }) : x);
 
   function axesOf(axis, rank) {
-    const axes = (axis === null ? range(rank) : isArray(axis) ? [...axis.data] : Array.isArray(axis) ? axis : [axis]).map((a) => {
+    const given = isArray(axis) ? [...axis.data] : Array.isArray(axis) ? axis : axis === null ? range(rank) : [axis];
+    const axes = given.map((a) => {
       const n = isArray(a) ? a.data[0] : a;
       if (!Number.isInteger(n)) fail(`${Number.isFinite(n) ? n : kindOf(n)} is no axis; an axis is a whole number`);
       if (n < -rank || n >= rank) fail(`axis ${n} is out of bounds for array of dimension ${rank}`);
@@ -207,7 +213,9 @@ const NumPy = (() => {
   }
 
   function transpose(x, axes) {
-    if (axes.length !== x.shape.length) fail(`transpose: axes ${shapeText(axes)} do not fit an array of shape ${shapeText(x.shape)}`);
+    if (axes.length !== x.shape.length) {
+      fail(`transpose: axes ${shapeText(axes)} do not fit an array of shape ${shapeText(x.shape)}`);
+    }
     const strides = stridesOf(x.shape);
     const shape = axes.map((axis) => x.shape[axis]);
     return view(x, shape, strided(shape, axes.map((axis) => strides[axis])));
@@ -233,7 +241,9 @@ const NumPy = (() => {
     const [along] = axesOf(axis, first.shape.length);
     const rest = (part) => part.shape.map((n, i) => (i === along ? -1 : n));
     const odd = parts.find((part) => !same(rest(part), rest(first)));
-    if (odd) fail(`concatenate: shapes ${shapeText(first.shape)} and ${shapeText(odd.shape)} differ in an axis other than ${along}`);
+    if (odd) {
+      fail(`concatenate: shapes ${shapeText(first.shape)} and ${shapeText(odd.shape)} differ in an axis other than ${along}`);
+    }
     const length = parts.reduce((sum, part) => sum + part.shape[along], 0);
     const out = zeros(first.shape.map((n, i) => (i === along ? length : n)), parts.every((part) => part.bool));
     const rows = sizeOf(first.shape.slice(0, along));
@@ -274,9 +284,11 @@ const NumPy = (() => {
   function locate(shape, index) {
     const given = (Array.isArray(index) && !index.list ? index : [index]).map((item) => {
       if (item === null || item === ELLIPSIS || item instanceof Slice) return item;
-      return Array.isArray(item) || typeof item === "number" || isArray(item) ? asArray(item) : fail(`${kindOf(item)} is not an index`);
+      if (Array.isArray(item) || typeof item === "number" || isArray(item)) return asArray(item);
+      return fail(`${kindOf(item)} is not an index`);
     });
-    const used = given.reduce((sum, item) => sum + (item === null || item === ELLIPSIS ? 0 : item.bool ? item.shape.length : 1), 0);
+    const axesUsed = (item) => (item === null || item === ELLIPSIS ? 0 : item.bool ? item.shape.length : 1);
+    const used = given.reduce((sum, item) => sum + axesUsed(item), 0);
     if (used > shape.length) fail(`too many indices: the array is ${shape.length}-dimensional, but ${used} were indexed`);
     if (!given.includes(ELLIPSIS)) given.push(ELLIPSIS);
     const full = Array(shape.length - used).fill(new Slice(null, null, null));
@@ -293,7 +305,9 @@ const NumPy = (() => {
       } else if (item.bool) {
         if (!item.shape.length) fail("a single True or False is no index; a mask has the shape of what it picks from");
         const masked = shape.slice(axis, axis + item.shape.length);
-        if (!same(masked, item.shape)) fail(`boolean index of shape ${shapeText(item.shape)} does not match ${shapeText(masked)}`);
+        if (!same(masked, item.shape)) {
+          fail(`boolean index of shape ${shapeText(item.shape)} does not match ${shapeText(masked)}`);
+        }
         for (const picks of nonzero(item)) pieces.push({ picks, axis: axis++ });
       } else {
         pieces.push({ picks: item, axis: axis++ });
@@ -317,7 +331,9 @@ const NumPy = (() => {
 
   function nonzero(mask) {
     const found = range(mask.data.length).filter((i) => mask.data[i]);
-    return stridesOf(mask.shape).map((stride, axis) => array([found.length], found.map((i) => Math.floor(i / stride) % mask.shape[axis])));
+    return stridesOf(mask.shape).map((stride, axis) => {
+      return array([found.length], found.map((i) => Math.floor(i / stride) % mask.shape[axis]));
+    });
   }
 
   function getItem(x, index) {
@@ -328,7 +344,9 @@ const NumPy = (() => {
         return x.list ? listOf(items) : items;
       }
       const n = isArray(index) && index.data.length === 1 ? index.data[0] : index;
-      if (Number.isInteger(n) && (n < -x.length || n >= x.length)) fail(`index ${n} is out of range: ${kindOf(x)} of ${x.length}`);
+      if (Number.isInteger(n) && (n < -x.length || n >= x.length)) {
+        fail(`index ${n} is out of range: ${kindOf(x)} of ${x.length}`);
+      }
       return x[position(n, x.length, 0)];
     }
     if (!isArray(x)) fail(`${kindOf(x)} cannot be indexed`);
@@ -350,14 +368,15 @@ const NumPy = (() => {
     arrays.forEach((x, k) => {
       terms[k].forEach((name, axis) => {
         const [known, n] = [length.get(name) ?? 1, x.shape[axis]];
-        if (known !== 1 && n !== 1 && n !== known) fail(`operands of shapes ${arrays.map((a) => shapeText(a.shape)).join(" and ")} do not broadcast`);
+        if (known !== 1 && n !== 1 && n !== known) unequal(arrays.map((a) => a.shape));
         if (known === 1) length.set(name, n);
       });
     });
     const summed = [...length.keys()].filter((name) => !result.includes(name));
     const offsets = (names) => arrays.map((x, k) => {
       const strides = stridesOf(x.shape);
-      const step = (name) => terms[k].reduce((sum, other, axis) => sum + (other === name && x.shape[axis] !== 1 ? strides[axis] : 0), 0);
+      const own = (name, axis) => (terms[k][axis] === name && x.shape[axis] !== 1 ? strides[axis] : 0);
+      const step = (name) => range(x.shape.length).reduce((sum, axis) => sum + own(name, axis), 0);
       return strided(names.map((name) => length.get(name)), names.map(step));
     });
     const out = zeros(result.map((name) => length.get(name)));
@@ -399,7 +418,8 @@ const NumPy = (() => {
     if (b.shape.length < 3) return matmul(a, b);
     const left = a.shape.map((_, i) => (i === a.shape.length - 1 ? "sum" : `a${i}`));
     const right = b.shape.map((_, i) => (i === b.shape.length - 2 ? "sum" : `b${i}`));
-    if (a.shape.at(-1) !== b.shape.at(-2)) fail(`dot: ${shapeText(a.shape)} and ${shapeText(b.shape)}: inner dimensions ${a.shape.at(-1)} and ${b.shape.at(-2)} differ`);
+    const [inA, inB] = [a.shape.at(-1), b.shape.at(-2)];
+    if (inA !== inB) fail(`dot: ${shapeText(a.shape)} and ${shapeText(b.shape)}: inner dimensions ${inA} and ${inB} differ`);
     return contract([a, b], [left, right], [...left, ...right].filter((name) => name !== "sum"));
   }
 
@@ -408,7 +428,9 @@ const NumPy = (() => {
     if (typeof subscripts !== "string") fail("einsum: the first argument is a text like 'ij,jk->ik'");
     const [left, right] = subscripts.replaceAll(" ", "").split("->");
     const operands = left.split(",");
-    if (operands.length !== arrays.length) fail(`einsum: '${subscripts}' names ${operands.length} operands, but ${arrays.length} are given`);
+    if (operands.length !== arrays.length) {
+      fail(`einsum: '${subscripts}' names ${operands.length} operands, but ${arrays.length} are given`);
+    }
     const spread = arrays.map((x, k) => (operands[k].includes("...") ? x.shape.length - operands[k].length + 3 : 0));
     const named = (text, count) => {
       const [before, after] = text.split("...");
@@ -416,7 +438,9 @@ const NumPy = (() => {
     };
     const terms = operands.map((text, k) => named(text, spread[k]));
     terms.forEach((term, k) => {
-      if (term.length !== arrays[k].shape.length) fail(`einsum: '${operands[k]}' does not fit an array of shape ${shapeText(arrays[k].shape)}`);
+      if (term.length !== arrays[k].shape.length) {
+        fail(`einsum: '${operands[k]}' does not fit an array of shape ${shapeText(arrays[k].shape)}`);
+      }
     });
     const letters = [...left].filter((letter) => !",.".includes(letter));
     const once = letters.filter((letter) => letters.filter((other) => other === letter).length === 1).sort().join("");
@@ -497,46 +521,83 @@ const NumPy = (() => {
     return entrywise(TWO.get(name), a, b);
   }
 
-  // NumPy's functions, under the signature they have in Python. A parameter x, y or z is made an array; others stay as they are.
-  const asShape = (shape) => (isArray(shape) ? [...shape.data] : Array.isArray(shape) ? shape.map(numberOf) : [numberOf(shape)]);
-  const numberOf = (n) => (isArray(n) && n.data.length === 1 ? n.data[0] : isScalar(n) ? Number(n) : fail(`${kindOf(n)} is not a number`));
-  const loose = (items) => asShape(items.length === 1 && (Array.isArray(items[0]) || isArray(items[0])) ? items[0] : items);
-  const typed = (x, type) => {
-    const name = type?.name ?? type ?? "float";
+  function numberOf(n) {
+    if (isScalar(n)) return Number(n);
+    return isArray(n) && n.data.length === 1 ? n.data[0] : fail(`${kindOf(n)} is not a number`);
+  }
+  function asShape(shape) {
+    if (isArray(shape)) return [...shape.data];
+    return Array.isArray(shape) ? shape.map(numberOf) : [numberOf(shape)];
+  }
+  const loose = (items) => asShape(items.length === 1 && !isScalar(items[0]) ? items[0] : items); // f(x, 2, 3) or f(x, (2, 3))
+  const flat = (x) => reshape(x, [x.data.length]);
+  function counting(start, stop, step) {
+    const [from, to, by] = [stop === null ? 0 : start, stop ?? start, step].map(numberOf);
+    const count = Math.max(0, Math.ceil((to - from) / by));
+    return array([count], zeros([count]).data.map((_, i) => from + i * by));
+  }
+  const counted = (n) => counting(n, null, 1);
+  const axisOf = (axis, x) => axesOf([axis], x.shape.length)[0];
+  const at = (x, axis, item) => getItem(x, [...Array(axisOf(axis, x)).fill(new Slice(null, null, null)), item]);
+
+  function typed(x, type) {
+    const name = String(type?.name ?? type ?? "float");
     if (/^bool/.test(name)) return marked({ shape: x.shape, data: x.data.map((v) => (v ? 1 : 0)) }, true);
     return { shape: x.shape, data: /^u?int/.test(name) ? x.data.map(Math.trunc) : x.data };
-  };
+  }
   const filled = (shape, value, type) => typed(array(shape, zeros(shape).data.fill(value)), type);
-  const triangle = (n, m, k, type, inside) => typed(entrywise((i, j) => (inside(j - i - k) ? 1 : 0), expandDims(counted(n), 1), counted(m)), type);
-  const counted = (n) => array([n], range(n));
-  const masked = (x, k, inside) => {
+
+  // Ones where the number of the column minus that of the row minus k is as asked, zeros elsewhere.
+  const triangle = (n, m, k, inside) => entrywise((i, j) => inside(j - i - k), expandDims(counted(n), 1), counted(m));
+  function masked(x, k, inside) {
     if (x.shape.length < 2) fail(`a triangle needs two axes; this array has shape ${shapeText(x.shape)}`);
-    return marked(entrywise((v, keep) => (keep ? v : 0), x, triangle(x.shape.at(-2), x.shape.at(-1), k, null, inside)), x.bool);
-  };
-  const flat = (x) => reshape(x, [x.data.length]);
-  const at = (x, axis, item) => getItem(x, [...Array(axisOf(axis, x)).fill(new Slice(null, null, null)), item]);
-  const axisOf = (axis, x) => axesOf([axis], x.shape.length)[0];
+    const kept = triangle(x.shape.at(-2), x.shape.at(-1), numberOf(k), inside);
+    return marked(entrywise((v, keep) => (keep ? v : 0), x, kept), x.bool);
+  }
+
+  function diagonal(x) {
+    const [n, m] = x.shape;
+    if (x.shape.length === 1) return entrywise((v, keep) => (keep ? v : 0), x, triangle(n, n, 0, (d) => d === 0));
+    if (x.shape.length !== 2) fail(`diag: the array has shape ${shapeText(x.shape)}; it takes one or two axes`);
+    return getItem(x, [counted(Math.min(n, m)), counted(Math.min(n, m))]);
+  }
+
   function split(x, parts, axis) {
     const length = x.shape[axisOf(axis, x)];
-    if (isScalar(parts) && (parts < 1 || length % parts)) fail(`split: an axis of ${length} entries does not divide into ${parts} equal parts`);
-    const cuts = isScalar(parts) ? range(parts).map((i) => (i * length) / parts).slice(1) : asShape(parts);
+    if (isScalar(parts) && (!Number.isInteger(parts) || parts < 1 || length % parts)) {
+      fail(`split: an axis of ${length} entries does not divide into ${parts} equal parts`);
+    }
+    const cuts = isScalar(parts) ? [...steps(parts, length / parts)].slice(1) : asShape(parts);
     return listOf([0, ...cuts].map((start, i) => at(x, axis, new Slice(start, cuts[i] ?? null, null))));
   }
+
+  // Every axis several times as long; `source` says where an entry comes from: (its number, the length before, how many times).
   function repeated(x, counts, source) {
     const rank = Math.max(counts.length, x.shape.length);
     const wide = reshape(x, [...Array(rank - x.shape.length).fill(1), ...x.shape]);
     const times = [...Array(rank - counts.length).fill(1), ...counts];
     const strides = stridesOf(wide.shape);
-    const shape = wide.shape.map((n, i) => n * times[i]);
-    zeros(shape);
+    const { shape } = zeros(wide.shape.map((n, i) => n * times[i]));
     return view(wide, shape, places(shape.map((n, i) => range(n).map((k) => source(k, wide.shape[i], times[i]) * strides[i]))));
   }
-  const close = (a, b, rtol, atol) => a === b || Math.abs(a - b) <= atol + rtol * Math.abs(b);
 
+  function productOfOthers(x, axis) {
+    const out = zeros(x.shape);
+    eachRow(x, axesOf(axis, x.shape.length), (row) => {
+      spend(row.length ** 2);
+      for (const place of row) {
+        out.data[place] = row.reduce((product, other) => (other === place ? product : product * x.data[other]), 1);
+      }
+    });
+    return out;
+  }
+
+  // NumPy's functions, under the signature they have in Python. A parameter x or y is made an array; others stay as they are.
   const FUNCTIONS = {
     "sum(x, axis=None, keepdims=False)": (x, axis, keepdims) => fold(x, axis, keepdims, total),
     "mean(x, axis=None, keepdims=False)": (x, axis, keepdims) => fold(x, axesOf(axis, x.shape.length), keepdims, mean),
-    "prod(x, axis=None, keepdims=False)": (x, axis, keepdims) => fold(x, axis, keepdims, (row) => row.reduce((p, v) => p * v, 1)),
+    "prod(x, axis=None, keepdims=False)": (x, axis, keepdims) =>
+      fold(x, axis, keepdims, (row) => row.reduce((product, v) => product * v, 1)),
     "max(x, axis=None, keepdims=False)": (x, axis, keepdims) => fold(x, axis, keepdims, largest, x.bool),
     "min(x, axis=None, keepdims=False)": (x, axis, keepdims) => fold(x, axis, keepdims, smallest, x.bool),
     "var(x, axis=None, ddof=0, keepdims=False)": (x, axis, ddof, keepdims) =>
@@ -593,7 +654,8 @@ const NumPy = (() => {
       return stack(parts, axis);
     },
     "split(x, indices_or_sections, axis=0)": split,
-    "take(x, indices, axis=None)": (x, indices, axis) => (axis === null ? getItem(flat(x), asArray(indices)) : at(x, axis, indices)),
+    "take(x, indices, axis=None)": (x, indices, axis) =>
+      axis === null ? getItem(flat(x), asArray(indices)) : at(x, axis, asArray(indices)),
     "flip(x, axis=None)": (x, axis) => {
       const axes = axesOf(axis, x.shape.length);
       return getItem(x, range(x.shape.length).map((i) => new Slice(null, null, axes.includes(i) ? -1 : 1)));
@@ -610,29 +672,24 @@ const NumPy = (() => {
     "einsum(subscripts, *operands)": (subscripts, operands) => einsum(subscripts, operands.map(asArray)),
     "tril(x, k=0)": (x, k) => masked(x, k, (d) => d <= 0),
     "triu(x, k=0)": (x, k) => masked(x, k, (d) => d >= 0),
-    "diag(x)": (x) => {
-      if (x.shape.length === 1) return entrywise((v, keep) => (keep ? v : 0), x, triangle(x.data.length, x.data.length, 0, null, (d) => d === 0));
-      const n = Math.min(...x.shape);
-      return getItem(x, [counted(n), counted(n)]);
-    },
+    "diag(x)": diagonal,
     "zeros(shape, dtype=None)": (shape, type) => filled(asShape(shape), 0, type),
     "ones(shape, dtype=None)": (shape, type) => filled(asShape(shape), 1, type),
     "full(shape, fill_value, dtype=None)": (shape, value, type) => filled(asShape(shape), numberOf(value), type),
     "zeros_like(x, dtype=None)": (x, type) => filled(x.shape, 0, type),
     "ones_like(x, dtype=None)": (x, type) => filled(x.shape, 1, type),
-    "arange(start, stop=None, step=1, dtype=None)": (start, stop, step, type) => {
-      const [from, to, by] = [stop === null ? 0 : start, stop ?? start, step].map(numberOf);
-      const n = Math.max(0, Math.ceil((to - from) / by));
-      return typed(array([n], zeros([n]).data.map((_, i) => from + i * by)), type);
-    },
-    "eye(n, m=None, k=0, dtype=None)": (n, m, k, type) => triangle(numberOf(n), numberOf(m ?? n), k, type, (d) => d === 0),
-    "tri(n, m=None, k=0, dtype=None)": (n, m, k, type) => triangle(numberOf(n), numberOf(m ?? n), k, type, (d) => d <= 0),
+    "arange(start, stop=None, step=1, dtype=None)": (start, stop, step, type) => typed(counting(start, stop, step), type),
+    "eye(n, m=None, k=0, dtype=None)": (n, m, k, type) =>
+      typed(triangle(numberOf(n), numberOf(m ?? n), numberOf(k), (d) => d === 0), type),
+    "tri(n, m=None, k=0, dtype=None)": (n, m, k, type) =>
+      typed(triangle(numberOf(n), numberOf(m ?? n), numberOf(k), (d) => d <= 0), type),
     "array(x, dtype=None)": (x, type) => (type === null ? x : typed(x, type)),
     "asarray(x, dtype=None)": (x, type) => (type === null ? x : typed(x, type)),
     "copy(x)": (x) => x,
     "astype(x, dtype)": typed,
     "round(x, decimals=0)": (x, decimals) => entrywise((v) => rounded(v * 10 ** decimals) / 10 ** decimals, x),
-    "allclose(x, y, rtol=1e-5, atol=1e-8)": (x, y, rtol, atol) => entrywise((a, b) => close(a, b, rtol, atol), x, y).data.every((v) => v),
+    "allclose(x, y, rtol=1e-5, atol=1e-8)": (x, y, rtol, atol) =>
+      entrywise((a, b) => a === b || Math.abs(a - b) <= atol + rtol * Math.abs(b), x, y).data.every((v) => v),
     "array_equal(x, y)": (x, y) => same(x.shape, y.shape) && x.data.every((v, i) => v === y.data[i]),
   };
   const METHODS = (
@@ -760,8 +817,8 @@ const NumPy = (() => {
         fail(`what is assigned to at ${start.at} must be a name; arrays are not changed in place here`);
       }
       const value = this.tuple();
-      if (sign !== "=") return { kind: "assign", target: left, value: { kind: "binary", sign: sign.slice(0, -1), left, right: value } };
-      return { kind: "assign", target: left, value };
+      const changed = { kind: "binary", sign: sign.slice(0, -1), left, right: value };
+      return { kind: "assign", target: left, value: sign === "=" ? value : changed };
     }
     tuple() {
       const { items, comma } = this.items();
@@ -938,7 +995,9 @@ const NumPy = (() => {
   }
 
   function truth(x) {
-    if (!isArray(x)) return Array.isArray(x) || typeof x === "string" ? x.length > 0 : typeof x === "object" ? x !== null : Boolean(x);
+    if (isScalar(x) || x === null) return Boolean(x);
+    if (Array.isArray(x) || typeof x === "string") return x.length > 0;
+    if (!isArray(x)) return true;
     if (x.data.length !== 1) fail(`the truth value of ${kindOf(x)} is ambiguous: use np.where, or & and | between masks`);
     return x.data[0] !== 0;
   }
@@ -957,7 +1016,9 @@ const NumPy = (() => {
     if (sign === "@") return matmul(asArray(a), asArray(b));
     if (MASKS.has(sign)) {
       const [x, y] = [asArray(a), asArray(b)];
-      if (!x.bool || !y.bool) fail(`${sign} is for masks, like (x > 0) ${sign} (x < 1)${sign === "^" ? "; a power is written **" : ""}`);
+      if (!x.bool || !y.bool) {
+        fail(`${sign} is for masks, like (x > 0) ${sign} (x < 1)${sign === "^" ? "; a power is written **" : ""}`);
+      }
       return marked(entrywise(MASKS.get(sign), x, y), true);
     }
     if (!isScalar(a) || !isScalar(b)) return twoArrays(SYMBOLS.get(sign), asArray(a), asArray(b));
@@ -976,7 +1037,7 @@ const NumPy = (() => {
     if (sign === "is" || sign === "is not") return (a === b) === (sign === "is");
     if (sign === "in" || sign === "not in") return [...iterate(b)].some((x) => truth(equals(a, x))) === (sign === "in");
     if (sign === "==") return equals(a, b);
-    if (sign === "!=") return typeof equals(a, b) === "boolean" ? !equals(a, b) : twoArrays("not_equal", asArray(a), asArray(b));
+    if (sign === "!=") return typeof equals(a, b) === "boolean" ? !equals(a, b) : oneArray("logical_not", equals(a, b));
     const odd = [a, b].find((x) => !isScalar(x) && !isArray(x));
     if (odd !== undefined) fail(`${sign} does not work on ${kindOf(odd)}`);
     const name = SYMBOLS.get(sign);
@@ -996,7 +1057,9 @@ const NumPy = (() => {
       if (x.members.has(name)) return x.members.get(name);
       fail(`${x.name} has no '${name}' here`);
     }
-    if (x instanceof Callable && name === "at") fail(`np.${x.name}.at changes an array in place, which this page cannot; use scatter(g, x, index)`);
+    if (x instanceof Callable && name === "at") {
+      fail(`np.${x.name}.at changes an array in place, which this page cannot; use scatter(g, x, index)`);
+    }
     if (!isArray(x) && !isScalar(x)) fail(`${kindOf(x)} has no attribute '${name}'`);
     const of = asArray(x);
     if (name === "T") return transpose(of, range(of.shape.length).reverse());
@@ -1005,8 +1068,11 @@ const NumPy = (() => {
     if (name === "size") return of.data.length;
     if (name === "dtype") return BUILTINS.get(of.bool ? "bool" : "float");
     if (name === "item") return new Callable("item", () => numberOf(of));
-    if (METHODS.includes(name)) return new Callable(name, (args, keywords) => NP.members.get(name).call([of, ...args], keywords));
-    return fail(`an array has no attribute '${name}' here; it has T, shape, ndim, size, sum, mean, reshape, transpose and more`);
+    if (!METHODS.includes(name)) {
+      fail(`an array has no attribute '${name}' here; it has T, shape, ndim, size, sum, mean, reshape, transpose and more`);
+    }
+    const method = NP.members.get(name);
+    return new Callable(name, (args, keywords) => method.call([of, ...args], keywords));
   }
 
   // Names: the ones assigned, around them those of the caller, around them what Python and the rules of tinygrad2 have.
@@ -1057,13 +1123,17 @@ const NumPy = (() => {
     index: (node, scope) => getItem(run(node.value, scope), run(node.index, scope)),
     call: (node, scope) => {
       const f = run(node.value, scope);
-      if (!(f instanceof Callable)) fail(`${kindOf(f)} is not a function and cannot be called${isScalar(f) || isArray(f) ? "; is a * missing?" : ""}`);
+      if (!(f instanceof Callable)) {
+        fail(`${kindOf(f)} is not a function and cannot be called${isScalar(f) || isArray(f) ? "; is a * missing?" : ""}`);
+      }
       const args = spreadOut(node.args.filter((arg) => arg.name === null).map((arg) => arg.value), scope);
       const keywords = new Map(node.args.filter((arg) => arg.name !== null).map((arg) => [arg.name, run(arg.value, scope)]));
       return f.call(args, keywords);
     },
     lambda: (node, scope) => {
-      const parameters = node.parameters.map(({ name, rest, value }) => ({ name, rest, optional: value !== null, value: value && run(value, scope) }));
+      const parameters = node.parameters.map(({ name, rest, value }) => {
+        return { name, rest, optional: value !== null, value: value && run(value, scope) };
+      });
       return new Callable("lambda", (args, keywords) => {
         const values = bind("lambda", parameters, args, keywords);
         return run(node.body, new Scope(scope, parameters.map(({ name }, i) => [name, values[i]])));
@@ -1103,75 +1173,77 @@ const NumPy = (() => {
 
   function assign(scope, targets, several, value) {
     const values = several ? [...iterate(value)] : [value];
-    if (values.length !== targets.length) fail(`${values.length} values do not fit the ${targets.length} names ${targets.join(", ")}`);
+    if (values.length !== targets.length) {
+      fail(`${values.length} values do not fit the ${targets.length} names ${targets.join(", ")}`);
+    }
     targets.forEach((name, i) => scope.names.set(name, values[i]));
   }
 
-  const constants = { pi: Math.PI, e: Math.E, inf: Infinity, nan: NaN };
-  const type = (name) => new Callable(name, ([x]) => (name === "bool" ? truth(x) : name === "int" ? Math.trunc(numberOf(x)) : numberOf(x)));
-  const table = (names, make) => Object.fromEntries([...names].map((name) => [name, make(name)]));
+  const defined = (table) => Object.entries(table).map(([signature, f]) => [signature.split("(")[0], define(signature, f)]);
+  const named = (names, signature, make) => names.map((name) => [name, define(name + signature, make(name))]);
+  const extreme = (better) => (items) =>
+    (items.length > 1 ? items : [...iterate(items[0] ?? null)]).reduce((a, b) => (truth(compare(better, b, a)) ? b : a));
+  const TYPES = {
+    "float(value)": numberOf,
+    "float64(value)": numberOf,
+    "float32(value)": numberOf,
+    "int(value)": (n) => Math.trunc(numberOf(n)),
+    "int64(value)": (n) => Math.trunc(numberOf(n)),
+    "bool(value)": truth,
+    "bool_(value)": truth,
+  };
+  const CONSTANTS = { pi: Math.PI, e: Math.E, inf: Infinity, nan: NaN, newaxis: null };
+
   const NP = new Namespace("np", {
-    ...table([...ONE.keys(), ...TESTS.keys()], (name) => define(`${name}(x)`, (x) => oneArray(name, x))),
-    ...table([...TWO.keys(), ...COMPARE.keys()], (name) => define(`${name}(x, y)`, (x, y) => twoArrays(name, x, y))),
-    ...Object.fromEntries(Object.entries(FUNCTIONS).map(([signature, f]) => [signature.split("(")[0], define(signature, f)])),
-    ...table(["float64", "float32", "int64", "bool_"], type),
-    ...constants,
-    newaxis: null,
-  });
-  const inMath = (name, f = Math[name]) => [name, new Callable(name, (args) => f(...args.map(numberOf)))];
-  const MATH = new Namespace("math", {
-    ...Object.fromEntries(["sqrt", "exp", "log", "tanh", "sin", "cos", "pow", "floor", "ceil"].map((name) => inMath(name))),
-    ...Object.fromEntries([inMath("erf", erf)]),
-    prod: new Callable("prod", ([items]) => [...iterate(items)].reduce((product, x) => product * numberOf(x), 1)),
-    ...constants,
+    ...Object.fromEntries([
+      ...named([...ONE.keys(), ...TESTS.keys()], "(x)", (name) => (x) => oneArray(name, x)),
+      ...named([...TWO.keys(), ...COMPARE.keys()], "(x, y)", (name) => (x, y) => twoArrays(name, x, y)),
+      ...defined(FUNCTIONS),
+      ...defined(TYPES),
+    ]),
+    ...CONSTANTS,
   });
 
-  function numbersTo(args) {
-    const [start, stop, step] = args.length === 1 ? [0, args[0], 1] : args;
-    return listOf(NP.members.get("arange").call([start, stop, step ?? 1]).data);
-  }
-  const pick = (args, better) => (args.length > 1 ? args : [...iterate(args[0])]).reduce((a, b) => (truth(compare(better, b, a)) ? b : a));
-  const lengthOf = (x) => (Array.isArray(x) ? x.length : isArray(x) && x.shape.length ? x.shape[0] : fail(`${kindOf(x)} has no len()`));
-  const plain = {
-    len: ([x]) => lengthOf(x),
-    range: numbersTo,
-    tuple: ([x]) => [...iterate(x)],
-    list: ([x]) => listOf(iterate(x)),
-    zip: (all) => {
-      const columns = all.map((x) => [...iterate(x)]);
-      return listOf(range(Math.min(...columns.map((column) => column.length))).map((i) => columns.map((column) => column[i])));
+  const MATH = new Namespace("math", {
+    ...Object.fromEntries([
+      ...named("sqrt exp log tanh sin cos floor ceil".split(" "), "(value)", (name) => (n) => Math[name](numberOf(n))),
+      ...defined({
+        "erf(value)": (n) => erf(numberOf(n)),
+        "prod(items)": (items) => [...iterate(items)].reduce((product, n) => product * numberOf(n), 1),
+      }),
+    ]),
+    ...CONSTANTS,
+  });
+
+  // What Python has without an import, and what the rules of tinygrad2 call beside NumPy.
+  const PYTHON = {
+    "len(items)": (items) => (isArray(items) && items.shape.length ? items.shape[0] : [...iterate(items)].length),
+    "range(start, stop=None, step=1)": (start, stop, step) => listOf(counting(start, stop, step).data),
+    "tuple(items)": (items) => [...iterate(items)],
+    "list(items)": (items) => listOf(iterate(items)),
+    "zip(*columns)": (columns) => {
+      const [first, ...rest] = columns.map((items) => [...iterate(items)]);
+      const count = Math.min(first?.length ?? 0, ...rest.map((items) => items.length));
+      return listOf(range(count).map((i) => [first[i], ...rest.map((items) => items[i])]));
     },
-    enumerate: ([x]) => listOf([...iterate(x)].map((item, i) => [i, item])),
-    sum: ([x, start]) => [...iterate(x)].reduce((sum, item) => binary("+", sum, item), start ?? 0),
-    abs: ([x]) => (isScalar(x) ? Math.abs(x) : oneArray("abs", asArray(x))),
-    max: (args) => pick(args, ">"),
-    min: (args) => pick(args, "<"),
-    slice: (args) => (args.length > 1 ? new Slice(...args, null) : new Slice(null, args[0], null)),
-    inside: ([shape, widths]) => {
-      const pairs = broadcastTo(asArray(widths), [shape.length, 2]).data;
-      return shape.map((n, i) => new Slice(pairs[2 * i], pairs[2 * i] + n, null));
+    "enumerate(items)": (items) => listOf([...iterate(items)].map((item, i) => [i, item])),
+    "sum(items, start=0)": (items, start) => [...iterate(items)].reduce((sum, item) => binary("+", sum, item), start),
+    "abs(value)": (value) => (isScalar(value) ? Math.abs(value) : oneArray("abs", asArray(value))),
+    "max(*items)": extreme(">"),
+    "min(*items)": extreme("<"),
+    "slice(*bounds)": (bounds) => (bounds.length > 1 ? new Slice(...bounds) : new Slice(null, bounds[0] ?? null, null)),
+    "erf(x)": (x) => entrywise(erf, x),
+    "scatter(g, x, index)": (g, x, index) => scatter(asArray(g), x, index),
+    "einsum_vjp(g, arrays, subscripts)": (g, arrays, subscripts) =>
+      listOf(einsumVjp(asArray(g), [...iterate(arrays)].map(asArray), subscripts)),
+    "count(x, axis)": (x, axis) => sizeOf(axesOf(axis, x.shape.length).map((i) => x.shape[i])),
+    "product_of_others(x, axis)": productOfOthers,
+    "inside(shape, pad_width)": (shape, widths) => {
+      const pairs = broadcastTo(asArray(widths), [asShape(shape).length, 2]).data;
+      return asShape(shape).map((n, i) => new Slice(pairs[2 * i], pairs[2 * i] + n, null));
     },
   };
-  const BUILTINS = new Map([
-    ["np", NP],
-    ["math", MATH],
-    ...["bool", "int", "float"].map((name) => [name, type(name)]),
-    ...Object.entries(plain).map(([name, f]) => [name, new Callable(name, f)]),
-    ["erf", define("erf(x)", (x) => entrywise(erf, x))],
-    ["scatter", define("scatter(g, x, index)", (g, x, index) => scatter(asArray(g), x, index))],
-    ["einsum_vjp", new Callable("einsum_vjp", ([g, arrays, subscripts]) => listOf(einsumVjp(asArray(g), arrays.map(asArray), subscripts)))],
-    ["count", define("count(x, axis)", (x, axis) => sizeOf(axesOf(axis, x.shape.length).map((i) => x.shape[i])))],
-    ["product_of_others", define("product_of_others(x, axis)", productOfOthers)],
-  ]);
-
-  function productOfOthers(x, axis) {
-    const out = zeros(x.shape);
-    eachRow(x, axesOf(axis, x.shape.length), (row) => {
-      spend(row.length ** 2);
-      for (const place of row) out.data[place] = row.reduce((product, other) => (other === place ? product : product * x.data[other]), 1);
-    });
-    return out;
-  }
+  const BUILTINS = new Map([["np", NP], ["math", MATH], ...defined(TYPES), ...defined(PYTHON)]);
 
   // What the formulas of tinygrad2 call, as the modules of its ops define it.
   const PRELUDE = new Scope(null);
@@ -1179,7 +1251,8 @@ const NumPy = (() => {
     sigmoid = lambda x: np.exp(-np.logaddexp(0, -x))
     softplus = lambda x: np.logaddexp(0, x)
     relu = lambda x: np.maximum(x, 0)
-    softmax = lambda x, axis=-1: (lambda e: e / np.sum(e, axis=axis, keepdims=True))(np.exp(x - np.max(x, axis=axis, keepdims=True)))
+    softmax = lambda x, axis=-1: (lambda e: e / np.sum(e, axis=axis, keepdims=True))(
+      np.exp(x - np.max(x, axis=axis, keepdims=True)))
     spread = lambda g, x, axis: np.broadcast_to(np.reshape(g, np.sum(x, axis=axis, keepdims=True).shape), x.shape)
     as_matrices = lambda a, b, g: (
       np.expand_dims(a, 0) if a.ndim == 1 else a, np.expand_dims(b, -1) if b.ndim == 1 else b,
@@ -1221,6 +1294,14 @@ const NumPy = (() => {
     return found;
   }
 
-  const fresh = (shape, data) => ((work = 0), array(shape, data)); // made by the page: no work of an evaluation
-  return Object.freeze({ array: fresh, evaluate, list: listOf, slice: (start, stop, step) => new Slice(start, stop, step), Error: NumPyError });
+  return Object.freeze({
+    array(shape, data) {
+      work = 0; // it is the page that makes this array, not a text
+      return array(shape, data);
+    },
+    list: listOf,
+    slice: (start, stop, step) => new Slice(start, stop, step),
+    evaluate,
+    Error: NumPyError,
+  });
 })();

@@ -11,8 +11,12 @@ const { verdict, verdictShape, verdictNumber } = (() => {
   const answered = (kind, text) => ({ right: kind === "right", kind, text });
   const list = (items) => (items.length < 2 ? items.join("") : `${items.slice(0, -1).join(", ")} and ${items.at(-1)}`);
   const axesText = (axes) => `${axes.length > 1 ? "axes" : "axis"} ${list(axes)}`;
-  const subsetsOf = (n) => range(2 ** Math.min(n, 6)).map((bits) => range(n).filter((i) => bits & (1 << i))).sort((a, b) => a.length - b.length);
-  const short = (x) => (Number.isFinite(x) ? String(Number(x.toPrecision(4))) : Number.isNaN(x) ? "not a number" : x < 0 ? "-inf" : "inf");
+  const chosenBy = (bits, n) => range(n).filter((i) => bits & (1 << i));
+  const subsetsOf = (n) => range(2 ** Math.min(n, 10)).map((bits) => chosenBy(bits, n)).sort((a, b) => a.length - b.length);
+  const short = (x, digits = 4) => {
+    if (Number.isNaN(x)) return "not a number";
+    return Number.isFinite(x) ? String(Number(x.toPrecision(digits))) : x < 0 ? "-inf" : "inf";
+  };
   const upper = (text) => text[0].toUpperCase() + text.slice(1);
 
   // An array with its axes in another order.
@@ -37,7 +41,8 @@ const { verdict, verdictShape, verdictNumber } = (() => {
     const { data } = permuted(x, [...kept, ...axes]);
     const width = sizeOf(axes.map((axis) => x.shape[axis]));
     const shape = kept.map((axis) => x.shape[axis]);
-    return { shape, data: Float64Array.from({ length: sizeOf(shape) }, (_, i) => data.subarray(i * width, (i + 1) * width).reduce((a, b) => a + b, 0)) };
+    const row = (i) => data.subarray(i * width, (i + 1) * width);
+    return { shape, data: Float64Array.from({ length: sizeOf(shape) }, (_, i) => row(i).reduce((a, b) => a + b, 0)) };
   }
 
   // The axes that broadcasting added or stretched to get from one shape to a larger one; null if it cannot.
@@ -50,12 +55,14 @@ const { verdict, verdictShape, verdictNumber } = (() => {
   // Compares entries with the truth: relative to each, and to a hundredth of the tolerance relative to the largest.
   class Judge {
     constructor(truth, about) {
-      const parts = about.parts ?? [];
-      const largest = Math.max(0, ...[truth, ...parts].map((x) => x.data.reduce((top, v) => (Math.abs(v) > top ? Math.abs(v) : top), 0)));
-      Object.assign(this, { truth, tolerance: about.tolerance ?? 1e-4, least: 0.01 * (Number.isFinite(largest) && largest ? largest : 1e-3) });
+      const arrays = [truth, ...(about.parts ?? [])];
+      const largest = arrays.reduce((top, x) => x.data.reduce((so, v) => Math.max(so, Math.abs(v) || 0), top), 0);
+      const scale = Number.isFinite(largest) && largest ? largest : 1e-3;
+      Object.assign(this, { truth, tolerance: about.tolerance ?? 1e-4, least: 0.01 * scale });
     }
     close(a, b) {
-      return Object.is(a, b) || a === b || (Number.isNaN(a) && Number.isNaN(b)) || Math.abs(a - b) <= this.tolerance * (Math.abs(b) + this.least);
+      if (a === b || (Number.isNaN(a) && Number.isNaN(b))) return true;
+      return Math.abs(a - b) <= this.tolerance * (Math.abs(b) + this.least);
     }
     fits(x, factor = 1) {
       return sameShape(x.shape, this.truth.shape) && x.data.every((v, i) => this.close(v, factor * this.truth.data[i]));
@@ -72,52 +79,51 @@ const { verdict, verdictShape, verdictNumber } = (() => {
     }
   }
 
-  // 2, 1/8, 2/3, sqrt(8), 1/sqrt(8): a number as one would write it, or null.
+  // 2, 1/8, 2/3, sqrt(8), 1/sqrt(8): a number as one would write it, or null. A factor is known better than each entry is.
   function nice(c, tolerance) {
-    const size = Math.abs(c);
-    const near = (x) => Math.abs(size - x) <= 2 * tolerance * x;
     const sign = c < 0 ? "-" : "";
-    for (const d of range(12).map((i) => i + 1)) {
-      const n = Math.round(size * d);
-      if (n && n < 4096 && near(n / d)) return `${sign}${n}${d > 1 ? `/${d}` : ""}`;
-    }
-    for (const [x, text] of [[1 / size, (n) => `1/${n}`], [size ** 2, (n) => `sqrt(${n})`], [size ** -2, (n) => `1/sqrt(${n})`]]) {
+    const size = Math.abs(c);
+    const whole = (x, most, times = 1) => {
       const n = Math.round(x);
-      if (n && n < 4096 && Math.abs(x - n) <= 4 * tolerance * x) return `${sign}${text(n)}`;
+      return n > 0 && n <= most && Math.abs(x - n) <= (times * tolerance * x) / 5 ? n : null;
+    };
+    const written = [[size, 4096, 1, "", ""], [1 / size, 4096, 1, "1/", ""]];
+    written.push([size ** 2, 1024, 2, "sqrt(", ")"], [size ** -2, 1024, 2, "1/sqrt(", ")"]);
+    written.push(...range(11).map((i) => [size * (i + 2), 48, 1, "", `/${i + 2}`]));
+    for (const [x, most, times, before, after] of written) {
+      const n = whole(x, most, times);
+      if (n) return `${sign}${before}${n}${after}`;
     }
     return null;
   }
 
   // The factor in words; where it is a count of entries along some axes, which ones.
   function factorText(c, tolerance, lengths) {
-    const text = nice(c, tolerance) ?? short(c);
+    const text = nice(c, tolerance) ?? short(c, Math.abs(c - 1) < 0.01 ? 7 : 4);
     const count = Math.round(Math.max(c, 1 / c));
     const whole = count > 1 && [String(count), `1/${count}`].includes(text);
-    const axes = whole ? subsetsOf(lengths.length).find((some) => sizeOf(some.map((axis) => lengths[axis])) === count) : undefined;
+    const axes = subsetsOf(lengths.length).find((some) => whole && sizeOf(some.map((axis) => lengths[axis])) === count);
     if (!axes) return `${text} times what it should be.`;
-    const together = axes.length > 1 ? " together" : "";
-    return `${text} times what it should be. ${count} is the length of ${axesText(axes)}${together}: is there a mean for a sum, or a sum for a mean?`;
+    const where = `the length of ${axesText(axes)}${axes.length > 1 ? " together" : ""}`;
+    return `${text} times what it should be. ${count} is ${where}: is there a mean for a sum, or a sum for a mean?`;
   }
 
-  // Every way to have used some but not all of the parts: [numbers of those used, their sum].
-  function* subsets(parts) {
-    const count = parts.length;
-    const choices = count <= 10 ? range(2 ** count - 2).map((i) => range(count).filter((k) => (i + 1) & (1 << k))) : [
-      ...range(count).map((k) => [k]), ...range(count - 2).map((k) => range(k + 2)), ...range(count).map((k) => range(count).filter((other) => other !== k)),
-    ];
-    for (const chosen of choices.sort((a, b) => a.length - b.length)) {
-      yield [chosen, { shape: parts[0].shape, data: parts[0].data.map((_, i) => chosen.reduce((sum, k) => sum + parts[k].data[i], 0)) }];
-    }
+  // Ways to have used some but not all of so many parts: all ways, or if those are too many, one, the first few, all but one.
+  function someOf(count) {
+    if (count <= 10) return subsetsOf(count).slice(1, -1);
+    const butOne = range(count).map((k) => range(count).filter((i) => i !== k));
+    return [...range(count).map((k) => [k]), ...range(count - 2).map((k) => range(k + 2)), ...butOne];
   }
+  const partial = (parts, chosen, i) => chosen.reduce((sum, k) => sum + parts[k].data[i], 0);
 
   function accumulated(answer, judge, parts) {
-    if (parts.length < 2) return null;
-    for (const [chosen, sum] of subsets(parts)) {
-      if (!sameShape(answer.shape, sum.shape) || !answer.data.every((v, i) => judge.close(v, sum.data[i]))) continue;
+    for (const chosen of parts.length > 1 ? someOf(parts.length) : []) {
+      if (!answer.data.every((v, i) => judge.close(v, partial(parts, chosen, i)))) continue;
       const name = (k) => parts[k].name ?? `use ${k + 1}`;
       const missing = parts.length - chosen.length;
       const more = missing > 1 ? `There are ${missing} more uses` : "There is one more use";
-      return answered("accumulate", `You have what came from ${list(chosen.map(name))}. ${more}: a gradient is the sum over all ${parts.length} uses.`);
+      const have = `You have what came from ${list(chosen.map(name))}. ${more}`;
+      return answered("accumulate", `${have}: a gradient is the sum over all ${parts.length} uses.`);
     }
     return null;
   }
@@ -134,7 +140,8 @@ const { verdict, verdictShape, verdictNumber } = (() => {
     const long = (axes) => axes.some((axis) => answer.shape[axis] > 1);
     if (undo && long(undo)) {
       const whole = before && sameShape(before.shape, answer.shape) ? "it is the gradient before broadcasting is undone: " : "";
-      yield ["unsummed", `${whole}${axesText(undo)} must be summed over`, { shape: truth.shape, data: summed(answer, undo).data }];
+      const { data } = summed(answer, undo);
+      yield ["unsummed", `${whole}${axesText(undo)} must be summed over`, { shape: truth.shape, data }];
     }
     for (const axes of subsetsOf(rank)) {
       if (long(axes) && sameShape(answer.shape.filter((_, axis) => !axes.includes(axis)), truth.shape)) {
@@ -142,7 +149,8 @@ const { verdict, verdictShape, verdictNumber } = (() => {
       }
     }
     if (!sameShape(answer.shape, truth.shape) && answer.data.length === truth.data.length) {
-      yield ["shape", `the numbers are right, but in shape ${shapeText(answer.shape)}; it should be ${shapeText(truth.shape)}`, { shape: truth.shape, data: answer.data }];
+      const shapes = `in shape ${shapeText(answer.shape)}; it should be ${shapeText(truth.shape)}`;
+      yield ["shape", `the numbers are right, but ${shapes}`, { shape: truth.shape, data: answer.data }];
     }
   }
 
@@ -176,36 +184,38 @@ const { verdict, verdictShape, verdictNumber } = (() => {
     return x.data[place];
   }
 
-  const indexOf = (place, shape) => `[${shape.map((n, axis) => Math.floor(place / sizeOf(shape.slice(axis + 1))) % n).join(", ")}]`;
+  const coordinate = (place, shape, axis) => Math.floor(place / sizeOf(shape.slice(axis + 1))) % shape[axis];
+  const whereIn = (place, shape) => {
+    return shape.length ? ` at [${shape.map((_, axis) => coordinate(place, shape, axis)).join(", ")}]` : "";
+  };
 
   // Which entries agree, and where the first one does not.
   function compared(answer, judge) {
     const { shape, data } = judge.truth;
     const good = range(data.length).filter((i) => judge.close(answer.data[i], data[i]));
     const first = range(data.length).find((i) => !judge.close(answer.data[i], data[i]));
-    const there = shape.length ? ` at ${indexOf(first, shape)}` : "";
-    const differs = `you have ${short(answer.data[first])}${there}, and it is ${short(data[first])}`;
+    const differs = `you have ${short(answer.data[first])}${whereIn(first, shape)}, and it is ${short(data[first])}`;
     if (!good.some((i) => data[i] !== 0)) {
       if (answer.data.every((v) => v === 0)) return answered("wrong", "Your answer is 0 everywhere; the gradient is not.");
-      const zeros = good.length ? `The ${good.length} zeros are where they should be; the others are not right` : "No entry agrees";
-      return answered("wrong", `The shape is right, the numbers are not. ${data.length > 1 ? `${zeros}: ${differs}` : upper(differs)}.`);
+      const zeros = good.length ? `The ${good.length} zeros are in place, the others not right` : "No entry agrees";
+      const more = data.length > 1 ? `${zeros}: ${differs}` : upper(differs);
+      return answered("wrong", `The shape is right, the numbers are not. ${more}.`);
     }
     const right = new Set(good);
-    const lines = ["row", "column"].map((what, k) => {
-      const axis = k ? shape.length - 1 : 0;
+    const lines = [["row", 0], ["column", shape.length - 1]].map(([what, axis]) => {
       if (shape.length < 2) return null;
-      const stride = sizeOf(shape.slice(axis + 1));
-      const whole = range(shape[axis]).filter((n) => range(data.length).every((i) => Math.floor(i / stride) % shape[axis] !== n || right.has(i)));
-      const exact = whole.length && whole.length * (data.length / shape[axis]) === good.length;
-      return exact ? `: ${what}${whole.length > 1 ? "s" : ""} ${list(whole)}` : null;
+      const broken = new Set(range(data.length).filter((i) => !right.has(i)).map((i) => coordinate(i, shape, axis)));
+      const whole = range(shape[axis]).filter((n) => !broken.has(n));
+      const all = whole.length && whole.length * (data.length / shape[axis]) === good.length;
+      return all ? `: ${what}${whole.length > 1 ? "s" : ""} ${list(whole)}` : null;
     });
     const which = lines.find((text) => text !== null && text.length < 80) ?? "";
     return answered("partly", `${good.length} of ${data.length} entries agree${which}. The first that differs: ${differs}.`);
   }
 
   // What is wrong with the gradient that somebody gave.
-  // about: parts, the contributions whose sum is the truth, each with a `name` or not; before, the array from which broadcasting
-  // was undone, or null; tolerance, relative (1e-4).
+  // about: parts, the contributions whose sum is the truth, each with a `name` or not; before, the array from which
+  // broadcasting was undone, or null; tolerance, relative (1e-4).
   // Kinds: right, shape, transposed, unsummed, sign, factor, accumulate, partly, wrong.
   function verdict(answer, truth, about = {}) {
     if (answer === null || truth === null) {
@@ -216,7 +226,9 @@ const { verdict, verdictShape, verdictNumber } = (() => {
     const judge = new Judge(truth, about);
     if (judge.fits(answer)) return answered("right", "Right.");
     const bad = answer.data.findIndex((v, i) => !Number.isFinite(v) && Number.isFinite(truth.data[i] ?? 0));
-    if (bad >= 0) return answered("wrong", `Your answer is ${short(answer.data[bad])}${answer.shape.length ? ` at ${indexOf(bad, answer.shape)}` : ""}.`);
+    if (bad >= 0) {
+      return answered("wrong", `Your answer is ${short(answer.data[bad])}${whereIn(bad, answer.shape)}.`);
+    }
     const same = sameShape(answer.shape, truth.shape);
     const shapes = same ? "" : `Your answer has shape ${shapeText(answer.shape)}, the gradient ${shapeText(truth.shape)}: `;
     const all = [...repairs(answer, truth, about.before ?? null)];
@@ -234,7 +246,9 @@ const { verdict, verdictShape, verdictNumber } = (() => {
     if (c !== null) return answered("factor", `Your answer is ${factorText(c, tolerance, lengths)}`);
     for (const [kind, what, fixed] of all) {
       const other = judge.factor(fixed);
-      if (other !== null && nice(other, tolerance)) return answered(kind, `${say(what)}, and then it is ${factorText(other, tolerance, lengths)}`);
+      if (other !== null && nice(other, tolerance)) {
+        return answered(kind, `${say(what)}, and then it is ${factorText(other, tolerance, lengths)}`);
+      }
     }
     if (same) return compared(answer, judge);
     return lost(answer, judge) ?? answered("shape", `${shapes}no sum or transpose makes one of the other.`);
@@ -246,13 +260,24 @@ const { verdict, verdictShape, verdictNumber } = (() => {
     const [mine, own] = [answer, truth].map((shape) => [...shape].map((n) => (n?.data ? n.data[0] : n)));
     const text = shapeText(mine);
     if (sameShape(mine, own)) return answered("right", "Right.");
-    if (mine.some((n) => !Number.isInteger(n) || n < 0)) return answered("wrong", "A shape is made of whole numbers, one per axis, like (3, 4).");
+    if (mine.some((n) => !Number.isInteger(n) || n < 0)) {
+      return answered("wrong", "A shape is made of whole numbers, one per axis, like (3, 4).");
+    }
     const sorted = (shape) => [...shape].sort((a, b) => a - b);
-    if (sameShape(sorted(mine), sorted(own))) return answered("transposed", `${text} has the right lengths, but in another order.`);
+    if (sameShape(sorted(mine), sorted(own))) {
+      return answered("transposed", `${text} has the right lengths, but in another order.`);
+    }
     const due = stretched(own, mine);
-    if (due?.length) return answered("unsummed", `${text} is the shape before broadcasting is undone: ${axesText(due)} must be summed over.`);
-    if (sameShape(mine.filter((n) => n !== 1), own.filter((n) => n !== 1))) return answered("wrong", `${text} differs by axes of length 1.`);
-    if (mine.length !== own.length) return answered("wrong", `${text} has ${mine.length} ${mine.length === 1 ? "axis" : "axes"}; it should have ${own.length}.`);
+    if (due?.length) {
+      return answered("unsummed", `${text} is the shape before broadcasting is undone: ${axesText(due)} must be summed over.`);
+    }
+    if (sameShape(mine.filter((n) => n !== 1), own.filter((n) => n !== 1))) {
+      return answered("wrong", `${text} differs by axes of length 1.`);
+    }
+    if (mine.length !== own.length) {
+      const count = `${mine.length} ${mine.length === 1 ? "axis" : "axes"}`;
+      return answered("wrong", `${text} has ${count}; it should have ${own.length}.`);
+    }
     const odd = range(own.length).filter((axis) => mine[axis] !== own[axis]);
     return answered("wrong", `${text} is wrong in ${axesText(odd)}.`);
   }
@@ -272,18 +297,21 @@ const { verdict, verdictShape, verdictNumber } = (() => {
     const exact = (x) => Math.abs(mine - x) <= tolerance * Math.abs(x);
     const rounds = (x) => exact(x) || (significant > 1 && mine !== 0 && Math.abs(mine - x) <= unit * 0.5000001);
     if (rounds(own)) return answered("right", mine === own || exact(own) ? "Right." : `Right: it is ${short(own)}.`);
-    if (significant === 1 && decimals && Math.abs(mine - own) <= unit * 0.5000001) return answered("partly", "That is right to one digit; give at least two.");
-    const parts = (about.parts ?? []).map((part) => (part?.data ? part : { shape: [], data: Float64Array.of(part) }));
-    if (parts.length > 1) {
-      for (const [chosen, sum] of subsets(parts)) {
-        if (rounds(sum.data[0])) return answered("accumulate", `You have ${chosen.length} of the ${parts.length} contributions; the gradient is their sum.`);
-      }
+    if (significant === 1 && decimals && Math.abs(mine - own) <= unit * 0.5000001) {
+      return answered("partly", "That is right to one digit; give at least two.");
+    }
+    const parts = (about.parts ?? []).map((part) => (part?.data ? part : { data: [part] }));
+    const used = parts.length > 1 ? someOf(parts.length).find((chosen) => rounds(partial(parts, chosen, 0))) : undefined;
+    if (used) {
+      return answered("accumulate", `You have ${used.length} of the ${parts.length} contributions; the gradient is their sum.`);
     }
     if (rounds(-own)) return answered("sign", "The sign is turned around.");
     for (const n of [2, 3, 4, 5, 6, 8, 10, 12, 16, 32, 64, 100, 1000]) {
       for (const [c, text] of [[n, `${n}`], [1 / n, `1/${n}`]]) {
         for (const sign of [1, -1]) {
-          if (own !== 0 && rounds(sign * c * own)) return answered("factor", `Your answer is ${sign < 0 ? "-" : ""}${text} times what it should be.`);
+          if (own !== 0 && rounds(sign * c * own)) {
+            return answered("factor", `Your answer is ${sign < 0 ? "-" : ""}${text} times what it should be.`);
+          }
         }
       }
     }

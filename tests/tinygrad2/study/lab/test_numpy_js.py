@@ -119,7 +119,7 @@ q @ q.swapaxes(-1, -2); q @ np.swapaxes(q, 1, 2); np.matmul(q, w); np.dot(x, w);
 np.dot(2, x)
 np.dot(x, q.transpose(0, 2, 1)); np.dot(3, 4)
 x[0]; x[-1]; x[:, 1]; x[1:, ::2]; x[::-1]; x[:, ::-1]; x[..., 0]; x[..., None]; x[None]; x[:, None, 1]; x[5:]; x[-2:, :-1]
-x[2:0:-1]
+x[2:0:-1]; x[1:-9:-1]; q[:, [0, 1], None, [0, 2]]
 x[[0, 2]]; x[:, [1, 1, 3]]; x[ids]; x[[0, 1], [2, 3]]; x[ids, 1]; x[ids[:, None], [0, 3]]; q[0, :, [0, 2]]; q[:, 0, [0, 2]]
 q[[0, 1], :, 1]
 q[..., ids]; q[:, ids][0]; x[x > 0]; x[x[:, 0] > 0]; x[~(x > 0)]; q[q[..., 0] > 0]; q[:, x > 0]; q[q > 0]; x[(0, 1)]
@@ -127,7 +127,8 @@ x[np.argmax(x[:, 0])]; x[ids == 2]; x[:, b[:4] > 0]
 x[0, 0]; q[1][2][3]; q[1, 2, 3]; x[ids.shape[0] - 1]; q[..., 1:3, None]; q[0, ..., 0]; x[np.arange(3), ids]
 x > 0; x >= s; x == x; x != 0; (x > 0) & (x < 1); (x > 0) | (x < -1); (x > 0) ^ (x > 1); ~(x > 0); (x > 0) + (x < 1)
 (x > 0) * g[:, :4]
-1 < n < 5; 1 < n > 7; n == 3 and n > 1; not n; none is None; none is not None; n is None; 0 or 5; n and 4; 1 if n else 2
+1 < n < 5; 1 < n > 7; 5 < n < 9; n == 3 and n > 1; not n; none is None; none is not None; n is None; 0 or 5; n and 4
+1 if n else 2
 2 in (1, 2); 5 not in [1]
 (x > 0).sum(); (x > 0).mean(axis=0); np.where(x > 0, x, 0); np.where(x > 0, g[:, :4], -1); np.where(x > 0, True, False)
 x * (x > 0)
@@ -136,7 +137,7 @@ x.var(axis=1); x.std(ddof=1)
 np.mean(x, -1, keepdims=True); x - x.mean(axis=-1, keepdims=True); np.prod(x, axis=0); x.argmax(); x.argmax(axis=1)
 np.argmin(x, axis=0)
 np.any(x > 0, axis=1); np.all(x > 0); np.cumsum(x); np.cumsum(x, axis=1); np.argsort(x); np.argsort(x, axis=0); np.sort(x)
-x.argsort(axis=-1)
+x.argsort(axis=-1); np.sort(np.log(x))
 np.exp(x); np.log(p); np.sqrt(p); np.tanh(x); np.sin(x) + np.cos(x); np.abs(x); abs(x); np.sign(x); np.square(x)
 np.power(p, 1.5); p ** x; 2 ** x
 np.maximum(x, 0); np.minimum(x, p); np.clip(x, -0.5, 0.5); x.clip(0, None); np.add(x, 1); np.subtract(1, x); np.multiply(x, p)
@@ -196,7 +197,7 @@ PROGRAMS = [
     "[[1, 2], [3, 4]]",
     "(\n x\n +\n 1 # inside\n)",
 ]
-"""Texts that a learner may type; each piece of EXPRESSIONS is one of its own."""
+"""Texts that a learner may type; each piece of EXPRESSIONS is one of its own, cut at "; "."""
 
 
 def texts():
@@ -327,7 +328,7 @@ VERDICTS = [  # an answer, the truth, about, the kind, and words of the text
     (A, A, {}, "right", "Right."),
     (A.astype(np.float32), A, {}, "right", "Right."),
     (A * (1 + 5e-5), A, {}, "right", "Right."),
-    (A * (1 + 5e-5), A, {"tolerance": 1e-6}, "factor", "1 times"),
+    (A * (1 + 5e-5), A, {"tolerance": 1e-6}, "factor", "1.00005 times"),
     (0 * A, 0 * A, {}, "right", "Right."),
     (0 * A + 1e-17, 0 * A, {}, "right", "Right."),
     (None, None, {}, "right", "no gradient"),
@@ -369,7 +370,7 @@ VERDICTS = [  # an answer, the truth, about, the kind, and words of the text
     (ONE_COLUMN, A, {}, "partly", "3 of 12 entries agree: column 1. The first that differs: you have"),
     (A, A * MASK, {}, "partly", f"{MASK.sum()} of 12 entries agree"),
     (C, A, {}, "wrong", "No entry agrees"),
-    (C * MASK, A * MASK, {}, "wrong", f"The {(~MASK).sum()} zeros are where they should be"),
+    (C * MASK, A * MASK, {}, "wrong", f"The {(~MASK).sum()} zeros are in place, the others not right"),
     (0 * A, A, {}, "wrong", "0 everywhere"),
     (A[0, 0] * 1.37, A[0, 0], {}, "wrong", "You have 0.1723, and it is 0.1257."),
     (A[0, 0] * 2, A[0, 0], {}, "factor", "2 times"),
