@@ -1181,8 +1181,10 @@ const NumPy = (() => {
 
   const defined = (table) => Object.entries(table).map(([signature, f]) => [signature.split("(")[0], define(signature, f)]);
   const named = (names, signature, make) => names.map((name) => [name, define(name + signature, make(name))]);
-  const extreme = (better) => (items) =>
-    (items.length > 1 ? items : [...iterate(items[0] ?? null)]).reduce((a, b) => (truth(compare(better, b, a)) ? b : a));
+  const extreme = (better) => (items) => {
+    const all = items.length === 1 ? [...iterate(items[0])] : items;
+    return all.length ? all.reduce((a, b) => (truth(compare(better, b, a)) ? b : a)) : fail("there is nothing to choose from");
+  };
   const TYPES = {
     "float(value)": numberOf,
     "float64(value)": numberOf,
