@@ -1,0 +1,72 @@
+"""A recorded step as a program: forward and backward in plain NumPy, a line per op and a line per contribution."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tinygrad2.errors import GraphError
+from tinygrad2.ops.op import Array
+from tinygrad2.study.programs.collapse import collapsed
+from tinygrad2.study.programs.program import plain
+from tinygrad2.study.programs.step import Step
+from tinygrad2.study.trace import Trace
+from tinygrad2.tensor import Tensor
+
+
+def explain(loss: Tensor | Sequence[Tensor], folder: str | Path | None = None, collapse: bool = False) -> str:
+    """The text of a program that computes a recorded loss and all its gradients again, bit for bit, with NumPy alone.
+
+    Args:
+        loss: a single number, computed inside `study.record()`; or several, in the order in which `backward()` is called
+            on them: then the program adds their gradients as `.grad` does.
+        folder: where to write `program.py`, and `inputs.npz` with the parameters and constants that it reads. It is made.
+        collapse: write modules that repeat, such as the blocks h.0, h.1, as one function that is called for each.
+
+    Executed, it leaves `loss` (for several, a list) and `grads`, a dict from the full name of every leaf. The bits are those
+    of the NumPy kernels in float32 or float64, outside of a pool of threads, on the same machine and NumPy.
+
+    Raises GraphError for a Tensor that was not recorded, is not one number, or has hooks in its graph; for a rule whose source
+    is not to be had; and where the folder cannot be written, and then nothing is.
+    """
+    losses = [loss] if isinstance(loss, Tensor) else list(loss)
+    if not losses:
+        raise GraphError("explain: there is no loss in this list; give one or more, recorded inside `study.record()`")
+    with np.errstate(all="ignore"):
+        program = Step([Trace(x) for x in losses]).program
+    text = collapsed(program) if collapse else plain(program)
+    if folder is not None:
+        _write(Path(folder), text, program.inputs)
+    return text
+
+
+def _write(folder: Path, text: str, inputs: Mapping[str, Array]) -> None:
+    """Both files or none."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **inputs)  # type: ignore[arg-type]
+    contents = {folder / "inputs.npz": buffer.getvalue(), folder / "program.py": text.encode()}
+    temporary: list[str] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, content in contents.items():
+            if path.is_dir():
+                raise IsADirectoryError(f"{path} is a folder")
+            descriptor, name = tempfile.mkstemp(suffix=".tmp", prefix=path.name + ".", dir=folder)
+            temporary.append(name)
+            with open(descriptor, "wb") as file:
+                file.write(content)
+            umask = os.umask(0)
+            os.umask(umask)
+            Path(name).chmod(0o666 & ~umask)
+        for path, name in zip(contents, temporary, strict=True):
+            os.replace(name, path)
+    except OSError as error:
+        raise GraphError(f"explain: program.py and inputs.npz cannot be written into {folder}: {error}") from error
+    finally:
+        for name in temporary:
+            Path(name).unlink(missing_ok=True)

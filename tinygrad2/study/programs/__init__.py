@@ -1,0 +1,1 @@
+"""What `study.explain` is made of: rules as text, the program as data, and its two forms on paper."""
