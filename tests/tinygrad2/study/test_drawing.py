@@ -32,7 +32,7 @@ def expression():
     w = Tensor(np.array([1.0, -2.0, 0.5]), requires_grad=True)
     with study.record():
         s = np.sin(x)
-        return np.sum(x * w + s * s * 2.0 + x * x)
+        return np.sum(s * s * 2.0 + x * w + x * x)
 
 
 class Twice(nn.Module):
@@ -286,6 +286,10 @@ def test_numbers():
     assert texts["x"] == ["x", "1, −2", "∇ 2, −4"]  # of the sum of both
     assert texts["y"] == ["y", "2e−5 ± 3.3e−5", "∇ 8e−5 ± 1.3e−4"]
     assert texts["add"][1:] == ["1, 4", "∇ 1, 1"]
+    long = Tensor(np.linspace(-1.5e-5, -2.5e-5, 6), requires_grad=True)
+    with study.record():
+        out = np.sum(long)
+    assert Picture(draw(out).svg).texts("l0") == ["long", "−2e−5 ± 3.4e−6", "∇ 1, 1, 1, 1, 1, 1"]
     z = Tensor(np.array([1.0, -1.0] * 5) + 1e-9, requires_grad=True)
     with study.record():
         out = np.sum(z * 1e6)
@@ -305,6 +309,7 @@ def test_names_of_any_letters_and_a_module_that_is_called_twice():
         assert sorted(edges) == sorted(picture.edges)
     assert Counter((a, b) for a, b, _ in edges)["g0", "g1"] == 2  # its weight and its bias, hidden in the first call
     assert [picture.texts(key)[0] for key in picture.nodes if key[0] == "g"] == ["▸ twice", "▸ twice (call 2)"]
+    assert [picture.name(key) for key in picture.nodes if key[0] == "l"] == ["x"]  # used inside of the module and after it
     whole = Picture(draw(loss, open=True).svg)
     assert 'a<"\\\ufffd&é linear' in {picture_text for key in whole.nodes for picture_text in whole.texts(key)}
     leaf = next(key for key in whole.nodes if whole.name(key).endswith("weight"))
