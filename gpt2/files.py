@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, JSON read with care, the cache folder, and downloads."""
+"""JSON read with care, the cache folder, and downloads."""
 
 from __future__ import annotations
 
@@ -6,58 +6,17 @@ import hashlib
 import http.client
 import json
 import os
-import tempfile
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from gpt2.errors import DataError, RunError
+from tinygrad2.files import write_atomically
 
 
 def cache_folder() -> Path:
     """Where what can be made again is kept: TINYGRAD2_CACHE, or ~/.cache/tinygrad2. It need not exist."""
     return Path(os.environ.get("TINYGRAD2_CACHE") or Path.home() / ".cache" / "tinygrad2")
-
-
-@contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that takes the place of `path` in one instant, once it is whole.
-
-    A reader, or a crash at any moment, sees the old content or the new. Two processes that write the same path do not
-    disturb each other: the last one wins.
-    """
-    descriptor, name = tempfile.mkstemp(suffix=".tmp", prefix=path.name + ".", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with open(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp's own mode would keep it from everyone else
-        os.replace(temporary, path)
-        flush_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def flush_folder(folder: Path) -> None:
-    """Put the names in a folder on the disk: until then, a file that was renamed there may come back under its old name."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file in one instant: a reader, or a crash, sees the old content or the new."""
-    with atomic_file(path) as file:
-        file.write(content)
 
 
 def download(url: str, path: Path, sha256: str, max_bytes: int, timeout: float = 30) -> None:

@@ -26,8 +26,9 @@ from gpt2 import data
 from gpt2.config import TrainConfig
 from gpt2.corpora import Corpus, Document
 from gpt2.errors import ConfigError, DataError
-from gpt2.files import atomic_file, cache_folder, write_atomically
+from gpt2.files import cache_folder
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer
+from tinygrad2.files import atomic_file, write_atomically
 
 Array = np.ndarray[Any, Any]
 Say = Callable[[str], object]

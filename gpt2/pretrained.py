@@ -12,8 +12,9 @@ import numpy as np
 
 from gpt2.config import GPT2Config
 from gpt2.errors import ConfigError, RunError
-from gpt2.files import read_json, write_atomically
+from gpt2.files import read_json
 from gpt2.weights import STORED_AS, Stored, read_weights, write_weights
+from tinygrad2.files import write_atomically
 
 Array = np.ndarray[Any, Any]
 Shapes = Mapping[str, tuple[int, ...]]

@@ -21,11 +21,12 @@ from gpt2.config import GPT2Config, TrainConfig
 from gpt2.corpora import Corpus
 from gpt2.errors import ConfigError, RunError
 from gpt2.executor import arithmetic
-from gpt2.files import read_json, write_atomically
+from gpt2.files import read_json
 from gpt2.metrics import Row, read_metrics
 from gpt2.model import GPT2
 from gpt2.tokenizers import BPETokenizer, Tokenizer, load_tokenizer
 from gpt2.weights import read_weights, write_weights
+from tinygrad2.files import write_atomically
 
 Array = np.ndarray[Any, Any]
 

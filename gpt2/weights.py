@@ -14,7 +14,8 @@ import safetensors
 import safetensors.numpy
 
 from gpt2.errors import RunError
-from gpt2.files import parse_object, write_atomically
+from gpt2.files import parse_object
+from tinygrad2.files import write_atomically
 
 Array = np.ndarray[Any, Any]
 STORED_AS = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}

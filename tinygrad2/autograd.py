@@ -29,6 +29,7 @@ from tinygrad2.graph import (
     record,
     require_float,
 )
+from tinygrad2.observer import Observer
 from tinygrad2.ops.op import Array, Identity, Scatter, has_content
 
 __all__ = [
@@ -118,27 +119,33 @@ def backpropagate(
                 f"backward: a leaf that {node.op.name} used was changed after that, so its gradient would be of neither "
                 "value; call backward before changing parameters, or compute the loss again"
             )
-        cotangents = _pull(node, g, wrap)
-        if observer is not None:
-            observer.backward(node, g, cotangents)
-        aliases = [g, *node.arrays, *cotangents]  # each cotangent is there once, if nothing else is the same array
-        if retain or node.place is not None:  # nor is it needed again
-            aliases += node.saved if isinstance(node.saved, tuple) else [node.saved]
-        for parent, x, c in zip(node.parents, node.arrays, cotangents, strict=True):
-            if parent is None or c is None:
-                continue
-            if isinstance(c, Scatter):
-                sums.scatter(parent, c, x)
-            else:
-                fitted = unbroadcast(c if create_graph else np.asarray(c), x)
-                alone = not create_graph and (fitted is not c or (c.base is None and sum(c is a for a in aliases) == 1))
-                sums.add(parent, fitted, alone)
+        _spread(node, g, sums, wrap, retain, observer)
         if not retain:
             if observer is not None:
                 observer.released(node)
             node.arrays = node.saved = None
-            node.parents = ()
+            node.parents, node.params = (), {}
     return found
+
+
+def _spread(node: Node, g: Any, sums: _Sums, wrap: Any, retain: bool, observer: Observer | None) -> None:
+    """Add the cotangents of a node's inputs to what these have. (A function, so that its arrays are not there in the next.)"""
+    assert node.arrays is not None
+    cotangents = _pull(node, g, wrap)
+    if observer is not None:
+        observer.backward(node, g, cotangents)
+    aliases = [g, *node.arrays, *cotangents]  # each cotangent is there once, if nothing else is the same array
+    if retain or node.place is not None:  # nor is it needed again
+        aliases += node.saved if isinstance(node.saved, tuple) else [node.saved]
+    for parent, x, c in zip(node.parents, node.arrays, cotangents, strict=True):
+        if parent is None or c is None:
+            continue
+        if isinstance(c, Scatter):
+            sums.scatter(parent, c, x)
+        else:
+            fitted = unbroadcast(c if wrap else np.asarray(c), x)
+            alone = wrap is None and (fitted is not c or (c.base is None and sum(c is a for a in aliases) == 1))
+            sums.add(parent, fitted, alone)
 
 
 class _Sums:

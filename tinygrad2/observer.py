@@ -6,6 +6,7 @@ without one, it takes one test per op to see that nobody looks.
 
 from __future__ import annotations
 
+import functools
 import linecache
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,11 @@ from typing import Any
 from tinygrad2.ops.op import Array, Op
 
 PACKAGE = Path(__file__).parent
+
+
+@functools.cache
+def _is_in(file: str, places: tuple[Path, ...]) -> bool:
+    return any(Path(file).is_relative_to(place) for place in places)
 
 
 class Observer:
@@ -48,7 +54,7 @@ class Observer:
     def line(self, besides: tuple[Path, ...] = (PACKAGE,)) -> tuple[Any, str]:
         """The innermost frame whose file is in none of these folders or files, and its line as `file.py:12: text`."""
         frame = sys._getframe(1)
-        while frame.f_back is not None and any(Path(frame.f_code.co_filename).is_relative_to(place) for place in besides):
+        while frame.f_back is not None and _is_in(frame.f_code.co_filename, besides):
             frame = frame.f_back
         file, line = frame.f_code.co_filename, frame.f_lineno
         return frame, f"{Path(file).name}:{line}: {linecache.getline(file, line).strip()}"

@@ -14,10 +14,10 @@ from gpt2.commands.arguments import given_model
 from gpt2.diagnostics import DEAD
 from gpt2.errors import DataError, RunError
 from gpt2.evaluation import COLOURS
-from gpt2.files import write_atomically
 from gpt2.inspection import Histograms, Inspection, Similarity, check_length, inspect
 from gpt2.model import GPT2
 from gpt2.tokenizers import Tokenizer
+from tinygrad2.files import write_atomically
 
 Array = np.ndarray[Any, Any]
 

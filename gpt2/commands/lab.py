@@ -11,7 +11,6 @@ import numpy as np
 from gpt2.commands.arguments import add_model, given_model, natural
 from gpt2.errors import ConfigError, RunError
 from gpt2.model import GPT2
-from tinygrad2 import study
 
 Array = np.ndarray[Any, Any]
 
@@ -29,6 +28,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from tinygrad2 import study  # which takes a while to load
+
     model, tokenizer = given_model(args)
     model.eval()
     if args.inside not in dict(model.named_modules()):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gpt2.errors import DataError, RunError
-from gpt2.files import write_atomically
+from tinygrad2.files import write_atomically
 
 END_OF_TEXT = "<|endoftext|>"
 """GPT-2's separator of documents."""

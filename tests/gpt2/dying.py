@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-import gpt2.files
+import tinygrad2.files
 from gpt2.cli import main
 
 
@@ -58,7 +58,7 @@ def kill_at(kind, number):
             self.file.write(content)
 
     os.fsync, os.replace, Path.unlink = dying_fsync, dying_replace, dying_unlink
-    gpt2.files.open = lambda *args, **kwargs: HalfWriting(open(*args, **kwargs))  # noqa: SIM115
+    tinygrad2.files.open = lambda *args, **kwargs: HalfWriting(open(*args, **kwargs))  # noqa: SIM115
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt2 import GPT2, GPT2Config, TrainConfig, data, files, preparation
+from gpt2 import GPT2, GPT2Config, TrainConfig, data, preparation
 from gpt2.corpora import Corpus, Document, load_corpus
 from gpt2.corpora.generated import addition, markov
 from gpt2.errors import ConfigError, DataError, RunError
@@ -276,7 +276,7 @@ def test_a_full_disk(long, cache, monkeypatch):
     expected = content(prepare_whole(long, ByteTokenizer()))
     for path in cache.iterdir():
         path.unlink()
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     messages = []
     assert content(prepare_whole(long, ByteTokenizer(), messages.append)) == expected
     assert "No space left on device" in messages[0]

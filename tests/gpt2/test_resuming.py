@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from small_runs import run_once, without_speed
 
-import gpt2.files
 import gpt2.metrics
+import tinygrad2.files
 from gpt2.checkpoints import Checkpoints
 from gpt2.cli import main
 from gpt2.errors import RunError
@@ -274,7 +274,7 @@ class Failing:
         fsync, replace = os.fsync, os.replace
         monkeypatch.setattr(os, "fsync", lambda fd: (self("fsync"), fsync(fd)))
         monkeypatch.setattr(os, "replace", lambda a, b: (self("rename"), replace(a, b)))
-        for module in (gpt2.files, gpt2.metrics):
+        for module in (tinygrad2.files, gpt2.metrics):
             monkeypatch.setattr(module, "open", self.open, raising=False)
 
     def open(self, *args, **kwargs):

@@ -202,6 +202,10 @@ class Dropout(Op):
     def vjp(g: Array, out: Array, x: Array, *, keep: Array, scale: float) -> tuple[Array]:
         return (g * np.multiply(keep, scale, dtype=g.dtype),)
 
+    @classmethod
+    def keep(cls, arrays: tuple[Any, ...], saved: Any) -> tuple[Any, ...]:
+        return (shape_of(arrays[0]),)
+
 
 def dropout(x: Any, p: float, rng: np.random.Generator) -> Any:
     """Each entry of `x` is zeroed with probability `p`, the others are divided by 1 - p. Any shape; 0 <= p < 1."""

@@ -8,8 +8,28 @@
 ['x', 'multiply', 'sum']
 """
 
+from tinygrad2.study.drawing import Drawing, draw
+from tinygrad2.study.edges import Part, Split, split
+from tinygrad2.study.explain import explain
 from tinygrad2.study.lab import lab
+from tinygrad2.study.memory import Kept, Ledger, ledger
 from tinygrad2.study.recording import Value, record
-from tinygrad2.study.trace import Backward, Contribution, Trace, pulled
+from tinygrad2.study.trace import Backward, Contribution, Trace
 
-__all__ = ["Backward", "Contribution", "Trace", "Value", "lab", "pulled", "record"]
+__all__ = [
+    "Backward",
+    "Contribution",
+    "Drawing",
+    "Kept",
+    "Ledger",
+    "Part",
+    "Split",
+    "Trace",
+    "Value",
+    "draw",
+    "explain",
+    "lab",
+    "ledger",
+    "record",
+    "split",
+]

@@ -40,6 +40,9 @@ def main(argv: list[str] | None = None) -> int:
     except TinygradError as error:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"{parser.prog}: error: --out {args.out}: cannot be written: {error.strerror}", file=sys.stderr)
+        return 2
     print(f"{args.out}: {size / 1e6:.2f} MB; open it in a browser")
     return 0
 

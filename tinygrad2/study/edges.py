@@ -172,6 +172,8 @@ class Split:
         axes.axhline(0, color="0.3", linewidth=0.8)
         if labels is not None or self.target.is_leaf:
             axes.set_xticks(at, [labels[i] if labels is not None else str(i) for i in shown.tolist()], fontsize=8)
+        else:
+            axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set(xlabel=what, ylabel="along the whole gradient", xlim=(-0.7, len(shown) - 0.3))
         axes.set_title("what each part adds to the norm of the gradient (dots), row by row", fontsize=10)
         axes.grid(axis="y", alpha=0.25)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tinygrad2.errors import GraphError
+from tinygrad2.files import atomic_file
 from tinygrad2.ops.op import Array
 from tinygrad2.study.programs.collapse import collapsed
 from tinygrad2.study.programs.program import plain
@@ -47,26 +45,14 @@ def explain(loss: Tensor | Sequence[Tensor], folder: str | Path | None = None, c
 
 def _write(folder: Path, text: str, inputs: Mapping[str, Array]) -> None:
     """Both files or none."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **inputs)  # type: ignore[arg-type]
-    contents = {folder / "inputs.npz": buffer.getvalue(), folder / "program.py": text.encode()}
-    temporary: list[str] = []
+    paths = folder / "program.py", folder / "inputs.npz"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path, content in contents.items():
+        for path in paths:
             if path.is_dir():
                 raise IsADirectoryError(f"{path} is a folder")
-            descriptor, name = tempfile.mkstemp(suffix=".tmp", prefix=path.name + ".", dir=folder)
-            temporary.append(name)
-            with open(descriptor, "wb") as file:
-                file.write(content)
-            umask = os.umask(0)
-            os.umask(umask)
-            Path(name).chmod(0o666 & ~umask)
-        for path, name in zip(contents, temporary, strict=True):
-            os.replace(name, path)
+        with atomic_file(paths[0]) as program, atomic_file(paths[1]) as arrays:
+            program.write(text.encode())
+            np.savez(arrays, **inputs)  # type: ignore[arg-type]
     except OSError as error:
         raise GraphError(f"explain: program.py and inputs.npz cannot be written into {folder}: {error}") from error
-    finally:
-        for name in temporary:
-            Path(name).unlink(missing_ok=True)

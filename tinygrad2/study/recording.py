@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -66,12 +67,12 @@ class Value:
         return f"<Value {self.full_name} {self.array.shape}>"
 
 
+_leaves: WeakValueDictionary[int, Value] = WeakValueDictionary()
+"""By the id of its node: each leaf that a computation still remembers, so that it is one in all recordings."""
+
+
 class Recorder(Observer):
     """Makes a Value of every node."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._leaves: dict[Node, Value] = {}
 
     def recorded(self, node: Node, out: Array) -> None:
         """The op of `node` has made `out`."""
@@ -91,10 +92,11 @@ class Recorder(Observer):
                 f"record: an input of this op was made by a {node.op.name} before recording began; "
                 "compute all of it inside `with study.record():`"
             )
-        if node not in self._leaves:
+        leaf = _leaves.get(id(node))
+        if leaf is None or leaf.version != node.version:
             path, _, name = self._name(node).rpartition(".")
-            self._leaves[node] = Value(node, array, name, path)
-        return self._leaves[node]
+            leaf = _leaves[id(node)] = Value(node, array, name, path)
+        return leaf
 
     def _name(self, node: Node) -> str:
         """The name of a leaf: as a parameter of the outermost module or, elsewhere, of a variable that holds it."""

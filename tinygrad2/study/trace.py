@@ -28,7 +28,7 @@ class Trace:
     def __init__(self, output: Tensor) -> None:
         self.output = value_of(output)
         self.values = _all_before(self.output)
-        self.names = _unique_names(self.values)
+        self.names = unique_names(self.values)
         self.by_name = {name: value for value, name in self.names.items()}
         for leaf in self.leaves:
             if leaf.version != leaf.node.version:
@@ -225,7 +225,7 @@ def _all_before(output: Value) -> list[Value]:
     return sorted(seen, key=lambda value: (not value.is_leaf, value.number))
 
 
-def _unique_names(values: list[Value]) -> dict[Value, str]:
+def unique_names(values: list[Value]) -> dict[Value, str]:
     """Python names: h_3_attn_c_attn_weight, h_3_attn_c_attn_linear, h_3_add, h_3_add_2."""
     names: dict[Value, str] = {}
     taken: set[str] = set()

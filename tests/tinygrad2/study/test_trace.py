@@ -6,6 +6,7 @@ import pytest
 from gpt2 import GPT2, GPT2Config
 from tinygrad2 import Tensor, autograd, nn, study
 from tinygrad2.errors import GraphError
+from tinygrad2.study.trace import pulled
 from tinygrad2.study.trace import contributed
 
 SMALL = {"vocab_size": 11, "max_seq_len": 8, "d_model": 8, "num_layers": 2, "num_heads": 2, "d_ff": 16}
@@ -106,7 +107,7 @@ def test_another_rule_and_another_cotangent():
         trace.backward()
     value = trace.find(x)
     np.testing.assert_array_equal(trace.backward([1.0, 10.0]).gradients[value], [3, 30])
-    wrong = trace.backward([1.0, 10.0], lambda y, g: [study.Contribution(y, 0, value, -study.pulled(y, g)[0])])
+    wrong = trace.backward([1.0, 10.0], lambda y, g: [study.Contribution(y, 0, value, -pulled(y, g)[0])])
     np.testing.assert_array_equal(wrong.gradients[value], [-3, -30])
 
 
@@ -155,6 +156,17 @@ def test_nothing_is_noted_outside():
         y * 2
     with pytest.raises(GraphError, match="is a leaf"):
         study.Trace(x)
+
+
+def test_a_leaf_of_two_recordings_is_one():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    with study.record():
+        first = (x * x).sum()
+    with study.record():
+        second = (x * 3).sum() + first
+    trace = study.Trace(second)
+    assert [leaf.full_name for leaf in trace.leaves] == ["x"]
+    np.testing.assert_array_equal(trace.backward().gradients[trace.find(x)], [5, 7])
 
 
 def test_one_observer_at_a_time():

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from tinygrad2.errors import GraphError
+from tinygrad2.files import write_atomically
 from tinygrad2.study.lab.contents import Arrays, Data, contents, games
 from tinygrad2.study.lab.diagnose import Diagnosis
 from tinygrad2.study.trace import Trace
@@ -32,7 +33,7 @@ def lab(loss: Tensor, path: str | Path, title: str = "a computation", about: str
     """Write the page of a recorded scalar to `path`; returns its size in bytes, at most `SIZE`.
 
     Arrays too large for that are cut to a window; those of the module at the path `inside` are the last to be. Raises
-    GraphError for a Tensor that was not recorded, is not a scalar, or has too many ops for a page.
+    GraphError for a Tensor that was not recorded, is not a scalar, or has too many ops for a page; and OSError.
     """
     trace = Trace(loss)
     if trace.output.array.size != 1:
@@ -47,7 +48,7 @@ def lab(loss: Tensor, path: str | Path, title: str = "a computation", about: str
     for limits in itertools.product(LIMITS, LIMITS):
         page = _page({**data, "arrays": arrays.packed(*limits)}, title, about)
         if len(page) <= SIZE:
-            Path(path).write_bytes(page)
+            write_atomically(Path(path), page)
             return len(page)
     raise GraphError(
         f"lab: {len(trace.results)} ops do not fit into a page of {SIZE} bytes; take fewer layers, or a part of them"

@@ -109,7 +109,7 @@ const Diagnose = {
       const mark = h("b", { style: `color: var(--${agree ? "good" : "bad"})` }, agree ? "= agree" : "≠ disagree");
       return h("tr", { "data-probe": op }, h("td", null, values[op].name), h("td", null, measured.toPrecision(6)), h("td", null, predicted.toPrecision(6)), h("td", null, mark));
     });
-    const heads = ["probe", "slope of the loss, measured", "slope by the gradients it sends", ""];
+    const heads = ["probe", "slope of the loss, measured", "slope by the gradients shown", ""];
     return h("section", null, h("h3", null, "Probes"), h("table", { class: "probes" }, h("tbody", null, h("tr", null, heads.map((head) => h("th", { scope: "col" }, head))), rows)));
   },
 

@@ -95,7 +95,7 @@ function namesOf(value, gradient) {
     if (!x.name.includes("[")) names[x.name] = inputs[i];
     else names.arrays = inputs;
   });
-  for (const [name, setting] of Object.entries(value.settings)) names[name] = setting && setting.array !== undefined ? arrays[setting.array] : setting;
+  for (const [name, x] of Object.entries(value.settings)) names[name] = x && x.array !== undefined ? arrays[x.array] : x;
   return names;
 }
 
@@ -112,14 +112,16 @@ function evaluate(code, names) {
   return NumPy.evaluate(code, ready);
 }
 
+/** An array or a setting of the data as the evaluator knows it. */
 function convert(x) {
   if (Array.isArray(x)) return x.map(convert);
+  if (x && Array.isArray(x.slice)) return NumPy.slice(...x.slice);
+  if (x && x.array !== undefined) return convert(arrays[x.array]);
   if (x && x.there) return Object.assign(NumPy.array(x.shape, x.data), x.type === "u1" ? { bool: true } : {});
   return x;
 }
 
-// State -----------------------------------------------------------------------------------------------------------------
-
+/** What the address says. */
 function state() {
   const read = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
   return { ...read, mode: MODES[read.mode] ? read.mode : "watch" };

@@ -58,7 +58,7 @@ const Predict = {
   question(edge) {
     const target = values[edge.target];
     const input = values[edge.user].inputs[edge.index].name;
-    const sum = edge.before === null ? "" : ` It holds \`before\` from other uses.`;
+    const sum = edge.before === null ? "" : " (From other uses it has what is called before.)";
     return `What is the gradient of ${input} (${target.name}) after this step?${sum}`;
   },
 
@@ -145,8 +145,7 @@ const Predict = {
     }
     if (kind === "shape") {
       const numbers = (said.match(/\d+/g) || []).map(Number);
-      const raw = edge.raw === null ? null : arrays[edge.raw].shape;
-      return verdictShape(numbers, target.shape, { before: raw });
+      return verdictShape(numbers, target.shape);
     }
     const after = arrays[edge.after];
     const terms = edge.before === null ? [] : [arrays[edge.before], arrays[edge.part]];
@@ -163,7 +162,7 @@ const Predict = {
       if (!answer) return { right: false, kind: "error", text: "this gives no array." };
       const rule = edge.choices.find((choice) => choice.mistake === null).code;
       const truth = after.whole ? convert(after) : evaluate(rule, names).at(-1);
-      return verdict(answer, truth, { parts: after.whole ? terms.map(convert) : [], before: raw, tolerance });
+      return verdict(answer, truth, { parts: after.whole ? terms.map((term, k) => ({ ...convert(term), name: k ? "this use" : "before" })) : [], before: raw, tolerance });
     } catch (error) {
       if (error instanceof NumPy.Error) return { right: false, kind: "error", text: error.message };
       throw error;

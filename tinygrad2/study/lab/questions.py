@@ -67,7 +67,7 @@ def choices(part: Contribution, code: str, g: Array, before: Array | None) -> li
                 found.setdefault(text, mistake)
                 answers.append(answer)
     offered = [{"code": text, "mistake": mistake or None} for text, mistake in found.items()]
-    random.Random(zlib.crc32(f"{part.user.number} {part.index} {code}".encode())).shuffle(offered)
+    random.Random(zlib.crc32(f"{part.user.full_name} {part.index} {code}".encode())).shuffle(offered)
     return offered
 
 

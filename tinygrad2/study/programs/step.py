@@ -26,7 +26,7 @@ from tinygrad2.study.programs.prelude import Prelude
 from tinygrad2.study.programs.program import Line, Phase, Program
 from tinygrad2.study.programs.stand_ins import laid_out, rule_of
 from tinygrad2.study.recording import Value
-from tinygrad2.study.trace import Trace, _unique_names
+from tinygrad2.study.trace import Trace, unique_names
 
 RESERVED = {*keyword.kwlist, *dir(builtins), "np", "math", "functools", "itertools", "Path", "SimpleNamespace"}
 RESERVED |= {"inputs", "loss", "grads", "part", "_", "path", "gradients", "name", "key", "d"}
@@ -74,7 +74,7 @@ class Step:
         return name
 
     def _name(self, values: list[Value]) -> None:
-        shown = _unique_names(values)
+        shown = unique_names(values)
         for value in values:
             self.names[value.node] = self._new(shown[value], value.path)
         for value in values:
