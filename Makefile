@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test stress oracle compiled mutation lint clean
+.PHONY: train test stress oracle compiled mutation experiments experiments-quick lint clean
 
 train: $(VENV)/installed
 	$(BIN)/gpt2 train $(ARGS)
@@ -27,6 +27,13 @@ compiled: $(VENV)/installed-test $(VENV)/installed-fast $(VENV)/installed-mkl
 # Does a test fail when a line of tinygrad2 is wrong? Half an hour on two cores; see tests/mutation/README.md.
 mutation: $(VENV)/installed-test $(VENV)/installed-mutation
 	nice $(BIN)/python tests/mutation/run.py $(ARGS)
+
+# The numbered experiments: all in full, which writes their results, and in a small form with their controls, which checks them.
+experiments: $(VENV)/installed
+	$(BIN)/python -m experiments all
+
+experiments-quick: $(VENV)/installed-test
+	$(BIN)/python -m pytest -m experiments tests/test_experiments.py $(ARGS)
 
 lint: $(VENV)/installed-lint
 	$(BIN)/ruff check .
