@@ -94,7 +94,7 @@ def experiments() -> list[Experiment]:
 
 
 def interval(values: Sequence[float], seed: int = 0, draws: int = 10_000) -> tuple[float, float]:
-    """The 95% bootstrap interval of the mean (Efron, 1979): of `draws` samples with replacement, the middle 95% of the means."""
+    """The 95% bootstrap interval of the mean (Efron, 1979): the middle 95% of the means of samples with replacement."""
     x = np.asarray(values, float)
     means = x[np.random.default_rng(seed).integers(0, len(x), (draws, len(x)))].mean(1)
     return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))

@@ -18,7 +18,7 @@ Array = np.ndarray[Any, Any]
 
 @cache
 def text(characters: int = 200_000) -> tuple[Array, Array, int]:
-    """English from Python's own documentation, as ids: what trains, what validates (the last tenth), and how many characters."""
+    """Python's own documentation as ids: what trains, what validates (the last tenth), and how many characters there are."""
     letters = pydocs()[:characters]
     tokenizer = CharTokenizer.train(letters)
     ids = np.asarray(tokenizer.encode(letters))

@@ -60,7 +60,10 @@ def claims(result: Result) -> list[Claim]:
     most = result["uses"][-1]
     twice = result["twice_over_once"]
     return [
-        Claim(f"With 1 to {most} uses of a value, assigning gives 1/k of the gradient to within {worst:.0e}.", worst < 1e-12),
+        Claim(
+            f"With 1 to {most} uses of a value, assigning gives 1/k of the gradient (largest relative error {worst:.2g}).",
+            worst < 1e-12,
+        ),
         Claim(f"Calling backward twice gives {twice:g} times the gradient, until it is set to None.", twice == 2),
     ]
 
