@@ -1,0 +1,129 @@
+"""The README and the pages of docs/ are true: code runs and prints what they show; quotations, links and commands are real.
+
+On a page, a ```python block is executed, and a ```text block right after it is what it prints; the blocks of a page of docs/ go
+on from one another, those of the README each stand alone. A block marked ```python file=PATH is a part of that file. In a ```sh
+block each line is a command.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from gpt2.cli import _parser
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+
+
+class Block(NamedTuple):
+    """A fenced block: what stands behind the backticks, its text, and the number of its first line."""
+
+    page: Path
+    info: str
+    text: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.page.name}:{self.line}"
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text("utf-8")
+    found = re.finditer(r"^```([^\n`]*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [Block(page, m[1], m[2], text.count("\n", 0, m.start(2)) + 1) for m in found]
+
+
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+
+
+def run(block: Block, names: dict[str, Any]) -> None:
+    """Execute it as a part of its page, so that tracebacks and `study` show the page's lines."""
+    exec(compile("\n" * (block.line - 1) + block.text, str(block.page), "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_runs_and_prints_what_the_page_shows(page, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    of_page = blocks(page)
+    for block, following in zip(of_page, [*of_page[1:], None], strict=True):
+        if block.info != "python":
+            continue
+        names = {} if page == README else names
+        run(block, names)
+        printed = capsys.readouterr().out
+        if following is not None and following.info == "text" and _adjacent(block, following):
+            assert printed == following.text, f"{following} is not what {block} prints"
+
+
+def _adjacent(first: Block, second: Block) -> bool:
+    """Whether nothing but an empty line is between two blocks."""
+    return second.line - (first.line + first.text.count("\n")) <= 3
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if " file=" in b.info], ids=str)
+def test_a_quotation_is_in_its_file(block):
+    path = ROOT / block.info.partition(" file=")[2]
+    assert block.text in path.read_text("utf-8"), f"{block}: {path.name} has no such lines"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, heading = link.partition("#")
+        target = page.parent / path if path else page
+        if "://" not in link and (not target.exists() or (heading and heading not in _headings(target))):
+            broken.append(link)
+    assert not broken, f"{page.name}: {broken}"
+
+
+def _headings(page: Path) -> list[str]:
+    """As links name them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+def commands() -> list[Any]:
+    return [
+        pytest.param(shlex.split(line, comments=True), id=f"{block}: {line.strip()[:60]}")
+        for block in BLOCKS
+        if block.info == "sh"
+        for whole in block.text.replace("\\\n", " ").splitlines()
+        for line in whole.split("&&")
+        if shlex.split(line, comments=True)
+    ]
+
+
+@pytest.mark.parametrize("words", commands())
+def test_a_command_is_accepted(words):
+    while "=" in words[0]:  # a variable of the environment
+        words = words[1:]
+    match words:
+        case ["gpt2", *arguments]:
+            _, unknown = _parser().parse_known_args([word for word in arguments if word not in ("...", "--help")])
+            assert not unknown
+        case ["make", target, *_]:
+            assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text("utf-8"), re.M)
+        case ["python", "-m", module, *_]:
+            assert find_spec(module)
+        case ["python", path, *_]:
+            assert (ROOT / path).is_file()
+        case ["pytest", *arguments]:
+            assert all((ROOT / word).is_file() for word in arguments if word.endswith(".py"))
+        case [program, *_]:
+            assert program in ("pip", "python3", ".")
+
+
+def test_the_op_of_the_readme_passes_its_check(capsys):
+    (softsign,) = [block for block in blocks(README) if "class Softsign" in block.text]
+    run(softsign, {})
+    assert "right: 3 entries" in capsys.readouterr().out
