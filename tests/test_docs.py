@@ -60,7 +60,14 @@ def test_code_runs_and_prints_what_the_page_shows(page, capsys, tmp_path, monkey
         run(block, names)
         printed = capsys.readouterr().out
         if following is not None and following.info == "text" and _adjacent(block, following):
-            assert printed == following.text, f"{following} is not what {block} prints"
+            assert _told(printed) == _told(following.text), f"{following} is not what {block} prints"
+
+
+def _told(text: str) -> str:
+    """Without what differs from machine to machine: of a gradient check that finds only rounding, which entry is worst."""
+    number, rounding = r" +-?\d\.\d{6}e[+-]\d\d", r"(?:\d\.\de-1\d|0\.0e\+00)"
+    text = re.sub(rf"{number}{number} +{rounding}", " (rounding)", text)
+    return re.sub(rf"worst relative error {rounding} in .*", "worst relative error (rounding)", text)
 
 
 def _adjacent(first: Block, second: Block) -> bool:
