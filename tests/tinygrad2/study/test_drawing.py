@@ -5,7 +5,7 @@ import re
 import subprocess
 import xml.etree.ElementTree as ET
 from collections import Counter
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -58,11 +58,21 @@ class Root(nn.Module):
         return self.twice(self.twice(x) * x)
 
 
-def called_twice():
+class Whole(nn.Module):
+    """A module that begins and ends with one inside it."""
+
+    def __init__(self):
+        super().__init__()
+        self.root = Root()
+
+    def forward(self, x):
+        return self.root(x)
+
+
+def called_twice(model=Root):
     x = Tensor(np.ones((2, 2)), requires_grad=True)
-    model = Root()
     with study.record():
-        return np.sum(model(x))
+        return np.sum(model()(x))
 
 
 GRAPHS = {
@@ -222,6 +232,9 @@ def test_nothing_is_on_top_of_another_and_texts_are_inside(make, which):
             ends.append((text.get("y"), start + long))
     ways = [path.get("d") for path in picture.paths]
     assert len(set(ways)) == len(ways)
+    straight = {ends[:2] for path, ends in zip(picture.paths, picture.edges, strict=True) if "H" not in path.get("d")}
+    rows = sorted((key for key in boxes if key[0] in "og"), key=lambda key: boxes[key][1])
+    assert straight == {ends[:2] for ends in picture.edges} & set(pairwise(rows))
     lines = []  # upright parts of what goes around: (x, from, to)
     for path in picture.paths:
         d = re.fullmatch(r"M(-?\d+) (\d+)H(-?\d+)V(\d+)H(-?\d+)", path.get("d"))
@@ -270,8 +283,8 @@ document.documentElement.setAttribute("data-wide", [...document.querySelectorAll
 
 
 def test_the_script_closes_what_was_drawn_open(tmp_path):
-    loss = called_twice()
-    script = "for (const x of document.querySelectorAll('.around')) x.dispatchEvent(new MouseEvent('click'));"
+    loss = called_twice(Whole)
+    script = "for (const x of [...document.querySelectorAll('.around')].reverse()) x.dispatchEvent(new MouseEvent('click'));"
     after = Picture(in_browser(draw(loss, open=True).svg, script, tmp_path))
     assert after.geometry() == Picture(draw(loss, open=False).svg).geometry()
 
@@ -314,6 +327,17 @@ def test_names_of_any_letters_and_a_module_that_is_called_twice():
     assert 'a<"\\\ufffd&é linear' in {picture_text for key in whole.nodes for picture_text in whole.texts(key)}
     leaf = next(key for key in whole.nodes if whole.name(key).endswith("weight"))
     assert sum(a == leaf for a, _, _ in whole.edges) == 6
+
+
+def test_a_module_in_another_and_what_is_used_in_it_but_no_parameter_of_it():
+    loss = called_twice(Whole)
+    picture = Picture(draw(loss, open=["root"]).svg)
+    assert [picture.texts(key)[0] for key in picture.nodes if key[0] == "g"] == ["▸ twice", "▸ twice (call 2)"]
+    drawing = draw(loss, open=False)
+    closed = Picture(drawing.svg)
+    assert [closed.texts(key)[:2] for key in closed.nodes if key[0] == "g"] == [["▸ root", "13 ops, 2 parameters: 6"]]
+    assert closed.edges == [("l0", "g0", "(2, 2)"), ("g0", "o13", "(2, 2)")] == dot_edges(drawing.dot)[1]
+    assert closed.name("l0") == "x"
 
 
 def test_files(tmp_path, monkeypatch):
