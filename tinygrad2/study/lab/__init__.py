@@ -26,7 +26,13 @@ LIMITS = (1 << 20, 1 << 16, 1 << 14, 1 << 12, 1 << 10, 1 << 8, 96)
 CASES = 12
 """Of *Diagnose*, where the computation has room for so many."""
 
-SCRIPTS = ("numpy.js", "verdict.js", "map.js", "watch.js", "predict.js", "diagnose.js", "check.js", "lab.js")
+NUMPY = ("arrays", "indexing", "products", "entries", "functions", "parser", "operators", "evaluator")
+"""The files of `numpy/`, each after those that it builds on."""
+
+SCRIPTS = (
+    *(f"numpy/{name}.js" for name in NUMPY),
+    *("verdict.js", "map.js", "watch.js", "predict.js", "diagnose.js", "check.js", "lab.js"),
+)
 
 
 def lab(loss: Tensor, path: str | Path, title: str = "a computation", about: str = "", inside: str | None = None) -> int:

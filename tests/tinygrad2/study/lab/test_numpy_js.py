@@ -15,13 +15,13 @@ from op_samples import NAMES, SAMPLES, bound
 
 import tinygrad2
 from tinygrad2.ops.op import Scatter
+from tinygrad2.study.lab import SCRIPTS
 
 LAB = Path(tinygrad2.__file__).parent / "study" / "lab"
 PAGE = """<!doctype html><meta charset="utf-8"><body></body>
 <script>const complaints = [];
 onerror = (message) => complaints.push(message);
 console.error = (...parts) => complaints.push(parts.join(" "));</script>
-<script>%s</script>
 <script>%s</script>
 <script type="application/json" id="cases">%s</script>
 <script>
@@ -128,7 +128,7 @@ x[0, 0]; q[1][2][3]; q[1, 2, 3]; x[ids.shape[0] - 1]; q[..., 1:3, None]; q[0, ..
 x > 0; x >= s; x == x; x != 0; (x > 0) & (x < 1); (x > 0) | (x < -1); (x > 0) ^ (x > 1); ~(x > 0); (x > 0) + (x < 1)
 (x > 0) * g[:, :4]
 1 < n < 5; 1 < n > 7; 5 < n < 9; n == 3 and n > 1; not n; none is None; none is not None; n is None; 0 or 5; n and 4
-1 if n else 2
+1 if n else 2; 4 > n > 3.5
 2 in (1, 2); 5 not in [1]
 (x > 0).sum(); (x > 0).mean(axis=0); np.where(x > 0, x, 0); np.where(x > 0, g[:, :4], -1); np.where(x > 0, True, False)
 x * (x > 0)
@@ -137,7 +137,7 @@ x.var(axis=1); x.std(ddof=1)
 np.mean(x, -1, keepdims=True); x - x.mean(axis=-1, keepdims=True); np.prod(x, axis=0); x.argmax(); x.argmax(axis=1)
 np.argmin(x, axis=0)
 np.any(x > 0, axis=1); np.all(x > 0); np.cumsum(x); np.cumsum(x, axis=1); np.argsort(x); np.argsort(x, axis=0); np.sort(x)
-x.argsort(axis=-1); np.sort(np.log(x))
+x.argsort(axis=-1); np.sort(np.log(x)); np.cumsum(q, axis=0)
 np.exp(x); np.log(p); np.sqrt(p); np.tanh(x); np.sin(x) + np.cos(x); np.abs(x); abs(x); np.sign(x); np.square(x)
 np.power(p, 1.5); p ** x; 2 ** x
 np.maximum(x, 0); np.minimum(x, p); np.clip(x, -0.5, 0.5); x.clip(0, None); np.add(x, 1); np.subtract(1, x); np.multiply(x, p)
@@ -439,8 +439,9 @@ def all_cases():
 def page(tmp_path_factory):
     """What the browser made of all cases."""
     folder = tmp_path_factory.mktemp("lab")
-    scripts = [(LAB / name).read_text() for name in ("numpy.js", "verdict.js")]
-    (folder / "page.html").write_text(PAGE % (*scripts, json.dumps(all_cases()).replace("<", "\\u003c")))
+    names = [name for name in SCRIPTS if name.startswith("numpy/") or name == "verdict.js"]
+    script = "\n".join((LAB / name).read_text() for name in names)
+    (folder / "page.html").write_text(PAGE % (script, json.dumps(all_cases()).replace("<", "\\u003c")))
     flags = (
         "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
         "--disable-component-update --disable-sync --virtual-time-budget=60000 --dump-dom"
