@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test stress oracle compiled mutation experiments experiments-quick lint clean
+.PHONY: train test stress oracle compiled mutation experiments experiments-quick docs lint clean
 
 train: $(VENV)/installed
 	$(BIN)/gpt2 train $(ARGS)
@@ -34,6 +34,11 @@ experiments: $(VENV)/installed
 
 experiments-quick: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m experiments tests/test_experiments.py $(ARGS)
+
+# The reference of all public names, from their docstrings: build/api/index.html. The pages for reading are in docs/.
+docs: $(VENV)/installed-docs
+	$(BIN)/python -m pdoc --docformat google -t docs/api -o build/api tinygrad2 tinygrad2.study tinygrad2.errors tinygrad2.kernels \
+		gpt2 gpt2.tokenizers gpt2.corpora gpt2.training gpt2.trainer gpt2.generation gpt2.evaluation gpt2.health gpt2.errors
 
 lint: $(VENV)/installed-lint
 	$(BIN)/ruff check .

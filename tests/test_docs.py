@@ -134,3 +134,10 @@ def test_the_op_of_the_readme_passes_its_check(capsys):
     (softsign,) = [block for block in blocks(README) if "class Softsign" in block.text]
     run(softsign, {})
     assert "right: 3 entries" in capsys.readouterr().out
+
+
+def test_the_measured_table_is_that_of_the_experiment():
+    rows = re.findall(r"^\|.*\|$", (ROOT / "docs" / "how-it-is-made-fast.md").read_text("utf-8"), re.MULTILINE)
+    measured = (ROOT / "experiments" / "speed" / "README.md").read_text("utf-8").splitlines()
+    assert len(rows) > 12
+    assert set(rows) <= set(measured)

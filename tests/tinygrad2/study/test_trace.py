@@ -6,8 +6,7 @@ import pytest
 from gpt2 import GPT2, GPT2Config
 from tinygrad2 import Tensor, autograd, nn, study
 from tinygrad2.errors import GraphError
-from tinygrad2.study.trace import pulled
-from tinygrad2.study.trace import contributed
+from tinygrad2.study.trace import contributed, pulled
 
 SMALL = {"vocab_size": 11, "max_seq_len": 8, "d_model": 8, "num_layers": 2, "num_heads": 2, "d_ff": 16}
 IDS = np.array([[1, 2, 3, 4], [3, 3, 1, 0]])
