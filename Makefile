@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 train: $(VENV)/installed
 	$(BIN)/gpt2 train $(ARGS)
 
+# On two cores at once, each with one thread for products of matrices.
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest $(ARGS)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 # What the tests do in a small form, in full: hundreds of kills, every step resumed, every write failed, 10,000 damaged files.
 stress: $(VENV)/installed-test
