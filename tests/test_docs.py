@@ -53,7 +53,7 @@ def test_code_runs_and_prints_what_the_page_shows(page, capsys, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     of_page = blocks(page)
-    for block, following in zip(of_page, [*of_page[1:], None], strict=True):
+    for block, following in zip(of_page, [*of_page, None][1:], strict=True):
         if block.info != "python":
             continue
         names = {} if page == README else names
