@@ -31,10 +31,10 @@ mutation: $(VENV)/installed-test $(VENV)/installed-mutation
 
 # The numbered experiments: all in full, which writes their results, and in a small form with their controls, which checks them.
 experiments: $(VENV)/installed
-	$(BIN)/python -m experiments all
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m experiments all
 
 experiments-quick: $(VENV)/installed-test
-	$(BIN)/python -m pytest -m experiments tests/test_experiments.py $(ARGS)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m experiments tests/test_experiments.py $(ARGS)
 
 # The reference of all public names, from their docstrings: build/api/index.html. The pages for reading are in docs/.
 docs: $(VENV)/installed-docs

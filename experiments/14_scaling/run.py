@@ -20,7 +20,10 @@ Array = np.ndarray[Any, Any]
 
 CHARACTERS = 465_000
 SEQ_LEN, BATCH = 32, 16
-RATE, WARMUP = 4e-3, 20  # one learning rate for all, constant after the warm-up: so a training stopped early is a short training
+RATE, WARMUP = (
+    4e-3,
+    20,
+)  # one rate for all, constant after the warm-up: so a training stopped early is a short training
 
 
 def model_of(width: int, seed: int) -> GPT2:
@@ -91,14 +94,14 @@ def claims(result: Result) -> list[Claim]:
         found += [
             Claim(
                 f"From {x[0]:,} to {x[-1]:,} {name} the loss falls from {loss[0].mean():.3f} to {loss[-1].mean():.3f} nats per "
-                f"character, as the {name} to the power {with_interval(slope)}{kaplan}.",
-                interval(slope)[1] < 0,
+                f"character, as the {name} to the power {with_interval(slope.tolist())}{kaplan}.",
+                interval(slope.tolist())[1] < 0,
             ),
             Claim(
-                f"The line through the other losses predicts {guess.mean():.3f} at {x[-1]:,} {name}, where {truth.mean():.3f} is "
-                f"measured: an error of {with_interval(100 * error, 1)}%. It is smaller than the "
-                f"{with_interval(100 * unchanged, 1)}% of expecting no change since {x[-2]:,}.",
-                interval(np.abs(unchanged) - np.abs(error))[0] > 0,
+                f"The line through the other losses predicts {guess.mean():.3f} at {x[-1]:,} {name}, where {truth.mean():.3f} "
+                f"is measured: an error of {with_interval((100 * error).tolist(), 1)}%. It is smaller than the "
+                f"{with_interval((100 * unchanged).tolist(), 1)}% of expecting no change since {x[-2]:,}.",
+                interval((np.abs(unchanged) - np.abs(error)).tolist())[0] > 0,
             ),
         ]
     return found
