@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test stress oracle compiled mutation experiments experiments-quick docs lint clean
+.PHONY: train test stress oracle compiled mpi mutation experiments experiments-quick docs lint clean
 
 train: $(VENV)/installed
 	$(BIN)/gpt2 train $(ARGS)
@@ -24,6 +24,10 @@ oracle: $(VENV)/installed-oracle
 # The kernels again, and a training, with the compiled ones and MKL's products. Everything in .venv uses them from then on.
 compiled: $(VENV)/installed-test $(VENV)/installed-fast $(VENV)/installed-mkl
 	$(BIN)/python -m pytest tests/tinygrad2 tests/gpt2/test_fast.py tests/gpt2/test_training.py $(ARGS)
+
+# One training on several ranks; here a missing mpiexec is a failure, not a skip. STRESS=1 kills a rank at 20 moments.
+mpi: $(VENV)/installed-test $(VENV)/installed-mpi
+	REQUIRE_MPI=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m mpi $(ARGS)
 
 # Does a test fail when a line of tinygrad2 is wrong? Half an hour on two cores; see tests/mutation/README.md.
 mutation: $(VENV)/installed-test $(VENV)/installed-mutation

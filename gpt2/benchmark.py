@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from gpt2 import ranks
 from gpt2.config import GPT2Config, TrainConfig
+from gpt2.distributed import executor_for
 from gpt2.executor import ShardExecutor
 from gpt2.info import describe
 from gpt2.model import GPT2
@@ -38,20 +40,22 @@ def benchmark(config: GPT2Config, training: TrainConfig, steps: int, warmup: int
     mfu                 model FLOP utilisation: the model's operations (`gpt2 info`) per second, over that rate
                         (Chowdhery et al., 2022, appendix B)
     loss                of the last step
+    communication       the share of a step in which rank 0 waits for the others or for messages: 0 without MPI
     profile             if it is asked for: as many steps more, by op (`profiling.Profile.table`)
     """
     keep_freed_memory()
     rng = np.random.default_rng(training.seed)
     model = GPT2(config, training.seed)
     ids = rng.integers(0, config.vocab_size, max(TEXT, config.max_seq_len + 1))
-    seconds = []
-    with ShardExecutor(training.threads, training.shards, training.batch_size, model.num_parameters()) as executor:
+    seconds, shares = [], []
+    with executor_for(training, model.num_parameters()) as executor:
         trainer = Trainer(model, training, ids, executor)
         for step in range(warmup + steps):
-            start = time.perf_counter()
+            start, waited = time.perf_counter(), executor.waited()
             row = trainer.step()
             if step >= warmup:
                 seconds.append(time.perf_counter() - start)
+                shares.append((executor.waited() - waited) / seconds[-1])
         peak = peak_memory()
         table = profiled(trainer, steps) if profile else {}
         rate = matrix_rate(executor)
@@ -66,6 +70,8 @@ def benchmark(config: GPT2Config, training: TrainConfig, steps: int, warmup: int
         "mfu": round(flops / median / rate, 4),
         "matrix_gflops": round(rate / 1e9, 1),
         "loss": round(row["train_loss"], 4),
+        "ranks": ranks.count(),
+        "communication": round(statistics.median(shares), 4),
         "threads": executor.threads,
         "shards": executor.shards,
         **kernels.running(),

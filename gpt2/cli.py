@@ -6,9 +6,11 @@ import argparse
 import dataclasses
 import difflib
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from gpt2 import ranks
 from gpt2.commands import (
     bench,
     evaluate,
@@ -47,6 +49,10 @@ COMMANDS = {
 }
 
 
+TOGETHER = ("train", "bench")
+"""The commands that several processes run as one."""
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that says what is wrong in one line."""
 
@@ -63,12 +69,40 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = f"; did you mean {near[0]}?" if near else f" (see gpt2 {args.verb} --help)"
         print(f"gpt2 {args.verb}: error: unknown argument {unknown[0]!r}{hint}", file=sys.stderr)
         return 2
+    return _together(args) if args.verb in TOGETHER else _run(args)
+
+
+def _together(args: argparse.Namespace) -> int:
+    """Run a command on all ranks that mpiexec started, if it did. Where one fails, all end; the lowest that failed says why."""
+    try:
+        ranks.join(getattr(args, "distributed", "auto"), getattr(args, "rank_timeout", TrainConfig.rank_timeout))
+    except GPT2Error as error:
+        return _refuse(args, error)
+    if ranks.current() is None:
+        return _run(args)
+    try:
+        code = _run(args)
+    except BaseException:
+        ranks.let_others_speak()
+        traceback.print_exc()
+        code = 1
+    if code and code <= 128:  # above it, a signal ended all of them in order
+        ranks.fail(code)
+    return code
+
+
+def _refuse(args: argparse.Namespace, error: Exception) -> int:
+    ranks.let_others_speak()
+    print(f"gpt2 {args.verb}: error: {ranks.name()}{error}", file=sys.stderr)
+    return 2
+
+
+def _run(args: argparse.Namespace) -> int:
     command: Callable[[argparse.Namespace], int] = args.command
     try:
         return command(args)
     except (GPT2Error, TinygradError) as error:
-        print(f"gpt2 {args.verb}: error: {error}", file=sys.stderr)
-        return 2
+        return _refuse(args, error)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of our output has gone, as in `gpt2 info | head`

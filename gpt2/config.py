@@ -83,6 +83,9 @@ CHOICES = {
     "dtype": ("float32", "bfloat16"),
     "optimizer": ("adamw", "adam", "sgd"),
     "split": ("position", "document"),
+    "distributed": ("auto", "off"),
+    "reduction": ("fast", "ordered"),
+    "wire": ("float32", "bfloat16"),
     "on_nonfinite": ("stop", "skip", "rollback"),
     "on_spike": ("skip", "rollback"),
 }
@@ -133,6 +136,13 @@ class TrainConfig(Settings):
     save_every: int = setting(250, "updates between checkpoints; also at every evaluation")
     keep_every: int = setting(0, "keep the checkpoints of every so many updates; the last and the best are always kept")
     sample_tokens: int = setting(200, "length of the sample written at each evaluation; 0 for none")
+    distributed: str = setting("auto", "auto: share each batch among the ranks that mpiexec started; off: do not")
+    reduction: str = setting(
+        "fast", "how ranks sum gradients: fast, or ordered: shard after shard, so that the bits do not depend on the ranks"
+    )
+    wire: str = setting("float32", "what a fast reduction sends: float32 or bfloat16")
+    zero: bool = setting(False, "keep the optimizer's state in parts, one on each rank (ZeRO stage 1)")
+    rank_timeout: float = setting(600.0, "seconds that a rank waits for another before the job ends")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -142,6 +152,7 @@ class TrainConfig(Settings):
             self._check(getattr(self, name) >= 0, f"{name} = {getattr(self, name)} must not be negative")
         for name in ("min_learning_rate", "weight_decay", "grad_clip", "spike_threshold"):
             self._check(getattr(self, name) >= 0, f"{name} = {getattr(self, name)} must not be negative")
+        self._check(self.rank_timeout > 0, f"rank_timeout = {self.rank_timeout} must be above 0")
         self._check(self.learning_rate > 0, f"learning_rate = {self.learning_rate} must be above 0")
         self._check(0 < self.val_fraction < 1, f"val_fraction = {self.val_fraction} must be between 0 and 1")
         for name in ("beta1", "beta2", "label_smoothing", "ema_decay"):

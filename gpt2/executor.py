@@ -1,7 +1,7 @@
 """A batch is a sum of shards: its loss is the sum of theirs, and so is its gradient.
 
-The shards of a batch are worked through one after another (gradient accumulation) or on threads. Their gradients are
-summed in the order of the shards, so the result does not depend on which finishes first.
+The shards of a batch are worked through one after another (gradient accumulation), on threads, or by the ranks of an MPI job
+(distributed.py). Their gradients are summed in the order of the shards, so the result does not depend on which finishes first.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from gpt2 import ranks
 from gpt2.data import Batch
 from gpt2.model import GPT2
 from gpt2.streams import stream
-from tinygrad2 import autograd, kernels, nn, no_grad
+from tinygrad2 import autograd, kernels, nn, no_grad, optim
 from tinygrad2.kernels import threads as sharing
 
 Array = np.ndarray[Any, Any]
@@ -26,10 +27,10 @@ R = TypeVar("R")
 
 
 def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """How many cores this process may use, of those that the ranks on one machine share."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    job = ranks.current()
+    return max(1, found // job.here) if job else found
 
 
 LARGE = 1 << 25
@@ -39,7 +40,7 @@ LARGE = 1 << 25
 def effective_shards(threads: int, shards: int, batch_size: int, parameters: int) -> int:
     """How many parts a batch is split into; see ShardExecutor."""
     automatic = 1 if kernels.SPREADS or parameters > LARGE else threads or cores()
-    return min(shards or automatic, batch_size)
+    return min(shards or automatic * ranks.count(), batch_size)
 
 
 def arithmetic(threads: int, shards: int, batch_size: int, parameters: int) -> dict[str, Any]:
@@ -48,6 +49,7 @@ def arithmetic(threads: int, shards: int, batch_size: int, parameters: int) -> d
     return {
         "shards": effective_shards(threads, shards, batch_size, parameters),
         "threads": threads or cores(),
+        "ranks": ranks.count(),
         "kernels": about["kernels"],
         "products": about["products"],
         "unit": about["unit"],
@@ -61,9 +63,16 @@ class ShardExecutor:
     that a gradient for each would not pay. The matrix library has one thread: two pools would get in each other's way.
     """
 
+    ready: Callable[[Array], None] | None = None
+    """Told of the gradient of a parameter as soon as it is complete; see autograd.grad."""
+
+    leads = True
+    """Whether this process is the one that writes files and speaks."""
+
     def __init__(self, threads: int, shards: int, batch_size: int, parameters: int = 0) -> None:
         self.shards = effective_shards(threads, shards, batch_size, parameters)
         self.threads = threads or cores()
+        self.own = range(self.shards)
 
     def __enter__(self) -> Self:
         self._open = contextlib.ExitStack()
@@ -76,7 +85,7 @@ class ShardExecutor:
 
     def map(self, f: Callable[[A], R], items: Iterable[A]) -> Iterator[R]:
         """f of each item, in order; at the same time where there are several."""
-        if self._pool is None or self.shards == 1 or kernels.SPREADS:
+        if self._pool is None or len(self.own) == 1 or kernels.SPREADS:
             return map(f, items)
         return self._pool.map(f, items)
 
@@ -86,23 +95,26 @@ class ShardExecutor:
         parameters = model.parameters()
         for p in parameters:  # or there would be two gradients at once
             p.grad = None
-        parts = zip(np.array_split(inputs, self.shards), np.array_split(targets, self.shards), strict=True)
+        parts = list(zip(np.array_split(inputs, self.shards), np.array_split(targets, self.shards), strict=True))
 
-        def work(numbered: tuple[int, Batch]) -> tuple[float, list[Any]]:
-            i, (x, y) = numbered
+        def work(i: int) -> tuple[float, list[Any]]:
+            x, y = parts[i]
             weight = y.size / targets.size
             with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is for the caller to judge
                 with nn.dropout_stream(stream(seed, "dropout", step, i)):
                     loss = model.loss(x, y, label_smoothing)
-                return loss.item() * weight, autograd.grad([loss], parameters, np.asarray(weight))
+                return loss.item() * weight, autograd.grad([loss], parameters, np.asarray(weight), ready=self.ready)
 
-        total = 0.0
-        for i, (loss, grads) in enumerate(self.map(work, enumerate(parts))):
+        return self.sum(parameters, self.map(work, self.own))
+
+    def sum(self, parameters: list[nn.Parameter], found: Iterable[tuple[float, list[Any]]], total: float = 0.0) -> float:
+        """Add the gradients of shards, in their order, to `.grad`, and their losses to `total`, which is returned."""
+        for loss, grads in found:
             total += loss
             for p, g in zip(parameters, grads, strict=True):
-                if i == 0:
+                if p.grad is None:
                     p.grad = g
-                elif p.grad is not None:
+                else:
                     p.grad.data += g.data
         return total
 
@@ -115,6 +127,38 @@ class ShardExecutor:
 
         training = model.training
         model.eval()
-        results = list(self.map(work, batches))
+        results = self.shared(work, batches)
         model.train(training)
         return sum(loss for loss, _ in results) / sum(count for _, count in results)
+
+    def shared(self, f: Callable[[A], R], items: list[A]) -> list[R]:
+        """f of each item, in order, whoever computes it."""
+        return list(self.map(f, items))
+
+    def meet(self, what: str, note: int = 0) -> int:
+        """Wait for all who train together; the largest `note` of any."""
+        return note
+
+    def waited(self) -> float:
+        """Seconds that went into waiting for the others, so far."""
+        return 0.0
+
+    def from_first(self, value: A) -> A:
+        """What the process that leads has, on all."""
+        return value
+
+    def owned(self, parameters: list[nn.Parameter]) -> list[nn.Parameter]:
+        """What the optimizer of this process updates."""
+        return parameters
+
+    def update(self, optimizer: optim.Optimizer, parameters: list[nn.Parameter], scale: float) -> None:
+        """One step of the optimizer, after which all parameters are up to date."""
+        optimizer.step(scale)
+
+    def whole(self, slot: Array, p: nn.Parameter) -> Array:
+        """What the optimizer keeps of a parameter, of which `slot` is what is kept here."""
+        return slot
+
+    def restore(self, array: Array, stored: Array | None, slot_of: nn.Parameter | None = None) -> None:
+        """Fill an array with what a checkpoint has or, if the optimizer keeps it of a parameter, with the part kept here."""
+        array[...] = stored

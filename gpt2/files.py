@@ -19,6 +19,16 @@ def cache_folder() -> Path:
     return Path(os.environ.get("TINYGRAD2_CACHE") or Path.home() / ".cache" / "tinygrad2")
 
 
+def code_sha256() -> str:
+    """A fingerprint of the source of both packages, by which processes know that they run the same."""
+    found = hashlib.sha256()
+    for package in ("tinygrad2", "gpt2"):
+        folder = Path(__file__).parents[1] / package
+        for path in sorted(folder.rglob("*.py")):
+            found.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return found.hexdigest()
+
+
 def download(url: str, path: Path, sha256: str, max_bytes: int, timeout: float = 30) -> None:
     """Fetch a file that must have this SHA-256; `path` is written only if it has.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gpt2 import ranks
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.corpora import Corpus
 from gpt2.errors import RunError
@@ -14,6 +15,9 @@ from gpt2.executor import arithmetic
 from gpt2.model import GPT2
 from gpt2.runs import Run, load_model
 from gpt2.tokenizers import Tokenizer, load_tokenizer
+
+HARMLESS = ("distributed", "zero", "rank_timeout")
+"""Settings of which the result does not depend."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,11 @@ def begun_as(folder: str | Path, given: dict[str, Any], accept_changes: bool) ->
             f"{run.folder}: the model of a run cannot change: {', '.join(shape)}; start another run, with --init-from {folder}"
         )
     changed = {name: value for name, value in now.items() if name not in names and value != getattr(training, name)}
-    wrong = [f"{name} = {value!r}, was {getattr(training, name)!r}" for name, value in changed.items()]
+    wrong = [f"{name} = {value!r}, was {getattr(training, name)!r}" for name, value in changed.items() if name not in HARMLESS]
+    others = machine.get("ranks", 1) != ranks.count()  # who asks for other ranks asks for another division of the work
     for name, here in arithmetic(training.threads, training.shards, training.batch_size, parameters).items():
         then = machine.get(name, here)
-        if here != then:
+        if here != then and not (others and name in ("ranks", "threads", "shards")):
             fix = f" (--{name} {then} gives the same sums)" if isinstance(then, int) else ""
             wrong.append(f"{name} = {here} on this machine, was {then}{fix}")
     if wrong and not accept_changes:

@@ -18,7 +18,7 @@ from gpt2.executor import ShardExecutor
 from gpt2.guards import Spikes
 from gpt2.metrics import Row
 from gpt2.model import GPT2
-from tinygrad2 import autograd, optim
+from tinygrad2 import autograd, nn, optim
 from tinygrad2.errors import AnomalyError
 from tinygrad2.kernels.products import bfloat16
 
@@ -36,9 +36,9 @@ class NonFiniteError(GPT2Error):
     """The loss or the gradient is no longer a number."""
 
 
-def make_optimizer(model: GPT2, config: TrainConfig) -> optim.Optimizer:
+def make_optimizer(parameters: list[nn.Parameter], config: TrainConfig) -> optim.Optimizer:
     """The optimizer that `config.optimizer` names."""
-    parameters, lr, betas = model.parameters(), config.learning_rate, (config.beta1, config.beta2)
+    lr, betas = config.learning_rate, (config.beta1, config.beta2)
     match config.optimizer:
         case "adam":
             return optim.Adam(parameters, lr, betas)
@@ -59,7 +59,7 @@ class Trainer:
         self.parameters = model.parameters()
         for p in self.parameters:  # as the optimizer keeps them: sums, and so runs, depend on the layout
             p.data = np.ascontiguousarray(p.data)
-        self.optimizer = make_optimizer(model, config)
+        self.optimizer = make_optimizer(executor.owned(self.parameters), config)
         self.spikes = Spikes(config.spike_threshold, config.spike_window)
         self.average = {name: p.data.copy() for name, p in model.named_parameters()} if config.ema_decay else {}
         self.steps = self.position = 0
@@ -92,9 +92,9 @@ class Trainer:
         if wrong is None:
             self.optimizer.lr = lr
             if measure:
-                row |= measured_step(self.model, lambda: self.optimizer.step(clip))
+                row |= measured_step(self.model, lambda: self._update(clip))
             else:
-                self.optimizer.step(clip)
+                self._update(clip)
             self._average()
             self.steps += 1
         else:
@@ -104,6 +104,9 @@ class Trainer:
         self.position += 1
         row["tokens_per_s"] = round(batch[0].size / (time.perf_counter() - start), 1)
         return row
+
+    def _update(self, clip: float) -> None:
+        self.executor.update(self.optimizer, self.parameters, clip)
 
     def _precision(self) -> contextlib.AbstractContextManager[None]:
         """Inside, what linear layers multiply has the dtype of the configuration."""
@@ -158,21 +161,29 @@ class Trainer:
 
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Arrays by name, not copied, and what else there is, as plain JSON."""
-        arrays = {f"model.{name}": array for name, array in self.model.state_dict().items()}
-        for (name, _), slots in zip(self.model.named_parameters(), self.optimizer.state, strict=True):
-            arrays |= {f"optimizer.{slot}.{name}": array for slot, array in slots.items()}
-        arrays |= {f"average.{name}": array for name, array in self.average.items()}
+        arrays = {name: array if p is None else self.executor.whole(array, p) for name, (array, p) in self._held().items()}
         return arrays, {"step": self.steps, "position": self.position, "spikes": self.spikes.state()}
 
+    def _held(self) -> dict[str, tuple[Array, nn.Parameter | None]]:
+        """The arrays that change, by name; those of the optimizer with the parameter that they are kept for."""
+        held: dict[str, Any] = {f"model.{name}": (array, None) for name, array in self.model.state_dict().items()}
+        for (name, p), slots in zip(self.model.named_parameters(), self.optimizer.state, strict=True):
+            held |= {f"optimizer.{slot}.{name}": (array, p) for slot, array in slots.items()}
+        return held | {f"average.{name}": (array, None) for name, array in self.average.items()}
+
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go back, or forward, to what `state` gave. Raises RunError, and changes nothing, if the names or shapes differ."""
-        own, _ = self.state()
-        arrays, about = checkpoint.arrays, checkpoint.about
-        wrong = sorted(set(own) ^ set(arrays)) or [name for name in own if own[name].shape != arrays[name].shape]
-        if wrong:
-            raise RunError(f"the checkpoint is of another model or optimizer: {', '.join(wrong[:3])} differ")
-        for name, array in own.items():
-            array[...] = arrays[name]
+        """Go back, or forward, to what `state` gave. Raises RunError, and changes nothing, if the names or shapes differ.
+
+        Only the process that leads needs the arrays of the checkpoint.
+        """
+        held, arrays, about = self._held(), checkpoint.arrays, checkpoint.about
+        if self.executor.leads:
+            shapes = {name: array.shape if p is None else p.shape for name, (array, p) in held.items()}
+            wrong = sorted(set(shapes) ^ set(arrays)) or [name for name in shapes if shapes[name] != arrays[name].shape]
+            if wrong:
+                raise RunError(f"the checkpoint is of another model or optimizer: {', '.join(wrong[:3])} differ")
+        for name, (array, p) in held.items():
+            self.executor.restore(array, arrays.get(name), p)
         for p in self.parameters:
             p.data = p.data  # tells the graph that it has changed
         self.steps, self.position = about["step"], about["position"]

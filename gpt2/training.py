@@ -16,6 +16,7 @@ from gpt2.baselines import baselines
 from gpt2.checkpoints import Checkpoint, Checkpoints
 from gpt2.config import TrainConfig
 from gpt2.diagnostics import diagnose, probe_windows
+from gpt2.distributed import executor_for
 from gpt2.executor import ShardExecutor
 from gpt2.generation import Sampling, generate
 from gpt2.health import Facts, Watch
@@ -97,7 +98,7 @@ class Training:
     def until(self, interrupts: Interrupts, bar: Any) -> bool:
         """Train to the last step, or until interrupted; whether the validation loss ended it before."""
         config, trainer, progress = self.config, self.trainer, self.progress
-        saved = trainer.steps if self.checkpoints.steps() else -1
+        saved = trainer.executor.from_first(trainer.steps if self.checkpoints.steps() else -1)
         skipped = 0
         while True:
             row, step = progress.pending, trainer.steps
@@ -113,6 +114,7 @@ class Training:
                 if saved == step:
                     self.checkpoints.prune(progress.best_step)
             stale = bool(config.patience) and progress.stale >= config.patience
+            interrupts.signal = trainer.executor.meet(f"step {step + 1}", interrupts.signal or 0) or None
             if ends or stale or interrupts.signal is not None:
                 if saved != step:
                     self.save()
@@ -130,7 +132,8 @@ class Training:
 
     def roll_back(self) -> int:
         """To the last checkpoint, but not to its place in the data: what led here is not seen again. Returns its step."""
-        position, checkpoint = self.trainer.position, self.checkpoints.latest(self.say)
+        position = self.trainer.position
+        checkpoint = shared(self.trainer.executor, self.checkpoints.latest(self.say))
         assert checkpoint is not None  # there is one of the step at which the loop began
         self.trainer.restore(checkpoint)
         self.trainer.position = position
@@ -141,6 +144,8 @@ class Training:
     def save(self) -> None:
         """A checkpoint of this moment."""
         arrays, about = self.trainer.state()
+        if not self.trainer.executor.leads:
+            return
         files = {"metrics": self.metrics.position(), "samples": self.samples.position()}
         about |= {"progress": asdict(self.progress), "files": files, "belongs_to": self.run.belongs_to(self.model.config)}
         self.checkpoints.save(Checkpoint(arrays, about))
@@ -152,7 +157,7 @@ class Training:
             row["val_loss"] = progress.val_loss = self.trainer.executor.evaluate(self.model, self.val_batches)
             if "perfect" in self.compared:
                 row["above_perfect"] = progress.val_loss - self.compared["perfect"]
-            if self.config.sample_tokens:
+            if self.config.sample_tokens and self.trainer.executor.leads:
                 self.write_sample(row)
         row["val_tokens"], row["baselines"] = sum(targets.size for _, targets in self.val_batches), self.compared
         row["diagnostics"] = diagnose(self.trainer, row, self.probe)
@@ -199,17 +204,17 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
     with (
         run.locked(),
         Interrupts() as interrupts,
-        ShardExecutor(config.threads, config.shards, config.batch_size, model.num_parameters()) as executor,
+        executor_for(config, model.num_parameters()) as executor,
     ):
         run.remove_leftovers()
-        checkpoint = Checkpoints(run.checkpoints).latest(say) if resume else None
-        if not resume or run.read_config()["training"] != asdict(config):
+        checkpoint = shared(executor, Checkpoints(run.checkpoints).latest(say) if resume else None)
+        if executor.leads and (not resume or run.read_config()["training"] != asdict(config)):
             run.describe(model, config, text.corpus, text.tokenizer)
-        at = checkpoint.about["files"] if checkpoint else {"metrics": 0, "samples": 0}
+        at = checkpoint.about["files"] if checkpoint and executor.leads else {"metrics": 0, "samples": 0}
         with (
             Log(run.metrics, at["metrics"]) as metrics,
             Log(run.samples, at["samples"]) as samples,
-            tqdm(total=config.steps, unit="step", dynamic_ncols=True, disable=None) as bar,
+            tqdm(total=config.steps, unit="step", dynamic_ncols=True, disable=None if executor.leads else True) as bar,
         ):
             training = Training(Trainer(model, config, text.train, executor), text, run, metrics, samples, say)
             say(f"{model.num_parameters():,} parameters; {len(text.train):,} tokens to train on, {len(text.val):,} validate")
@@ -223,11 +228,22 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
                 training.progress.pending = None
                 training.save()
                 raise
-        with training.trainer.averaged():
-            run.save_model(model)
+        if executor.leads:
+            with training.trainer.averaged():
+                run.save_model(model)
+            _plot(run, model, config, text, training)
+    seconds, progress = time.perf_counter() - start, training.progress
+    return Result(progress.val_loss, training.compared, training.trainer.steps, seconds, interrupts.signal, stopped_early)
+
+
+def shared(executor: ShardExecutor, checkpoint: Checkpoint | None) -> Checkpoint | None:
+    """What the process that leads has read, on all; its arrays stay there (see Trainer.restore)."""
+    about = executor.from_first(checkpoint.about if checkpoint else None)
+    return checkpoint if executor.leads or about is None else Checkpoint({}, about)
+
+
+def _plot(run: Run, model: GPT2, config: TrainConfig, text: Prepared, training: Training) -> None:
     title = f"{text.corpus.name}: {model.num_parameters():,} parameters"
     rows = history(read_metrics(run.metrics))
     plot_training(run.folder / "training.png", rows, title)
     plot_loss(run.loss_plot, rows, training.compared, title, config.batch_size * model.config.max_seq_len)
-    seconds, progress = time.perf_counter() - start, training.progress
-    return Result(progress.val_loss, training.compared, training.trainer.steps, seconds, interrupts.signal, stopped_early)

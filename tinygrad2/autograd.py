@@ -54,11 +54,14 @@ def grad(
     create_graph: bool = False,
     retain_graph: bool | None = None,
     allow_unused: bool = False,
+    ready: Callable[[Array], None] | None = None,
 ) -> list[Any]:
     """The gradients of `outputs` with respect to each of `inputs`, as a list of Tensors. Touches no `.grad`.
 
     `cotangents` (one per output, of its shape) may be left out for scalars. With `create_graph` the result can be
     differentiated again. The graph is freed unless `retain_graph`, which defaults to `create_graph`.
+    `ready` is called with the gradient of a leaf (its array, in the result too) as soon as all that adds to it has been: while
+    the backward pass still goes on. It is not called where the leaf has hooks, which come last, nor with `create_graph`.
     Safe to call on several threads at once. Raises GraphError where there is no path from an input to the outputs.
     """
     outputs = list(outputs) if isinstance(outputs, (list, tuple)) else [cast(R, outputs)]
@@ -70,7 +73,8 @@ def grad(
         if x.node is None:
             raise GraphError(f"grad: input {i} does not require a gradient; make it Tensor(..., requires_grad=True)")
     wanted = {x.node for x in inputs if x.node is not None}
-    found = backpropagate(roots, wanted, create_graph, create_graph if retain_graph is None else retain_graph)
+    retain = create_graph if retain_graph is None else retain_graph
+    found = backpropagate(roots, wanted, create_graph, retain, None if create_graph else ready)
     result = []
     for i, x in enumerate(inputs):
         g = found.get(x.node) if x.node is not None else None
@@ -83,11 +87,15 @@ def grad(
 
 
 def backpropagate(
-    roots: Iterable[tuple[R, Any]], wanted: set[Node] | None = None, create_graph: bool = False, retain: bool = False
+    roots: Iterable[tuple[R, Any]],
+    wanted: set[Node] | None = None,
+    create_graph: bool = False,
+    retain: bool = False,
+    ready: Callable[[Array], None] | None = None,
 ) -> dict[Node, Any]:
     """The cotangents of the `wanted` nodes (of every leaf, if None): arrays of their own, or Tensors to `create_graph`.
 
-    `roots` pairs each output with its cotangent, None standing for the 1 of a scalar.
+    `roots` pairs each output with its cotangent, None standing for the 1 of a scalar. `ready`: see `grad`.
     """
     if create_graph and not is_recording():
         with enable_grad():
@@ -101,6 +109,7 @@ def backpropagate(
     tensor, observer = type(output), observing()
     wrap = tensor.wrap if create_graph else None
     found: dict[Node, Any] = {}
+    uses = _uses_of_leaves((output.node for output, _ in roots), wanted) if ready is not None else {}
     while sums.heap:
         node, g, owned = sums.take()
         for hook in node.hooks:
@@ -120,12 +129,35 @@ def backpropagate(
                 "value; call backward before changing parameters, or compute the loss again"
             )
         _spread(node, g, sums, wrap, retain, observer)
+        if ready is not None:
+            for parent in node.parents:
+                if parent in uses:
+                    uses[parent] -= 1
+                    if not uses[parent] and parent in sums.sums:
+                        ready(sums.own(parent))
         if not retain:
             if observer is not None:
                 observer.released(node)
             node.arrays = node.saved = None
             node.parents, node.params = (), {}
     return found
+
+
+def _uses_of_leaves(roots: Iterable[Node | None], wanted: set[Node] | None) -> dict[Node, int]:
+    """How often the wanted leaves without hooks are an input of what leads to the roots."""
+    uses: dict[Node, int] = {}
+    stack = [node for node in roots if node is not None]
+    seen = set(stack)
+    while stack:
+        for parent in stack.pop().parents:
+            if parent is None:
+                continue
+            if parent.op is None and not parent.hooks and (wanted is None or parent in wanted):
+                uses[parent] = uses.get(parent, 0) + 1
+            if parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    return uses
 
 
 def _spread(node: Node, g: Any, sums: _Sums, wrap: Any, retain: bool, observer: Observer | None) -> None:
@@ -185,10 +217,14 @@ class _Sums:
             return
         if node not in self.sums:
             self.add(node, np.zeros(like.shape, like.dtype), True)
-        elif node not in self.owned:
+        g.add_to(self.own(node))
+
+    def own(self, node: Node) -> Array:
+        """The sum of what has arrived, from now on in an array that nothing else refers to."""
+        if node not in self.owned:
             self.sums[node] = np.array(self.sums[node])
             self.owned.add(node)
-        g.add_to(self.sums[node])
+        return self.sums[node]
 
     def take(self) -> tuple[Node, Any, bool]:
         """The highest node, its cotangent, and whether that is an array nothing else refers to."""

@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from gpt2 import ranks
 from gpt2.benchmark import benchmark
 from gpt2.commands.arguments import add_preset, add_settings, given_settings, natural, part_of
 from gpt2.config import GPT2Config, TrainConfig
@@ -31,6 +32,9 @@ def run(args: argparse.Namespace) -> int:
     config = GPT2Config.preset(preset, **part_of(GPT2Config, given))
     training = TrainConfig.preset(preset, **{"steps": 20, **part_of(TrainConfig, given)})
     found = benchmark(config, training, training.steps, args.warmup, args.profile)
+    job = ranks.current()
+    if job and job.rank:
+        return 0
     if args.json:
         print(json.dumps(found))
         return 0
@@ -41,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"  {found['tokens_per_s']:,.0f} tokens/s, {found['peak_mb']:,} MiB at most, loss {found['loss']}")
     print(f"  {found['mfu']:.0%} of the {found['matrix_gflops']:,.0f} GFLOP/s that large matrix products reach here")
     print(f"  {found['threads']} threads, {found['shards']} shards; kernels: {found['kernels']}; products: {found['products']}")
+    if job:
+        print(f"  {job.size} ranks: {found['communication']:.1%} of the step is communication, and waiting for it")
     if "profile" in found:
         _show(found["profile"])
     return 0

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+import tempfile
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
+from gpt2 import ranks
 from gpt2.commands.arguments import add_preset, add_settings, given_settings, part_of
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.corpora import Corpus, load_corpus
+from gpt2.distributed import executor_for
 from gpt2.errors import ConfigError
+from gpt2.files import code_sha256
 from gpt2.model import GPT2
 from gpt2.preparation import prepare, to_stderr, tokenizer_for
 from gpt2.resuming import begun_as
 from gpt2.runs import Run, load_model, unused_folder
 from gpt2.tokenizers import Tokenizer
 from gpt2.training import Result, train
+from tinygrad2 import kernels
 
 HELP = "train a model on text"
 
@@ -40,6 +46,9 @@ def run(args: argparse.Namespace) -> int:
     if args.resume and not args.out:
         raise ConfigError("--resume needs --out: the folder of the run to go on with")
     resume = args.resume and Run(Path(args.out)).config.exists()
+    job = ranks.current()
+    if job:  # a rank that is late may find what another has written
+        resume = job.gather(resume, "the start")[0]
     begun = begun_as(args.out, given, args.accept_changes) if resume else None
     preset = given.pop("preset", "tiny")
     config = begun.training if begun else TrainConfig.preset(preset, **part_of(TrainConfig, given))
@@ -52,6 +61,14 @@ def run(args: argparse.Namespace) -> int:
     else:
         model, tokenizer = _start(preset, config, given, corpus)
     text = prepare(corpus, tokenizer, config, model.config.max_seq_len)  # before there is a folder: it may be too short
+    if job:
+        settings = {name: repr(value) for name, value in {**asdict(config), **asdict(model.config)}.items()}
+        about = {"the text's sha256": corpus.sha256, "the code's sha256": code_sha256(), "the kernels": str(kernels.running())}
+        executor_for(config, model.num_parameters())  # refuses too few shards before there is a folder
+        job.agree({**settings, **about, "NumPy": np.__version__})
+        if job.rank:  # what it would write goes nowhere
+            with tempfile.TemporaryDirectory() as folder:
+                return _exit_code(train(model, config, text, Run(Path(folder)), lambda _: None, resume))
     run = Run(Path(args.out)) if begun else Run.create(Path(args.out) if args.out else unused_folder(f"{preset}-{corpus.name}"))
     say = tqdm.write
     size = f"{corpus.characters:,} characters, {tokenizer.vocab_size} {'distinct' if config.tokenizer == 'char' else 'tokens'}"
@@ -66,6 +83,10 @@ def run(args: argparse.Namespace) -> int:
     print(f"  gpt2 eval --run {run.folder}")
     print("  gpt2 gradcheck")
     print(f"  and look at {run.loss_plot}")
+    return _exit_code(result)
+
+
+def _exit_code(result: Result) -> int:
     return 128 + result.signal if result.signal else 0
 
 

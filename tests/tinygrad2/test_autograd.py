@@ -351,3 +351,39 @@ def test_what_a_retained_graph_keeps_is_not_added_to():
     w.grad = None
     loss.backward()
     np.testing.assert_array_equal(w.grad.data, once)
+
+
+def test_a_gradient_is_ready_as_soon_as_its_uses_are_done():
+    """The deeper leaf is told of while the way back has not reached the other; what is given is the array of the result."""
+    first, twice = Tensor([1.0, 2.0], requires_grad=True), Tensor([3.0, 4.0], requires_grad=True)
+    told = []
+    h = first * 2
+    h.register_hook(lambda g: told.append("h"))
+    y = (np.sin(h) * twice + h * twice).sum()
+    grads = autograd.grad([y], [first, twice], ready=told.append)
+    assert told[1] == "h"
+    assert told[0] is grads[1].data
+    assert told[2] is grads[0].data
+    np.testing.assert_allclose(grads[1].data, np.sin([2.0, 4.0]) + np.array([2.0, 4.0]))
+
+
+def test_no_gradient_is_ready_that_a_hook_may_change():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    x.register_hook(lambda g: g * 10)
+    told = []
+    (g,) = autograd.grad([(x * 3).sum()], [x], ready=told.append)
+    assert not told
+    assert g.data.tolist() == [30, 30]
+
+
+def test_a_ready_gradient_may_be_changed_in_place():
+    """As a sum over machines does: nothing else has the array, and the result has what was written."""
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    cotangent = np.array([1.0, 1.0])
+
+    def double(g):
+        g *= 2
+
+    (g,) = autograd.grad([x + 0], [x], [cotangent], ready=double)
+    assert g.data.tolist() == [2, 2]
+    assert cotangent.tolist() == [1, 1]
