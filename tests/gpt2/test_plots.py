@@ -25,7 +25,7 @@ def drawn(monkeypatch):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, text):
-    return run_once(tmp_path_factory.mktemp("runs") / "a", text, model={"num_layers": 9})
+    return run_once(tmp_path_factory.mktemp("runs") / "a", text, model={"num_layers": 9}, draws=True)
 
 
 def test_a_training_draws_its_pictures(finished):

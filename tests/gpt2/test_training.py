@@ -20,7 +20,7 @@ from gpt2.trainer import NonFiniteError, Trainer
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, text):
-    return run_once(tmp_path_factory.mktemp("runs") / "a", text)
+    return run_once(tmp_path_factory.mktemp("runs") / "a", text, draws=True)
 
 
 def test_it_learns_and_says_so(finished):
@@ -130,7 +130,7 @@ def test_a_signal_ends_a_run_after_the_step_with_a_model(tmp_path, text, monkeyp
 
     handler = signal.getsignal(number)
     monkeypatch.setattr(Trainer, "step", interrupted)
-    run, result, rows = run_once(tmp_path / "a", text)
+    run, result, rows = run_once(tmp_path / "a", text, draws=True)
     assert result.signal == number
     assert result.steps == rows[-1]["step"] == 12
     assert run.loss_plot.exists()

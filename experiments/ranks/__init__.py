@@ -1,0 +1,1 @@
+"""What a step costs on several ranks: measured on one machine, and planned past it."""
