@@ -27,6 +27,7 @@ from gpt2.commands import (
     tokenize,
     train,
 )
+from gpt2.commands.arguments import given_settings
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.errors import GPT2Error
 from tinygrad2.errors import TinygradError
@@ -75,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _together(args: argparse.Namespace) -> int:
     """Run a command on all ranks that mpiexec started, if it did. Where one fails, all end; the lowest that failed says why."""
     try:
-        ranks.join(getattr(args, "distributed", "auto"), getattr(args, "rank_timeout", TrainConfig.rank_timeout))
+        given = given_settings(args)
+        ranks.join(given.get("distributed", "auto"), given.get("rank_timeout", TrainConfig.rank_timeout))
     except GPT2Error as error:
         return _refuse(args, error)
     if ranks.current() is None:

@@ -7,7 +7,7 @@ import signal
 import matplotlib.figure
 import numpy as np
 import pytest
-from small_runs import MODEL, run_once, without_speed
+from small_runs import MODEL, drawing, run_once, without_speed
 
 from gpt2 import GPT2, GPT2Config, TrainConfig, data
 from gpt2.cli import main
@@ -157,7 +157,8 @@ def test_every_report_says_how_far_a_perfect_model_is(tmp_path, capsys, monkeypa
     monkeypatch.setattr(matplotlib.figure.Figure, "savefig", lambda self, path: (figures.append(self), savefig(self, path)))
     out = tmp_path / "run"
     flags = ["--max-seq-len", "32", "--eval-windows", str(eval_windows)]
-    assert main(["train", "--data", "addition", "--out", str(out), *flags, *SMALL]) == 0
+    with drawing():
+        assert main(["train", "--data", "addition", "--out", str(out), *flags, *SMALL]) == 0
     report = capsys.readouterr().out
     perfect = 8 * np.log(10) / 16  # of whole lines, whichever windows are evaluated
     (last,) = (row for row in read_metrics(out / "metrics.jsonl") if row["step"] == 4)
