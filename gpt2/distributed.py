@@ -72,9 +72,8 @@ class RankExecutor(ShardExecutor):
 
     def gradients(self, model: GPT2, batch: Batch, seed: int, step: int, label_smoothing: float = 0.0) -> float:
         self._reduction = Reduction(self.ranks, self.config.wire == "bfloat16")
-        early = (
-            len(self.own) == 1 and self.config.reduction == "fast"
-        )  # the sums of several shards are complete at the end only
+        # The sums of several shards are complete at the end only.
+        early = len(self.own) == 1 and self.config.reduction == "fast"
         self.ready = self._reduction.add if early else None
         return super().gradients(model, batch, seed, step, label_smoothing)
 
