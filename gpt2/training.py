@@ -114,8 +114,9 @@ class Training:
                 if saved == step:
                     self.checkpoints.prune(progress.best_step)
             stale = bool(config.patience) and progress.stale >= config.patience
-            interrupts.signal = trainer.executor.meet(f"step {step + 1}", interrupts.signal or 0) or None
-            if ends or stale or interrupts.signal is not None:
+            signal = trainer.executor.meet(f"step {step + 1}", interrupts.signal or 0)
+            if ends or stale or signal:
+                interrupts.signal = signal or None  # one that came since then is late
                 if saved != step:
                     self.save()
                 return stale and not ends
