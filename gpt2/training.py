@@ -232,7 +232,8 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
         if executor.leads:
             with training.trainer.averaged():
                 run.save_model(model)
-            _plot(run, model, config, text, training)
+    if executor.leads:
+        _plot(run, model, config, text, training)
     seconds, progress = time.perf_counter() - start, training.progress
     return Result(progress.val_loss, training.compared, training.trainer.steps, seconds, interrupts.signal, stopped_early)
 
