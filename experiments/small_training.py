@@ -1,7 +1,8 @@
-"""Small trainings that several experiments share: a text, and a loop of a few lines."""
+"""Small trainings that several experiments share: a text, a loop of a few lines, and attention without its mask."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -11,7 +12,8 @@ import numpy as np
 from gpt2.corpora import pydocs
 from gpt2.data import batch
 from gpt2.tokenizers import CharTokenizer
-from tinygrad2 import Tensor, nn, no_grad, optim
+from tinygrad2 import Tensor, nn, no_grad, ops, optim
+from tinygrad2.ops.fused import merge_heads, split_heads
 
 Array = np.ndarray[Any, Any]
 
@@ -60,3 +62,15 @@ def evaluate(loss_of: Callable[[Array, Array], Tensor], ids: Array, *, seq_len: 
     rows = ids[starts[:, None] + np.arange(seq_len + 1)]
     with no_grad():
         return loss_of(rows[:, :-1], rows[:, 1:]).item()
+
+
+class Unmasked(nn.Module):
+    """An attention layer with the same weights in which every position sees all."""
+
+    def __init__(self, masked: nn.MultiHeadAttention) -> None:
+        self.num_heads, self.c_attn, self.c_proj = masked.num_heads, masked.c_attn, masked.c_proj
+
+    def forward(self, x: Tensor, cache: None = None) -> Tensor:
+        q, k, v = split_heads(self.c_attn(x), 3, self.num_heads)  # (B, H, T, d_k)
+        weights = ops.softmax(q @ np.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1]))  # (B, H, T, T)
+        return self.c_proj(merge_heads(weights @ v))  # (B, T, C)

@@ -128,7 +128,7 @@ class RankExecutor(ShardExecutor):
             part.grad = None if p.grad is None else Tensor(self._own(p.grad.data))
         optimizer.step(scale)
         joins = [self.ranks.start_join(p.data.reshape(-1), self._bounds(p.size)) for p in parameters]
-        self.ranks.finish(joins, "the exchange of parameters")
+        self.ranks.wait(joins, "the exchange of parameters")
         for p in parameters:
             p.data = p.data  # tells the graph that it has changed
 
@@ -138,7 +138,7 @@ class RankExecutor(ShardExecutor):
         full = np.empty(p.shape, slot.dtype) if self.leads else None
         flat = None if full is None else full.reshape(-1)
         collected = self.ranks.start_collect(slot.reshape(-1), flat, self._bounds(p.size))
-        self.ranks.finish([collected], "the collection of the optimizer's state")
+        self.ranks.wait([collected], "the collection of the optimizer's state")
         return slot if full is None else full
 
     def restore(self, array: Array, stored: Array | None, slot_of: nn.Parameter | None = None) -> None:
@@ -181,7 +181,7 @@ class Reduction:
         if self._bucket:
             self._send()
         requests = [request for _, _, request in self._under_way]
-        self.ranks.finish([*requests, self.ranks.start_sum(loss)], "the sum of the gradients")
+        self.ranks.wait([*requests, self.ranks.start_sum(loss)], "the sum of the gradients")
         for bucket, flat, _ in self._under_way:
             at = 0
             for g in bucket:

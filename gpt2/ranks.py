@@ -50,22 +50,22 @@ class Ranks:
         """Wait until all ranks are here; the largest `note` of any. Raises LostRankError that names those who do not come."""
         mine, answer = np.array([note]), np.zeros(1, int)
         if self.rank:
-            self._wait([self._comm.Isend(mine, 0, 1), self._comm.Irecv(answer, 0, 2)], what)
+            self.wait([self._comm.Isend(mine, 0, 1), self._comm.Irecv(answer, 0, 2)], what)
             return int(answer[0])
         notes = np.zeros((self.size, 1), int)
         coming = [self._comm.Irecv(notes[i], i, 1) for i in range(1, self.size)]
         self._require([i + 1 for i in self._left(coming, self.timeout)], what)
         answer[0] = max(note, int(notes.max()))
-        self._wait([self._comm.Isend(answer, i, 2) for i in range(1, self.size)], what)
+        self.wait([self._comm.Isend(answer, i, 2) for i in range(1, self.size)], what)
         return int(answer[0])
 
     def gather(self, value: Any, what: str) -> list[Any]:
         """What each rank gives (any small Python value), by rank, on all of them."""
         data = np.frombuffer(pickle.dumps(value), np.uint8)
         sizes = np.zeros(self.size, int)
-        self._wait([self._comm.Iallgather(np.array([data.size]), sizes)], what)
+        self.wait([self._comm.Iallgather(np.array([data.size]), sizes)], what)
         everything = np.empty(sizes.sum(), np.uint8)
-        self._wait([self._comm.Iallgatherv(data, [everything, sizes])], what)
+        self.wait([self._comm.Iallgatherv(data, [everything, sizes])], what)
         return [pickle.loads(part.tobytes()) for part in np.split(everything, np.cumsum(sizes)[:-1])]
 
     def agree(self, facts: dict[str, str]) -> None:
@@ -82,23 +82,19 @@ class Ranks:
 
     def copy_from(self, rank: int, arrays: Sequence[Array], what: str) -> None:
         """Make these arrays, in place, what they are on `rank`. They are contiguous, in any order of their axes."""
-        self._wait([self._comm.Ibcast(_flat(a), rank) for a in arrays], what)
+        self.wait([self._comm.Ibcast(_flat(a), rank) for a in arrays], what)
 
     def start_sum(self, array: Array, rounded: bool = False) -> Any:
-        """Begin to replace an array by its sum over all ranks; `rounded` arrays are bfloat16, as uint16. To be finished."""
+        """Begin to replace an array by its sum over all ranks; `rounded` arrays are bfloat16, as uint16. To be waited for."""
         operation = self._rounded_sum if rounded else self._mpi.SUM
         return self._comm.Iallreduce(self._mpi.IN_PLACE, _flat(array), operation)
-
-    def finish(self, requests: list[Any], what: str) -> None:
-        """Wait for what was started."""
-        self._wait(requests, what)
 
     def pass_on(self, arrays: Sequence[Array], what: str, receive: bool) -> None:
         """Take these arrays from the rank before, or give them to the one after; the ends have nobody there."""
         other = self.rank - 1 if receive else self.rank + 1
         if 0 <= other < self.size:
             begin = self._comm.Irecv if receive else self._comm.Isend
-            self._wait([begin(_flat(a), other, 3) for a in arrays], what)
+            self.wait([begin(_flat(a), other, 3) for a in arrays], what)
 
     def start_join(self, flat: Array, bounds: Array) -> Any:
         """Begin to give the part that each rank has of a flat array, from bounds[rank] to bounds[rank + 1], to all of them."""
@@ -114,7 +110,7 @@ class Ranks:
         sys.stderr.flush()
         self._comm.Abort(code)
 
-    def _wait(self, requests: list[Any], what: str) -> None:
+    def wait(self, requests: list[Any], what: str) -> None:
         """Until all are done. Raises LostRankError: those who wait in vain say so to rank 0, which names the others."""
         if not self._left(requests, self.timeout):
             return

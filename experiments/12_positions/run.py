@@ -11,24 +11,11 @@ from typing import Any
 import numpy as np
 
 from experiments.harness import Claim, Result, Track, interval, with_interval
-from experiments.small_training import evaluate, text, train
+from experiments.small_training import Unmasked, evaluate, text, train
 from gpt2 import GPT2, GPT2Config
-from tinygrad2 import Tensor, nn, no_grad, ops
-from tinygrad2.ops.fused import merge_heads, split_heads
+from tinygrad2 import Tensor, no_grad
 
 T = 16
-
-
-class Unmasked(nn.Module):
-    """An attention layer with the same weights in which every position sees all."""
-
-    def __init__(self, masked: nn.MultiHeadAttention) -> None:
-        self.num_heads, self.c_attn, self.c_proj = masked.num_heads, masked.c_attn, masked.c_proj
-
-    def forward(self, x: Tensor, cache: None = None) -> Tensor:
-        q, k, v = split_heads(self.c_attn(x), 3, self.num_heads)  # (B, H, T, d_k)
-        weights = ops.softmax(q @ np.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1]))  # (B, H, T, T)
-        return self.c_proj(merge_heads(weights @ v))  # (B, T, C)
 
 
 def build(vocab_size: int, seed: int, positions: bool = True, mask: bool = True, dtype: Any = np.float32) -> GPT2:

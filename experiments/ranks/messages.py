@@ -24,7 +24,7 @@ def main() -> None:
         for _ in range(40 if size < 1 << 20 else 12):
             job.meet("the start")
             start = time.perf_counter()
-            job.finish([job.start_sum(array)], "the sum")
+            job.wait([job.start_sum(array)], "the sum")
             seconds.append(max(job.gather(time.perf_counter() - start, "the end")))
             array[:] = 1
         found[4 * size] = statistics.median(seconds)
