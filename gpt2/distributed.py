@@ -50,6 +50,7 @@ class RankExecutor(ShardExecutor):
                 "give a larger --batch-size or --shards, or start fewer ranks"
             )
         self.ranks, self.config, self.leads = ranks, config, ranks.rank == 0
+        ranks.timeout = config.rank_timeout  # that of the run, where it goes on and is not given again
         bounds = self._bounds(self.shards)
         self.own = range(bounds[ranks.rank], bounds[ranks.rank + 1])
         self._parts: list[nn.Parameter] = []
