@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import json
 import os
+import stat
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
+
+import msgspec
 
 from gpt2.errors import DataError, RunError
 from tinygrad2.files import write_atomically
+
+T = TypeVar("T")
 
 
 def cache_folder() -> Path:
@@ -51,14 +57,60 @@ def download(url: str, path: Path, sha256: str, max_bytes: int, timeout: float =
         raise DataError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file. Raises RunError naming the file and the cause."""
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFLNK: "a symbolic link",
+}
+"""What a name may stand for that is no file."""
+
+
+def check_regular(path: Path, links: bool = True) -> None:
+    """Raise OSError for what is no file, such as a pipe, which would be waited for; without `links`, for a link to one too."""
+    kind = stat.S_IFMT((path.stat() if links else path.lstat()).st_mode)
+    if kind != stat.S_IFREG:
+        raise OSError(errno.EINVAL, f"it is {KINDS.get(kind, 'something else')}, and not a file", str(path))
+
+
+def open_regular(path: Path, links: bool = True) -> BinaryIO:
+    """A file to read. Raises OSError for what is no file: see `check_regular`."""
+    check_regular(path, links)
+    return open(path, "rb", opener=None if links else lambda name, flags: os.open(name, flags | os.O_NOFOLLOW))
+
+
+def read_regular(path: Path, most: int, links: bool = True) -> bytes:
+    """The content of a file of at most `most` bytes. Raises OSError for a larger one, and for what is no file."""
+    with open_regular(path, links) as file:
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(min(size, most) + 1)
+    if max(size, len(content)) > most:
+        raise OSError(errno.EFBIG, f"it has more than the {most:,} bytes that it may have", str(path))
+    return content
+
+
+MOST_JSON = 1 << 20
+"""Bytes of a JSON file that describes a run or a model."""
+
+
+def read_json(path: Path, most: int = MOST_JSON, links: bool = True) -> dict[str, Any]:
+    """The object in a JSON file of at most `most` bytes. Raises RunError naming the file and the cause."""
     try:
-        return parse_object(path.read_bytes())
+        return parse_object(read_regular(path, most, links))
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise RunError(f"{path} is damaged: {error}") from error
+
+
+def conform(value: Any, schema: type[T]) -> T:
+    """A value that was read, as a type of msgspec: every field of its type and in its range. Raises ValueError naming one."""
+    try:
+        return msgspec.convert(value, schema)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from None
 
 
 def parse_object(text: str | bytes) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +14,21 @@ from typing import BinaryIO
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, mark: str = "") -> Iterator[BinaryIO]:
     """A file to write that takes the place of `path` in one instant, once it is whole.
 
     A reader, or a crash at any moment, sees the old content or the new. Two processes that write the same path do not
-    disturb each other: the last one wins.
+    disturb each other: the last one wins. A symbolic link of that name is replaced, not followed. Raises OSError, also for a
+    device or a pipe of that name, which no file can take the place of.
+
+    Until then the content is in a file beside it, `.NAME.MARK.XXXXXXXX.tmp`, by which whoever gave the mark knows what a
+    killed process has left; NAME is cut where it is long, for a name has at most 255 bytes.
     """
-    descriptor, name = tempfile.mkstemp(suffix=".tmp", prefix=path.name + ".", dir=path.parent)
+    with contextlib.suppress(FileNotFoundError):
+        kind = path.lstat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISLNK(kind) or stat.S_ISDIR(kind)):
+            raise OSError(errno.EINVAL, "it is a device or a pipe, and not a file", str(path))
+    descriptor, name = tempfile.mkstemp(suffix=".tmp", prefix=f".{path.name[:40]}.{mark}.", dir=path.parent)
     temporary = Path(name)
     try:
         with open(descriptor, "wb") as file:
@@ -43,7 +54,7 @@ def flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file in one instant: a reader, or a crash, sees the old content or the new."""
-    with atomic_file(path) as file:
+def write_atomically(path: Path, content: bytes, mark: str = "") -> None:
+    """Replace a file in one instant: see `atomic_file`."""
+    with atomic_file(path, mark) as file:
         file.write(content)
