@@ -8,20 +8,48 @@ their own: each is a function of the seed, its name and the position in the data
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
+import msgspec
 import numpy as np
 
 from gpt2.errors import RunError
+from gpt2.files import conform, parse_object
 from gpt2.weights import read_weights, write_weights
 
 Array = np.ndarray[Any, Any]
-NAME = re.compile(r"step-(\d+)\.safetensors")
+NAME = re.compile(r"step-(\d{8,12})\.safetensors")
+KEPT = 2
+"""The last so many checkpoints, so that one of them may be damaged."""
+
+Natural = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+
+
+class Progress(TypedDict):
+    """See training.Progress."""
+
+    val_loss: float
+    best_loss: float
+    best_step: Natural
+    stale: Natural
+    pending: dict[str, Any] | None
+
+
+class About(TypedDict):
+    """What a checkpoint holds beside arrays: see Trainer.state and Training.save."""
+
+    step: Natural
+    position: Natural
+    spikes: dict[str, list[float]]
+    progress: Progress
+    files: dict[str, Natural]
+    belongs_to: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -38,34 +66,40 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints in a folder. `keep_every` N keeps those of steps N, 2N...; 0 keeps the last and the best only."""
+    """The checkpoints in a folder. `keep_every` N keeps those of steps N, 2N...; 0 keeps the last two and the best only."""
 
-    def __init__(self, folder: Path, keep_every: int = 0) -> None:
-        self.folder, self.keep_every = folder, keep_every
+    def __init__(self, folder: Path, keep_every: int = 0, mark: str = "") -> None:
+        self.folder, self.keep_every, self.mark = folder, keep_every, mark
 
     def path(self, step: int) -> Path:
         """Where the checkpoint of a step is, or would be."""
         return self.folder / f"step-{step:08d}.safetensors"
 
     def steps(self) -> list[int]:
-        """The steps there are checkpoints of, rising."""
-        return sorted(int(found[1]) for path in self.folder.glob("*") if (found := NAME.fullmatch(path.name)))
+        """The steps there are checkpoints of, rising. Raises RunError for a folder that cannot be read."""
+        try:
+            names = os.listdir(self.folder)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise RunError(f"{self.folder}: cannot be read: {error.strerror}") from error
+        return sorted(int(found[1]) for name in names if (found := NAME.fullmatch(name)))
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint; nothing else changes. Raises RunError naming the path."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(exist_ok=True)  # not its parents: a run folder that was moved away is not made anew
             free = shutil.disk_usage(self.folder).free
         except OSError as error:
             raise RunError(f"{self.folder}: cannot be written: {error.strerror}") from error
         needed = sum(array.nbytes for array in checkpoint.arrays.values())
         if free < needed * 1.01:
             raise RunError(f"{self.folder}: a checkpoint takes {needed / 1e6:,.1f} MB, and only {free / 1e6:,.1f} MB are free")
-        write_weights(self.path(checkpoint.step), checkpoint.arrays, {"about": json.dumps(checkpoint.about)})
+        write_weights(self.path(checkpoint.step), checkpoint.arrays, {"about": json.dumps(checkpoint.about)}, self.mark)
 
     def prune(self, best: int) -> None:
-        """Remove all but the last, that of step `best`, and every Nth."""
-        for step in self.steps()[:-1]:
+        """Remove all but the last two, that of step `best`, and every Nth."""
+        for step in self.steps()[:-KEPT]:
             if step != best and not (self.keep_every and step % self.keep_every == 0):
                 self.path(step).unlink(missing_ok=True)
 
@@ -73,10 +107,12 @@ class Checkpoints:
         """The checkpoint of a step. Raises RunError naming what is wrong with it."""
         stored, metadata = read_weights(self.path(step), must_be_ours=True)
         try:
-            about = json.loads(metadata["about"])
+            about = conform(parse_object(metadata["about"]), About)
+            if about.get("step") != step:
+                raise ValueError(f"it says to be of step {about.get('step')}")
         except (KeyError, ValueError) as error:
             raise RunError(f"{self.path(step)} is not a checkpoint: {error}") from error
-        return Checkpoint({name: entry.read() for name, entry in stored.items()}, about)
+        return Checkpoint({name: entry.read() for name, entry in stored.items()}, dict(about))
 
     def latest(self, say: Callable[[str], object], at_most: int | None = None) -> Checkpoint | None:
         """The last whole checkpoint, up to step `at_most`; `say` is told of damaged ones. None where there is none."""

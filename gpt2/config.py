@@ -4,17 +4,37 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import reprlib
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from gpt2.errors import ConfigError
+from gpt2.files import MOST_JSON, read_regular
+
+Range = tuple[float, float, str]
+"""The lowest and the highest value, and as mathematicians write it whether each is one itself: (0, 1, "[)")."""
+
+LONGEST_TEXT = 4096
+"""Characters of a setting that is text: the longest path that Linux takes."""
 
 
-def setting(default: Any, help: str) -> Any:
-    """A field with a default and the line that `--help` shows."""
-    return field(default=default, metadata={"help": help})
+def setting(default: Any, help: str, range: Range = (-math.inf, math.inf, "[]"), choices: tuple[str, ...] = ()) -> Any:
+    """A field with a default, the line that `--help` shows, and the numbers or texts that it can have."""
+    return field(default=default, metadata={"help": help, "range": range, "choices": choices})
+
+
+def whole(low: int, high: int) -> Range:
+    """Both ends are values too."""
+    return low, high, "[]"
+
+
+NATURAL = whole(0, 10**12)
+POSITIVE = whole(1, 10**12)
+NOT_NEGATIVE = (0, math.inf, "[)")
+ABOVE_ZERO = (0, math.inf, "()")
+SHARE = (0, 1, "[)")
 
 
 class Settings:
@@ -35,61 +55,64 @@ class Settings:
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):  # type: ignore[arg-type]
-            value, kind = getattr(self, f.name), type(f.default)
-            if kind is float and type(value) is int:
-                object.__setattr__(self, f.name, float(value))
-            elif kind is float and type(value) is float and not math.isfinite(value):
-                raise ConfigError(f"{f.name} = {value} must be a finite number")
-            elif type(value) is not kind:
-                raise ConfigError(f"{f.name} = {value!r} is {type(value).__name__}; it must be {kind.__name__}")
+            value: Any = getattr(self, f.name)
+            kind: Any = type(f.default)
+            if kind is float and type(value) is int and abs(value) < 2**1023:
+                value = float(value)
+                object.__setattr__(self, f.name, value)
+            if type(value) is not kind:
+                raise ConfigError(f"{f.name} = {reprlib.repr(value)} is {type(value).__name__}; it must be {kind.__name__}")
+            wanted = _text_wanted(value, f.metadata["choices"]) if kind is str else _number_wanted(value, *f.metadata["range"])
+            if wanted:
+                raise ConfigError(f"{f.name} = {reprlib.repr(value)} must be {wanted}")
 
-    def _check(self, condition: bool, message: str) -> None:
-        if not condition:
-            raise ConfigError(message)
+
+def _text_wanted(value: str, choices: tuple[str, ...]) -> str | None:
+    """What a text should be that it is not."""
+    if choices and value not in choices:
+        return f"{', '.join(choices[:-1])} or {choices[-1]}"
+    return f"at most {LONGEST_TEXT} characters, none of them zero" if len(value) > LONGEST_TEXT or "\0" in value else None
+
+
+def _number_wanted(value: float, low: float, high: float, ends: str) -> str | None:
+    """What a number should be that it is not."""
+    if not -math.inf < value < math.inf:
+        return "a finite number"
+    too_low = value < low or (value == low and ends[0] == "(")
+    if not (too_low or value > high or (value == high and ends[1] == ")")):
+        return None
+    if high < math.inf and ends != "[]":
+        return f"in {ends[0]}{low}, {high}{ends[1]}"
+    if too_low:
+        return "above 0" if ends[0] == "(" else f"at least {low}" if low else "0 or more"
+    return f"at most {high:,}"
 
 
 @dataclass(frozen=True)
 class GPT2Config(Settings):
     """The shape of a model. Two models with equal configurations have the same parameters."""
 
-    vocab_size: int = setting(50257, "number of tokens; training takes it from the tokenizer")
-    max_seq_len: int = setting(1024, "context: how many tokens the model sees")
-    d_model: int = setting(768, "width of the residual stream")
-    num_layers: int = setting(12, "number of blocks")
-    num_heads: int = setting(12, "attention heads per block; must divide d_model")
-    d_ff: int = setting(0, "width of the feed-forward network; 0 means 4 * d_model")
-    dropout: float = setting(0.0, "probability of dropping an activation while training")
+    vocab_size: int = setting(50257, "number of tokens; training takes it from the tokenizer", whole(1, 2**31 - 1))
+    max_seq_len: int = setting(1024, "context: how many tokens the model sees", whole(1, 2**24))
+    d_model: int = setting(768, "width of the residual stream", whole(1, 2**20))
+    num_layers: int = setting(12, "number of blocks", whole(1, 2**16))
+    num_heads: int = setting(12, "attention heads per block; must divide d_model", whole(1, 2**20))
+    d_ff: int = setting(0, "width of the feed-forward network; 0 means 4 * d_model", whole(0, 2**24))
+    dropout: float = setting(0.0, "probability of dropping an activation while training", SHARE)
     bias: bool = setting(True, "biases in linear layers and layer norms")
     tie_embeddings: bool = setting(False, "use the token embedding as the head's matrix too")
     head_bias: bool = setting(True, "a bias in the language-model head")
-    init: str = setting("xavier", "initial weights: xavier, or gpt2 for N(0, 0.02) with scaled residual projections")
+    init: str = setting(
+        "xavier", "initial weights: xavier, or gpt2 for N(0, 0.02) with scaled residual projections", choices=("xavier", "gpt2")
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("vocab_size", "max_seq_len", "d_model", "num_layers", "num_heads"):
-            self._check(getattr(self, name) > 0, f"{name} = {getattr(self, name)} must be at least 1")
-        self._check(
-            self.d_model % self.num_heads == 0,
-            f"d_model = {self.d_model} is not divisible by num_heads = {self.num_heads}; a head is d_model / num_heads wide",
-        )
-        self._check(self.d_ff >= 0, f"d_ff = {self.d_ff} must be at least 1, or 0 for 4 * d_model")
-        self._check(0 <= self.dropout < 1, f"dropout = {self.dropout} must be in [0, 1)")
-        self._check(self.init in ("xavier", "gpt2"), f"init = {self.init!r} must be xavier or gpt2")
+        if self.d_model % self.num_heads:
+            raise ConfigError(
+                f"d_model = {self.d_model} is not divisible by num_heads = {self.num_heads}; a head is d_model / num_heads wide"
+            )
         object.__setattr__(self, "d_ff", self.d_ff or 4 * self.d_model)
-
-
-CHOICES = {
-    "schedule": ("cosine", "linear", "constant", "wsd"),
-    "dtype": ("float32", "bfloat16"),
-    "optimizer": ("adamw", "adam", "sgd"),
-    "split": ("position", "document"),
-    "distributed": ("auto", "off"),
-    "reduction": ("fast", "ordered"),
-    "wire": ("float32", "bfloat16"),
-    "on_nonfinite": ("stop", "skip", "rollback"),
-    "on_spike": ("skip", "rollback"),
-}
-"""The values that a setting can have."""
 
 
 @dataclass(frozen=True)
@@ -103,63 +126,76 @@ class TrainConfig(Settings):
     )
     tokenizer: str = setting("char", "char, byte, bpe (learned from the text), gpt2, or the path of a tokenizer.json")
     init_from: str = setting("", "a run folder or Hugging Face GPT-2 folder to start from, with its tokenizer and sizes")
-    seed: int = setting(0, "decides every random choice")
-    steps: int = setting(2000, "number of updates")
-    batch_size: int = setting(12, "sequences per update")
+    seed: int = setting(0, "decides every random choice", NATURAL)
+    steps: int = setting(2000, "number of updates", POSITIVE)
+    batch_size: int = setting(12, "sequences per update", whole(1, 2**24))
     dtype: str = setting(
-        "float32", "float32, or bfloat16: what linear layers multiply while training, summed in float32 (needs the extra mkl)"
+        "float32",
+        "float32, or bfloat16: what linear layers multiply while training, summed in float32 (needs the extra mkl)",
+        choices=("float32", "bfloat16"),
     )
-    threads: int = setting(0, "threads to compute on; 0 for one per core")
-    shards: int = setting(0, "parts a batch is split into; 0 for one per thread, more to save memory")
-    learning_rate: float = setting(6e-4, "the highest learning rate")
-    min_learning_rate: float = setting(0.0, "the learning rate at the end")
-    warmup_steps: int = setting(100, "updates over which the learning rate rises")
-    schedule: str = setting("cosine", "how the learning rate falls: cosine, linear, constant, or wsd: in the last fifth only")
-    optimizer: str = setting("adamw", "adamw, adam (no weight decay) or sgd (with momentum beta1)")
-    beta1: float = setting(0.9, "AdamW: memory of the gradient's mean")
-    beta2: float = setting(0.99, "AdamW: memory of the gradient's square")
-    weight_decay: float = setting(0.1, "AdamW: decay of the matrices")
-    grad_clip: float = setting(1.0, "largest global norm of the gradient; 0 for no limit")
-    label_smoothing: float = setting(0.0, "share of the target's probability that is spread over the vocabulary")
+    threads: int = setting(0, "threads to compute on; 0 for one per core", whole(0, 4096))
+    shards: int = setting(0, "parts a batch is split into; 0 for one per thread, more to save memory", whole(0, 2**24))
+    learning_rate: float = setting(6e-4, "the highest learning rate", ABOVE_ZERO)
+    min_learning_rate: float = setting(0.0, "the learning rate at the end", NOT_NEGATIVE)
+    warmup_steps: int = setting(100, "updates over which the learning rate rises", NATURAL)
+    schedule: str = setting(
+        "cosine",
+        "how the learning rate falls: cosine, linear, constant, or wsd: in the last fifth only",
+        choices=("cosine", "linear", "constant", "wsd"),
+    )
+    optimizer: str = setting(
+        "adamw", "adamw, adam (no weight decay) or sgd (with momentum beta1)", choices=("adamw", "adam", "sgd")
+    )
+    beta1: float = setting(0.9, "AdamW: memory of the gradient's mean", SHARE)
+    beta2: float = setting(0.99, "AdamW: memory of the gradient's square", SHARE)
+    weight_decay: float = setting(0.1, "AdamW: decay of the matrices", NOT_NEGATIVE)
+    grad_clip: float = setting(1.0, "largest global norm of the gradient; 0 for no limit", NOT_NEGATIVE)
+    label_smoothing: float = setting(0.0, "share of the target's probability that is spread over the vocabulary", SHARE)
     ema_decay: float = setting(
-        0.0, "evaluate and keep an average of the weights: this much of the old one at every update; 0 for none"
+        0.0, "evaluate and keep an average of the weights: this much of the old one at every update; 0 for none", SHARE
     )
-    on_nonfinite: str = setting("stop", "a loss or gradient that is NaN or infinite: stop, skip the batch, or rollback")
-    spike_threshold: float = setting(0.0, "robust standard deviations from which a loss or gradient is a spike; 0 for never")
-    spike_window: int = setting(100, "updates that a spike is compared with")
-    on_spike: str = setting("skip", "a spike: skip the batch, or rollback to the last checkpoint and go on with other batches")
-    split: str = setting("position", "what validates: the end of the text (position), or some documents (document)")
-    val_fraction: float = setting(0.1, "the share of the text that validates")
-    eval_every: int = setting(250, "updates between evaluations; also at the start and the end")
-    eval_windows: int = setting(0, "windows of the validation text that are evaluated, a fixed random choice; 0 for all")
-    patience: int = setting(0, "evaluations without a better validation loss after which training stops; 0 for never")
-    save_every: int = setting(250, "updates between checkpoints; also at every evaluation")
-    keep_every: int = setting(0, "keep the checkpoints of every so many updates; the last and the best are always kept")
-    sample_tokens: int = setting(200, "length of the sample written at each evaluation; 0 for none")
-    distributed: str = setting("auto", "auto: share each batch among the ranks that mpiexec started; off: do not")
+    on_nonfinite: str = setting(
+        "stop",
+        "a loss or gradient that is NaN or infinite: stop, skip the batch, or rollback",
+        choices=("stop", "skip", "rollback"),
+    )
+    spike_threshold: float = setting(
+        0.0, "robust standard deviations from which a loss or gradient is a spike; 0 for never", NOT_NEGATIVE
+    )
+    spike_window: int = setting(100, "updates that a spike is compared with", whole(1, 10_000))
+    on_spike: str = setting(
+        "skip",
+        "a spike: skip the batch, or rollback to the last checkpoint and go on with other batches",
+        choices=("skip", "rollback"),
+    )
+    split: str = setting(
+        "position",
+        "what validates: the end of the text (position), or some documents (document)",
+        choices=("position", "document"),
+    )
+    val_fraction: float = setting(0.1, "the share of the text that validates", (0, 1, "()"))
+    eval_every: int = setting(250, "updates between evaluations; also at the start and the end", POSITIVE)
+    eval_windows: int = setting(
+        0, "windows of the validation text that are evaluated, a fixed random choice; 0 for all", NATURAL
+    )
+    patience: int = setting(0, "evaluations without a better validation loss after which training stops; 0 for never", NATURAL)
+    save_every: int = setting(250, "updates between checkpoints; also at every evaluation", POSITIVE)
+    keep_every: int = setting(
+        0, "keep the checkpoints of every so many updates; the last two and the best are always kept", NATURAL
+    )
+    sample_tokens: int = setting(200, "length of the sample written at each evaluation; 0 for none", whole(0, 10**6))
+    distributed: str = setting(
+        "auto", "auto: share each batch among the ranks that mpiexec started; off: do not", choices=("auto", "off")
+    )
     reduction: str = setting(
-        "fast", "how ranks sum gradients: fast, or ordered: shard after shard, so that the bits do not depend on the ranks"
+        "fast",
+        "how ranks sum gradients: fast, or ordered: shard after shard, so that the bits do not depend on the ranks",
+        choices=("fast", "ordered"),
     )
-    wire: str = setting("float32", "what a fast reduction sends: float32 or bfloat16")
+    wire: str = setting("float32", "what a fast reduction sends: float32 or bfloat16", choices=("float32", "bfloat16"))
     zero: bool = setting(False, "keep the optimizer's state in parts, one on each rank (ZeRO stage 1)")
-    rank_timeout: float = setting(600.0, "seconds that a rank waits for another before the job ends")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("steps", "batch_size", "eval_every", "save_every", "spike_window"):
-            self._check(getattr(self, name) > 0, f"{name} = {getattr(self, name)} must be at least 1")
-        for name in ("seed", "threads", "shards", "warmup_steps", "sample_tokens", "eval_windows", "patience", "keep_every"):
-            self._check(getattr(self, name) >= 0, f"{name} = {getattr(self, name)} must not be negative")
-        for name in ("min_learning_rate", "weight_decay", "grad_clip", "spike_threshold"):
-            self._check(getattr(self, name) >= 0, f"{name} = {getattr(self, name)} must not be negative")
-        self._check(self.rank_timeout > 0, f"rank_timeout = {self.rank_timeout} must be above 0")
-        self._check(self.learning_rate > 0, f"learning_rate = {self.learning_rate} must be above 0")
-        self._check(0 < self.val_fraction < 1, f"val_fraction = {self.val_fraction} must be between 0 and 1")
-        for name in ("beta1", "beta2", "label_smoothing", "ema_decay"):
-            self._check(0 <= getattr(self, name) < 1, f"{name} = {getattr(self, name)} must be in [0, 1)")
-        for name, choices in CHOICES.items():
-            value = getattr(self, name)
-            self._check(value in choices, f"{name} = {value!r} must be {', '.join(choices[:-1])} or {choices[-1]}")
+    rank_timeout: float = setting(600.0, "seconds that a rank waits for another before the job ends", ABOVE_ZERO)
 
 
 _TINY = {"vocab_size": 65, "max_seq_len": 64, "d_model": 128, "num_layers": 4, "num_heads": 4}
@@ -192,7 +228,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The settings in a TOML file: field names at the top level, and `preset`. Raises ConfigError for anything else."""
     try:
-        values = tomllib.loads(Path(path).read_text("utf-8"))
+        values = tomllib.loads(read_regular(Path(path), MOST_JSON).decode())
     except OSError as error:
         raise ConfigError(f"--config {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -94,6 +94,9 @@ def read_regular(path: Path, most: int, links: bool = True) -> bytes:
 MOST_JSON = 1 << 20
 """Bytes of a JSON file that describes a run or a model."""
 
+MOST_TOKENIZER = 1 << 26
+"""Bytes of a tokenizer's file: GPT-2's has 3.5 million, for 50,257 tokens."""
+
 
 def read_json(path: Path, most: int = MOST_JSON, links: bool = True) -> dict[str, Any]:
     """The object in a JSON file of at most `most` bytes. Raises RunError naming the file and the cause."""

@@ -9,24 +9,42 @@ from pathlib import Path
 from typing import Any, Self
 
 from gpt2.errors import RunError
+from gpt2.files import check_regular
 
 Row = dict[str, Any]
 
 
 class Log:
-    """A text file that grows at its end, and that a resumed run cuts back to where its checkpoint was."""
+    """A text file that grows at its end, and that a resumed run cuts back to where its checkpoint was.
+
+    It is written in place, so that a second name of it, a link of any kind, would change something else: such a file is
+    refused. Nothing changes before `check` has said that it may.
+    """
+
+    @staticmethod
+    def check(path: Path, position: int) -> None:
+        """Raise RunError for a file that cannot be cut back to a position."""
+        try:
+            if not os.path.lexists(path) and not position:
+                return
+            check_regular(path, links=False)
+            about = path.stat()
+        except OSError as error:
+            raise RunError(f"{path}: cannot be read: {error.strerror}") from error
+        if about.st_nlink > 1:
+            raise RunError(f"{path} is a hard link: what is written to it would also change a file elsewhere; copy it first")
+        if about.st_size < position:
+            raise RunError(
+                f"{path} has {about.st_size} bytes, but had {position} when the checkpoint was saved: it was cut or replaced"
+            )
 
     def __init__(self, path: Path, position: int = 0) -> None:
+        self.check(path, position)
         self.path = path
         try:
-            path.touch()
-            size = path.stat().st_size
-            if size < position:
-                raise RunError(
-                    f"{path} has {size} bytes, but had {position} when the checkpoint was saved: it was cut or replaced"
-                )
-            os.truncate(path, position)
-            self._file = open(path, "ab")  # noqa: SIM115 (closed by __exit__)
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            self._file = open(descriptor, "ab")  # noqa: SIM115 (closed by __exit__)
+            os.truncate(descriptor, position)
         except OSError as error:
             raise RunError(f"{path}: cannot be written: {error.strerror}") from error
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,18 @@ class GPT2(nn.Module):
             self._initialise_as_openai(rng)
 
     @classmethod
+    def shapes(cls, config: GPT2Config) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """The name and the shape of every parameter, one after another: those of a single block, for each of the blocks."""
+        with nn.init.shapes_only():
+            one = cls(replace(config, num_layers=1))
+        for i in range(config.num_layers):
+            for name, p in one.named_parameters():
+                if name.startswith("h.0."):
+                    yield f"h.{i}.{name.removeprefix('h.0.')}", p.shape
+                elif i == 0:
+                    yield name, p.shape
+
+    @classmethod
     def with_weights(cls, config: GPT2Config, weights: Mapping[str, Any]) -> GPT2:
         """A model of these weights (copied), without drawing any first. Raises ShapeError that lists what does not fit."""
         with nn.init.shapes_only():
@@ -92,9 +105,9 @@ class GPT2(nn.Module):
         the head and the bias is zero, which computes the same. Raises RunError that lists everything that does not fit.
         """
         checkpoint = pretrained.Checkpoint(folder, **settings)
+        weights = checkpoint.weights(dict(cls.shapes(checkpoint.config)))
         with nn.init.shapes_only():
             model = cls(checkpoint.config)
-        weights = checkpoint.weights({name: p.shape for name, p in model.named_parameters()})
         for name, p in model.named_parameters():
             p.data = weights[name]
         return model._laid_out_to_read().eval()

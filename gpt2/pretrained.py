@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,6 +39,10 @@ ONLY = {
 """Settings of theirs of which we have one kind, the first being their default."""
 MASK = re.compile(r"h\.\d+\.attn\.(masked_)?bias")
 """The causal mask, which some files hold among the weights."""
+
+
+MOST_SAID = 20
+"""Of the weights that do not fit: how many are named."""
 
 
 class Checkpoint:
@@ -103,7 +108,7 @@ class Checkpoint:
         return sizes
 
     def weights(self, shapes: Shapes) -> dict[str, Array]:
-        """Every weight that a model needs, as float32. Raises RunError that lists all that is missing or does not fit.
+        """Every weight that a model needs, as float32. Raises RunError that lists what is missing or does not fit.
 
         Where their head is tied and ours is not, it is a copy; a head bias that they lack is zero. What they have beyond
         our need must be biases of zero, or a copy of a tied embedding.
@@ -127,7 +132,8 @@ class Checkpoint:
             if stored[name].dtype in STORED_AS and not self._spare(name, stored):
                 wrong.append(f"unexpected {name} {stored[name].shape}")
         if wrong:
-            raise RunError(f"{self.folder}: {'; '.join(wrong)}")
+            more = f"; and {len(wrong) - MOST_SAID} more" if len(wrong) > MOST_SAID else ""
+            raise RunError(f"{self.folder}: {'; '.join(wrong[:MOST_SAID])}{more}")
         weights = {name: stored[origin].read() for name, origin in source.items()}
         return weights | {name: np.zeros(shapes[name], np.float32) for name in zeros}
 
@@ -198,9 +204,9 @@ def folder_of(name: str | Path) -> Path:
 def _all_weights(folder: Path) -> tuple[dict[str, Stored], dict[str, str]]:
     """What model.safetensors holds, or the shards that model.safetensors.index.json lists, and the metadata of one file."""
     whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if whole.is_file():
+    if os.path.lexists(whole):
         return read_weights(whole)
-    if not index.is_file():
+    if not os.path.lexists(index):
         pickled = sorted(path.name for path in folder.glob("*.bin"))
         hint = f"; {pickled[0]} is a pickle, which can run code and is not read: convert it to safetensors" if pickled else ""
         raise RunError(f"{folder}: holds no model.safetensors{hint}")

@@ -52,12 +52,9 @@ def begun_as(folder: str | Path, given: dict[str, Any], accept_changes: bool) ->
     The shape of the model can never change.
     """
     run = Run(Path(folder))
+    run.check()
     about = run.read_config()
-    try:
-        model, training = GPT2Config(**about["model"]), TrainConfig(**about["training"])
-        sha256, machine, parameters = str(about["corpus"]["sha256"]), dict(about["machine"]), int(about["parameters"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{run.config} is damaged: {error}") from error
+    model, training, machine = about.model, about.training, about.machine
     now = {name: value for name, value in given.items() if name != "preset"}
     names = {f.name for f in dataclasses.fields(GPT2Config)}
     shape = [
@@ -72,11 +69,11 @@ def begun_as(folder: str | Path, given: dict[str, Any], accept_changes: bool) ->
     changed = {name: value for name, value in now.items() if name not in names and value != getattr(training, name)}
     wrong = [f"{name} = {value!r}, was {getattr(training, name)!r}" for name, value in changed.items() if name not in HARMLESS]
     others = machine.get("ranks", 1) != ranks.count()  # who asks for other ranks asks for another division of the work
-    for name, here in arithmetic(training.threads, training.shards, training.batch_size, parameters).items():
+    for name, here in arithmetic(training.threads, training.shards, training.batch_size, about.parameters).items():
         then = machine.get(name, here)
         if here != then and not (others and name in ("ranks", "threads", "shards")):
             fix = f" (--{name} {then} gives the same sums)" if isinstance(then, int) else ""
             wrong.append(f"{name} = {here} on this machine, was {then}{fix}")
     if wrong and not accept_changes:
         raise RunError(f"{run.folder}: {', '.join(wrong)}; --accept-changes goes on all the same")
-    return Begun(run, model, dataclasses.replace(training, **changed), load_tokenizer(run.tokenizer), sha256)
+    return Begun(run, model, dataclasses.replace(training, **changed), load_tokenizer(run.tokenizer), about.corpus.sha256)

@@ -9,26 +9,53 @@ import json
 import math
 import os
 import platform
+import re
+import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 
-from gpt2.checkpoints import Checkpoints
+from gpt2.checkpoints import Checkpoint, Checkpoints
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.corpora import Corpus
-from gpt2.errors import ConfigError, RunError
+from gpt2.errors import RunError
 from gpt2.executor import arithmetic
-from gpt2.files import read_json
-from gpt2.metrics import Row, read_metrics
+from gpt2.files import MOST_TOKENIZER, conform, read_json, read_regular
+from gpt2.metrics import Log, Row, read_metrics
 from gpt2.model import GPT2
 from gpt2.tokenizers import BPETokenizer, Tokenizer, load_tokenizer
-from gpt2.weights import read_weights, write_weights
+from gpt2.weights import check_fit, read_weights, write_weights
 from tinygrad2.files import write_atomically
 
 Array = np.ndarray[Any, Any]
+Shape = tuple[int, ...]
+
+MARK = re.compile(rb"run ([0-9a-f]{16})\n")
+"""How the file `lock` begins: with the mark of its run, by which a run knows what is its own."""
+
+
+class CorpusFacts(msgspec.Struct):
+    """The text of a run: `sha256` as in corpora.Survey."""
+
+    name: str
+    characters: Annotated[int, msgspec.Meta(ge=0)]
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class Description(msgspec.Struct):
+    """What config.json holds. `machine` has what decides the order of sums, by the names of executor.arithmetic."""
+
+    model: GPT2Config
+    training: TrainConfig
+    parameters: Annotated[int, msgspec.Meta(ge=1)]
+    corpus: CorpusFacts
+    machine: dict[str, int | str | None]
+    versions: dict[str, str] = {}
+    command: list[str] = []
 
 
 class Run:
@@ -36,12 +63,16 @@ class Run:
 
     config.json        every setting, the corpus by hash, versions and machine
     tokenizer.json     the vocabulary
-    checkpoints/       all that is needed to go on: the last, the best, and others as asked
+    checkpoints/       all that is needed to go on: the last two, the best, and others as asked
     model.safetensors  the weights at the end
     metrics.jsonl      one row per step, only ever appended to
     samples.txt        what the model wrote at each evaluation
     loss.png           the loss curves
     training.png       learning rate, gradients, updates and activations
+    lock               the mark of the run, and the process that trains into it
+
+    A folder may come from a stranger. So nothing in it is a link: `check` refuses one that holds any. What is read from it is
+    bounded and checked, and all that is written, but for the two logs and the lock, takes its place when it is whole.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,66 +85,108 @@ class Run:
         self.metrics = folder / "metrics.jsonl"
         self.samples = folder / "samples.txt"
         self.loss_plot = folder / "loss.png"
+        self.training_plot = folder / "training.png"
+        self.mark = ""  # until it is locked
 
     @classmethod
     def create(cls, folder: Path) -> Run:
-        """A new folder for a run. Raises RunError if it cannot be written or already holds a run."""
+        """A new folder for a run, or an empty one, or one in which a run was killed before it had begun.
+
+        Raises RunError, and changes nothing, for any other.
+        """
         run = cls(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if run.config.exists():
+            run.check()
+            names = set(os.listdir(folder))
+            if run.config.name in names:
                 raise RunError(f"--out {folder}: already holds a run; choose another folder, or remove this one")
-            probe = folder / ".writable"
-            probe.touch()
-            probe.unlink()
+            mark = _mark_in(run.lock.read_bytes()[:100]) if run.lock.name in names else ""
+            own = {run.lock.name, run.tokenizer.name, *(path.name for path in run.leftovers(mark))} if mark else set()
+            if strangers := sorted(names - own):
+                raise RunError(f"--out {folder}: is not empty (it holds {strangers[0]!r}), and no run; choose another folder")
         except OSError as error:
             raise RunError(f"--out {folder}: cannot be written: {error.strerror}") from error
         return run
 
     @classmethod
     def open(cls, folder: str | Path) -> Run:
-        """A folder that holds a trained model. Raises RunError naming what is missing."""
+        """A folder that holds a trained model. Raises RunError naming what is missing, or what no run folder holds."""
         run = cls(Path(folder))
         if not run.folder.is_dir():
             raise RunError(f"--run {folder}: no such folder")
+        run.check()
         for path in (run.config, run.tokenizer):
-            if not path.is_file():
+            if not path.exists():
                 raise RunError(f"--run {folder}: holds no trained model: {path.name} is missing")
         return run
+
+    def check(self) -> None:
+        """Raise RunError if there is anything in the folder that is neither a file nor the folder of checkpoints."""
+        try:
+            entries = list(os.scandir(self.folder))
+            if any(entry.name == self.checkpoints.name and entry.is_dir(follow_symlinks=False) for entry in entries):
+                entries += os.scandir(self.checkpoints)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise RunError(f"{error.filename}: cannot be read: {error.strerror}") from error
+        for entry in entries:
+            is_link = entry.is_symlink()
+            if is_link or not (entry.is_file() or entry.is_dir()):
+                kind = "a symbolic link" if is_link else "a pipe, a socket or a device"
+                raise RunError(f"{entry.path} is {kind}; a run folder holds only files: put the file itself in its place")
+
+    def leftovers(self, mark: str) -> list[Path]:
+        """What a process with that mark was writing when it was killed."""
+        name = re.compile(rf"\..+\.{mark}\.[a-z0-9_]{{8}}\.tmp")
+        return [path for folder in (self.folder, self.checkpoints) for path in folder.glob(".*") if name.fullmatch(path.name)]
 
     def describe(self, model: GPT2, training: TrainConfig, corpus: Corpus, tokenizer: Tokenizer) -> None:
         """Write config.json and tokenizer.json."""
         parameters = model.num_parameters()
         sums = arithmetic(training.threads, training.shards, training.batch_size, parameters)
-        about = {
-            "model": dataclasses.asdict(model.config),
-            "training": dataclasses.asdict(training),
-            "parameters": parameters,
-            "corpus": {"name": corpus.name, "characters": corpus.characters, "sha256": corpus.sha256},
-            "versions": {"python": platform.python_version(), "numpy": np.__version__},
-            "machine": {"system": platform.platform(), "cores": os.cpu_count(), **sums},
-            "command": sys.argv[1:],
-        }
-        tokenizer.save(self.tokenizer)
-        try:
-            write_atomically(self.config, (json.dumps(about, indent=2) + "\n").encode())
-        except OSError as error:
-            raise RunError(f"{self.config}: cannot be written: {error.strerror}") from error
+        about = Description(
+            model=model.config,
+            training=training,
+            parameters=parameters,
+            corpus=CorpusFacts(corpus.name, corpus.characters, corpus.sha256),
+            machine={"system": platform.platform(), "cores": os.cpu_count(), **sums},
+            versions={"python": platform.python_version(), "numpy": np.__version__},
+            command=sys.argv[1:],
+        )
+        self._write(self.tokenizer, tokenizer.to_text())
+        self._write(self.config, json.dumps(msgspec.to_builtins(about), indent=2) + "\n")
 
-    def read_config(self) -> dict[str, Any]:
-        """config.json, checked to be an object with a model."""
-        about = read_json(self.config)
-        if not isinstance(about.get("model"), dict):
-            raise RunError(f"{self.config} is damaged: its 'model' is not an object")
-        return about
+    def _write(self, path: Path, text: str) -> None:
+        try:
+            write_atomically(path, text.encode(), self.mark)
+        except OSError as error:
+            raise RunError(f"{path}: cannot be written: {error.strerror}") from error
+
+    def read_config(self) -> Description:
+        """config.json. Raises RunError naming the field that is missing, or is not what it can be."""
+        about = read_json(self.config, links=False)
+        try:
+            for name, settings in (("model", GPT2Config), ("training", TrainConfig)):
+                given = about.get(name)
+                unknown = set(given if isinstance(given, dict) else ()) - {f.name for f in dataclasses.fields(settings)}
+                if unknown:
+                    raise ValueError(f"its {name!r} has {min(unknown)!r}, which this version does not know")
+            return conform(about, Description)
+        except ValueError as error:  # ConfigError too
+            raise RunError(f"{self.config} is damaged: {error}") from error
 
     def save_model(self, model: GPT2) -> None:
         """Write the weights, with what they belong to; an older file stays whole until the new one is."""
-        write_weights(self.model, model.state_dict(), self.belongs_to(model.config))
+        write_weights(self.model, model.state_dict(), self.belongs_to(model.config), self.mark)
 
     def belongs_to(self, config: GPT2Config) -> dict[str, str]:
-        """What weights are worthless without: a tokenizer with other ids gives nonsense and no error."""
-        tokenizer = hashlib.sha256(self.tokenizer.read_bytes()).hexdigest()
+        """What weights are worthless without: a tokenizer with other ids gives nonsense and no error. Raises RunError."""
+        try:
+            tokenizer = hashlib.sha256(read_regular(self.tokenizer, MOST_TOKENIZER, links=False)).hexdigest()
+        except OSError as error:
+            raise RunError(f"{self.tokenizer}: cannot be read: {error.strerror}") from error
         return {"config": json.dumps(dataclasses.asdict(config), sort_keys=True), "tokenizer_sha256": tokenizer}
 
     def load_model(self, best: bool = False) -> tuple[GPT2, Tokenizer]:
@@ -122,20 +195,19 @@ class Run:
         The weights are those at the end; of a training that has not ended, those of its last checkpoint; or, if they are to be
         the `best`, those of the checkpoint with the lowest validation loss.
         """
+        self.check()
         tokenizer = load_tokenizer(self.tokenizer)
-        try:
-            config = GPT2Config(**self.read_config()["model"])
-        except (TypeError, ConfigError) as error:
-            raise RunError(f"{self.config} is damaged: {error}") from error
+        config = self.read_config().model
         source, weights, saved_with = self._weights(best)
         for name, value in self.belongs_to(config).items():
             if saved_with.get(name) != value:
                 raise RunError(f"{self.config if name == 'config' else self.tokenizer} is not the one {source} was saved with")
+        check_fit(GPT2.shapes(config), {name: array.shape for name, array in weights.items()}, self.config, source)
         return GPT2.with_weights(config, weights).eval(), tokenizer
 
     def _weights(self, best: bool) -> tuple[Path, dict[str, Array], dict[str, str]]:
         """Where the weights are, what they are, and what they belong to."""
-        if self.model.is_file() and not best:
+        if os.path.lexists(self.model) and not best:
             stored, metadata = read_weights(self.model, must_be_ours=True)
             return self.model, {name: entry.read() for name, entry in stored.items()}, metadata
         checkpoints = Checkpoints(self.checkpoints)
@@ -151,31 +223,72 @@ class Run:
             checkpoint = found
         kind = "average." if any(name.startswith("average.") for name in checkpoint.arrays) else "model."
         weights = {name.removeprefix(kind): array for name, array in checkpoint.arrays.items() if name.startswith(kind)}
-        return checkpoints.path(checkpoint.step), weights, checkpoint.about.get("belongs_to", {})
+        return checkpoints.path(checkpoint.step), weights, checkpoint.about["belongs_to"]
+
+    def last_checkpoint(self, say: Callable[[str], object]) -> Checkpoint | None:
+        """Where a training goes on: the last whole checkpoint, or None if it was killed before it had saved anything.
+
+        `say` is told of damaged ones that were passed over. Raises RunError, and changes nothing, where steps were recorded
+        and no checkpoint of them can be loaded.
+        """
+        damaged: list[str] = []
+        checkpoint = Checkpoints(self.checkpoints).latest(damaged.append)
+        if checkpoint is None and (damaged or self.model.exists() or (self.metrics.exists() and self.metrics.stat().st_size)):
+            raise RunError(
+                f"{self.folder}: there are steps in it, and no checkpoint to go on from"
+                f" ({'; '.join(damaged) or f'{self.checkpoints} holds none'}): bring one back, or start anew in another --out"
+            )
+        for message in damaged:
+            say(message)
+        return checkpoint
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """While this is open, no other process can train into the folder. Raises RunError if one does."""
+        """While this is open, no other process can train into the folder. Raises RunError if one does.
+
+        A lock that was not there is taken away again if the training did not `begin`.
+        """
         import fcntl
 
-        with open(self.lock, "ab+") as file:
+        new = not os.path.lexists(self.lock)
+        try:
+            if not new:
+                Log.check(self.lock, 0)
+            descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        except OSError as error:
+            raise RunError(f"{self.lock}: cannot be written: {error.strerror}") from error
+        with open(descriptor, "r+b") as file:
+            content = file.read(100)
             try:
-                fcntl.flock(
-                    file, fcntl.LOCK_EX | fcntl.LOCK_NB
-                )  # the system releases it when the process ends, however it ends
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # freed when the process ends, however it does
             except OSError:
-                file.seek(0)
-                raise RunError(f"{self.folder}: process {file.read().decode() or '?'} is training into it") from None
-            file.truncate(0)
-            file.write(str(os.getpid()).encode())
-            file.flush()
-            yield
+                process = content.split(b"\n")[-1].decode(errors="replace") or "?"
+                raise RunError(f"{self.folder}: process {process} is training into it") from None
+            self._lock, self.mark = descriptor, _mark_in(content) or secrets.token_hex(8)
+            try:
+                yield
+            finally:
+                if new and not os.fstat(descriptor).st_size:
+                    self.lock.unlink(missing_ok=True)
 
-    def remove_leftovers(self) -> None:
-        """What a killed process was writing; and the model of an earlier end, from which training now goes on."""
-        for path in (*self.folder.glob("*.tmp"), *self.checkpoints.glob("*.tmp")):
-            path.unlink(missing_ok=True)
-        self.model.unlink(missing_ok=True)
+    def begin(self) -> None:
+        """Say in the lock that this process trains, and remove what is not true any more once it does.
+
+        That is what a killed process of this run was writing, and the model of an earlier end, from which training goes on.
+        """
+        content = f"run {self.mark}\n{os.getpid()}".encode()
+        try:
+            os.pwrite(self._lock, content, 0)
+            os.ftruncate(self._lock, len(content))
+            for path in (*self.leftovers(self.mark), self.model):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise RunError(f"{self.folder}: cannot be written: {error.strerror}") from error
+
+
+def _mark_in(content: bytes) -> str:
+    found = MARK.match(content)
+    return found[1].decode() if found else ""
 
 
 def best_step(rows: list[Row]) -> int:
@@ -186,21 +299,21 @@ def best_step(rows: list[Row]) -> int:
     return min(losses, key=lambda step: (losses[step], step))
 
 
-def trained_with(folder: str | Path) -> TrainConfig | None:
-    """The settings that a run was trained with; None for a Hugging Face folder. Raises RunError."""
-    about = read_json(Path(folder) / "config.json")
-    if "model_type" in about:
-        return None
+def is_hugging_face(folder: str | Path) -> bool:
+    """Whether a folder is of Hugging Face's kind, where config.json may be a link, and not a run. Raises RunError."""
+    path = Path(folder) / "config.json"
     try:
-        return TrainConfig(**about["training"])
-    except (KeyError, TypeError, ConfigError) as error:
-        raise RunError(f"{Path(folder) / 'config.json'} is damaged: {error}") from error
+        return os.path.lexists(path) and "model_type" in read_json(path)
+    except RunError:
+        if path.is_symlink():  # to something else: a run folder that Run.check refuses
+            return False
+        raise
 
 
 def load_model(folder: str | Path, best: bool = False) -> tuple[GPT2, Tokenizer]:
     """The model and the tokenizer in a run folder (see Run.load_model), or in a Hugging Face folder. Raises RunError."""
     path = Path(folder)
-    if not (path / "config.json").is_file() or "model_type" not in read_json(path / "config.json"):
+    if not is_hugging_face(path):
         return Run.open(folder).load_model(best)
     model = GPT2.from_pretrained(path)
     if (path / "tokenizer.json").is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -34,6 +35,9 @@ Say = Callable[[str], object]
 
 MOST_SKIPPED = 20
 """Batches in a row; after that, skipping one more would help nobody."""
+
+MOST_ROLLBACKS = 10
+"""To one checkpoint; after that, other batches do not help."""
 
 
 @dataclass(frozen=True)
@@ -79,21 +83,15 @@ class Training:
         if costs is not None:
             self.compared["perfect"] = float(np.mean(np.concatenate([c.ravel() for _, c in self.windows(costs, context)])))
         self.probe = probe_windows(text.val, context, trainer.executor.shards)
-        self.watch = Watch(
-            run.metrics, Facts.of_config({"model": asdict(self.model.config), "training": asdict(self.config)}), say
-        )
-        self.checkpoints = Checkpoints(run.checkpoints, self.config.keep_every)
+        self.watch = Watch(run.metrics, Facts.of(self.model.config, self.config), say)
+        self.checkpoints = Checkpoints(run.checkpoints, self.config.keep_every, run.mark)
         self.progress = Progress()
+        self.rollbacks: Counter[int] = Counter()
 
     def windows(self, values: np.ndarray[Any, Any], context: int) -> list[data.Batch]:
         """Those that are evaluated, of the ids that validate or of a value for each."""
         windows = data.consecutive(values, context, max(1, 1024 // context))
         return data.sample_windows(windows, self.config.eval_windows, stream(self.config.seed, "evaluation"))
-
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint."""
-        self.trainer.restore(checkpoint)
-        self.progress = Progress(**checkpoint.about["progress"])
 
     def until(self, interrupts: Interrupts, bar: Any) -> bool:
         """Train to the last step, or until interrupted; whether the validation loss ended it before."""
@@ -129,10 +127,13 @@ class Training:
                 if skipped > MOST_SKIPPED:
                     raise NonFiniteError(f"{skipped} batches in a row were skipped; the last: {row['skipped']}")
                 if trainer.policy(row) == "rollback":
-                    saved = self.roll_back()
+                    saved = self.roll_back(row["skipped"])
 
-    def roll_back(self) -> int:
-        """To the last checkpoint, but not to its place in the data: what led here is not seen again. Returns its step."""
+    def roll_back(self, why: str) -> int:
+        """To the last checkpoint, but not to its place in the data: what led here is not seen again. Returns its step.
+
+        Raises NonFiniteError where that has happened too often.
+        """
         position = self.trainer.position
         checkpoint = shared(self.trainer.executor, self.checkpoints.latest(self.say))
         assert checkpoint is not None  # there is one of the step at which the loop began
@@ -140,6 +141,11 @@ class Training:
         self.trainer.position = position
         self.progress.pending = None
         self.say(f"rolled back to step {checkpoint.step}")
+        self.rollbacks[checkpoint.step] += 1
+        if self.rollbacks[checkpoint.step] > MOST_ROLLBACKS:
+            raise NonFiniteError(
+                f"rolled back to step {checkpoint.step} {self.rollbacks[checkpoint.step]} times; the last: {why}"
+            )
         return checkpoint.step
 
     def save(self) -> None:
@@ -207,20 +213,25 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
         Interrupts() as interrupts,
         executor_for(config, model.num_parameters()) as executor,
     ):
-        run.remove_leftovers()
-        checkpoint = shared(executor, Checkpoints(run.checkpoints).latest(say) if resume else None)
-        if executor.leads and (not resume or run.read_config()["training"] != asdict(config)):
-            run.describe(model, config, text.corpus, text.tokenizer)
+        checkpoint = shared(executor, run.last_checkpoint(say) if resume and executor.leads else None)
+        trainer = Trainer(model, config, text.train, executor)
+        if checkpoint is not None:
+            trainer.restore(checkpoint)
         at = checkpoint.about["files"] if checkpoint and executor.leads else {"metrics": 0, "samples": 0}
+        Log.check(run.metrics, at["metrics"])
+        Log.check(run.samples, at["samples"])
+        run.begin()  # nothing in the folder has changed so far
+        if executor.leads and (not resume or run.read_config().training != config):
+            run.describe(model, config, text.corpus, text.tokenizer)
         with (
             Log(run.metrics, at["metrics"]) as metrics,
             Log(run.samples, at["samples"]) as samples,
             tqdm(total=config.steps, unit="step", dynamic_ncols=True, disable=None if executor.leads else True) as bar,
         ):
-            training = Training(Trainer(model, config, text.train, executor), text, run, metrics, samples, say)
+            training = Training(trainer, text, run, metrics, samples, say)
             say(f"{model.num_parameters():,} parameters; {len(text.train):,} tokens to train on, {len(text.val):,} validate")
             if checkpoint is not None:
-                training.restore(checkpoint)
+                training.progress = Progress(**checkpoint.about["progress"])
                 say(f"going on after step {checkpoint.step}")
             bar.update(training.trainer.steps)
             try:
@@ -247,5 +258,5 @@ def shared(executor: ShardExecutor, checkpoint: Checkpoint | None) -> Checkpoint
 def _plot(run: Run, model: GPT2, config: TrainConfig, text: Prepared, training: Training) -> None:
     title = f"{text.corpus.name}: {model.num_parameters():,} parameters"
     rows = history(read_metrics(run.metrics))
-    plot_training(run.folder / "training.png", rows, title)
+    plot_training(run.training_plot, rows, title)
     plot_loss(run.loss_plot, rows, training.compared, title, config.batch_size * model.config.max_seq_len)

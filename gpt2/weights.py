@@ -14,13 +14,16 @@ import safetensors
 import safetensors.numpy
 
 from gpt2.errors import RunError
-from gpt2.files import parse_object
+from gpt2.files import open_regular, parse_object
 from tinygrad2.files import write_atomically
 
 Array = np.ndarray[Any, Any]
+Shape = tuple[int, ...]
 STORED_AS = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
 """The dtypes that are read, and how NumPy sees their bytes: it has no bfloat16."""
 CHUNK = 1 << 20
+MOST_HEADER = 1 << 22
+"""Bytes of a header: ten times that of a checkpoint of the largest GPT-2. A larger one would only take time and memory."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def fingerprint(arrays: Iterable[tuple[str, str, tuple[int, ...], Array]], metad
     return digest.hexdigest()
 
 
-def write_weights(path: Path, state: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
+def write_weights(path: Path, state: Mapping[str, Array], metadata: Mapping[str, str], mark: str = "") -> None:
     """Write float32 arrays by name, whole or not at all. Raises RunError for another dtype or a full disk."""
     for name, array in state.items():
         if array.dtype != np.float32:
@@ -68,7 +71,7 @@ def write_weights(path: Path, state: Mapping[str, Array], metadata: Mapping[str,
     entries = ((name, "F32", array.shape, array) for name, array in arrays.items())
     try:
         content = safetensors.numpy.save(arrays, {**metadata, "sha256": fingerprint(entries, metadata)})
-        write_atomically(path, _in_order(content))
+        write_atomically(path, _in_order(content), mark)
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror}") from error
 
@@ -86,17 +89,19 @@ def _in_order(content: bytes) -> bytes:
 def read_weights(path: Path, must_be_ours: bool = False) -> tuple[dict[str, Stored], dict[str, str]]:
     """What a file holds, by name, and its metadata; the arrays stay on disk until they are read.
 
-    A file that `write_weights` wrote carries a fingerprint, which is checked; another may have none, unless it
-    `must_be_ours`. Raises RunError naming the file and the cause.
+    A file that `write_weights` wrote carries a fingerprint, which is checked; another may have none and be a symbolic link,
+    unless it `must_be_ours`. Raises RunError naming the file and the cause.
     """
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:  # checks sizes, offsets and dtypes of the header
-            names = set(file.keys())
-        with open(path, "rb") as raw_file:
+        with open_regular(path, links=not must_be_ours) as raw_file:
             size = int.from_bytes(raw_file.read(8), "little")
+            if size > MOST_HEADER:
+                raise ValueError(f"its header should have {size:,} bytes, and may have {MOST_HEADER:,}")
             header = parse_object(raw_file.read(size))
-        metadata: dict[str, str] = header.pop("__metadata__", None) or {}
-        content = np.memmap(path, np.uint8, "r", offset=8 + size) if _content_size(header) else np.empty(0, np.uint8)
+            with safetensors.safe_open(path, framework="numpy") as file:  # checks sizes, offsets and dtypes of the header
+                names = set(file.keys())
+            metadata: dict[str, str] = header.pop("__metadata__", None) or {}
+            content = np.memmap(raw_file, np.uint8, "r", offset=8 + size) if _content_size(header) else np.empty(0, np.uint8)
         if names != set(header):
             raise ValueError("its header can be read in two ways")
         stored = {name: _stored(path, name, entry, content) for name, entry in header.items()}
@@ -118,6 +123,14 @@ def _stored(path: Path, name: str, entry: dict[str, Any], content: Array) -> Sto
     begin, end = entry["data_offsets"]
     raw = content[begin:end]
     return Stored(path, name, entry["dtype"], tuple(entry["shape"]), raw.view(STORED_AS.get(entry["dtype"], np.uint8)))
+
+
+def check_fit(needed: Iterable[tuple[str, Shape]], found: Mapping[str, Shape], config: Path, weights: Path) -> None:
+    """Raise RunError for the first shape that a model needs, as its configuration says, and that its weights do not have."""
+    for name, shape in needed:
+        if found.get(name) != shape:
+            has = f"has shape {found[name]}" if name in found else "is missing"
+            raise RunError(f"{config} does not describe the weights in {weights}: {name} {has}, and should have shape {shape}")
 
 
 def _content_size(header: dict[str, Any]) -> int:

@@ -39,6 +39,7 @@ def given_model(args: argparse.Namespace) -> tuple[GPT2, Tokenizer]:
     """The model and the tokenizer that `--run` and `--best` name. Raises RunError, also where there is no best checkpoint."""
     if args.best:
         run = Run(Path(args.run))
+        run.check()
         if not run.metrics.is_file():
             raise RunError(f"--best: {args.run} is not a run folder (it has no {run.metrics.name}): leave --best out")
         step = best_step(read_metrics(run.metrics))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from gpt2.evaluation import Evaluation, coloured, evaluate, legend, longest_matc
 from gpt2.executor import ShardExecutor
 from gpt2.model import GPT2
 from gpt2.preparation import prepare, prepare_whole, to_stderr
-from gpt2.runs import trained_with
+from gpt2.runs import Run, is_hugging_face
 from gpt2.tokenizers import Tokenizer
 
 HELP = "the loss of a trained model on its validation text, or on a file"
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     stride = context if args.stride is None else args.stride
     if not 1 <= stride <= context:
         raise ConfigError(f"--stride {args.stride} must be in 1..{context}, the context")
-    trained = trained_with(args.run)
+    trained = None if is_hugging_face(args.run) else Run(Path(args.run)).read_config().training
     if trained is None and (args.memorised or not args.data):
         raise DataError(f"--run {args.run}: does not say what it was trained on: give --data, without --memorised")
     if args.memorised and trained is not None:

@@ -23,10 +23,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     found = Run.open(args.run)
-    try:
-        facts = Facts.of_config(found.read_config())
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{found.config} is damaged: {error!r}") from error
+    config = found.read_config()
+    facts = Facts.of(config.model, config.training)
     rows = read_metrics(found.metrics)
     if not rows:
         raise RunError(f"{found.metrics} has no row yet")

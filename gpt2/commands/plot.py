@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 def _step_tokens(run: Run) -> int:
     """How many tokens a step sees."""
     about = run.read_config()
-    return int(about.get("training", {}).get("batch_size", 1)) * int(about["model"].get("max_seq_len", 1))
+    return about.training.batch_size * about.model.max_seq_len
 
 
 def export(folder: Path, runs: dict[str, Run], rows: dict[str, list[Row]]) -> None:

@@ -15,7 +15,7 @@ from gpt2.config import TrainConfig
 from gpt2.errors import ConfigError, RunError
 from gpt2.metrics import Row, history, read_metrics
 from gpt2.replay import Replayed, replay
-from gpt2.runs import Run, trained_with
+from gpt2.runs import Run, is_hugging_face
 
 HELP = "take any step of a run again, bit for bit: its batch, loss and gradients; or change one setting from there on"
 SHORT = {"lr": "learning_rate"}
@@ -39,9 +39,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    config = trained_with(args.run)
-    if config is None:
+    if is_hugging_face(args.run):
         raise RunError(f"{args.run}: is not a run folder")
+    config = Run.open(args.run).read_config().training
     recorded = {row["step"]: row for row in history(read_metrics(Run(Path(args.run)).metrics))}
     if not 1 <= args.step <= max(recorded, default=0):
         raise ConfigError(f"--step {args.step}: the run has steps 1 to {max(recorded, default=0)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -51,19 +52,18 @@ def describe(run: Run) -> dict[str, Any]:
     losses = {row["step"]: row["val_loss"] for row in rows if "val_loss" in row}
     speeds = sorted(row["tokens_per_s"] for row in rows if "tokens_per_s" in row)
     best = best_step(rows) if losses else None
-    training, model = about.get("training", {}), about["model"]
     return {
         "run": run.folder.name,
-        "data": training.get("data"),
-        "parameters": about.get("parameters"),
+        "data": about.training.data,
+        "parameters": about.parameters,
         "steps": rows[-1]["step"] if rows else 0,
-        "of": training.get("steps"),
+        "of": about.training.steps,
         "tokens/s": round(speeds[len(speeds) // 2]) if speeds else None,
         "best val": losses.get(best) if best is not None else None,
         "at": best,
         "last val": losses[max(losses)] if losses else None,
-        "seed": training.get("seed"),
-        "settings": {**training, **model},
+        "seed": about.training.seed,
+        "settings": {**dataclasses.asdict(about.training), **dataclasses.asdict(about.model)},
     }
 
 

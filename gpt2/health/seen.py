@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
+from gpt2.config import GPT2Config, TrainConfig
 from gpt2.metrics import Row, history
 
 ENOUGH = 40.0
@@ -26,10 +26,9 @@ class Facts:
     pretrained: bool = False
 
     @classmethod
-    def of_config(cls, about: Mapping[str, Any]) -> Facts:
-        """Those of a config.json."""
-        model, training = about["model"], about.get("training", {})
-        return cls(model["vocab_size"], model["d_model"], training.get("steps", 0), bool(training.get("init_from")))
+    def of(cls, model: GPT2Config, training: TrainConfig) -> Facts:
+        """Those of a run with these settings."""
+        return cls(model.vocab_size, model.d_model, training.steps, bool(training.init_from))
 
 
 class Seen:

@@ -66,9 +66,13 @@ class Tokenizer(ABC):
             lengths[self.end_of_text] = 0
         return lengths
 
+    def to_text(self) -> str:
+        """The content of its file: JSON that `load_tokenizer` reads."""
+        return json.dumps(self.to_json(), ensure_ascii=False, indent=2) + "\n"
+
     def save(self, path: Path) -> None:
-        """Write it as one JSON file, which `load_tokenizer` reads. Raises RunError if it cannot be written."""
-        write_text(Path(path), json.dumps(self.to_json(), ensure_ascii=False, indent=2) + "\n")
+        """Write it as one file. Raises RunError if it cannot be written."""
+        write_text(Path(path), self.to_text())
 
     @functools.cached_property
     def sha256(self) -> str:

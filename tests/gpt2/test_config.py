@@ -33,9 +33,13 @@ def test_an_override_changes_what_depends_on_it():
         (lambda: TrainConfig(learning_rate=float("nan")), "learning_rate = nan must be a finite number"),
         (lambda: TrainConfig(steps=0), "steps = 0 must be at least 1"),
         (lambda: TrainConfig(schedule="up"), "schedule = 'up' must be cosine, linear, constant or wsd"),
-        (lambda: TrainConfig(val_fraction=1), r"val_fraction = 1\.0 must be between 0 and 1"),
+        (lambda: TrainConfig(val_fraction=1), r"val_fraction = 1\.0 must be in \(0, 1\)"),
         (lambda: TrainConfig(beta2=1.0), r"beta2 = 1\.0 must be in \[0, 1\)"),
-        (lambda: TrainConfig(seed=-1), "seed = -1 must not be negative"),
+        (lambda: GPT2Config(num_layers=10**9), "num_layers = 1000000000 must be at most 65,536"),
+        (lambda: TrainConfig(steps=2**63), "steps = 9223372036854775808 must be at most 1,000,000,000,000"),
+        (lambda: TrainConfig(learning_rate=10**400), r"learning_rate = 1000.*\.\.\..* is int; it must be float"),
+        (lambda: TrainConfig(data="a\0b"), r"data = 'a\\x00b' must be at most 4096 characters, none of them zero"),
+        (lambda: TrainConfig(seed=-1), "seed = -1 must be 0 or more"),
     ],
 )
 def test_values_that_cannot_be(make, message):

@@ -267,7 +267,8 @@ def verdicts_on(folder, text="pydocs", length=30_000, **settings):
     with np.errstate(all="ignore"), contextlib.suppress(NonFiniteError):  # the rows up to there are what is examined
         run_once(folder, text_of(text, length), **{**USUAL, **settings})
     run = Run(folder)
-    return examine(read_metrics(run.metrics), Facts.of_config(run.read_config()))
+    about = run.read_config()
+    return examine(read_metrics(run.metrics), Facts.of(about.model, about.training))
 
 
 @pytest.fixture(scope="module")

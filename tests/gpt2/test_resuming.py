@@ -131,11 +131,11 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, text):
     assert differences(contents(resumed), contents(run)) == []
 
 
-def test_only_the_last_the_best_and_every_nth_checkpoint_are_kept(tmp_path, text):
+def test_only_the_last_two_the_best_and_every_nth_checkpoint_are_kept(tmp_path, text):
     run, _, rows = run_once(tmp_path / "a", text, steps=30, save_every=4, keep_every=12, eval_every=5)
     losses = {row["step"]: row["val_loss"] for row in rows if "val_loss" in row}
     best = min(losses, key=losses.get)
-    assert set(Checkpoints(run.checkpoints).steps()) == {0, 12, 24, 30, best}
+    assert set(Checkpoints(run.checkpoints).steps()) == {0, 12, 24, 28, 30, best}
     assert run.load_model(best=True)[0].config == run.load_model()[0].config
 
 

@@ -39,7 +39,7 @@ def test_the_run_folder_is_complete(finished):
     assert sorted(path.name for path in run.folder.iterdir()) == names.split()
     assert run.samples.read_text().count("--- step") == 4
     assert run.loss_plot.read_bytes().startswith(b"\x89PNG")
-    assert run.read_config()["training"]["steps"] == 30
+    assert run.read_config().training.steps == 30
 
 
 def test_the_saved_model_is_the_trained_one(finished, text):
