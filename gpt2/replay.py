@@ -9,7 +9,7 @@ import numpy as np
 
 from gpt2.checkpoints import Checkpoint, Checkpoints
 from gpt2.config import TrainConfig
-from gpt2.corpora import load_corpus
+from gpt2.corpora import Corpus
 from gpt2.data import Batch
 from gpt2.errors import RunError
 from gpt2.executor import ShardExecutor
@@ -35,13 +35,14 @@ class Replayed:
     """The rows of this step and of those after it, where they were asked for."""
 
 
-def replay(run: Run, config: TrainConfig, step: int, changed: TrainConfig | None = None, count: int = 1) -> Replayed:
-    """Take step `step` of a run again, and `count` steps in all; from that one on with the settings `changed`.
+def replay(
+    run: Run, config: TrainConfig, corpus: Corpus, step: int, changed: TrainConfig | None = None, count: int = 1
+) -> Replayed:
+    """Take step `step` of a run on a corpus again, and `count` steps in all; from that one on with the settings `changed`.
 
     Raises RunError if the text is another one than then, or the checkpoint before the step is damaged.
     """
     begun = begun_as(run.folder, {}, accept_changes=False)
-    corpus = load_corpus(config.data)
     begun.check_corpus(corpus, accept_changes=False)
     text = prepare(corpus, begun.tokenizer, config, begun.model.max_seq_len)
     model = begun.model_at_start()

@@ -12,8 +12,8 @@ import numpy as np
 
 from gpt2.baselines import baselines
 from gpt2.commands.arguments import add_model, given_model, natural
-from gpt2.corpora import Corpus, load_corpus
-from gpt2.errors import ConfigError, DataError
+from gpt2.corpora import Corpus, load_again, load_corpus
+from gpt2.errors import ConfigError, DataError, RunError
 from gpt2.evaluation import Evaluation, coloured, evaluate, legend, longest_match
 from gpt2.executor import ShardExecutor
 from gpt2.model import GPT2
@@ -43,20 +43,25 @@ def run(args: argparse.Namespace) -> int:
     stride = context if args.stride is None else args.stride
     if not 1 <= stride <= context:
         raise ConfigError(f"--stride {args.stride} must be in 1..{context}, the context")
-    trained = None if is_hugging_face(args.run) else Run(Path(args.run)).read_config().training
-    if trained is None and (args.memorised or not args.data):
+    trained = None if is_hugging_face(args.run) else Run(Path(args.run)).read_config()
+    if trained is None and (args.memorised or args.data is None):
         raise DataError(f"--run {args.run}: does not say what it was trained on: give --data, without --memorised")
-    if args.memorised and trained is not None:
-        return _memorised(args, model, tokenizer, load_corpus(trained.data))
-    corpus = load_corpus(args.data or trained.data)  # type: ignore[union-attr]
+    corpus = load_corpus(args.data) if args.data is not None else load_again(trained.training.data)  # type: ignore[union-attr]
     for note in corpus.notes:
         to_stderr(note)
+    if trained is not None and (args.data is None or args.memorised) and corpus.sha256 != trained.corpus.sha256:
+        raise RunError(
+            f"{args.run}: the text of {corpus.name!r} is not the one it was trained on: its sha256 is {corpus.sha256}, and "
+            f"was {trained.corpus.sha256}; --data evaluates another text, without --memorised"
+        )
+    if args.memorised:
+        return _memorised(args, model, tokenizer, corpus)
     floor: dict[str, float] = {}
-    if args.data or trained is None:
+    if args.data is not None or trained is None:
         text = prepare_whole(corpus, tokenizer)
         val = text.val
     else:  # the text it was trained on: its validation part, as training evaluates it, in whole windows
-        text = prepare(corpus, tokenizer, trained, context)
+        text = prepare(corpus, tokenizer, trained.training, context)
         floor = baselines(text.train, text.val, tokenizer.vocab_size)
         val = text.val[: (len(text.val) - 1) // context * context + 1]
     if len(val) < 2:

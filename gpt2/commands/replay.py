@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpt2.commands.arguments import natural
 from gpt2.config import TrainConfig
+from gpt2.corpora import load_again, load_corpus
 from gpt2.errors import ConfigError, RunError
 from gpt2.metrics import Row, history, read_metrics
 from gpt2.replay import Replayed, replay
@@ -25,6 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     parser.add_argument("run", help="run folder")
     parser.add_argument("--step", type=natural, required=True, help="the step to take again; the first is 1")
+    parser.add_argument("--data", help="the run's text, where it came through a pipe or is elsewhere now")
     parser.add_argument("--out", help="write the batch and the gradients of the step to this .npz file")
     parser.add_argument(
         "--set",
@@ -41,19 +42,21 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     if is_hugging_face(args.run):
         raise RunError(f"{args.run}: is not a run folder")
-    config = Run.open(args.run).read_config().training
-    recorded = {row["step"]: row for row in history(read_metrics(Run(Path(args.run)).metrics))}
+    run = Run.open(args.run)
+    config = run.read_config().training
+    recorded = {row["step"]: row for row in history(read_metrics(run.metrics))}
     if not 1 <= args.step <= max(recorded, default=0):
         raise ConfigError(f"--step {args.step}: the run has steps 1 to {max(recorded, default=0)}")
     changes = _changes(args.set, config)
-    found = replay(Run(Path(args.run)), config, args.step)
+    corpus = load_corpus(args.data) if args.data is not None else load_again(config.data)
+    found = replay(run, config, corpus, args.step)
     same = found.row["train_loss"] == recorded[args.step]["train_loss"]
     if args.out:
         arrays: dict[str, Any] = {f"grad.{name}": g for name, g in found.gradients.items()}
         np.savez(args.out, inputs=found.batch[0], targets=found.batch[1], **arrays)
     changed: list[Row] = []
     if changes:
-        changed = replay(Run(Path(args.run)), config, args.step, dataclasses.replace(config, **changes), args.steps).after
+        changed = replay(run, config, corpus, args.step, dataclasses.replace(config, **changes), args.steps).after
     if args.json:
         about = {"step": args.step, "row": found.row, "bit_for_bit": same, "changed": changed}
         print(json.dumps(about, default=float))

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from gpt2 import ranks
 from gpt2.commands.arguments import add_preset, add_settings, given_settings, part_of
 from gpt2.config import GPT2Config, TrainConfig
-from gpt2.corpora import Corpus, load_corpus
+from gpt2.corpora import STDIN, Corpus, load_again, load_corpus
 from gpt2.distributed import executor_for
 from gpt2.errors import ConfigError
 from gpt2.files import code_sha256
@@ -52,9 +52,13 @@ def run(args: argparse.Namespace) -> int:
     begun = begun_as(args.out, given, args.accept_changes) if resume else None
     preset = given.pop("preset", "tiny")
     config = begun.training if begun else TrainConfig.preset(preset, **part_of(TrainConfig, given))
-    corpus = load_corpus(config.data)
+    if config.data == STDIN and ranks.count() > 1:
+        raise ConfigError("--data -: of several ranks only one has a standard input; give a file that all can read")
+    corpus = load_corpus(config.data) if "data" in given or not begun else load_again(config.data)
     for note in corpus.notes:
         to_stderr(note)
+    if corpus.once:
+        config = replace(config, data=STDIN)  # whatever the shell called it, there is no text of that name any more
     if begun:
         begun.check_corpus(corpus, args.accept_changes)
         model, tokenizer = begun.model_at_start(), begun.tokenizer
@@ -69,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
         if job.rank:  # what it would write goes nowhere
             with tempfile.TemporaryDirectory() as folder:
                 return _exit_code(train(model, config, text, Run(Path(folder)), lambda _: None, resume))
-    run = Run(Path(args.out)) if begun else Run.create(Path(args.out) if args.out else unused_folder(f"{preset}-{corpus.name}"))
+    out = Path(args.out) if args.out else unused_folder(f"{preset}-{corpus.name[:40]}")
+    run = Run(out) if begun else Run.create(out)
     say = tqdm.write
     size = f"{corpus.characters:,} characters, {tokenizer.vocab_size} {'distinct' if config.tokenizer == 'char' else 'tokens'}"
     say(f"{preset} on {corpus.name} ({size}), into {run.folder}")
@@ -78,9 +83,9 @@ def run(args: argparse.Namespace) -> int:
     print(f"run folder: {run.folder}")
     print("next:")
     if result.signal:
-        print(f"  gpt2 train --resume --out {run.folder}")
+        print(f"  gpt2 train --resume --out {run.folder}" + " --data -  # and the same text again" * corpus.once)
     print(f'  gpt2 sample --run {run.folder} --prompt "{_prompt(next(corpus.pieces()))}" --tokens 300 --temperature 0.8')
-    print(f"  gpt2 eval --run {run.folder}")
+    print(f"  gpt2 eval --run {run.folder}" + " --data -  # and a text" * corpus.once)
     print("  gpt2 gradcheck")
     print(f"  and look at {run.loss_plot}")
     return _exit_code(result)

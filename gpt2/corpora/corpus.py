@@ -51,6 +51,8 @@ class Corpus:
     documents: Callable[[], Iterable[Document]]
     notes: tuple[str, ...] = ()
     """What whoever asked for it should know, such as files that were left out."""
+    once: bool = False
+    """Whether it came through a pipe, so that its name will not give it again."""
 
     @classmethod
     def of_text(cls, name: str, *texts: str) -> Corpus:

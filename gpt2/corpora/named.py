@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
 from gpt2.corpora.corpus import Corpus, Document
 from gpt2.corpora.generated import GENERATED
+from gpt2.corpora.piped import piped_corpus, standard_input_corpus
 from gpt2.corpora.reading import TextFile, files_corpus
 from gpt2.errors import DataError
-from gpt2.files import cache_folder, download
+from gpt2.files import cache_folder, download, read_regular
 
 SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
@@ -30,7 +32,7 @@ def shakespeare() -> Corpus:
     """
     path = cache_folder() / "corpora" / "tinyshakespeare.txt"
     try:
-        here = hashlib.sha256(path.read_bytes()).hexdigest() == SHAKESPEARE_SHA256
+        here = hashlib.sha256(read_regular(path, SHAKESPEARE_BYTES)).hexdigest() == SHAKESPEARE_SHA256
     except OSError:
         here = False
     if not here:
@@ -50,17 +52,33 @@ NAMED: dict[str, Callable[[], Corpus]] = {
 }
 
 
-def load_corpus(data: str) -> Corpus:
-    """A corpus by its name in NAMED, or else a file, a folder, or the files that a glob matches.
+STDIN = "-"
+"""Standard input; and what a run has noted that was trained on a text which could be read only once."""
 
-    The files are read only when the corpus is. Raises DataError where there is nothing to read.
+
+def load_corpus(data: str) -> Corpus:
+    """A corpus by its name in NAMED, standard input for `-`, or else a file, a pipe, a folder, or the files of a glob.
+
+    Files are read only when the corpus is; what can be read only once is copied now. Raises DataError where there is nothing
+    to read.
     """
     if data in NAMED:
         return NAMED[data]()
+    if not data.strip():
+        raise DataError(f"--data {data!r} names no text; give a file, a folder, or a corpus by name ({', '.join(NAMED)})")
+    if data == STDIN:
+        return standard_input_corpus()
     try:
-        corpus = files_corpus(data)
+        corpus = piped_corpus(Path(data)) if Path(data).is_fifo() else files_corpus(data)
     except OSError as error:
-        raise DataError(f"--data {data}: {error.strerror}") from error
+        raise DataError(f"--data {error.filename or data}: {error.strerror}") from error
     if corpus is None:
         raise DataError(f"--data {data}: no such file, nor a corpus of that name (there is {', '.join(NAMED)})")
     return corpus
+
+
+def load_again(data: str) -> Corpus:
+    """The corpus that a run has noted. Raises DataError, also for a text that could be read only once."""
+    if data == STDIN:
+        raise DataError("the run was trained on a text that came through a pipe and was not kept: give it again with --data")
+    return load_corpus(data)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import glob
 import gzip
 import itertools
 import os
 import re
+import stat
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from gpt2.corpora.corpus import Corpus, Document
+from gpt2.corpora.matching import matches
 from gpt2.errors import DataError
+from gpt2.files import KINDS, open_regular
 
 BLOCK = 1 << 20
 """How many bytes are read at a time, and about how many characters a piece has."""
@@ -28,26 +33,36 @@ class NotTextError(DataError):
 class TextFile:
     """The text of a file in pieces: without a byte-order mark, and with `\\n` for `\\r\\n`.
 
-    Reading raises NotTextError for what is not UTF-8 or has a zero byte, and DataError for what cannot be read.
+    Reading raises NotTextError for what is not UTF-8 or has a zero byte, and DataError for what cannot be read or is no file.
     """
 
     path: Path
     block: int = BLOCK
+    copy: BinaryIO | None = None
+    """An open file with the bytes of what `path` stood for, where those could be had only once."""
 
     def __iter__(self) -> Iterator[str]:
-        return pieces(unix_newlines(decoded(blocks(self.path, self.block), self.path)), self.block)
+        found = blocks(self.path, self.block) if self.copy is None else _copied(self.copy, self.block)
+        return pieces(unix_newlines(decoded(found, self.path)), self.block)
 
 
 def blocks(path: Path, size: int) -> Iterator[bytes]:
     """The bytes of a file, decompressed where its name ends in .gz."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            while block := file.read(size):
+        with open_regular(path) as file, gzip.open(file) if path.suffix == ".gz" else contextlib.nullcontext(file) as content:
+            while block := content.read(size):
                 yield block
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"--data {path}: a damaged .gz file: {error}") from error
     except OSError as error:
         raise DataError(f"--data {path}: {error.strerror or error}") from error
+
+
+def _copied(copy: BinaryIO, size: int) -> Iterator[bytes]:
+    offset = 0
+    while block := os.pread(copy.fileno(), size, offset):  # its own place in the file: others may read it at the same time
+        offset += len(block)
+        yield block
 
 
 def decoded(blocks: Iterable[bytes], path: Path) -> Iterator[str]:
@@ -112,34 +127,44 @@ def files_corpus(data: str) -> Corpus | None:
     """The corpus of a file, of a folder, or of the files that a glob matches; None if there is nothing of that name.
 
     Each file is a document. Of a folder, or for a glob, they come in the order of their paths, hidden ones and empty ones
-    are left out, and so are those that do not begin as text: the corpus has a note of them.
+    are left out, and so are those that do not begin as text and what is no file: the corpus has a note of them. Raises
+    OSError for a folder or a file that cannot be read.
     """
     path = Path(data)
-    if path.is_dir():
-        inside = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
-        paths = [p for p in inside if not any(part.startswith(".") for part in p.relative_to(path).parts)]
-        name, what = path.resolve().name, "the folder holds"
-    elif not path.exists() and glob.has_magic(data):
-        paths = [Path(p) for p in glob.glob(data, recursive=True) if os.path.isfile(p)]
-        fixed = Path(*(part for part in path.parent.parts if not glob.has_magic(part)))
-        name, what = fixed.resolve().name, "the pattern matches"
-    elif path.exists():
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file can have that name
+        kind = 0
+    if kind and not stat.S_ISDIR(kind):
         if not _begins_as_text(path):
             raise DataError(f"--data {data}: the file is empty")
         return Corpus(Path(path.stem).stem if path.suffix == ".gz" else path.stem, lambda: [Document(TextFile(path))])
+    parts: Sequence[str] = path.parts
+    fixed = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), parts))
+    if kind:
+        fixed, pattern, what = path, ["**", "*"], "the folder holds"
+    elif glob.has_magic(data):
+        pattern, what = list(parts[len(fixed.parts) :]), "the pattern matches"
     else:
         return None
-    texts, skipped = [], []
-    for p in sorted(paths, key=lambda p: p.parts):
+    texts, skipped, others = [], [], []
+    for p in sorted(set(matches(fixed, pattern)), key=lambda p: p.parts):
+        kind = stat.S_IFMT(p.stat().st_mode)
+        if kind != stat.S_IFREG:
+            if not stat.S_ISDIR(kind) or p.is_symlink() or "**" not in pattern:  # other folders were looked into
+                others.append(p)
+            continue
         try:
             if _begins_as_text(p):
                 texts.append(p)
         except NotTextError:
             skipped.append(p)
     if not texts:
-        raise DataError(f"--data {data}: {what} no text" + (f", only {_some(skipped)}" if skipped else ""))
-    notes = (f"--data {data}: left out what is not UTF-8 text: {_some(skipped)}",) if skipped else ()
-    return Corpus(name or "files", lambda: (Document(TextFile(p)) for p in texts), notes)
+        raise DataError(f"--data {data}: {what} no text" + (f", only {_some(skipped + others)}" if skipped + others else ""))
+    notes = [f"--data {data}: left out what is not UTF-8 text: {_some(skipped)}"] * bool(skipped)
+    notes += [f"--data {data}: left out what is no file: {_some(others)}"] * bool(others)
+    name = os.path.basename(os.path.realpath(fixed))
+    return Corpus(name or "files", lambda: (Document(TextFile(p)) for p in texts), tuple(notes))
 
 
 def _begins_as_text(path: Path) -> bool:
@@ -148,5 +173,9 @@ def _begins_as_text(path: Path) -> bool:
 
 
 def _some(paths: list[Path]) -> str:
-    names = ", ".join(map(str, paths[:3]))
+    def shown(path: Path) -> str:
+        kind = KINDS.get(stat.S_IFMT(path.stat().st_mode))
+        return f"{path} ({'a link to ' if path.is_symlink() else ''}{kind})" if kind else str(path)
+
+    names = ", ".join(map(shown, paths[:3]))
     return names if len(paths) <= 3 else f"{names} and {len(paths) - 3} more"

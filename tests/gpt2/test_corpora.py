@@ -91,7 +91,7 @@ def test_what_cannot_be_read(tmp_path):
         DataError, match=r"nope\.txt: no such file, nor a corpus of that name .there is pydocs, shakespeare, add"
     ):
         load_corpus(str(tmp_path / "nope.txt"))
-    with pytest.raises(DataError, match="Is a directory"):
+    with pytest.raises(DataError, match="it is a folder, and not a file"):
         list(TextFile(tmp_path))
     (tmp_path / "cut.gz").write_bytes(gzip.compress(b"abc" * 1000)[:-12])
     (tmp_path / "not.gz").write_bytes(b"abc")
