@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import sys
 import tempfile
 import time
@@ -141,11 +142,9 @@ def tokenizer_for(corpus: Corpus, config: TrainConfig, vocab_size: int | None = 
             return BPETokenizer.train(_training_text(corpus, config), vocab_size or BPE_VOCABULARY)
         case "gpt2":
             return BPETokenizer.gpt2()
-    path = Path(config.tokenizer)
-    if path.is_dir():
-        return load_tokenizer(path / "tokenizer.json")
-    if path.exists():
-        return load_tokenizer(path)
+    if os.path.exists(config.tokenizer):  # which is false for a name that no file can have
+        path = Path(config.tokenizer)
+        return load_tokenizer(path / "tokenizer.json" if path.is_dir() else path)
     raise ConfigError(f"tokenizer = {config.tokenizer!r} is none of char, byte, bpe and gpt2, and there is no such file")
 
 

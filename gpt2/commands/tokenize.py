@@ -14,6 +14,7 @@ from typing import Any
 
 from gpt2.commands.arguments import natural
 from gpt2.corpora import load_corpus
+from gpt2.corpora.piped import arriving, standard_input
 from gpt2.errors import ConfigError, RunError
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer, load_tokenizer
 
@@ -55,9 +56,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+MOST = 1 << 24
+"""Bytes of a text of which every token is shown."""
+
+
 def _standard_input() -> str:
+    content = b""
+    for block in arriving(standard_input()):
+        content += block
+        if len(content) > MOST:
+            raise ConfigError(f"standard input has more than {MOST:,} bytes, too many to show; give a part of the text")
     try:
-        return sys.stdin.buffer.read().decode()
+        return content.decode()
     except UnicodeDecodeError as error:
         raise ConfigError(f"standard input is not UTF-8 text (at byte {error.start})") from None
 
@@ -68,7 +78,7 @@ def _open(name: str) -> Tokenizer:
     if name == "byte":
         return ByteTokenizer()
     path = Path(name)
-    if not path.exists():
+    if not os.path.exists(name):  # which is false for a name that no file can have
         raise RunError(f"--tokenizer {name}: no such file or folder, nor gpt2 or byte")
     if path.is_dir() and not (path / "tokenizer.json").exists() and (path / "vocab.json").exists():
         return BPETokenizer.from_pretrained(path)

@@ -7,9 +7,10 @@ import os
 import select
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator
+from io import RawIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 from gpt2.corpora.corpus import Corpus, Document
 from gpt2.corpora.reading import BLOCK, TextFile, decoded
@@ -53,16 +54,16 @@ def piped_corpus(path: Path) -> Corpus:
 
 def _read_once(name: str, path: Path, descriptor: int, wait: float | None = None) -> Corpus | None:
     """A corpus that is copied into a file without a name, which ends with this process; None if there is nothing to copy."""
-    copy = tempfile.TemporaryFile()  # noqa: SIM115 - it is open as long as the corpus is there
+    copy = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it is open as long as somebody has the text
+    text = TextFile(path, copy=copy)
+    weakref.finalize(text, copy.close)
     try:
         for _ in decoded(_kept(arriving(descriptor, wait), copy), path):  # what is no text is refused where it comes
             pass
-        copy.flush()
     except OSError as error:
         raise DataError(
             f"--data {path}: cannot be read or copied into {tempfile.gettempdir()}: {error.strerror}; give a file instead"
         ) from error
-    text = TextFile(path, copy=copy)
     return Corpus(name, lambda: [Document(text)], once=True) if any(text) else None
 
 
@@ -83,7 +84,9 @@ def arriving(descriptor: int, wait: float | None = None) -> Iterator[bytes]:
             yield block
 
 
-def _kept(blocks: Iterable[bytes], copy: BinaryIO) -> Iterator[bytes]:
+def _kept(blocks: Iterable[bytes], copy: RawIOBase) -> Iterator[bytes]:
     for block in blocks:
-        copy.write(block)
+        waiting = memoryview(block)
+        while waiting:
+            waiting = waiting[copy.write(waiting) :]
         yield block

@@ -13,8 +13,8 @@ import stat
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from io import RawIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 from gpt2.corpora.corpus import Corpus, Document
 from gpt2.corpora.matching import matches
@@ -38,12 +38,20 @@ class TextFile:
 
     path: Path
     block: int = BLOCK
-    copy: BinaryIO | None = None
+    copy: RawIOBase | None = None
     """An open file with the bytes of what `path` stood for, where those could be had only once."""
 
     def __iter__(self) -> Iterator[str]:
-        found = blocks(self.path, self.block) if self.copy is None else _copied(self.copy, self.block)
-        return pieces(unix_newlines(decoded(found, self.path)), self.block)
+        return pieces(unix_newlines(decoded(self._blocks(), self.path)), self.block)
+
+    def _blocks(self) -> Iterator[bytes]:
+        if self.copy is None:
+            yield from blocks(self.path, self.block)
+            return
+        offset = 0  # its own place in the file: others may read it at the same time
+        while block := os.pread(self.copy.fileno(), self.block, offset):
+            offset += len(block)
+            yield block
 
 
 def blocks(path: Path, size: int) -> Iterator[bytes]:
@@ -56,13 +64,6 @@ def blocks(path: Path, size: int) -> Iterator[bytes]:
         raise DataError(f"--data {path}: a damaged .gz file: {error}") from error
     except OSError as error:
         raise DataError(f"--data {path}: {error.strerror or error}") from error
-
-
-def _copied(copy: BinaryIO, size: int) -> Iterator[bytes]:
-    offset = 0
-    while block := os.pread(copy.fileno(), size, offset):  # its own place in the file: others may read it at the same time
-        offset += len(block)
-        yield block
 
 
 def decoded(blocks: Iterable[bytes], path: Path) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gpt2.errors import DataError, RunError
+from gpt2.files import MOST_TOKENIZER, read_regular
 from tinygrad2.files import write_atomically
 
 END_OF_TEXT = "<|endoftext|>"
@@ -111,7 +112,7 @@ def to_utf8(text: str) -> bytes:
 def reading(path: Path) -> Iterator[str]:
     """The text of a file; what goes wrong with it becomes a RunError naming the file."""
     try:
-        yield path.read_text("utf-8")
+        yield read_regular(path, MOST_TOKENIZER).decode()
     except OSError as error:
         raise RunError(f"{path}: {error.strerror}") from error
     except ValueError as error:  # not UTF-8, not JSON, or a DataError: not a tokenizer

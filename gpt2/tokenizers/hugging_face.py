@@ -102,7 +102,7 @@ def to_vocabulary(tokens: Sequence[bytes], merges: Sequence[tuple[int, int]], sp
 def parse_vocabulary(vocab_json: str, merges_txt: str) -> Parts:
     """From the contents of `vocab.json` and `merges.txt`, where `<|endoftext|>` is special. Raises DataError."""
     vocab = parse_object(vocab_json)
-    lines = merges_txt.split("\n")
+    lines = merges_txt.replace("\r\n", "\n").split("\n")
     if lines[0].startswith("#version"):
         lines = lines[1:]
     if lines and not lines[-1]:

@@ -1,8 +1,10 @@
 """How well a model predicts: per token, in overlapping windows, per byte; what it repeats; and models that come and go."""
 
+import hashlib
 import json
 import math
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -110,6 +112,33 @@ def test_what_the_model_repeats(trained, capsys):
     samples = json.loads(capsys.readouterr().out)["samples"]
     assert len(samples) == 5
     assert all(0 < len(sample["match"]) <= sample["characters"] == 40 and sample["match"] in text for sample in samples)
+
+
+def test_a_text_that_has_changed_is_not_the_runs(trained, tmp_path, capsys, text):
+    shutil.copytree(trained / "run", run := tmp_path / "run")
+    (tmp_path / "my.txt").write_text(text[:6000])
+    about = json.loads((run / "config.json").read_text())
+    about["training"]["data"] = str(tmp_path / "my.txt")
+    (run / "config.json").write_text(json.dumps(about))
+    assert main(["eval", "--run", str(run)]) == 0
+    (tmp_path / "my.txt").write_text(text[:5999] + "!")
+    now = hashlib.sha256((tmp_path / "my.txt").read_bytes()).hexdigest()
+    capsys.readouterr()
+    changed = (
+        ["eval"],
+        ["eval", "--memorised"],
+        ["eval", "--memorised", "--data", str(tmp_path / "my.txt")],
+        ["eval", "--best"],
+    )
+    for command in changed:
+        assert main([*command, "--run", str(run)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"its sha256 is {now}, and was {about['corpus']['sha256']}; --data evaluates another text" in line
+    assert main(["eval", "--run", str(run), "--data", str(tmp_path / "my.txt")]) == 0
+    assert main(["eval", "--run", str(run), "--memorised", "--tokens", "5", "--data", str(trained / "my.txt")]) == 0
+    capsys.readouterr()
+    assert main(["eval", "--run", str(run), "--data", ""]) == 2
+    assert "names no text" in capsys.readouterr().err
 
 
 def test_an_exported_model_is_the_model(trained, tmp_path, capsys):

@@ -1,7 +1,6 @@
 """`gpt2 tokenize` as a user meets it."""
 
 import argparse
-import io
 import json
 import re
 import sys
@@ -115,8 +114,10 @@ def test_colours_only_on_a_terminal(bpe, capsys, monkeypatch):
 
 def test_standard_input_and_the_other_places_of_a_tokenizer(tmp_path, capsys, monkeypatch):
     CharTokenizer("ab\n").save(tmp_path / "tokenizer.json")
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ab\n")))
-    assert command("-", "--tokenizer", str(tmp_path), "--json") == 0  # a run folder
+    (tmp_path / "text").write_text("ab\n")
+    with open(tmp_path / "text") as text:
+        monkeypatch.setattr(sys, "stdin", text)
+        assert command("-", "--tokenizer", str(tmp_path), "--json") == 0  # a run folder
     assert [token["id"] for token in json.loads(capsys.readouterr().out)["tokens"]] == [0, 1, 2]
     (tmp_path / "tokenizer.json").unlink()
     BPETokenizer.train("ab", 258).save_pretrained(tmp_path)
@@ -125,9 +126,20 @@ def test_standard_input_and_the_other_places_of_a_tokenizer(tmp_path, capsys, mo
     assert [token["id"] for token in json.loads(capsys.readouterr().out)["tokens"]] == [256]
     assert command("", "--tokenizer", "byte") == 0
     assert capsys.readouterr().out.startswith("0 tokens of 257 for 0 characters, 0 bytes\n")
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\xff")))
-    with pytest.raises(ConfigError, match=r"standard input is not UTF-8 text \(at byte 1\)"):
+    (tmp_path / "text").write_bytes(b"a\xff")
+    with open(tmp_path / "text") as text:
+        monkeypatch.setattr(sys, "stdin", text)
+        with pytest.raises(ConfigError, match=r"standard input is not UTF-8 text \(at byte 1\)"):
+            command("-", "--tokenizer", "byte")
+    with pytest.raises(DataError, match="standard input is closed"):
         command("-", "--tokenizer", "byte")
+    with open("/dev/zero") as text:
+        monkeypatch.setattr(sys, "stdin", text)
+        with pytest.raises(ConfigError, match="has more than 16,777,216 bytes"):
+            command("-", "--tokenizer", "byte")
+    for name in ("", "a\0b", "n" * 300, "\ud800"):
+        with pytest.raises(RunError, match="no such file or folder, nor gpt2 or byte"):
+            command("a", "--tokenizer", name)
 
 
 def test_training(tmp_path, capsys):
