@@ -7,7 +7,11 @@ import hashlib
 import http.client
 import json
 import os
+import reprlib
 import stat
+import tempfile
+import threading
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -21,8 +25,14 @@ T = TypeVar("T")
 
 
 def cache_folder() -> Path:
-    """Where what can be made again is kept: TINYGRAD2_CACHE, or ~/.cache/tinygrad2. It need not exist."""
-    return Path(os.environ.get("TINYGRAD2_CACHE") or Path.home() / ".cache" / "tinygrad2")
+    """Where what can be made again is kept: TINYGRAD2_CACHE, or ~/.cache/tinygrad2. It need not exist.
+
+    A user without a home has one among the temporary files.
+    """
+    try:
+        return Path(os.environ.get("TINYGRAD2_CACHE") or Path.home() / ".cache" / "tinygrad2")
+    except RuntimeError:
+        return Path(tempfile.gettempdir(), f"tinygrad2-{os.getuid()}")
 
 
 def code_sha256() -> str:
@@ -35,16 +45,31 @@ def code_sha256() -> str:
     return found.hexdigest()
 
 
-def download(url: str, path: Path, sha256: str, max_bytes: int, timeout: float = 30) -> None:
+def download(url: str, path: Path, sha256: str, max_bytes: int, seconds: float = 120) -> None:
     """Fetch a file that must have this SHA-256; `path` is written only if it has.
 
-    Raises DataError that says why it was not to be had: no network, more than `max_bytes`, or other content.
+    Raises DataError that says why it was not to be had: no network, not all of it in so many seconds, more than `max_bytes`,
+    or other content.
     """
-    try:
-        with urllib.request.urlopen(url, timeout=timeout) as response:
-            content = response.read(max_bytes + 1)
-    except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
-        raise DataError(f"{url} cannot be downloaded ({getattr(error, 'reason', error)})") from error
+    content, failed = bytearray(), list[str]()
+    end = time.monotonic() + seconds
+
+    def fetch() -> None:
+        try:
+            with urllib.request.urlopen(url, timeout=min(30, seconds)) as response:
+                while len(content) <= max_bytes and time.monotonic() < end and (some := response.read1(1 << 16)):
+                    content.extend(some)
+        except (OSError, http.client.HTTPException, ValueError) as error:  # URLError and timeouts are OSErrors
+            failed.append(str(getattr(error, "reason", error)))  # not the error itself, which holds the connection
+
+    # In a thread of its own: a look-up of the name has no time, and headers may drip byte by byte for days.
+    thread = threading.Thread(target=fetch, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive() or time.monotonic() >= end:
+        raise DataError(f"{url} cannot be downloaded (not all of it came within {seconds:g} seconds)")
+    if failed:
+        raise DataError(f"{url} cannot be downloaded ({failed[0]})")
     if len(content) > max_bytes:
         raise DataError(f"{url} has more than the {max_bytes:,} bytes it should have")
     found = hashlib.sha256(content).hexdigest()
@@ -52,7 +77,7 @@ def download(url: str, path: Path, sha256: str, max_bytes: int, timeout: float =
         raise DataError(f"{url} is not the file it should be: its sha256 is {found}, not {sha256}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
+        write_atomically(path, bytes(content))
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror}") from error
 
@@ -128,8 +153,9 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in found if names.count(name) > 1)!r} comes twice")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{reprlib.repr(name)} comes twice")
+        found[name] = value
     return found

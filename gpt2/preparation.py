@@ -1,22 +1,18 @@
 """A corpus into ids, of which some train and some validate.
 
 Ids are encoded piece by piece and kept as uint16 (uint32 for more than 65,536 tokens). Those of a long text are a file in
-the cache folder, which is mapped into memory, so that a corpus may be larger than memory. Its name is a hash of all that
-decides its content; it takes that name when it is whole, and is used if it still has the hash that was noted then. Those of a
-short text are made in a second or two each time, in memory, and leave no file.
+the cache folder (see id_cache.py), which is mapped into memory, so that a corpus may be larger than memory. Those of a short
+text are made in a second or two each time, in memory, and leave no file.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 import os
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +23,8 @@ from gpt2 import data
 from gpt2.config import TrainConfig
 from gpt2.corpora import Corpus, Document
 from gpt2.errors import ConfigError, DataError
-from gpt2.files import cache_folder
+from gpt2.id_cache import kept_ids
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer
-from tinygrad2.files import atomic_file, write_atomically
 
 Array = np.ndarray[Any, Any]
 Say = Callable[[str], object]
@@ -40,7 +35,7 @@ IN_MEMORY = 4_000_000
 BPE_VOCABULARY = 1024
 """The size of a BPE that is trained where none is given: a good one for about a megabyte of text."""
 
-FORMAT = b"1"
+FORMAT = b"2"
 """Of the files in the cache; part of their names."""
 
 
@@ -175,7 +170,10 @@ def _ids(corpus: Corpus, tokenizer: Tokenizer, validates: Array, say: Say) -> tu
     if not corpus.characters:
         raise DataError(f"{corpus.name}: there is no text in it")
     if corpus.characters > IN_MEMORY:
-        return _mapped(corpus, tokenizer, validates, say)
+        key = hashlib.sha256(FORMAT + tokenizer.sha256.encode() + np.sort(validates).tobytes())
+        key.update(b"".join(_digests(corpus, validates)))
+        encoded = partial(_encoded, corpus, tokenizer, validates)
+        return kept_ids(key.hexdigest(), corpus.name, _kind(tokenizer), tokenizer.vocab_size, encoded, say)
     parts, cut = [], 0
     for ids, held_out in _encoded(corpus, tokenizer, validates):
         parts.append(ids)
@@ -183,9 +181,13 @@ def _ids(corpus: Corpus, tokenizer: Tokenizer, validates: Array, say: Say) -> tu
     return np.concatenate(parts), cut
 
 
+def _kind(tokenizer: Tokenizer) -> np.dtype[Any]:
+    return np.dtype(np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32)
+
+
 def _encoded(corpus: Corpus, tokenizer: Tokenizer, validates: Array) -> Iterator[tuple[Array, bool]]:
     """The ids of the arranged documents in parts, and whether they validate."""
-    kind = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
+    kind = _kind(tokenizer)
     training = len(validates) - int(validates.sum())
     total, digests = corpus.characters, _digests(corpus, validates)
     with tqdm(total=total, desc="encoding", unit="char", unit_scale=True, delay=1, leave=False, disable=None) as bar:
@@ -199,68 +201,3 @@ def _encoded(corpus: Corpus, tokenizer: Tokenizer, validates: Array) -> Iterator
                 raise DataError(f"{corpus.name}: its text was changed while it was being read; start again")
             if tokenizer.end_of_text is not None and i < len(digests) - 1:
                 yield np.array([tokenizer.end_of_text], kind), i >= training
-
-
-def _mapped(corpus: Corpus, tokenizer: Tokenizer, validates: Array, say: Say) -> tuple[Array, int]:
-    """What `_ids` gives, from the cache; into it first if it is not there."""
-    name = hashlib.sha256(FORMAT + tokenizer.sha256.encode() + np.sort(validates).tobytes())
-    name.update(b"".join(_digests(corpus, validates)))
-    path = cache_folder() / "ids" / f"{name.hexdigest()}.bin"
-    about = _whole(path, say)
-    try:
-        if about is None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _remove_leftovers(path.parent)
-            with atomic_file(path) as file:
-                about = _write(file, corpus, tokenizer, validates)
-            write_atomically(path.with_suffix(".json"), (json.dumps(about) + "\n").encode())
-        return _map(path, about)
-    except OSError as error:
-        say(f"{path.parent} cannot be written ({error.strerror}): the ids go into a temporary file, this time only")
-    try:
-        with tempfile.TemporaryFile() as temporary:
-            about = _write(temporary, corpus, tokenizer, validates)
-            temporary.flush()
-            return _map(temporary, about)
-    except OSError as error:
-        raise DataError(f"{tempfile.gettempdir()} cannot hold the ids of {corpus.name}: {error.strerror}") from error
-
-
-def _write(file: Any, corpus: Corpus, tokenizer: Tokenizer, validates: Array) -> dict[str, Any]:
-    """All ids into a file; returns what there is to know of it."""
-    digest, tokens, cut = hashlib.sha256(), 0, 0
-    for ids, held_out in _encoded(corpus, tokenizer, validates):
-        file.write(ids.data)
-        digest.update(ids.data)
-        tokens += len(ids)
-        cut += 0 if held_out else len(ids)
-        kind = ids.dtype.name
-    return {"corpus": corpus.name, "dtype": kind, "tokens": tokens, "cut": cut, "sha256": digest.hexdigest()}
-
-
-def _map(file: Any, about: dict[str, Any]) -> tuple[Array, int]:
-    ids = np.memmap(file, np.dtype(about["dtype"]), "r", shape=(about["tokens"],))
-    return np.asarray(ids), about["cut"]
-
-
-def _whole(path: Path, say: Say) -> dict[str, Any] | None:
-    """What is known of a file in the cache if it is there and is what was written."""
-    try:
-        about = json.loads(path.with_suffix(".json").read_bytes())
-        with open(path, "rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() == about["sha256"]:
-                return about
-    except OSError:
-        return None
-    except (ValueError, KeyError, TypeError):
-        pass
-    say(f"{path} is damaged and made again")
-    return None
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Of preparations that were killed: what nobody has written to for a day."""
-    for path in folder.glob("*.tmp"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > 24 * 3600:
-                path.unlink()

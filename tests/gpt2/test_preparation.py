@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt2 import GPT2, GPT2Config, TrainConfig, data, preparation
+from gpt2 import GPT2, GPT2Config, TrainConfig, data, id_cache, preparation
 from gpt2.corpora import Corpus, Document, load_corpus
 from gpt2.corpora.generated import addition, markov
 from gpt2.errors import ConfigError, DataError, RunError
@@ -252,7 +252,7 @@ def test_a_damaged_file_is_noticed_and_made_again(long, cache, suffix, damage, s
     messages, tokenizer = [], Counting()
     assert content(prepare(long, tokenizer, TrainConfig(), 8, messages.append)) == expected
     assert tokenizer.pieces == 40
-    assert [message.endswith("is damaged and made again") for message in messages] == [True] * said
+    assert ["is damaged and made again: " in message for message in messages] == [True] * said
     assert content(prepare(long, tokenizer, TrainConfig(), 8, messages.append)) == expected
     assert tokenizer.pieces == 40
 
@@ -266,7 +266,7 @@ def test_without_a_cache_folder_a_temporary_file_will_do(long, tmp_path, monkeyp
     assert content(prepared) == expected
     assert mapped(prepared.train)
     assert len(messages) == 1
-    assert "cannot be written (Not a directory): the ids go into a temporary file" in messages[0]
+    assert "is not used (Not a directory): the ids go into a temporary file" in messages[0]
 
 
 def test_a_full_disk(long, cache, monkeypatch):
@@ -281,7 +281,7 @@ def test_a_full_disk(long, cache, monkeypatch):
     assert content(prepare_whole(long, ByteTokenizer(), messages.append)) == expected
     assert "No space left on device" in messages[0]
     assert list(cache.iterdir()) == []
-    monkeypatch.setattr(preparation, "_write", full)
+    monkeypatch.setattr(id_cache, "_write", full)
     with pytest.raises(DataError, match="cannot hold the ids of long: No space left on device"):
         prepare_whole(long, ByteTokenizer(), messages.append)
 

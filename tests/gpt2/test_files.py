@@ -1,0 +1,116 @@
+"""Downloads have an end, whatever the server does; JSON in which a name comes twice is refused as fast as it is read."""
+
+import contextlib
+import hashlib
+import json
+import socket
+import threading
+import time
+import tracemalloc
+
+import pytest
+
+from gpt2.errors import DataError
+from gpt2.files import download, parse_object
+
+CONTENT = b"what is to be had" * 10
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(CONTENT)
+
+
+def drip(head, content):
+    """The head at once, and the content a byte at a time."""
+
+    def serve(connection):
+        connection.sendall(head)
+        for byte in content:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.1)
+
+    return serve
+
+
+def endless(connection):
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        connection.sendall(bytes(1 << 16))
+
+
+def redirect(connection):
+    time.sleep(0.2)
+    connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: /again%d\r\nContent-Length: 0\r\n\r\n" % time.monotonic_ns())
+
+
+SERVERS = {
+    "drips": (drip(HEAD, CONTENT), "not all of it came within 0.5 seconds"),
+    "drips its headers": (drip(b"", HEAD + CONTENT), "not all of it came within 0.5 seconds"),
+    "drips chunks": (
+        drip(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n" * 100),
+        "not all of it came within 0.5 seconds",
+    ),
+    "redirects": (redirect, "not all of it came within 0.5 seconds"),
+    "says nothing": (lambda _: time.sleep(1.5), "not all of it came within 0.5 seconds|timed out"),
+    "has no end": (endless, "has more than the 170 bytes"),
+    "hangs up": (lambda connection: connection.sendall(HEAD + CONTENT[:50]), "is not the file it should be|IncompleteRead"),
+    "lies": (lambda connection: connection.sendall(HEAD + CONTENT[::-1]), "is not the file it should be"),
+    "refuses": (lambda connection: connection.sendall(b"HTTP/1.1 404 Not Found\r\n\r\n"), "Not Found"),
+    "talks nonsense": (lambda connection: connection.sendall(b"\0\xff\r\n" * 10), "cannot be downloaded"),
+    "is elsewhere": (
+        lambda connection: connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: http://[x\r\n\r\n"),
+        "cannot be downloaded",
+    ),
+    "is good": (lambda connection: connection.sendall(HEAD + CONTENT), None),
+}
+
+
+@contextlib.contextmanager
+def server(answer):
+    """A server on this machine that answers every request so."""
+
+    def serve(connection):
+        with connection, contextlib.suppress(OSError):
+            connection.recv(1 << 16)
+            answer(connection)
+
+    def listen(listening):
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=[listening.accept()[0]], daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=listen, args=[listening], daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/x"
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.mark.parametrize(("answer", "refused"), SERVERS.values(), ids=SERVERS)
+def test_a_download_ends_whatever_the_server_does(tmp_path, answer, refused):
+    path, sha256 = tmp_path / "x", hashlib.sha256(CONTENT).hexdigest()
+    tracemalloc.start()
+    start = time.perf_counter()
+    with server(answer) as url:
+        try:
+            if refused is None:
+                download(url, path, sha256, len(CONTENT), 0.5)
+                assert path.read_bytes() == CONTENT
+            else:
+                with pytest.raises(DataError, match=refused) as error:
+                    download(url, path, sha256, len(CONTENT), 0.5)
+                assert "\n" not in str(error.value)
+                assert not path.exists()
+            assert time.perf_counter() - start < 1.4
+            assert tracemalloc.get_traced_memory()[1] < 4e6
+        finally:
+            tracemalloc.stop()
+
+
+def test_a_name_that_comes_twice_among_many_is_found_at_once():
+    names = ", ".join(f'"{i}": 0' for i in range(100_000))
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match="'99999' comes twice"):
+        parse_object(f'{{{names}, "99999": 0}}')
+    assert time.perf_counter() - start < 2
+    with pytest.raises(ValueError, match="comes twice") as error:
+        parse_object(json.dumps({"n" * 10**6: 0})[:-1] + ', "' + "n" * 10**6 + '": 0}')
+    assert len(str(error.value)) < 100
