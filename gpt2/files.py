@@ -60,7 +60,7 @@ def download(url: str, path: Path, sha256: str, max_bytes: int, seconds: float =
                 while len(content) <= max_bytes and time.monotonic() < end and (some := response.read1(1 << 16)):
                     content.extend(some)
         except (OSError, http.client.HTTPException, ValueError) as error:  # URLError and timeouts are OSErrors
-            failed.append(str(getattr(error, "reason", error)))  # not the error itself, which holds the connection
+            failed.append(" ".join(str(getattr(error, "reason", error)).split())[:200])  # the error would hold the connection
 
     # In a thread of its own: a look-up of the name has no time, and headers may drip byte by byte for days.
     thread = threading.Thread(target=fetch, daemon=True)
