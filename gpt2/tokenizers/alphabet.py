@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from reprlib import repr as shown
+
 from gpt2.errors import DataError
 
 
@@ -32,4 +34,4 @@ def unspell(name: str) -> bytes:
     try:
         return b"".join(map(BYTES.__getitem__, name))
     except KeyError as error:
-        raise DataError(f"token {name!r}: {error.args[0]!r} stands for no byte") from None
+        raise DataError(f"token {shown(name)}: {error.args[0]!r} stands for no byte") from None

@@ -13,6 +13,7 @@ import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from reprlib import repr as shown
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class BPETokenizer(Tokenizer):
         self.tokens, self.merges, self.special = list(tokens), list(merges), dict(special or {})
         for name, i in self.special.items():
             if not name or not 0 <= i < len(tokens) or tokens[i] != to_utf8(name):
-                raise DataError(f"special token {name!r} is not token {i}")
+                raise DataError(f"special token {shown(name)} is not token {i}")
         if len(set(self.special.values())) != len(self.special):
             raise DataError("two special tokens have the same id")
         self._ids = _numbered(self.tokens, set(self.special.values()))
@@ -78,7 +79,7 @@ class BPETokenizer(Tokenizer):
             raise DataError(f"the merge of {self._shown(pair)} makes what is no token") from None
 
     def _shown(self, pair: Pair) -> str:
-        return f"{self.tokens[pair[0]]!r} and {self.tokens[pair[1]]!r}"
+        return f"{shown(self.tokens[pair[0]])} and {shown(self.tokens[pair[1]])}"
 
     # -- where it comes from
 
@@ -255,5 +256,5 @@ def _numbered(tokens: Sequence[bytes], special: set[int]) -> dict[bytes, int]:
     ids: dict[bytes, int] = {}
     for i, token in enumerate(tokens):
         if i not in special and (not token or ids.setdefault(token, i) != i):
-            raise DataError(f"token {token!r} comes twice" if token else f"token {i} is empty")
+            raise DataError(f"token {shown(token)} comes twice" if token else f"token {i} is empty")
     return ids

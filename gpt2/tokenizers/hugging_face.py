@@ -7,7 +7,9 @@ for much that GPT-2 does not do; whatever would change an id is refused, by name
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from reprlib import repr as shown
 from typing import Any
 
 from gpt2.errors import DataError
@@ -54,10 +56,10 @@ def from_json(saved: Mapping[str, Any]) -> Parts:
     """From the content of `tokenizer.json`. Raises DataError for what is wrong, and for what GPT-2 does not do."""
     model = _object(saved.get("model"), "its 'model'")
     if model.get("type", "BPE") != "BPE":
-        raise DataError(f"a model of type {model['type']!r}, not BPE")
+        raise DataError(f"a model of type {shown(model['type'])}, not BPE")
     for setting in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges"):
         if model.get(setting):
-            raise DataError(f"{setting} = {model[setting]!r}, which GPT-2 does not have")
+            raise DataError(f"{setting} = {shown(model[setting])}, which GPT-2 does not have")
     if saved.get("normalizer") is not None:
         raise DataError("a normalizer, which GPT-2 does not have")
     for part in ("pre_tokenizer", "post_processor", "decoder"):
@@ -69,10 +71,10 @@ def from_json(saved: Mapping[str, Any]) -> Parts:
     for token in added:
         name, i = _object(token, "an added token").get("content"), token.get("id")
         if not isinstance(name, str) or type(i) is not int or special.setdefault(name, i) != i:
-            raise DataError(f"the added token {name!r} with id {i!r} is not a text with one id")
+            raise DataError(f"the added token {shown(name)} with id {shown(i)} is not a text with one id")
         for flag in ("single_word", "lstrip", "rstrip"):
             if token.get(flag):
-                raise DataError(f"the added token {name!r} is {flag}, which GPT-2's is not")
+                raise DataError(f"the added token {shown(name)} is {flag}, which GPT-2's is not")
     merges = model.get("merges")
     if not isinstance(merges, list):
         raise DataError("its merges are not a list")
@@ -85,7 +87,7 @@ def _check_byte_level(part: str, value: Any) -> None:
         return
     if not isinstance(value, dict) or value.get("type") != "ByteLevel":
         kind = value.get("type") if isinstance(value, dict) else value
-        raise DataError(f"a {part} {kind!r}; GPT-2 has ByteLevel")
+        raise DataError(f"a {part} {shown(kind)}; GPT-2 has ByteLevel")
     if part == "pre_tokenizer" and (
         value.get("add_prefix_space", True) is not False or value.get("use_regex", True) is not True
     ):
@@ -115,8 +117,11 @@ def _names(tokens: Sequence[bytes], special: Mapping[str, int]) -> list[str]:
     for name, i in special.items():
         names[i] = name
     if len(set(names)) != len(names):
-        twice = next(name for name in special if names.count(name) > 1)
-        raise DataError(f"the special token {twice!r} is spelled like another token: Hugging Face's files cannot hold both")
+        counts = Counter(names)
+        twice = next(name for name in special if counts[name] > 1)
+        raise DataError(
+            f"the special token {shown(twice)} is spelled like another token: Hugging Face's files cannot hold both"
+        )
     return names
 
 
@@ -125,9 +130,9 @@ def _parts(vocab: Mapping[str, Any], merges: Sequence[Any], special: dict[str, i
     ids = {**vocab, **special}
     for name, i in ids.items():
         if type(i) is not int or not 0 <= i < len(ids):
-            raise DataError(f"token {name!r} has the id {i!r}; {len(ids)} tokens have the ids 0 to {len(ids) - 1}")
+            raise DataError(f"token {shown(name)} has the id {shown(i)}; {len(ids)} tokens have the ids 0 to {len(ids) - 1}")
         if vocab.get(name, i) != i:
-            raise DataError(f"token {name!r} has the ids {vocab[name]!r} and {i}")
+            raise DataError(f"token {shown(name)} has the ids {shown(vocab[name])} and {i}")
     if len(set(ids.values())) != len(ids):
         raise DataError(f"{len(ids)} tokens have {len(set(ids.values()))} different ids")
     tokens = [b""] * len(ids)
@@ -137,10 +142,10 @@ def _parts(vocab: Mapping[str, Any], merges: Sequence[Any], special: dict[str, i
     for number, merge in enumerate(merges, 1):
         two = merge.split(" ") if isinstance(merge, str) else merge
         if not isinstance(two, list) or len(two) != 2 or not all(isinstance(name, str) for name in two):
-            raise DataError(f"merge {number} is {merge!r}, not two tokens")
+            raise DataError(f"merge {number} is {shown(merge)}, not two tokens")
         for name in two:
             if name not in ids or name in special:
-                raise DataError(f"merge {number} is {merge!r}, but there is no token {name!r}")
+                raise DataError(f"merge {number} is {shown(merge)}, but there is no token {shown(name)}")
         pairs.append((ids[two[0]], ids[two[1]]))
     return tokens, pairs, special
 

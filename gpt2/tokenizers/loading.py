@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from reprlib import repr as shown
 from typing import Any
 
 from gpt2.errors import DataError
@@ -26,5 +27,5 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         if "model" in saved:
             return BPETokenizer.from_json(saved)
         if saved.get("type") not in tuple(KINDS):
-            raise DataError(f"type {saved.get('type')!r} is none of {', '.join(KINDS)}, and there is no model")
+            raise DataError(f"type {shown(saved.get('type'))} is none of {', '.join(KINDS)}, and there is no model")
         return KINDS[saved["type"]](saved)

@@ -149,5 +149,5 @@ def test_damaged_files(tmp_path, content, cause):
 
 
 def test_a_folder_is_not_a_file(tmp_path):
-    with pytest.raises(RunError, match="Is a directory"):
+    with pytest.raises(RunError, match="it is a folder, and not a file"):
         load_tokenizer(tmp_path)
