@@ -121,7 +121,7 @@ class TrainConfig(Settings):
 
     data: str = setting(
         "pydocs",
-        "a text file (or .gz), a folder, a glob in quotes, or a corpus by name: "
+        "a text file (or .gz), a folder, a glob in quotes, a pipe, - for standard input, or a corpus by name: "
         "pydocs, shakespeare, addition, sorting, brackets, markov",
     )
     tokenizer: str = setting("char", "char, byte, bpe (learned from the text), gpt2, or the path of a tokenizer.json")

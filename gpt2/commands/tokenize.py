@@ -16,6 +16,7 @@ from gpt2.commands.arguments import natural
 from gpt2.corpora import load_corpus
 from gpt2.corpora.piped import arriving, standard_input
 from gpt2.errors import ConfigError, RunError
+from gpt2.preparation import to_stderr
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer, load_tokenizer
 
 HELP = "show the tokens of a text and the merges that made them, or train a tokenizer"
@@ -232,6 +233,8 @@ def _train(args: argparse.Namespace) -> int:
     if args.show or args.special:
         raise ConfigError("--show and --special belong to a text, not to --train")
     corpus = load_corpus(args.train)
+    for note in corpus.notes:
+        to_stderr(note)
     begin = time.perf_counter()
     tokenizer = BPETokenizer.train(corpus.pieces(), args.vocab_size, progress=not args.json)
     seconds = time.perf_counter() - begin

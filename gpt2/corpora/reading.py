@@ -139,7 +139,8 @@ def files_corpus(data: str) -> Corpus | None:
     if kind and not stat.S_ISDIR(kind):
         if not _begins_as_text(path):
             raise DataError(f"--data {data}: the file is empty")
-        return Corpus(Path(path.stem).stem if path.suffix == ".gz" else path.stem, lambda: [Document(TextFile(path))])
+        name = Path(path.stem).stem if path.suffix == ".gz" else path.stem
+        return Corpus(_printable(name), lambda: [Document(TextFile(path))])
     parts: Sequence[str] = path.parts
     fixed = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), parts))
     if kind:
@@ -165,7 +166,12 @@ def files_corpus(data: str) -> Corpus | None:
     notes = [f"--data {data}: left out what is not UTF-8 text: {_some(skipped)}"] * bool(skipped)
     notes += [f"--data {data}: left out what is no file: {_some(others)}"] * bool(others)
     name = os.path.basename(os.path.realpath(fixed))
-    return Corpus(name or "files", lambda: (Document(TextFile(p)) for p in texts), tuple(notes))
+    return Corpus(_printable(name) or "files", lambda: (Document(TextFile(p)) for p in texts), tuple(notes))
+
+
+def _printable(name: str) -> str:
+    """A name that can stand in a line, a picture, and the name of a folder."""
+    return "".join(c if c.isprintable() else "_" for c in name)
 
 
 def _begins_as_text(path: Path) -> bool:

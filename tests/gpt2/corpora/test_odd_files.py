@@ -134,6 +134,17 @@ def test_names_of_all_kinds(tmp_path, name):
         assert load_corpus(str(data)).text == "the text"
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_on_a_text_of_any_name(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("A text that is long enough to be trained on. " * 20)
+    tiny = ["--d-model=16", "--num-layers=1", "--num-heads=2", "--max-seq-len=16", "--sample-tokens=0", "--steps=1"]
+    assert main(["train", "--data", name, *tiny]) == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    assert str(run).isprintable()
+    assert main(["eval", "--run", str(run)]) == 0
+
+
 @pytest.mark.parametrize("name", ["n" * 256, "n/" * 3000, "a\0b", "\ud800", "*\0", "**/\ud800*", "[" * 300])
 def test_names_that_no_file_has(tmp_path, name):
     for data in (name, f"{tmp_path}/{name}"):

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 import sys
 
@@ -157,6 +158,14 @@ def test_training(tmp_path, capsys):
     about = json.loads(capsys.readouterr().out)
     assert (about["vocab_size"], about["merges"], about["tokens"], about["bytes_per_token"]) == (257, 0, 340, 1.0)
     assert about["sha256"] == load_tokenizer(out).sha256
+
+
+def test_training_says_what_was_left_out(tmp_path, capsys):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("ab")
+    os.mkfifo(tmp_path / "texts" / "pipe")
+    assert command("--train", str(tmp_path / "texts"), "--vocab-size", "258", "--out", str(tmp_path / "t.json")) == 0
+    assert f"left out what is no file: {tmp_path}/texts/pipe (a pipe)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
