@@ -63,7 +63,7 @@ def download(url: str, path: Path, sha256: str, max_bytes: int, seconds: float =
             failed.append(" ".join(str(getattr(error, "reason", error)).split())[:200])  # the error would hold the connection
 
     # In a thread of its own: a look-up of the name has no time, and headers may drip byte by byte for days.
-    thread = threading.Thread(target=fetch, daemon=True)
+    thread = threading.Thread(target=fetch, name=url, daemon=True)
     thread.start()
     thread.join(seconds)
     if thread.is_alive() or time.monotonic() >= end:

@@ -76,7 +76,6 @@ def arriving(descriptor: int, wait: float | None = None) -> Iterator[bytes]:
     poll.register(descriptor, select.POLLIN)
     while True:
         poll.poll(wait and wait * 1000)
-        wait = None
         with contextlib.suppress(BlockingIOError):  # somebody has the pipe open, and has not written yet
             block = os.read(descriptor, BLOCK)
             if not block:

@@ -105,6 +105,17 @@ def test_a_download_ends_whatever_the_server_does(tmp_path, answer, refused):
             tracemalloc.stop()
 
 
+def test_what_is_given_up_is_not_read_any_further(tmp_path):
+    with server(drip(HEAD, CONTENT)) as url:
+        with pytest.raises(DataError):
+            download(url, tmp_path / "x", "", len(CONTENT), 0.3)
+        for _ in range(20):
+            if url not in [thread.name for thread in threading.enumerate()]:
+                return
+            time.sleep(0.05)
+    pytest.fail("the download goes on")
+
+
 def test_a_name_that_comes_twice_among_many_is_found_at_once():
     names = ", ".join(f'"{i}": 0' for i in range(100_000))
     start = time.perf_counter()

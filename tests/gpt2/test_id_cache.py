@@ -109,7 +109,7 @@ def test_a_note_that_was_sealed_again_must_still_be_possible(kept):
     expected, path, note = kept
     whole, about = path.read_bytes(), note.read_text()
     impossible = [
-        ({"tokens": 100}, whole),
+        ({"tokens": 100, "cut": 50}, whole),
         ({"dtype": "uint8", "tokens": len(whole)}, whole),
         ({"dtype": "uint32", "tokens": len(whole) // 4}, whole),
         ({"cut": len(whole)}, whole),

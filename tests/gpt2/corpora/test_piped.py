@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import io
 import json
 import os
 import subprocess
@@ -160,6 +161,19 @@ def test_no_room_for_its_copy(monkeypatch):
         load_corpus("-")
 
 
+class Slow(io.FileIO):
+    """A disk that takes a few bytes at a time, as one does that is nearly full."""
+
+    def write(self, content):
+        return super().write(content[:7])
+
+
+def test_a_disk_that_takes_a_part_of_what_it_is_given(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Slow(tmp_path / "copy", "w+"))
+    with stdin(b"a text of more than seven letters"):
+        assert load_corpus("-").text == "a text of more than seven letters"
+
+
 TEXT = "A text that is long enough to be trained on. " * 30
 
 
@@ -167,10 +181,9 @@ def test_a_run_on_standard_input(tmp_path, capsys):
     """It is trained, resumed, evaluated and replayed with the same text given again, by any name; without it, it says so."""
     out = tmp_path / "run"
     train = ["train", "--out", str(out), *SMALL]
-    with stdin(TEXT.encode()):
-        assert main([*train, "--data", "-"]) == 0
-    assert "gpt2 eval --run" in (shown := capsys.readouterr().out)
-    assert f"gpt2 eval --run {out} --data -" in shown
+    with writer(TEXT.encode()) as here:
+        assert main([*train, "--data", f"/dev/fd/{here}"]) == 0
+    assert f"gpt2 eval --run {out} --data -" in capsys.readouterr().out
     assert json.loads((out / "config.json").read_text())["training"]["data"] == "-"
     gone = "trained on a text that came through a pipe and was not kept: give it again with --data"
     with stdin(TEXT.encode()):  # not taken for the text unless it is named
