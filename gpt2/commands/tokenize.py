@@ -81,7 +81,7 @@ def _open(name: str) -> Tokenizer:
     path = Path(name)
     if not os.path.exists(name):  # which is false for a name that no file can have
         raise RunError(f"--tokenizer {name}: no such file or folder, nor gpt2 or byte")
-    if path.is_dir() and not (path / "tokenizer.json").exists() and (path / "vocab.json").exists():
+    if not os.path.lexists(path / "tokenizer.json") and os.path.lexists(path / "vocab.json"):
         return BPETokenizer.from_pretrained(path)
     return load_tokenizer(path / "tokenizer.json" if path.is_dir() else path)
 
@@ -232,6 +232,8 @@ def _train(args: argparse.Namespace) -> int:
         raise ConfigError("--train needs --vocab-size and --out, and takes no text")
     if args.show or args.special:
         raise ConfigError("--show and --special belong to a text, not to --train")
+    if not os.access(Path(args.out).parent, os.W_OK):  # said before the training, and not after it
+        raise RunError(f"--out {args.out}: cannot be written: its folder is not there, or nothing can be written there")
     corpus = load_corpus(args.train)
     for note in corpus.notes:
         to_stderr(note)

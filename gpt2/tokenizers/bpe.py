@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
+import os
 import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -115,7 +116,7 @@ class BPETokenizer(Tokenizer):
     def from_pretrained(cls, folder: str | Path) -> BPETokenizer:
         """From the `tokenizer.json` of a folder or, if there is none, its `vocab.json` and `merges.txt`. Raises RunError."""
         folder = Path(folder)
-        if not (folder / "tokenizer.json").exists() and (folder / "vocab.json").exists():
+        if not os.path.lexists(folder / "tokenizer.json") and os.path.lexists(folder / "vocab.json"):
             return cls.from_files(folder / "vocab.json", folder / "merges.txt")
         with reading(folder / "tokenizer.json") as text:
             return cls.from_json(parse_object(text))

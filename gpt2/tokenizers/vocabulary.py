@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def _read(folder: Path) -> tuple[bytes, bytes]:
 
 
 def _read_file(folder: Path, file: File) -> bytes:
-    path = next((p for name in (file.name, file.other_name) if (p := folder / name).is_file()), None)
+    path = next((p for name in (file.name, file.other_name) if os.path.isfile(p := folder / name)), None)
     if path is None:
         raise RunError(f"{folder} has no {file.name} (or {file.other_name})")
     try:

@@ -1,5 +1,10 @@
-"""Small trainings do not draw: two pictures take longer than the training. Where they matter, run_once(..., draws=True)."""
+"""Small trainings do not draw, for two pictures take longer than the training (where they matter: run_once(..., draws=True)); and a
+user who may not read everything."""
 
+import os
+import shutil
+import subprocess
+import sys
 from unittest.mock import patch
 
 import pytest
@@ -9,3 +14,19 @@ import pytest
 def undrawn():
     with patch.multiple("gpt2.training", plot_loss=lambda *_: None, plot_training=lambda *_: None):
         yield
+
+
+SETPRIV = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]
+
+
+@pytest.fixture
+def unprivileged():
+    """Runs Python code in a process that may read only what its user may, also where that is root."""
+    if os.geteuid() == 0 and not shutil.which("setpriv"):
+        pytest.skip("root may read everything, and there is no setpriv")
+
+    def run(code, *arguments):
+        command = [*(SETPRIV if os.geteuid() == 0 else []), sys.executable, "-c", code, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    return run

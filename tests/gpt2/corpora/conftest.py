@@ -1,15 +1,10 @@
-"""What a data folder may hold that is no text file, and a user who may not read everything."""
+"""What a data folder may hold that is no text file."""
 
 import contextlib
 import os
-import shutil
 import socket
-import subprocess
-import sys
 
 import pytest
-
-SETPRIV = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]
 
 
 @pytest.fixture
@@ -30,16 +25,3 @@ def odd(tmp_path):
     with contextlib.chdir(folder), socket.socket(socket.AF_UNIX) as listening:  # a socket's path must be short
         listening.bind("socket.txt")
     return folder
-
-
-@pytest.fixture
-def unprivileged():
-    """Runs Python code in a process that may read only what its user may, also where that is root."""
-    if os.geteuid() == 0 and not shutil.which("setpriv"):
-        pytest.skip("root may read everything, and there is no setpriv")
-
-    def run(code, *arguments):
-        command = [*(SETPRIV if os.geteuid() == 0 else []), sys.executable, "-c", code, *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
-
-    return run

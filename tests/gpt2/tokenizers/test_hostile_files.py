@@ -160,3 +160,23 @@ def test_a_pair_that_comes_with_dos_lines(tmp_path):
     for name in ("vocab.json", "merges.txt"):
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes().replace(b"\n", b"\r\n"))
     assert BPETokenizer.from_files(tmp_path / "vocab.json", tmp_path / "merges.txt").sha256 == GOOD.sha256
+
+
+def test_folders_that_cannot_be_looked_into(tmp_path, unprivileged, monkeypatch):
+    GOOD.save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+    monkeypatch.setenv("TINYGRAD2_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "gpt2").mkdir(parents=True)
+    tmp_path.chmod(0)
+    code = (
+        "from gpt2.cli import main; from gpt2.tokenizers import vocabulary; vocabulary.PACKAGE = 'no_such_package'; "
+        "vocabulary.URL = 'file:///nowhere/'; import sys; sys.exit(main(sys.argv[1:]))"
+    )
+    try:
+        for name in (tmp_path, tmp_path / "tokenizer.json", "gpt2"):
+            done = unprivileged(code, "tokenize", "a", "--tokenizer", name)
+            assert done.returncode == 2
+            assert done.stderr.startswith("gpt2 tokenize: error: ")
+            assert len(done.stderr.splitlines()) == 1
+    finally:
+        tmp_path.chmod(0o700)
