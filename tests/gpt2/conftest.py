@@ -1,5 +1,6 @@
-"""Small trainings do not draw, for two pictures take longer than the training (where they matter: run_once(..., draws=True)); and a
-user who may not read everything."""
+"""Small trainings do not draw: two pictures take longer than the training. Where they matter, run_once(..., draws=True).
+
+And a user who may not read everything."""
 
 import os
 import shutil
