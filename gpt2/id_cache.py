@@ -79,7 +79,9 @@ def kept_ids(
             temporary.flush()
             return _map(temporary, kind, note)
     except OSError as error:
-        raise DataError(f"{tempfile.gettempdir()} cannot hold the ids of {corpus}: {error.strerror}") from error
+        raise DataError(
+            f"no temporary file can hold the ids of {corpus} ({error.strerror}): set TMPDIR to a folder with more room"
+        ) from error
 
 
 def private_folder(folder: Path) -> Path:

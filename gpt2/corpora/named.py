@@ -66,9 +66,9 @@ def load_corpus(data: str) -> Corpus:
         return NAMED[data]()
     if not data.strip():
         raise DataError(f"--data {data!r} names no text; give a file, a folder, or a corpus by name ({', '.join(NAMED)})")
-    if data == STDIN:
-        return standard_input_corpus()
     try:
+        if data in (STDIN, "/dev/stdin"):
+            return standard_input_corpus()
         corpus = piped_corpus(Path(data)) if Path(data).is_fifo() else files_corpus(data)
     except OSError as error:
         raise DataError(f"--data {error.filename or data}: {error.strerror}") from error

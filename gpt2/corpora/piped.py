@@ -62,7 +62,7 @@ def _read_once(name: str, path: Path, descriptor: int, wait: float | None = None
             pass
     except OSError as error:
         raise DataError(
-            f"--data {path}: cannot be read or copied into {tempfile.gettempdir()}: {error.strerror}; give a file instead"
+            f"--data {path}: cannot be read, or copied into a temporary file: {error.strerror}; give a file instead"
         ) from error
     return Corpus(name, lambda: [Document(text)], once=True) if any(text) else None
 

@@ -1,6 +1,7 @@
 """Text that comes through standard input or a pipe: read once, trained on as often as needed, and missed when it is gone."""
 
 import contextlib
+import errno
 import fcntl
 import io
 import json
@@ -31,7 +32,7 @@ def writer(content):
     here, there = os.pipe()
 
     def write():
-        with open(there, "wb") as file, contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError), open(there, "wb") as file:
             content(file) if callable(content) else file.write(content)
 
     thread = threading.Thread(target=write)
@@ -157,7 +158,20 @@ def test_no_room_for_its_copy(monkeypatch):
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full")
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: open("/dev/full", "wb", 0))  # noqa: SIM115
-    with stdin(b"a text"), pytest.raises(DataError, match=r"copied into .*: No space left on device; give a file"):
+    with (
+        stdin(b"a text"),
+        pytest.raises(DataError, match=r"copied into a temporary file: No space left on device; give"),
+    ):
+        load_corpus("-")
+
+
+def test_no_place_for_temporary_files(monkeypatch):
+    def nowhere(**_):
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", nowhere)
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    with stdin(b"a text"), pytest.raises(DataError, match=r"--data .*: No usable temporary directory found"):
         load_corpus("-")
 
 
@@ -197,7 +211,7 @@ def test_a_run_on_standard_input(tmp_path, capsys):
             assert gone in capsys.readouterr().err
     (tmp_path / "same.txt").write_text(TEXT)
     with writer(TEXT.encode()) as here, stdin(TEXT.encode()):
-        for name in ("-", f"/dev/fd/{here}", str(tmp_path / "same.txt")):
+        for name in ("/dev/stdin", f"/dev/fd/{here}", str(tmp_path / "same.txt")):
             assert main(["train", "--out", str(out), "--resume", "--data", name]) == 0
     capsys.readouterr()
     with stdin(b"another text"):
