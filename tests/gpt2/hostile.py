@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import io
 import itertools
 import json
 import multiprocessing
@@ -50,7 +49,7 @@ EVIL = "\x1b]0;owned\x07\x1b[2J\u202e\r\x9b31m"
 COMMANDS = {
     "resume": "train --resume --out run",
     "go on": "train --resume --out run --steps 22 --accept-changes",
-    "fine-tune": f"train --init-from run --data my.txt --out new --steps 2 --eval-every 2 --sample-tokens 2 --threads 1",
+    "fine-tune": "train --init-from run --data my.txt --out new --steps 2 --eval-every 2 --sample-tokens 2 --threads 1",
     "sample": "sample --run run --prompt The --tokens 3",
     "eval": "eval --run run",
     "eval --best": "eval --run run --best",
@@ -281,7 +280,7 @@ def tries() -> list[Try]:
         found.append(
             Try(
                 f"tokenize: bpe {path} = {value!r:.20}",
-                "tokenize --tokenizer bpe.json The --show".split(),
+                ["tokenize", "--tokenizer", "bpe.json", "The", "--show"],
                 writing("bpe.json", put(bpe, path, value)),
             )
         )
@@ -290,7 +289,7 @@ def tries() -> list[Try]:
         found.append(
             Try(
                 f"sample: Hugging Face {path} = {value!r:.20}",
-                "sample --run hf --prompt a --tokens 2".split(),
+                ["sample", "--run", "hf", "--prompt", "a", "--tokens", "2"],
                 writing("hf/config.json", put(theirs, path, value)),
             )
         )
@@ -363,7 +362,7 @@ def changed_text(work: Path) -> None:
 
 
 SPECIAL = [
-    Try("200,000 empty layers", "sample --run hf --prompt a".split(), layers, True),
+    Try("200,000 empty layers", ["sample", "--run", "hf", "--prompt", "a"], layers, True),
     Try("resume with one flipped bit in every checkpoint", COMMANDS["resume"].split(), flipped, True),
     Try("resume without checkpoints", COMMANDS["resume"].split(), without_checkpoints, True),
     Try("train into a folder of somebody", f"train --data my.txt {SMALL} --out new".split(), foreign, True),
@@ -501,7 +500,7 @@ def start(one: Try, work: Path) -> int:
         "stdout full": " >/dev/full",
         "all full": " >/dev/full 2>&1",
     }
-    command = ["bash", "-c", f'exec "$@" <../null >../stdout 2>../stderr', "-", sys.executable, "-m", "gpt2", *one.command]
+    command = ["bash", "-c", 'exec "$@" <../null >../stdout 2>../stderr', "-", sys.executable, "-m", "gpt2", *one.command]
     if one.streams in ends:
         run = '"$@" <../null 2>../stderr' + ends[one.streams]
         command[2] = f"{run}; exit ${{PIPESTATUS[0]}}" if "|" in run else f"exec {run}"
@@ -644,8 +643,8 @@ def main() -> int:
     ends = Counter(ended for ended, *_ in results)
     spent, memory = max(seconds for *_, seconds, _ in results), max(megabytes for *_, megabytes in results)
     print(
-        f"{len(results)} tries in {time.monotonic() - began:.0f} s: {ends['held']} held, {ends['refused']} refused, {ends['failed']} failed; "
-        f"the longest {spent:.1f} s, the largest {memory:.0f} MB"
+        f"{len(results)} tries in {time.monotonic() - began:.0f} s: {ends['held']} held, {ends['refused']} refused, "
+        f"{ends['failed']} failed; the longest {spent:.1f} s, the largest {memory:.0f} MB"
     )
     return int(ends["failed"] > 0)
 
