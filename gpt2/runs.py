@@ -12,7 +12,7 @@ import platform
 import re
 import secrets
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +25,7 @@ from gpt2.corpora import Corpus
 from gpt2.errors import RunError
 from gpt2.executor import arithmetic
 from gpt2.files import MOST_TOKENIZER, conform, read_json, read_regular
-from gpt2.metrics import Log, Row, read_metrics
+from gpt2.metrics import Log, Recorded, history
 from gpt2.model import GPT2
 from gpt2.tokenizers import BPETokenizer, Tokenizer, load_tokenizer
 from gpt2.weights import check_fit, read_weights, write_weights
@@ -212,7 +212,7 @@ class Run:
             return self.model, {name: entry.read() for name, entry in stored.items()}, metadata
         checkpoints = Checkpoints(self.checkpoints)
         if best:
-            checkpoint = checkpoints.load(best_step(read_metrics(self.metrics)))
+            checkpoint = checkpoints.load(best_step(history(self.metrics)))
         else:
             damaged: list[str] = []
             found = checkpoints.latest(damaged.append)
@@ -291,12 +291,13 @@ def _mark_in(content: bytes) -> str:
     return found[1].decode() if found else ""
 
 
-def best_step(rows: list[Row]) -> int:
+def best_step(rows: Iterable[Recorded]) -> int:
     """The step with the lowest validation loss, the first of equals. Raises RunError if there was no evaluation."""
-    losses = {row["step"]: loss for row in rows if math.isfinite(loss := float(row.get("val_loss", math.nan)))}
-    if not losses:
+    losses = ((row["val_loss"], row["step"]) for row in rows if math.isfinite(row.get("val_loss", math.nan)))
+    _, step = min(losses, default=(0.0, None))
+    if step is None:
         raise RunError("the run has no evaluation yet, so it has no best step")
-    return min(losses, key=lambda step: (losses[step], step))
+    return step
 
 
 def is_hugging_face(folder: str | Path) -> bool:

@@ -22,7 +22,7 @@ from gpt2.executor import ShardExecutor
 from gpt2.generation import Sampling, generate
 from gpt2.health import Facts, Watch
 from gpt2.interrupts import Interrupts
-from gpt2.metrics import Log, Row, as_line, history, read_metrics
+from gpt2.metrics import Log, Row, as_line, history
 from gpt2.model import GPT2
 from gpt2.plots import plot_loss, plot_training
 from gpt2.preparation import Prepared
@@ -122,6 +122,7 @@ class Training:
             skipped = skipped + 1 if "skipped" in row else 0
             if skipped:
                 self.metrics.append(as_line(row))
+                self.watch.see(row)
                 progress.pending = None
                 self.say(f"step {row['step']} skipped: {row['skipped']}")
                 if skipped > MOST_SKIPPED:
@@ -257,6 +258,9 @@ def shared(executor: ShardExecutor, checkpoint: Checkpoint | None) -> Checkpoint
 
 def _plot(run: Run, model: GPT2, config: TrainConfig, text: Prepared, training: Training) -> None:
     title = f"{text.corpus.name}: {model.num_parameters():,} parameters"
-    rows = history(read_metrics(run.metrics))
-    plot_training(run.training_plot, rows, title)
-    plot_loss(run.loss_plot, rows, training.compared, title, config.batch_size * model.config.max_seq_len)
+    try:
+        plot_training(run.training_plot, history(run.metrics), title)
+        tokens = config.batch_size * model.config.max_seq_len
+        plot_loss(run.loss_plot, history(run.metrics), training.compared, title, tokens)
+    except Exception as error:  # whatever it is, the run is whole, and that is what counts
+        training.say(f"no pictures: {error}")

@@ -10,7 +10,7 @@ from typing import Any
 from gpt2.checkpoints import Checkpoints
 from gpt2.config import PRESETS, GPT2Config, Settings, TrainConfig, read_toml
 from gpt2.errors import RunError
-from gpt2.metrics import read_metrics
+from gpt2.metrics import history
 from gpt2.model import GPT2
 from gpt2.runs import Run, best_step, load_model
 from gpt2.tokenizers import Tokenizer
@@ -42,7 +42,7 @@ def given_model(args: argparse.Namespace) -> tuple[GPT2, Tokenizer]:
         run.check()
         if not run.metrics.is_file():
             raise RunError(f"--best: {args.run} is not a run folder (it has no {run.metrics.name}): leave --best out")
-        step = best_step(read_metrics(run.metrics))
+        step = best_step(history(run.metrics))
         if step not in Checkpoints(run.checkpoints).steps():
             raise RunError(f"--best: step {step} has the lowest validation loss, and {run.checkpoints} has no checkpoint of it")
     return load_model(args.run, args.best)

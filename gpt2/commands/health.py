@@ -7,8 +7,8 @@ import dataclasses
 import json
 
 from gpt2.errors import RunError
-from gpt2.health import Facts, examine
-from gpt2.metrics import read_metrics
+from gpt2.health import Facts, Seen, judge
+from gpt2.metrics import history
 from gpt2.runs import Run
 
 HELP = "say what is wrong with a run, why, and what to do; exit code 1 if anything is"
@@ -25,16 +25,16 @@ def run(args: argparse.Namespace) -> int:
     found = Run.open(args.run)
     config = found.read_config()
     facts = Facts.of(config.model, config.training)
-    rows = read_metrics(found.metrics)
-    if not rows:
+    seen = Seen(facts, history(found.metrics, skipped=True))
+    if seen.step is None:
         raise RunError(f"{found.metrics} has no row yet")
-    verdicts = examine(rows, facts)
+    verdicts = judge(seen)
     problems = [verdict for verdict in verdicts if verdict.is_problem]
     if args.json:
-        about = {"run": str(found.folder), "step": rows[-1]["step"], "steps": facts.steps, "healthy": not problems}
+        about = {"run": str(found.folder), "step": seen.step, "steps": facts.steps, "healthy": not problems}
         print(json.dumps(about | {"verdicts": [dataclasses.asdict(verdict) for verdict in verdicts]}))
         return bool(problems)
-    print(f"{found.folder}: step {rows[-1]['step']} of {facts.steps}")
+    print(f"{found.folder}: step {seen.step} of {facts.steps}")
     for verdict in verdicts:
         print(f"  {verdict.level:8}{verdict.name}: {verdict.seen}")
         if verdict.is_problem:

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from gpt2.errors import RunError
-from gpt2.metrics import Row, history, read_metrics
+from gpt2.metrics import history
+from gpt2.plots import LARGEST, Losses, in_thousands, plain, save
 from gpt2.runs import Run
 from gpt2.tensorboard import write_events
 
@@ -25,58 +26,66 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     runs = {name: Run(Path(name)) for name in args.runs}
-    rows = {name: history(read_metrics(run.metrics)) for name, run in runs.items()}
+    for found in runs.values():
+        found.check()
     if args.tensorboard:
-        export(Path(args.tensorboard), runs, rows)
+        export(Path(args.tensorboard), runs)
     if args.out or not args.tensorboard:
         path = Path(args.out or "runs.png")
-        draw(path, rows, {name: _step_tokens(run) for name, run in runs.items()})
+        path = path if path.suffix else path.with_suffix(".png")
+        draw(path, runs)
         print(path)
     return 0
 
 
-def _step_tokens(run: Run) -> int:
-    """How many tokens a step sees."""
-    about = run.read_config()
-    return about.training.batch_size * about.model.max_seq_len
-
-
-def export(folder: Path, runs: dict[str, Run], rows: dict[str, list[Row]]) -> None:
+def export(folder: Path, runs: dict[str, Run]) -> None:
     """An event file for each run, in a sub-folder of its name; those of an earlier export are replaced."""
     names = {name: run.folder.resolve().name for name, run in runs.items()}
     for own in names.values():
         if list(names.values()).count(own) > 1:
             raise RunError(f"two runs are called {own}, and would be one to TensorBoard: export them to two folders")
     for name, run in runs.items():
-        count = write_events(folder / names[name], rows[name], run.metrics.stat().st_mtime)
-        print(f"{folder / names[name]}: {count:,} values of {len(rows[name]):,} steps")
+        values, steps = write_events(folder / names[name], history(run.metrics), when_written(run.metrics))
+        print(f"{folder / names[name]}: {values:,} values of {steps:,} steps")
 
 
-def draw(path: Path, rows: dict[str, list[Row]], tokens: dict[str, int]) -> None:
+def when_written(path: Path) -> float:
+    """When a file was last written, in seconds since 1970. Raises RunError."""
+    try:
+        return path.stat().st_mtime
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def draw(path: Path, runs: dict[str, Run]) -> None:
     """Losses against tokens seen, since runs differ in their batches: validation as a line, training pale behind it."""
+    found = {name: (Losses(history(run.metrics)), _step_tokens(run)) for name, run in runs.items()}
     from matplotlib.figure import Figure  # slow to load, and not needed until now
 
     figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    lows = []
-    for name, own in rows.items():
-        if not any("val_loss" in row for row in own):
+    for name, (losses, tokens) in found.items():
+        steps, val = losses.val()
+        if not len(val):
             raise RunError(f"{name}: has no evaluation to draw yet")
-        val = [(row["step"] * tokens[name], row["val_loss"]) for row in own if "val_loss" in row]
-        train = [(row["step"] * tokens[name], row["train_loss"]) for row in own if "train_loss" in row]
-        best = min(loss for _, loss in val)
-        (line,) = axes.plot(
-            *zip(*val, strict=True), marker="o", markersize=4, label=f"{name}: {val[-1][1]:.3f} (best {best:.3f})"
-        )
-        if train:
-            axes.plot(*zip(*train, strict=True), color=line.get_color(), alpha=0.15, linewidth=0.8)
-        lows.append(best)
+        label = f"{plain(name)}: {losses.last_val:.3f} (best {losses.best_val:.3f})"
+        (line,) = axes.plot(steps * tokens, val, marker="o", markersize=4, label=label)
+        steps, train = losses.train()
+        axes.plot(steps * tokens, train, color=line.get_color(), alpha=0.15, linewidth=0.8)
     axes.set(xlabel="tokens seen", ylabel="validation loss (nats per token; training pale)")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k")
-    axes.set_ylim(bottom=min(lows) - 0.15)
+    axes.xaxis.set_major_formatter(in_thousands)
+    lows = [losses.best_val for losses, _ in found.values() if abs(losses.best_val) < LARGEST]
+    if lows:
+        axes.set_ylim(bottom=min(lows) - 0.15)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
     try:
-        figure.savefig(path)
+        save(figure, path)
     except (OSError, ValueError) as error:
         raise RunError(f"--out {path}: cannot be written: {error}") from error
+
+
+def _step_tokens(run: Run) -> int:
+    """How many tokens a step sees."""
+    about = run.read_config()
+    return about.training.batch_size * about.model.max_seq_len

@@ -13,9 +13,10 @@ from gpt2.commands.arguments import natural
 from gpt2.config import TrainConfig
 from gpt2.corpora import load_again, load_corpus
 from gpt2.errors import ConfigError, RunError
-from gpt2.metrics import Row, history, read_metrics
+from gpt2.metrics import Row, history
 from gpt2.replay import Replayed, replay
 from gpt2.runs import Run, is_hugging_face
+from tinygrad2.files import atomic_file
 
 HELP = "take any step of a run again, bit for bit: its batch, loss and gradients; or change one setting from there on"
 SHORT = {"lr": "learning_rate"}
@@ -44,16 +45,22 @@ def run(args: argparse.Namespace) -> int:
         raise RunError(f"{args.run}: is not a run folder")
     run = Run.open(args.run)
     config = run.read_config().training
-    recorded = {row["step"]: row for row in history(read_metrics(run.metrics))}
-    if not 1 <= args.step <= max(recorded, default=0):
-        raise ConfigError(f"--step {args.step}: the run has steps 1 to {max(recorded, default=0)}")
+    last, recorded = 0, {}
+    for logged in history(run.metrics):
+        last = logged["step"]
+        if args.step <= last < args.step + max(1, args.steps) and "train_loss" in logged:
+            recorded[last] = logged["train_loss"]
+    if not 1 <= args.step <= last:
+        raise ConfigError(f"--step {args.step}: the run has steps 1 to {last}")
+    if args.step not in recorded:
+        raise RunError(f"{args.run}: the log has no training loss of step {args.step}")
     changes = _changes(args.set, config)
     corpus = load_corpus(args.data) if args.data is not None else load_again(config.data)
     found = replay(run, config, corpus, args.step)
-    same = found.row["train_loss"] == recorded[args.step]["train_loss"]
+    same = found.row["train_loss"] == recorded[args.step]
     if args.out:
-        arrays: dict[str, Any] = {f"grad.{name}": g for name, g in found.gradients.items()}
-        np.savez(args.out, inputs=found.batch[0], targets=found.batch[1], **arrays)
+        args.out = args.out if args.out.endswith(".npz") else args.out + ".npz"
+        _write(Path(args.out), found)
     changed: list[Row] = []
     if changes:
         changed = replay(run, config, corpus, args.step, dataclasses.replace(config, **changes), args.steps).after
@@ -63,6 +70,16 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(args, found, recorded, same, changed)
     return 0 if same else 1
+
+
+def _write(path: Path, found: Replayed) -> None:
+    """The batch and the gradients, whole or not at all. Raises RunError."""
+    arrays: dict[str, Any] = {f"grad.{name}": g for name, g in found.gradients.items()}
+    try:
+        with atomic_file(path) as file:
+            np.savez(file, inputs=found.batch[0], targets=found.batch[1], **arrays)
+    except OSError as error:
+        raise RunError(f"--out {path}: cannot be written: {error.strerror}") from error
 
 
 def _changes(given: list[str], config: TrainConfig) -> dict[str, Any]:
@@ -80,8 +97,8 @@ def _changes(given: list[str], config: TrainConfig) -> dict[str, Any]:
     return changes
 
 
-def _print(args: argparse.Namespace, found: Replayed, recorded: dict[int, Row], same: bool, changed: list[Row]) -> None:
-    was = recorded[args.step]["train_loss"]
+def _print(args: argparse.Namespace, found: Replayed, recorded: dict[int, float], same: bool, changed: list[Row]) -> None:
+    was = recorded[args.step]
     print(f"step {args.step}, from {found.began}: loss {found.row['train_loss']!r}")
     print(
         "  equal to the log, bit for bit" if same else f"  the log says {was!r}: another machine or number of threads, or a bug"
@@ -98,6 +115,6 @@ def _print(args: argparse.Namespace, found: Replayed, recorded: dict[int, Row], 
         print(f"with {', '.join(args.set)} from step {args.step} on:")
         print(f"{'step':>8} {'was':>10} {'is':>10} {'difference':>11}")
         for row in changed:
-            before = recorded.get(row["step"], {}).get("train_loss")
+            before = recorded.get(row["step"])
             old, difference = ("-", "-") if before is None else (f"{before:.5f}", f"{row['train_loss'] - before:+.5f}")
             print(f"{row['step']:>8} {old:>10} {row['train_loss']:>10.5f} {difference:>11}")

@@ -5,12 +5,18 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gpt2.errors import RunError
-from gpt2.metrics import history, read_metrics
-from gpt2.runs import Run, best_step
+from gpt2.metrics import history
+from gpt2.runs import Run
+from gpt2.series import Bins
 
 HELP = "list and compare the runs in a folder"
 COLUMNS = ("run", "data", "parameters", "steps", "of", "tokens/s", "best val", "at", "last val", "seed", "differs in")
@@ -24,12 +30,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    folder = Path(args.folder)
-    if not folder.is_dir():
-        raise RunError(f"{folder}: no such folder")
-    found = [describe(Run(path.parent)) for path in sorted(folder.glob("*/config.json"))]
+    found = list(described(Path(args.folder)))
     if not found:
-        raise RunError(f"{folder}: holds no run folders")
+        raise RunError(f"{args.folder}: holds no run folders that can be read")
     settings = [about.pop("settings") for about in found]
     for about, own in zip(found, settings, strict=True):
         about["differs in"] = {
@@ -45,23 +48,52 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def described(folder: Path) -> Iterator[dict[str, Any]]:
+    """What there is to know of each run in a folder; on standard error, which cannot be read, and why. Raises RunError."""
+    try:
+        folders = sorted(path for path in folder.iterdir() if path.is_dir())
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be read: {error.strerror}") from error
+    for path in folders:
+        run = Run(path)
+        try:
+            run.config.lstat()
+            run.check()
+            found = describe(run)
+        except FileNotFoundError:  # not a run
+            continue
+        except (OSError, RunError) as error:
+            print(f"left out: {error}", file=sys.stderr)
+            continue
+        yield found
+
+
 def describe(run: Run) -> dict[str, Any]:
     """What there is to know of a run at a glance, and all its settings. Raises RunError for a damaged one."""
     about = run.read_config()
-    rows = history(read_metrics(run.metrics)) if run.metrics.exists() else []
-    losses = {row["step"]: row["val_loss"] for row in rows if "val_loss" in row}
-    speeds = sorted(row["tokens_per_s"] for row in rows if "tokens_per_s" in row)
-    best = best_step(rows) if losses else None
+    step, speeds = 0, Bins(columns=2)
+    best: tuple[float, int] | None = None  # the lowest of the finite losses, and its step
+    last: float | None = None
+    for row in history(run.metrics) if run.metrics.exists() else ():
+        step = row["step"]
+        if "tokens_per_s" in row:
+            speeds.add(step, row["tokens_per_s"])
+        if "val_loss" in row:
+            last = row["val_loss"]
+            if math.isfinite(last) and (best is None or last < best[0]):
+                best = last, step
+    _, speed = speeds.table().T
+    speed = np.sort(speed[np.isfinite(speed)])
     return {
         "run": run.folder.name,
         "data": about.training.data,
         "parameters": about.parameters,
-        "steps": rows[-1]["step"] if rows else 0,
+        "steps": step,
         "of": about.training.steps,
-        "tokens/s": round(speeds[len(speeds) // 2]) if speeds else None,
-        "best val": losses.get(best) if best is not None else None,
-        "at": best,
-        "last val": losses[max(losses)] if losses else None,
+        "tokens/s": round(float(speed[len(speed) // 2])) if len(speed) else None,
+        "best val": best[0] if best else None,
+        "at": best[1] if best else None,
+        "last val": last,
         "seed": about.training.seed,
         "settings": {**dataclasses.asdict(about.training), **dataclasses.asdict(about.model)},
     }

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from gpt2.health.seen import Seen
 from gpt2.health.verdict import Verdict, listed
-from gpt2.metrics import Row
 
 FUTURE = 1e-3
 """Standard deviations of the logits. Healthy runs: exactly 0."""
@@ -15,9 +14,9 @@ FUTURE = 1e-3
 
 def leak(seen: Seen) -> Iterator[Verdict]:
     """Nothing sees the future."""
-    if not seen.diagnosed:
+    future = seen.future
+    if future is None:
         return
-    future = max(row["diagnostics"]["future"] for row in seen.diagnosed)
     if future > FUTURE:
         yield Verdict(
             "leak",
@@ -43,11 +42,10 @@ def targets(seen: Seen) -> Iterator[Verdict]:
 
     With a tied head it predicts the token it sees, before it has learned anything: so the training loss must agree.
     """
-    found = [row for row in seen.diagnosed if row["diagnostics"]["offsets"]]
-    if not found:
+    if not seen.offsets:
         return
-    offsets, loss, best = _offsets(seen, found[-1])
-    suspects = {_other_target(seen, row) for row in found[-2:]}
+    offsets, loss, best = _offsets(seen, *seen.offsets[-1])
+    suspects = {_other_target(*_offsets(seen, *found)) for found in seen.offsets}
     numbers = "loss of the token " + ", ".join(f"{k} on: {value:.3f}" for k, value in offsets.items())
     if suspects == {best}:
         yield Verdict(
@@ -61,17 +59,15 @@ def targets(seen: Seen) -> Iterator[Verdict]:
         yield Verdict("targets", "ok", f"{numbers}: the next token is what it learned")
 
 
-def _other_target(seen: Seen, row: Row) -> str | None:
+def _other_target(offsets: dict[str, float], loss: float, best: str) -> str | None:
     """Of which other token, k places on, the training loss is that of an evaluation; None if it is the next, or not clear."""
-    offsets, loss, best = _offsets(seen, row)
     clear = offsets[best] < offsets["1"] - OFFSET and CLOSER * abs(loss - offsets[best]) < abs(loss - offsets["1"])
     return best if clear else None
 
 
-def _offsets(seen: Seen, row: Row) -> tuple[dict[str, float], float, str]:
+def _offsets(seen: Seen, step: int, offsets: dict[str, float]) -> tuple[dict[str, float], float, str]:
     """Of an evaluation: the loss of the token k places on, by k; the training loss; and the k of the lowest."""
-    offsets: dict[str, float] = row["diagnostics"]["offsets"]
-    return offsets, seen.train_loss(row["step"]), min(offsets, key=lambda k: offsets[k])
+    return offsets, seen.train_loss(step), min(offsets, key=lambda k: offsets[k])
 
 
 def attention_formula(seen: Seen) -> Iterator[Verdict]:
@@ -149,9 +145,9 @@ FAINT = math.sqrt(1e-5)
 
 def residual(seen: Seen) -> Iterator[Verdict]:
     """The residual stream began large enough to be normalised."""
-    if not seen.blocks:
+    first = seen.first_in_std
+    if first is None or not seen.blocks:
         return
-    first = seen.diagnosed[0]["diagnostics"]["blocks"]["h.0"]["in_std"]
     if first < FAINT:
         yield Verdict(
             "faint activations",
@@ -161,6 +157,6 @@ def residual(seen: Seen) -> Iterator[Verdict]:
             "scale the embeddings up; see --init",
         )
     else:
-        *_, last = seen.blocks.values()
-        stds = f"{seen.blocks['h.0']['in_std']:.3g}, {last['out_std']:.3g}"
+        blocks = list(seen.blocks.values())
+        stds = f"{blocks[0]['in_std']:.3g}, {blocks[-1]['out_std']:.3g}"
         yield Verdict("residual stream", "ok", f"standard deviation of the residual stream {stds} from first to last")

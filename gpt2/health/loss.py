@@ -20,10 +20,9 @@ characters repeat."""
 
 def initial_loss(seen: Seen) -> Iterator[Verdict]:
     """The loss at step 0 is that of a guess."""
-    first = next((row for row in seen.evaluations if row["step"] == 0), None)
-    if first is None:
+    loss, uniform = seen.at_start, seen.uniform
+    if loss is None:
         return
-    loss, uniform = first["val_loss"], seen.uniform
     numbers = f"loss at step 0: {loss:.3f}, ln V = {uniform:.3f}"
     if seen.facts.pretrained:
         yield Verdict("initial loss", "info", f"{numbers}; the weights are not new")
@@ -57,27 +56,27 @@ there are 0.03, and a small model needs ten times as long."""
 
 def baselines_crossed(seen: Seen) -> Iterator[Verdict]:
     """Better than the frequencies of tokens, then than those of pairs."""
-    if not seen.evaluations:
+    last = seen.evaluation
+    if last is None:
         return
-    last = seen.evaluations[-1]
     for name in ("unigram", "bigram"):
         if name not in seen.baselines:
             continue
         value = seen.baselines[name]
-        crossed = next((row["step"] for row in seen.evaluations if row["val_loss"] < value - CLEARLY), None)
+        crossed = next((low.step for low in seen.lows.values() if low.loss < value - CLEARLY), None)
         if crossed is not None:
             yield Verdict(name, "ok", f"{name} baseline {value:.3f}: crossed by step {crossed}")
-        elif name == "unigram" and seen.trained_enough and _should_be_below(value, last["val_loss"], seen.baselines):
+        elif name == "unigram" and seen.trained_enough and _should_be_below(value, last.loss, seen.baselines):
             yield Verdict(
                 name,
                 "error",
-                f"validation loss {last['val_loss']:.3f} at step {last['step']}, never below the unigram baseline {value:.3f}",
+                f"validation loss {last.loss:.3f} at step {last.step}, never below the unigram baseline {value:.3f}",
                 "the model learns nothing from the tokens before: inputs and targets do not belong together, the gradient is "
                 "wrong, or the learning rate is far off",
                 "look at a batch, decoded, beside its targets; then at the verdicts on gradient and updates",
             )
         else:
-            yield Verdict(name, "info", f"{name} baseline {value:.3f}: not crossed by step {last['step']}")
+            yield Verdict(name, "info", f"{name} baseline {value:.3f}: not crossed by step {last.step}")
 
 
 def _should_be_below(unigram: float, loss: float, baselines: Mapping[str, float]) -> bool:
@@ -96,22 +95,22 @@ TOO_GOOD = 0.1
 
 def loss_floor(seen: Seen) -> Iterator[Verdict]:
     """No loss below what is possible."""
-    if not seen.evaluations:
+    best = seen.best
+    if best is None:
         return
-    best = min(seen.evaluations, key=lambda row: row["val_loss"])
-    loss = best["val_loss"]
+    loss = best.loss
     cause = "the model sees what it is to predict, or learned the validation text by heart"
     remedy = "check the mask and the targets, and whether the validation text also stands in the training text"
     if "perfect" in seen.baselines:
         floor = seen.baselines["perfect"]
-        margin = BY_CHANCE / best.get("val_tokens", 1) + ROUNDING * floor
-        numbers = f"lowest validation loss {loss:.4f} (step {best['step']}), a perfect model {floor:.4f}"
+        margin = BY_CHANCE / best.tokens + ROUNDING * floor
+        numbers = f"lowest validation loss {loss:.4f} (step {best.step}), a perfect model {floor:.4f}"
         if loss < floor - margin:
             yield Verdict("floor", "error", f"{numbers}: nothing honest is better than by {margin:.4f}", cause, remedy)
         else:
             yield Verdict("floor", "ok", f"{numbers}: not below")
     elif "bigram" in seen.baselines and loss < TOO_GOOD * seen.baselines["bigram"]:
-        numbers = f"validation loss {loss:.4f} at step {best['step']}, bigram baseline {seen.baselines['bigram']:.3f}"
+        numbers = f"validation loss {loss:.4f} at step {best.step}, bigram baseline {seen.baselines['bigram']:.3f}"
         yield Verdict("floor", "error", f"{numbers}: too good to be true, unless the text repeats itself", cause, remedy)
 
 
@@ -122,24 +121,24 @@ much. In healthy runs with only 3,000 tokens to validate on, chance gives up to 
 
 def overfitting(seen: Seen) -> Iterator[Verdict]:
     """The validation loss follows the training loss down."""
-    later = [row for row in seen.evaluations if row["step"] > 0 and math.isfinite(row["val_loss"])]
-    if not later:
+    best = seen.best_later
+    if best is None:
         return
-    best, last = min(later, key=lambda row: row["val_loss"]), later[-1]
-    train_best, train_last = seen.train_loss(best["step"]), seen.train_loss(last["step"])
-    rise = min(row["val_loss"] - best["val_loss"] for row in later[-2:])
-    numbers = f"training loss {train_last:.3f}, validation loss {last['val_loss']:.3f} at step {last['step']}"
+    last = seen.later[-1]
+    train_best, train_last = seen.train_loss(best.step), seen.train_loss(last.step)
+    rise = min(evaluation.loss - best.loss for evaluation in seen.later)
+    numbers = f"training loss {train_last:.3f}, validation loss {last.loss:.3f} at step {last.step}"
     if rise > RISEN and train_last < train_best - RISEN:
         yield Verdict(
             "overfitting",
             "warning",
-            f"{numbers}; validation is {rise:.3f} above its lowest, {best['val_loss']:.3f} at step {best['step']}",
-            f"from about step {best['step']} on it learns the training text by heart",
-            f"use the weights of step {best['step']} (--best takes them; --patience stops there); more text, "
+            f"{numbers}; validation is {rise:.3f} above its lowest, {best.loss:.3f} at step {best.step}",
+            f"from about step {best.step} on it learns the training text by heart",
+            f"use the weights of step {best.step} (--best takes them; --patience stops there); more text, "
             "dropout, or a smaller model",
         )
     else:
-        yield Verdict("overfitting", "ok", f"{numbers}: a gap of {last['val_loss'] - train_last:+.3f}, no overfitting")
+        yield Verdict("overfitting", "ok", f"{numbers}: a gap of {last.loss - train_last:+.3f}, no overfitting")
 
 
 LEAST_STEPS = 20
@@ -151,27 +150,28 @@ OSCILLATES = 0.5
 
 def divergence(seen: Seen) -> Iterator[Verdict]:
     """The training loss falls."""
-    if seen.skipped:
-        last = seen.skipped[-1]
+    if seen.skips:
+        step, why = seen.last_skip
         yield Verdict(
             "skipped batches",
             "warning",
-            f"{len(seen.skipped)} batches were skipped, the last at step {last['step']}: {last['skipped']}",
+            f"{seen.skips} batches were skipped, the last at step {step}: {why}",
             "the training is at the edge of what is stable, or some text is unlike all other",
             "a lower --learning-rate, or a longer --warmup-steps",
         )
-    if len(seen.losses) < LEAST_STEPS:
+    steps, losses, window = seen.training()
+    if len(losses) < LEAST_STEPS:
         return
-    means = np.convolve(seen.losses, np.ones(seen.window) / seen.window, "valid")
+    means = np.convolve(losses, np.ones(window) / window, "valid")
     above = means - np.minimum.accumulate(means)  # the lowest so far
     above[~np.isfinite(above)] = math.inf
     worst, now = int(above.argmax()), float(means[-1])
-    numbers = f"training loss {now:.3f} (mean of {seen.window} steps)"
+    numbers = f"training loss {now:.3f} (mean of {window * seen.losses.width} steps)"
     if above[worst] > OSCILLATES:
         yield Verdict(
             "oscillation",
             "error",
-            f"{numbers}; at step {seen.steps[worst + seen.window - 1]} it was {above[worst]:.2f} above its lowest before",
+            f"{numbers}; at step {steps[worst + window - 1]:.0f} it was {above[worst]:.2f} above its lowest before",
             "the learning rate is too high: updates jump over the valley",
             "a lower --learning-rate, a longer --warmup-steps, or --grad-clip 1",
         )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
+from gpt2.errors import RunError
 from gpt2.health import inside, loss, updates
 from gpt2.health.seen import Facts, Seen
 from gpt2.health.verdict import Verdict
-from gpt2.metrics import Row, read_metrics
+from gpt2.metrics import Recorded, Row, history
 
 RULES: tuple[Callable[[Seen], Iterator[Verdict]], ...] = (
     loss.initial_loss,
@@ -32,9 +34,13 @@ RULES: tuple[Callable[[Seen], Iterator[Verdict]], ...] = (
 """In the order of the report."""
 
 
-def examine(rows: Sequence[Row], facts: Facts) -> list[Verdict]:
-    """All verdicts on a run, finished or not. Rows of older runs, which recorded less, give fewer."""
-    seen = Seen(rows, facts)
+def examine(rows: Iterable[Recorded], facts: Facts) -> list[Verdict]:
+    """All verdicts on the history of a run, with what was skipped. Rows of older runs, which recorded less, give fewer."""
+    return judge(Seen(facts, rows))
+
+
+def judge(seen: Seen) -> list[Verdict]:
+    """All verdicts on a run, finished or not."""
     with np.errstate(all="ignore"):
         return [verdict for rule in RULES for verdict in rule(seen)]
 
@@ -44,18 +50,30 @@ class Watch:
 
     def __init__(self, metrics: Path, facts: Facts, say: Callable[[str], object]) -> None:
         self.metrics, self.facts, self.say = metrics, facts, say
-        self.rows: list[Row] | None = None
+        self.seen: Seen | None = None
         self.known: set[str] = set()
 
     def see(self, row: Row) -> None:
         """A row that was just written down; problems are looked for at evaluations."""
-        if self.rows is None:
-            self.rows = read_metrics(self.metrics)  # with those from before a resume
-        else:
-            self.rows.append(row)
+        try:
+            self._add(cast(Recorded, row))
+        except RunError as error:  # the log does not say what it should: no reason to end a training
+            if "log" not in self.known:
+                self.known.add("log")
+                self.say(f"warning: what went before is not judged: {error}")
+            self.seen = Seen(self.facts)
         if "val_loss" not in row:
             return
-        for verdict in examine([r for r in self.rows if r["step"] <= row["step"]], self.facts):
+        assert self.seen is not None
+        for verdict in judge(self.seen):
             if verdict.is_problem and verdict.name not in self.known:
                 self.known.add(verdict.name)
                 self.say(f"{verdict.level}: {verdict.name}: {verdict.seen}\n  likely: {verdict.cause}\n  try: {verdict.remedy}")
+
+    def _add(self, row: Recorded) -> None:
+        """Read the log at first, for what is there from before a resume, and after a rollback, for what does not count now."""
+        if self.seen is None or (self.seen.step is not None and row["step"] <= self.seen.step):
+            self.seen = Seen(self.facts, history(self.metrics, skipped=True))
+        else:
+            with np.errstate(all="ignore"):
+                self.seen.add(row)

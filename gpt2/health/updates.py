@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator
 
 import numpy as np
 
 from gpt2.health.seen import Seen
 from gpt2.health.verdict import Verdict, listed
-from gpt2.metrics import Row
-
-Measured = tuple[int, float]  # a step, and a value
 
 TOO_LARGE, TOO_SMALL = -1.3, -4.5
 """log10 of update to weight: the median over the matrices, and over the evaluations at full rate. About -3 is said to be
@@ -25,13 +23,13 @@ SETTLED = 3
 
 def update_ratio(seen: Seen) -> Iterator[Verdict]:
     """How much an update changes a matrix."""
-    rows = seen.at_full_rate()
-    if not rows:
+    found = seen.at_full_rate()
+    if not found:
         return
-    ratio = float(np.median([np.median(list(row["update_ratios"].values())) for row in rows]))
-    rate = max(row["learning_rate"] for row in rows)
+    ratio = float(np.median([ratio for _, ratio in found]))
+    rate = max(rate for rate, _ in found)
     numbers = f"updates are 10^{ratio:.1f} of the weights at a learning rate of {rate:.1e}"
-    if ratio > TOO_LARGE and len(rows) >= SETTLED:
+    if ratio > TOO_LARGE and len(found) >= SETTLED:
         yield Verdict(
             "update too large",
             "error",
@@ -51,36 +49,28 @@ def update_ratio(seen: Seen) -> Iterator[Verdict]:
         yield Verdict("update ratio", "ok", f"{numbers}: neither too large nor too small")
 
 
-SLOPE = 0.1
-"""How far the slope may be from 1, beyond three times its doubt. Healthy runs: less than 0.001."""
-
-
 def gradient(seen: Seen) -> Iterator[Verdict]:
     """The gradient is the slope of the loss."""
-    slopes, off = _measured(seen, "slope", lambda row: SLOPE + 3 * row["slope_doubt"])
-    if len(off) > len(slopes) / 2:
+    slope = seen.slope
+    if slope.off > slope.known / 2:
         yield Verdict(
             "wrong gradient",
             "error",
-            f"along its gradient the loss has a slope of {off[-1][1]:.3f} times the gradient's norm, at {len(off)} of "
-            f"{len(slopes)} evaluations",
+            f"along its gradient the loss has a slope of {slope.last_off:.3f} times the gradient's norm, at {slope.off} of "
+            f"{slope.known} evaluations",
             "the gradient that the executor gives is not that of the loss: shards are left out or weighted wrongly, or a "
             "derivative is wrong",
             "gpt2 gradcheck; then compare the gradient of a batch with --shards 1 and with more",
         )
-    elif slopes:
-        yield Verdict("gradient", "ok", f"the loss changes along its gradient as it says: {slopes[-1][1]:.3f} times")
-
-
-UPDATE_SCALE = 0.02
-"""How far the update's size may be from that of the formula. Healthy runs: at most 0.0002."""
+    elif slope.known:
+        yield Verdict("gradient", "ok", f"the loss changes along its gradient as it says: {slope.last:.3f} times")
 
 
 def optimizer(seen: Seen) -> Iterator[Verdict]:
     """The update is the one that the optimizer's formula gives."""
-    scales, off = _measured(seen, "update_scale", lambda _: UPDATE_SCALE)
-    if off:
-        step, worst = max(off, key=lambda pair: abs(math.log(pair[1])) if 0 < pair[1] < math.inf else math.inf)
+    scale = seen.update_scale
+    if scale.worst:
+        step, worst = scale.worst
         yield Verdict(
             "wrong update",
             "error",
@@ -89,20 +79,12 @@ def optimizer(seen: Seen) -> Iterator[Verdict]:
             "than the recorded one",
             "compare the optimizer with its paper, step 1 first",
         )
-    elif scales:
-        yield Verdict("update", "ok", f"updates are what the optimizer's formula gives: {scales[-1][1]:.4f} times")
+    elif scale.known:
+        yield Verdict("update", "ok", f"updates are what the optimizer's formula gives: {scale.last:.4f} times")
 
 
-def _measured(seen: Seen, name: str, margin: Callable[[Row], float]) -> tuple[list[Measured], list[Measured]]:
-    """A number of the diagnostics that is 1 where all is right: its steps and values, and those further from 1 than a margin.
-
-    Where the margin is not finite the number could not be measured.
-    """
-    rows = [(row["step"], row["diagnostics"]) for row in seen.diagnosed if name in row["diagnostics"]]
-    known = [(step, row[name], margin(row)) for step, row in rows if math.isfinite(margin(row))]
-    off = [(step, value) for step, value, limit in known if not abs(value - 1) <= limit]
-    return [(step, value) for step, value, _ in known], off
-
+BLOCK = re.compile(r"h\.[0-9]{1,9}")
+"""The name of a block of the model."""
 
 UNEVEN = 300.0
 """The largest gradient norm of a block over the smallest. Healthy runs: at most 6."""
@@ -110,12 +92,12 @@ UNEVEN = 300.0
 
 def layers(seen: Seen) -> Iterator[Verdict]:
     """Every layer learns, and none much more than the others."""
-    if not seen.measured:
+    last = seen.measured
+    if last is None:
         return
-    last = seen.measured[-1]
     still = [name for name, ratio in last["update_ratios"].items() if ratio == -math.inf]
-    silent = [part for part, norm in last["grad_norms"].items() if norm == 0]
-    moving = last["learning_rate"] > 0 and len(still) < len(last["update_ratios"])
+    silent = [part for part, norm in last.get("grad_norms", {}).items() if norm == 0]
+    moving = last.get("learning_rate", 0.0) > 0 and len(still) < len(last["update_ratios"])
     frozen = silent or (still if moving else [])
     if frozen:
         yield Verdict(
@@ -125,7 +107,7 @@ def layers(seen: Seen) -> Iterator[Verdict]:
             "it is not connected to the loss, or the optimizer does not know it",
             "look for a detach(), a no_grad(), or parameters that are missing from the optimizer",
         )
-    norms = {part: norm for part, norm in last["grad_norms"].items() if part.startswith("h.") and norm > 0}
+    norms = {part: norm for part, norm in last.get("grad_norms", {}).items() if BLOCK.fullmatch(part) and norm > 0}
     if len(norms) < 2:
         return
     most, least = max(norms, key=lambda part: norms[part]), min(norms, key=lambda part: norms[part])

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gpt2.checkpoints import Checkpoints
-from gpt2.metrics import history, read_metrics
+from gpt2.metrics import history
 
 STRESS = bool(os.environ.get("STRESS"))
 RANDOM = 200 if STRESS else 3
@@ -67,7 +67,7 @@ def check_end(folder, out):
     assert code == 0, said
     for name in ("model.safetensors", "samples.txt"):
         assert (folder / out / name).read_bytes() == (folder / "whole" / name).read_bytes()
-    rows = [history(read_metrics(folder / run / "metrics.jsonl")) for run in (out, "whole")]
+    rows = [list(history(folder / run / "metrics.jsonl")) for run in (out, "whole")]
     for a, b in zip(*rows, strict=True):
         assert a | {"tokens_per_s": 0} == b | {"tokens_per_s": 0}
     assert not state(folder / out)[1]

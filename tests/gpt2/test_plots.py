@@ -6,7 +6,7 @@ import matplotlib.figure
 import pytest
 from small_runs import run_once
 
-from gpt2.metrics import history
+from gpt2.metrics import as_line, history
 from gpt2.plots import plot_loss, plot_training
 
 
@@ -89,5 +89,6 @@ def test_a_run_that_has_hardly_begun_and_one_of_an_older_version(rows, tmp_path)
 def test_a_step_that_was_taken_again_is_drawn_once(drawn, tmp_path):
     row = {"train_loss": 1.0, "learning_rate": 0.1, "grad_norm": 1.0}
     rows = [{"step": 1, **row}, {"step": 2, **row, "skipped": "spike"}, {"step": 1, **row, "learning_rate": 0.2}]
-    plot_training(tmp_path / "a.png", history(rows), "title")
+    (tmp_path / "metrics.jsonl").write_text("".join(map(as_line, rows)))
+    plot_training(tmp_path / "a.png", history(tmp_path / "metrics.jsonl"), "title")
     assert list(drawn[0].axes[0].lines[0].get_xydata()[:, 1]) == [0.2]

@@ -8,7 +8,7 @@ from small_runs import MODEL
 
 from gpt2 import GPT2
 from gpt2.cli import main
-from gpt2.metrics import history, read_metrics
+from gpt2.metrics import history
 from gpt2.runs import Run
 
 
@@ -34,7 +34,7 @@ def test_a_step_again_is_the_step(folder, tmp_path, capsys, step, began):
     out = capsys.readouterr().out
     assert began in out
     assert "equal to the log, bit for bit" in out
-    row = next(row for row in history(read_metrics(run.metrics)) if row["step"] == step)
+    row = next(row for row in history(run.metrics) if row["step"] == step)
     assert repr(row["train_loss"]) in out
     saved = np.load(tmp_path / "g.npz")
     assert saved["inputs"].shape == saved["targets"].shape == (6, 16)
@@ -56,7 +56,7 @@ def test_a_replay_notices_another_log(folder, tmp_path, capsys):
 
 def test_one_thing_changed_from_a_step_on(folder, capsys):
     command = ["replay", str(folder / "runs" / "a"), "--step", "9", "--steps", "4", "--json"]
-    rows = {row["step"]: row for row in history(read_metrics(folder / "runs" / "a" / "metrics.jsonl"))}
+    rows = {row["step"]: row for row in history(folder / "runs" / "a" / "metrics.jsonl")}
     found = {}
     for change in ("lr=0.05", "lr=0.002"):
         assert main([*command, "--set", change]) == 0
@@ -91,9 +91,7 @@ def test_runs_side_by_side(folder, capsys):
     assert "save_every 5" in lines[2]
     assert main(["runs", str(folder / "runs"), "--json"]) == 0
     a, b = json.loads(capsys.readouterr().out)
-    losses = {
-        row["step"]: row["val_loss"] for row in read_metrics(folder / "runs" / "a" / "metrics.jsonl") if "val_loss" in row
-    }
+    losses = {row["step"]: row["val_loss"] for row in history(folder / "runs" / "a" / "metrics.jsonl") if "val_loss" in row}
     assert (a["best val"], a["last val"]) == (min(losses.values()), losses[20])
     assert a["parameters"] == GPT2.num_parameters(Run(folder / "runs" / "a").load_model()[0])
     assert b["seed"] == 1

@@ -154,7 +154,9 @@ def test_every_report_says_how_far_a_perfect_model_is(tmp_path, capsys, monkeypa
     monkeypatch.setitem(NAMED, "addition", lambda: addition(count=2500))
     figures = []
     savefig = matplotlib.figure.Figure.savefig
-    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", lambda self, path: (figures.append(self), savefig(self, path)))
+    monkeypatch.setattr(
+        matplotlib.figure.Figure, "savefig", lambda self, *args, **how: (figures.append(self), savefig(self, *args, **how))
+    )
     out = tmp_path / "run"
     flags = ["--max-seq-len", "32", "--eval-windows", str(eval_windows)]
     with drawing():
