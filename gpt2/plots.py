@@ -101,7 +101,7 @@ def plot_loss(path: Path, rows: Iterable[Recorded], baselines: Mapping[str, floa
     if step_tokens:
         above = axes.secondary_xaxis("top", functions=(partial(_times, step_tokens), partial(_times, 1 / step_tokens)))
         above.set_xlabel("tokens seen")
-        above.xaxis.set_major_formatter(in_thousands)
+        above.xaxis.set_major_formatter(_in_thousands)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)  # nowhere inside is always free
     save(figure, path)
 
@@ -259,6 +259,5 @@ def _times(factor: float, x: Any) -> Any:
     return factor * x
 
 
-def in_thousands(value: float, _: Any) -> str:
-    """A label of an axis."""
+def _in_thousands(value: float, _: Any) -> str:
     return f"{value / 1e6:g}M" if abs(value) >= 1e6 else f"{value / 1e3:g}k" if abs(value) >= 1e3 else f"{value:g}"

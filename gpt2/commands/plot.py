@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gpt2.errors import RunError
 from gpt2.metrics import history
-from gpt2.plots import LARGEST, Losses, in_thousands, plain, save
+from gpt2.plots import LARGEST, Losses, plain, save
 from gpt2.runs import Run
 from gpt2.tensorboard import write_events
 
@@ -73,7 +73,7 @@ def draw(path: Path, runs: dict[str, Run]) -> None:
         steps, train = losses.train()
         axes.plot(steps * tokens, train, color=line.get_color(), alpha=0.15, linewidth=0.8)
     axes.set(xlabel="tokens seen", ylabel="validation loss (nats per token; training pale)")
-    axes.xaxis.set_major_formatter(in_thousands)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k")
     lows = [losses.best_val for losses, _ in found.values() if abs(losses.best_val) < LARGEST]
     if lows:
         axes.set_ylim(bottom=min(lows) - 0.15)
