@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -85,7 +86,7 @@ def plot_loss(path: Path, rows: Iterable[Recorded], baselines: Mapping[str, floa
     label = f"training (mean of {window} steps)" if window > 1 else "training"
     axes.plot(steps, smooth, color="tab:blue", linewidth=1.6, label=label)
     steps, val = run.val()
-    axes.plot(steps, val, color="tab:orange", marker="o", markersize=4, label=f"validation (last {run.last_val:.3f})")
+    axes.plot(steps, val, color="tab:orange", marker="o", markersize=4, label=f"validation (last {loss_text(run.last_val)})")
     for name, value in baselines.items():
         label, style = BASELINES.get(name, (name, ":"))
         axes.axhline(value, color="0.4", linestyle=style, linewidth=1)
@@ -110,13 +111,19 @@ def save(figure: Any, path: Path) -> None:
     """Write a picture of the kind that the name of its file says, whole or not at all. Raises OSError, or ValueError for a kind
     that there is not."""
     content = io.BytesIO()
-    figure.savefig(content, format=path.suffix[1:] or "png")
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # of letters that no font has, of numbers too large
+        figure.savefig(content, format=path.suffix[1:] or "png")
     write_atomically(path, content.getvalue())
 
 
 def plain(text: str) -> str:
     """A text as matplotlib draws it, and not as a formula; what cannot be printed is a question mark."""
     return "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
+
+
+def loss_text(value: float) -> str:
+    """A loss in a label; 1e300 would have 301 digits."""
+    return f"{value:.3g}" if abs(value) >= 1e6 else f"{value:.3f}"
 
 
 def plot_training(path: Path, rows: Iterable[Recorded], title: str) -> None:
@@ -216,7 +223,8 @@ def _gradients(axes: Any, measured: Sequence[Measured]) -> None:
     parts = list(measured[-1][1])[:MOST_CURVES] if measured else []
     curves = {part: _drawable(np.array([norms.get(part, math.nan) for _, norms, _ in measured])) for part in parts}
     _lines(axes, "norm of the gradient, by layer", [step for step, _, _ in measured], curves)
-    axes.set_yscale("log")
+    if any((np.asarray(line.get_ydata()) > 0).any() for line in axes.lines):
+        axes.set_yscale("log")
 
 
 def _ratios(axes: Any, measured: Sequence[Measured]) -> None:
@@ -231,7 +239,7 @@ def _ratios(axes: Any, measured: Sequence[Measured]) -> None:
     axes.axhline(-3, color="0.3", linestyle="--", linewidth=1)
     axes.text(0.01, -3, "-3: rule of thumb", transform=axes.get_yaxis_transform(), va="bottom", color="0.3", fontsize=8)
     axes.set_title("log10 of update / weight, by matrix", fontsize=10)
-    if measured:
+    if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=7, ncols=2, frameon=False)
 
 
@@ -245,7 +253,7 @@ def _lines(axes: Any, what: str, steps: Sequence[int], curves: Mapping[str, Arra
     few = {"marker": "o", "markersize": 3} if len(steps) < 100 else {}
     for name, values in curves.items():
         shade = colormaps["viridis"](0.9 * blocks.index(name) / max(1, len(blocks) - 1)) if name in blocks else None
-        (line,) = axes.plot(steps, values, color=shade or color or next(others, "0.5"), label=name, **few)
+        (line,) = axes.plot(steps, values, color=shade or color or next(others, "0.5"), label=plain(name), **few)
         if not name or (name in blocks and name not in named):
             line.set_label(name or "_")
     axes.set_title(what, fontsize=10)

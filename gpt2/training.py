@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from gpt2.executor import ShardExecutor
 from gpt2.generation import Sampling, generate
 from gpt2.health import Facts, Watch
 from gpt2.interrupts import Interrupts
-from gpt2.metrics import Log, Row, as_line, history
+from gpt2.metrics import Log, Recorded, Row, as_line, history
 from gpt2.model import GPT2
 from gpt2.plots import plot_loss, plot_training
 from gpt2.preparation import Prepared
@@ -258,9 +259,13 @@ def shared(executor: ShardExecutor, checkpoint: Checkpoint | None) -> Checkpoint
 
 def _plot(run: Run, model: GPT2, config: TrainConfig, text: Prepared, training: Training) -> None:
     title = f"{text.corpus.name}: {model.num_parameters():,} parameters"
-    try:
-        plot_training(run.training_plot, history(run.metrics), title)
-        tokens = config.batch_size * model.config.max_seq_len
-        plot_loss(run.loss_plot, history(run.metrics), training.compared, title, tokens)
-    except Exception as error:  # whatever it is, the run is whole, and that is what counts
-        training.say(f"no pictures: {error}")
+    tokens = config.batch_size * model.config.max_seq_len
+    pictures: dict[Path, Callable[[Path, Iterator[Recorded]], None]] = {
+        run.training_plot: lambda path, rows: plot_training(path, rows, title),
+        run.loss_plot: lambda path, rows: plot_loss(path, rows, training.compared, title, tokens),
+    }
+    for path, draw in pictures.items():
+        try:
+            draw(path, history(run.metrics))
+        except Exception as error:  # whatever it is, the run is whole, and that is what counts
+            training.say(f"{path} is not drawn: {' '.join(str(error).split()) or type(error).__name__}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gpt2.errors import RunError
 from gpt2.metrics import history
-from gpt2.plots import LARGEST, Losses, plain, save
+from gpt2.plots import LARGEST, Losses, loss_text, plain, save
 from gpt2.runs import Run
 from gpt2.tensorboard import write_events
 
@@ -68,7 +68,7 @@ def draw(path: Path, runs: dict[str, Run]) -> None:
         steps, val = losses.val()
         if not len(val):
             raise RunError(f"{name}: has no evaluation to draw yet")
-        label = f"{plain(name)}: {losses.last_val:.3f} (best {losses.best_val:.3f})"
+        label = f"{plain(name)}: {loss_text(losses.last_val)} (best {loss_text(losses.best_val)})"
         (line,) = axes.plot(steps * tokens, val, marker="o", markersize=4, label=label)
         steps, train = losses.train()
         axes.plot(steps * tokens, train, color=line.get_color(), alpha=0.15, linewidth=0.8)

@@ -1,11 +1,15 @@
 """Pictures: what is in them, for runs of every shape. How they look was judged by eye."""
 
+import errno
 import math
+import os
 
 import matplotlib.figure
 import pytest
 from small_runs import run_once
 
+from gpt2 import training
+from gpt2.cli import main
 from gpt2.metrics import as_line, history
 from gpt2.plots import plot_loss, plot_training
 
@@ -92,3 +96,106 @@ def test_a_step_that_was_taken_again_is_drawn_once(drawn, tmp_path):
     (tmp_path / "metrics.jsonl").write_text("".join(map(as_line, rows)))
     plot_training(tmp_path / "a.png", history(tmp_path / "metrics.jsonl"), "title")
     assert list(drawn[0].axes[0].lines[0].get_xydata()[:, 1]) == [0.2]
+
+
+# -- of more rows than a picture has columns, and of numbers that nobody would write
+
+
+def many_rows(steps):
+    for step in range(steps + 1):
+        row = {"step": step, "train_loss": 1 + 1 / (step + 1), "learning_rate": 0.1, "grad_norm": 1.0}
+        if step % 10 == 0:
+            block = {"in_std": 1.0, "out_std": 1.0, "dead": 0.0, "off": 0.1, "entropy": {"0": 0.5}, "sink": {"0": 0.5}}
+            row |= {"val_loss": 2 + 1 / (step + 1), "grad_norms": {"h.0": 1.0}, "update_ratios": {"wte.weight": -3.0}}
+            row["diagnostics"] = {"blocks": {"h.0": {**block, "attention_error": 0.0}}}
+        yield row
+
+
+def test_a_long_run_is_drawn_from_means_and_from_some_of_its_evaluations(drawn, tmp_path):
+    plot_loss(tmp_path / "a.png", many_rows(70_000), {"uniform": 4.0}, "title")
+    (axes,) = drawn[0].axes
+    raw, smooth, val = axes.lines[:3]
+    assert 16_000 < len(raw.get_xdata()) < 34_000
+    assert smooth.get_label() == f"training (mean of {len(raw.get_xdata()) // 50 * 4} steps)"
+    assert (raw.get_xdata()[0], raw.get_xdata()[-1], axes.get_xlim()[1]) == (3, 70_000, 70_000)
+    assert raw.get_ydata()[0] == pytest.approx(1 + (1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
+    assert len(val.get_xdata()) == 7001
+    plot_training(tmp_path / "b.png", many_rows(70_000), "title")
+    rate, _, ratios, residual, _, _ = drawn[1].axes
+    assert len(rate.lines[0].get_xdata()) == len(raw.get_xdata())
+    for axes in (ratios, residual):
+        x = axes.lines[0].get_xdata()
+        assert 256 < len(x) < 514
+        assert (x[0], x[-1]) == (0, 70_000)
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_and_names_that_nobody_would_write(tmp_path):
+    """What is in a log can be a stranger's."""
+    odd = [1e308, -1e308, 1e-320, math.nan, math.inf, -math.inf, 0.0]
+    names = ["h.0", "$\\frac{", "\x1b[2J", "_", "h.99999999999"]
+    rows = list(many_rows(70))
+    for i, row in enumerate(rows):
+        row |= {"train_loss": odd[i % 7], "grad_norm": odd[i % 5], "learning_rate": odd[i % 6], "step": i * 10**10}
+        if "diagnostics" in row:
+            row |= {"val_loss": odd[i // 10 % 7], "grad_norms": dict(zip(names, odd, strict=False))}
+            row["diagnostics"]["blocks"] = {name: {**row["diagnostics"]["blocks"]["h.0"], "out_std": 1e308} for name in names}
+    plot_loss(tmp_path / "a.png", rows, {"uniform": 4.0}, "$\\frac{ \n\x1b", step_tokens=10)
+    plot_training(tmp_path / "b.png", rows, "$\\frac{ \n\x1b")
+
+
+# -- what can go wrong when they are written
+
+
+@pytest.mark.parametrize("where", ["loss", "training"])
+def test_a_picture_that_fails_costs_no_run(tmp_path, text, monkeypatch, where):
+    def fail(*_):
+        raise ValueError("two\nlines")
+
+    said = []
+    with monkeypatch.context() as patch:
+        patch.setattr(training, f"plot_{where}", fail)
+        run, result, _ = run_once(tmp_path / "a", text, say=said.append)
+    assert result.steps == 30
+    assert run.model.exists()
+    assert said[-1] == f"{run.folder / where}.png is not drawn: two lines"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, text):
+    return run_once(tmp_path_factory.mktemp("runs") / "a", text)[0].folder
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.svg", "a.pdf"])
+def test_a_picture_is_whole_or_not_there(run, tmp_path, monkeypatch, capsys, name):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert main(["plot", str(run), "--out", str(tmp_path / name)]) == 2
+    assert f"{name}: cannot be written: [Errno 28] No space left on device" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    assert main(["plot", str(run), "--out", str(tmp_path / name)]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_link_in_the_place_of_a_picture_is_replaced(run, tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "a.png").symlink_to("mine")
+    assert main(["plot", str(run), "--out", str(tmp_path / "a.png")]) == 0
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert not (tmp_path / "a.png").is_symlink()
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("a.xyz", "xyz"), ("folder", "folder.png"), ("pipe.png", "it is a device or a pipe")]
+)
+def test_where_no_picture_can_be(run, tmp_path, capsys, name, said):
+    (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    assert main(["plot", str(run), "--out", str(tmp_path / name)]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1

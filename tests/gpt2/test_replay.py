@@ -1,6 +1,10 @@
 """Any step again, and runs side by side."""
 
+import errno
 import json
+import os
+import shutil
+import socket
 
 import numpy as np
 import pytest
@@ -43,8 +47,6 @@ def test_a_step_again_is_the_step(folder, tmp_path, capsys, step, began):
 
 
 def test_a_replay_notices_another_log(folder, tmp_path, capsys):
-    import shutil
-
     shutil.copytree(folder / "runs" / "a", tmp_path / "x")
     log = tmp_path / "x" / "metrics.jsonl"
     rows = [json.loads(line) for line in log.read_text().splitlines()]
@@ -105,3 +107,104 @@ def test_runs_in_one_picture(folder, tmp_path, capsys):
     assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
     assert main(["plot", *runs, "--out", str(tmp_path / "nowhere" / "both.png")]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_what_replay_writes_is_whole_or_not_there(folder, tmp_path, monkeypatch, capsys):
+    command = ["replay", str(folder / "runs" / "a"), "--step", "1", "--out", str(tmp_path / "g")]
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert main(command) == 2
+    assert "g.npz: cannot be written: No space left on device" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "g.npz").symlink_to("mine")
+    assert main(command) == 0
+    assert f"batch and gradients: {tmp_path / 'g.npz'}" in capsys.readouterr().out
+    assert "grad.wte.weight" in np.load(tmp_path / "g.npz")
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_a_step_without_a_loss_in_the_log(folder, tmp_path, capsys):
+    shutil.copytree(folder / "runs" / "a", tmp_path / "x")
+    (tmp_path / "x" / "metrics.jsonl").write_text('{"step": 0}\n{"step": 1}\n{"step": 2, "train_loss": 1.0}\n')
+    assert main(["replay", str(tmp_path / "x"), "--step", "1"]) == 2
+    assert "the log has no training loss of step 1" in capsys.readouterr().err
+
+
+ODD = {
+    "a-cut-config": lambda run: (run / "config.json").write_text('{"model": {'),
+    "b-empty-config": lambda run: (run / "config.json").write_text("{}"),
+    "c-config-is-a-pipe": lambda run: replaced(run / "config.json", os.mkfifo),
+    "d-config-is-a-folder": lambda run: replaced(run / "config.json", os.mkdir),
+    "e-config-is-a-link": lambda run: replaced(run / "config.json", lambda path: os.symlink("tokenizer.json", path)),
+    "f-config-leads-nowhere": lambda run: replaced(run / "config.json", lambda path: os.symlink("nowhere", path)),
+    "g-huge-config": lambda run: os.truncate(run / "config.json", 10 << 30),
+    "h-log-is-a-pipe": lambda run: replaced(run / "metrics.jsonl", os.mkfifo),
+    "i-log-is-a-socket": lambda run: replaced(run / "metrics.jsonl", bound),
+    "j-log-is-a-link": lambda run: replaced(run / "metrics.jsonl", lambda path: os.symlink("/dev/zero", path)),
+    "k-huge-log": lambda run: os.truncate(run / "metrics.jsonl", 10 << 30),
+    "l-damaged-log": lambda run: (run / "metrics.jsonl").write_text('{"step": 9223372036854775808}\n'),
+    "m-a-link-in-it": lambda run: os.symlink("/etc", run / "notes"),
+}
+
+
+def replaced(path, make):
+    path.unlink()
+    make(path)
+
+
+def bound(path):
+    here = os.getcwd()
+    os.chdir(path.parent)
+    try:
+        with socket.socket(socket.AF_UNIX) as end:
+            end.bind(path.name)  # a name of at most 107 bytes
+    finally:
+        os.chdir(here)
+
+
+def test_one_odd_folder_does_not_hide_the_others(folder, tmp_path, capsys):
+    """Each is named, with the reason, in a line of its own; and a folder that is no run is none of them."""
+    for name in ("good", *ODD, "z-good"):
+        shutil.copytree(folder / "runs" / "a", tmp_path / name)
+    for name, spoil in ODD.items():
+        spoil(tmp_path / name)
+    (tmp_path / "no-run").mkdir()
+    (tmp_path / "no-run" / "link").symlink_to("/etc")
+    (tmp_path / "file").touch()
+    shutil.copytree(folder / "runs" / "a", tmp_path / "not-begun")
+    (tmp_path / "not-begun" / "metrics.jsonl").unlink()
+    assert main(["runs", str(tmp_path), "--json"]) == 0
+    output = capsys.readouterr()
+    assert [(about["run"], about["steps"]) for about in json.loads(output.out)] == [
+        ("good", 20), ("not-begun", 0), ("z-good", 20),
+    ]  # fmt: skip
+    notes = output.err.splitlines()
+    assert len(notes) == len(ODD)
+    for note, name in zip(notes, ODD, strict=True):
+        assert note.startswith(f"left out: {tmp_path / name}")
+        assert len(note) < 400
+    for name in ("good", "not-begun", "z-good"):
+        shutil.rmtree(tmp_path / name)
+    assert main(["runs", str(tmp_path)]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.splitlines()[:-1] == notes
+    assert "holds no run folders that can be read" in output.err
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("command", ["plot", "health", "replay", "eval"])
+def test_an_odd_folder_is_refused_in_one_line(folder, tmp_path, capsys, command, name):
+    shutil.copytree(folder / "runs" / "a", tmp_path / name)
+    ODD[name](tmp_path / name)
+    run = str(tmp_path / name)
+    given = {"plot": ["--out", str(tmp_path / "x.png")], "replay": ["--step", "1"], "eval": ["--best"]}.get(command, [])
+    assert main([command, *(["--run"] if command == "eval" else []), run, *given]) == 2
+    output = capsys.readouterr()
+    assert (output.out, output.err.count("\n")) == ("", 1)
+    assert not (tmp_path / "x.png").exists()

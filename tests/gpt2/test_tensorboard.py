@@ -93,10 +93,13 @@ def test_every_number_is_there_once_however_often_it_is_written(runs, read, tmp_
 @pytest.mark.oracle
 def test_a_picture_can_be_drawn_as_well_and_what_else_is_in_the_folder_stays(runs, read, tmp_path):
     (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "events.tmp"):
+        (tmp_path / "a" / name).write_text("mine")
     assert main(["plot", str(runs / "a"), "--tensorboard", str(tmp_path), "--out", str(tmp_path / "a.png")]) == 0
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-    assert (tmp_path / "a" / "notes.txt").read_text() == "mine"
+    assert {path.name: path.read_bytes()[:4] for path in (tmp_path / "a").iterdir() if "tfevents" not in path.name} == {
+        "notes.txt": b"mine", "events.tmp": b"mine",
+    }  # fmt: skip
     assert read(tmp_path / "a")
 
 
