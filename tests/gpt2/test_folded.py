@@ -8,7 +8,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from small_runs import run_once
 
+from gpt2.executor import ShardExecutor
 from gpt2.health import Facts, Seen, Watch, examine, judge
 from gpt2.health.report import RULES
 from gpt2.health.seen import SLOPE, UPDATE_SCALE
@@ -166,6 +168,18 @@ def test_means_of_bins_give_the_same_verdicts_but_for_the_digits(tmp_path):
     assert numbers[0] == pytest.approx(numbers[1], rel=5e-3)
 
 
+def test_a_baseline_is_crossed_where_it_was_however_many_evaluations_follow():
+    losses = [4.0, 3.5, 2.9, 2.5, *(3.0 + 0.001 * (step % 7) for step in range(20_000))]
+    rows = [{"step": step, "val_loss": loss, "baselines": {"unigram": 3.0}} for step, loss in enumerate(losses)]
+    (found,) = (verdict for verdict in examine(rows, FACTS) if verdict.name == "unigram")
+    assert found.seen == "unigram baseline 3.000: crossed by step 2"
+
+
+def test_a_batch_that_was_skipped_is_no_step():
+    seen = Seen(FACTS, [{"step": 1, "train_loss": 4.0}, {"step": 2, "train_loss": 4.0, "skipped": "spike"}])
+    assert seen.step == 1
+
+
 # -- while it trains
 
 
@@ -199,6 +213,17 @@ def test_what_a_rollback_took_back_is_judged_no_more(tmp_path):
     assert len(list(watched(watch.metrics, [*rows[:20], bad, *rows[15:]], watch))) == 37
     assert [line.split(":")[1] for line in said if "leak" in line] == [" leak"]  # it was said
     assert [verdict.level for verdict in judge(watch.seen) if verdict.name == "leak"] == ["ok"]
+
+
+def test_what_is_skipped_is_said_while_it_trains(tmp_path, text, monkeypatch):
+    def gradients(self, model, batch, seed, step, smoothing, right=ShardExecutor.gradients):
+        return math.nan if step == 5 else right(self, model, batch, seed, step, smoothing)
+
+    monkeypatch.setattr(ShardExecutor, "gradients", gradients)
+    said = []
+    run_once(tmp_path / "a", text, say=said.append, on_nonfinite="skip")
+    (line,) = (line for line in said if line.startswith("warning: skipped batches"))
+    assert "1 batches were skipped, the last at step 6: loss is nan" in line
 
 
 def test_memory_does_not_grow_with_the_steps():
