@@ -14,13 +14,13 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Any, TypedDict
 
-import msgspec
 import numpy as np
 
 from gpt2.errors import RunError
 from gpt2.files import conform, parse_object
+from gpt2.metrics import Recorded, Step
 from gpt2.weights import read_weights, write_weights
 
 Array = np.ndarray[Any, Any]
@@ -28,27 +28,25 @@ NAME = re.compile(r"step-(\d{8,12})\.safetensors")
 KEPT = 2
 """The last so many checkpoints, so that one of them may be damaged."""
 
-Natural = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
-
 
 class Progress(TypedDict):
     """See training.Progress."""
 
     val_loss: float
     best_loss: float
-    best_step: Natural
-    stale: Natural
-    pending: dict[str, Any] | None
+    best_step: Step
+    stale: Step
+    pending: Recorded | None
 
 
 class About(TypedDict):
     """What a checkpoint holds beside arrays: see Trainer.state and Training.save."""
 
-    step: Natural
-    position: Natural
+    step: Step
+    position: Step
     spikes: dict[str, list[float]]
     progress: Progress
-    files: dict[str, Natural]
+    files: dict[str, Step]
     belongs_to: dict[str, str]
 
 
@@ -108,8 +106,11 @@ class Checkpoints:
         stored, metadata = read_weights(self.path(step), must_be_ours=True)
         try:
             about = conform(parse_object(metadata["about"]), About)
-            if about.get("step") != step:
-                raise ValueError(f"it says to be of step {about.get('step')}")
+            if about["step"] != step:
+                raise ValueError(f"it says to be of step {about['step']}")
+            row = about["progress"]["pending"]
+            if row is not None and row["step"] != step:
+                raise ValueError(f"its row is of step {row['step']}")
         except (KeyError, ValueError) as error:
             raise RunError(f"{self.path(step)} is not a checkpoint: {error}") from error
         return Checkpoint({name: entry.read() for name, entry in stored.items()}, dict(about))

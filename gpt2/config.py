@@ -157,7 +157,7 @@ class TrainConfig(Settings):
     )
     on_nonfinite: str = setting(
         "stop",
-        "a loss or gradient that is NaN or infinite: stop, skip the batch, or rollback",
+        "a loss or gradient that is NaN or infinite: stop, skip the batch, or rollback (at most ten times to one checkpoint)",
         choices=("stop", "skip", "rollback"),
     )
     spike_threshold: float = setting(

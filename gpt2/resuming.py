@@ -54,6 +54,7 @@ def begun_as(folder: str | Path, given: dict[str, Any], accept_changes: bool) ->
     run = Run(Path(folder))
     run.check()
     about = run.read_config()
+    run.check_sizes(about.model)
     model, training, machine = about.model, about.training, about.machine
     now = {name: value for name, value in given.items() if name != "preset"}
     names = {f.name for f in dataclasses.fields(GPT2Config)}

@@ -28,7 +28,7 @@ from gpt2.files import MOST_TOKENIZER, conform, read_json, read_regular
 from gpt2.metrics import Log, Recorded, history
 from gpt2.model import GPT2
 from gpt2.tokenizers import BPETokenizer, Tokenizer, load_tokenizer
-from gpt2.weights import check_fit, read_weights, write_weights
+from gpt2.weights import check_fit, read_shapes, read_weights, write_weights
 from tinygrad2.files import write_atomically
 
 Array = np.ndarray[Any, Any]
@@ -224,6 +224,17 @@ class Run:
         kind = "average." if any(name.startswith("average.") for name in checkpoint.arrays) else "model."
         weights = {name.removeprefix(kind): array for name, array in checkpoint.arrays.items() if name.startswith(kind)}
         return checkpoints.path(checkpoint.step), weights, checkpoint.about["belongs_to"]
+
+    def check_sizes(self, config: GPT2Config) -> None:
+        """Raise RunError if its checkpoints are not of a model of that configuration: before the model is built."""
+        checkpoints = Checkpoints(self.checkpoints)
+        for path in map(checkpoints.path, reversed(checkpoints.steps())):
+            with contextlib.suppress(RunError):  # it is damaged; whether another one is whole is for `last_checkpoint` to say
+                shapes = read_shapes(path)
+                break
+        else:
+            return
+        check_fit(((f"model.{name}", shape) for name, shape in GPT2.shapes(config)), shapes, self.config, path)
 
     def last_checkpoint(self, say: Callable[[str], object]) -> Checkpoint | None:
         """Where a training goes on: the last whole checkpoint, or None if it was killed before it had saved anything.

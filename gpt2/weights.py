@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import safetensors
@@ -94,14 +94,11 @@ def read_weights(path: Path, must_be_ours: bool = False) -> tuple[dict[str, Stor
     """
     try:
         with open_regular(path, links=not must_be_ours) as raw_file:
-            size = int.from_bytes(raw_file.read(8), "little")
-            if size > MOST_HEADER:
-                raise ValueError(f"its header should have {size:,} bytes, and may have {MOST_HEADER:,}")
-            header = parse_object(raw_file.read(size))
+            header, begin = _header(raw_file)
             with safetensors.safe_open(path, framework="numpy") as file:  # checks sizes, offsets and dtypes of the header
                 names = set(file.keys())
             metadata: dict[str, str] = header.pop("__metadata__", None) or {}
-            content = np.memmap(raw_file, np.uint8, "r", offset=8 + size) if _content_size(header) else np.empty(0, np.uint8)
+            content = np.memmap(raw_file, np.uint8, "r", offset=begin) if _content_size(header) else np.empty(0, np.uint8)
         if names != set(header):
             raise ValueError("its header can be read in two ways")
         stored = {name: _stored(path, name, entry, content) for name, entry in header.items()}
@@ -123,6 +120,26 @@ def _stored(path: Path, name: str, entry: dict[str, Any], content: Array) -> Sto
     begin, end = entry["data_offsets"]
     raw = content[begin:end]
     return Stored(path, name, entry["dtype"], tuple(entry["shape"]), raw.view(STORED_AS.get(entry["dtype"], np.uint8)))
+
+
+def read_shapes(path: Path) -> dict[str, Shape]:
+    """The shapes that the header of a file tells, by name, and nothing more. Raises RunError."""
+    try:
+        with open_regular(path, links=False) as file:
+            header, _ = _header(file)
+        return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is not a safetensors file, or damaged: {error}") from error
+
+
+def _header(file: BinaryIO) -> tuple[dict[str, Any], int]:
+    """What a file begins with, and where the arrays begin. Raises ValueError."""
+    size = int.from_bytes(file.read(8), "little")
+    if size > MOST_HEADER:
+        raise ValueError(f"its header should have {size:,} bytes, and may have {MOST_HEADER:,}")
+    return parse_object(file.read(size)), 8 + size
 
 
 def check_fit(needed: Iterable[tuple[str, Shape]], found: Mapping[str, Shape], config: Path, weights: Path) -> None:
