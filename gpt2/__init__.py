@@ -1,6 +1,18 @@
 """gpt2: a GPT-2 built by hand on tinygrad2, trained, checked and read."""
 
-from gpt2.config import GPT2Config, TrainConfig
-from gpt2.model import GPT2
+TYPE_CHECKING = False  # as in typing, which would take longer to load than all of this
+
+if TYPE_CHECKING:
+    from gpt2.config import GPT2Config, TrainConfig
+    from gpt2.model import GPT2
 
 __all__ = ["GPT2", "GPT2Config", "TrainConfig"]
+
+
+def __getattr__(name: str) -> object:
+    """Names load what they need when they are first used, so that the command can take care of Ctrl-C before anything else."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from gpt2 import config, model
+
+    return getattr(model if name == "GPT2" else config, name)

@@ -1,7 +1,64 @@
-"""`python -m gpt2` is the `gpt2` command."""
+"""The `gpt2` command, also as `python -m gpt2`: what surrounds it in a process of its own."""
 
+from __future__ import annotations
+
+import os
+import signal
 import sys
 
-from gpt2.cli import main
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
 
-sys.exit(main())
+
+def main() -> int:
+    """Run the command line of this process; returns its exit code. Ctrl-C never shows a traceback."""
+    ends_at_once = signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    if ends_at_once:  # else somebody wants it ignored, as a shell does in the background
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is to be put in order yet
+    sys.excepthook = lambda kind, *about: _report(kind, lambda: sys.__excepthook__(kind, *about))
+    sys.unraisablehook = lambda about: _report(about.exc_type, lambda: sys.__unraisablehook__(about))
+    _open_all_three()
+    from gpt2 import cli  # takes a while
+
+    try:
+        if ends_at_once:
+            signal.signal(signal.SIGINT, _interrupt)
+        return cli.main()
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    finally:
+        if ends_at_once:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """The first Ctrl-C ends what is going on in order, the second at once."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    raise KeyboardInterrupt
+
+
+def _report(kind: type[BaseException], show: Callable[[], object]) -> None:
+    """Show a traceback, as printable text; none of a Ctrl-C, which ends the process wherever it came."""
+    if issubclass(kind, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    from gpt2 import terminal
+
+    with terminal.guarded():
+        show()
+
+
+def _open_all_three() -> None:
+    """Where a standard stream is closed, its number must not become that of a file of the run."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_WRONLY), True)  # to read from it fails
+    sys.stdin = sys.stdin or os.fdopen(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from gpt2 import ranks
+from gpt2 import ranks, terminal
 from gpt2.commands import (
     bench,
     evaluate,
@@ -30,6 +30,8 @@ from gpt2.commands import (
 from gpt2.commands.arguments import given_settings
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.errors import GPT2Error
+from gpt2.interrupts import hangups_ignored
+from gpt2.memory import free_memory
 from tinygrad2.errors import TinygradError
 
 COMMANDS = {
@@ -53,6 +55,9 @@ COMMANDS = {
 TOGETHER = ("train", "bench")
 """The commands that several processes run as one."""
 
+LASTING = ("train",)
+"""The commands whose result is in files: they go on when nobody is there any more to see what they say."""
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that says what is wrong in one line."""
@@ -63,6 +68,23 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code: 0, 1 for a failed check, 2 for bad input, 130 when interrupted."""
+    with terminal.guarded():
+        try:
+            try:
+                code = _main(argv)
+            except SystemExit:  # --help has been shown, or an error
+                sys.stdout.flush()
+                raise
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError:  # the reader of our output has gone, as in `gpt2 info | head`
+            return 0
+        except terminal.OutputError as error:
+            print(f"gpt2: error: {error}", file=sys.stderr)
+            return 2
+
+
+def _main(argv: Sequence[str] | None) -> int:
     args, unknown = _parser().parse_known_args(argv)
     if unknown:
         known = [*vars(args), *(f.name for cls in (GPT2Config, TrainConfig) for f in dataclasses.fields(cls))]
@@ -79,7 +101,7 @@ def _together(args: argparse.Namespace) -> int:
         given = given_settings(args)
         ranks.join(given.get("distributed", "auto"), given.get("rank_timeout", TrainConfig.rank_timeout))
     except GPT2Error as error:
-        return _refuse(args, error)
+        return _refuse(args, str(error))
     if ranks.current() is None:
         return _run(args)
     try:
@@ -93,23 +115,50 @@ def _together(args: argparse.Namespace) -> int:
     return code
 
 
-def _refuse(args: argparse.Namespace, error: Exception) -> int:
+def _refuse(args: argparse.Namespace, why: str) -> int:
     ranks.let_others_speak()
-    print(f"gpt2 {args.verb}: error: {ranks.name()}{error}", file=sys.stderr)
+    print(terminal.one_line(f"gpt2 {args.verb}: error: {ranks.name()}{why}"), file=sys.stderr)
     return 2
 
 
 def _run(args: argparse.Namespace) -> int:
     command: Callable[[argparse.Namespace], int] = args.command
     try:
-        return command(args)
-    except (GPT2Error, TinygradError) as error:
-        return _refuse(args, error)
+        if args.verb not in LASTING:
+            return command(args)
+        terminal.outlive()
+        with hangups_ignored():
+            return command(args)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of our output has gone, as in `gpt2 info | head`
-        sys.stderr.close()
+    except BrokenPipeError:
         return 0
+    except Exception as error:
+        why = _reason(error)
+        if why is None:
+            raise
+        return _refuse(args, why)
+
+
+def _reason(error: Exception) -> str | None:
+    """What to say, in a line, of a failure that this code expects or cannot help; None of any other, which is a mistake in it."""
+    match error:
+        case GPT2Error() | TinygradError():
+            return str(error)
+        case OSError():
+            return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror or str(error)
+        case MemoryError():
+            fix = "a smaller --batch-size, --max-seq-len or model may fit"
+            return f"{str(error) or 'memory is used up'}; {free_memory()}: {fix}"
+        case RecursionError():
+            return "something that was read is nested too deeply"
+        case UnicodeError():
+            return f"a name or a text is not Unicode: {error}"
+        case ValueError() if "embedded null" in str(error):
+            return f"a name holds a NUL character: {error}"
+        case RuntimeError() if str(error) == "can't start new thread":
+            return f"no more threads can be started ({free_memory()}): fewer --threads may work, or a higher ulimit"
+    return None
 
 
 def _parser() -> Parser:

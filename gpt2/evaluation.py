@@ -12,6 +12,7 @@ import numpy as np
 
 from gpt2.executor import ShardExecutor
 from gpt2.model import GPT2
+from gpt2.terminal import printable
 from gpt2.tokenizers import Tokenizer
 from tinygrad2 import no_grad
 
@@ -91,9 +92,9 @@ COLOURS = ((0.5, 22), (1, 28), (2, 100), (3, 130), (4.5, 124), (math.inf, 160))
 def coloured(tokenizer: Tokenizer, evaluation: Evaluation) -> Iterator[str]:
     """The text in parts, each on the colour of its loss; the first token has none."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    yield decoder.decode(tokenizer.token_bytes(int(evaluation.ids[0])))
+    yield printable(decoder.decode(tokenizer.token_bytes(int(evaluation.ids[0]))))
     for token, nats in zip(evaluation.ids[1:].tolist(), evaluation.losses.tolist(), strict=True):
-        text = decoder.decode(tokenizer.token_bytes(token))
+        text = printable(decoder.decode(tokenizer.token_bytes(token)))
         colour = next(colour for limit, colour in COLOURS if nats < limit)
         # A background that is on at the end of a line would fill the rest of it.
         yield "\n".join(f"\033[97;48;5;{colour}m{line}\033[0m" if line else "" for line in text.split("\n"))

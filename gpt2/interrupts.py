@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any, Self
 
@@ -35,3 +37,16 @@ class Interrupts:
         if number == signal.SIGINT and self.signal == signal.SIGINT:
             os._exit(128 + number)
         self.signal = number
+
+
+@contextlib.contextmanager
+def hangups_ignored() -> Iterator[None]:
+    """While this is open, the end of the terminal (SIGHUP) does not end the process. Nothing outside of the main thread."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGHUP"):
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from gpt2 import data
+from gpt2 import data, terminal
 from gpt2.config import TrainConfig
 from gpt2.corpora import Corpus, Document
 from gpt2.errors import ConfigError, DataError
@@ -41,7 +40,7 @@ FORMAT = b"2"
 
 def to_stderr(message: str) -> None:
     """Say something that is no result."""
-    print(f"gpt2: note: {message}", file=sys.stderr)
+    terminal.say(terminal.one_line(f"gpt2: note: {message}"), sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -190,7 +189,7 @@ def _encoded(corpus: Corpus, tokenizer: Tokenizer, validates: Array) -> Iterator
     kind = _kind(tokenizer)
     training = len(validates) - int(validates.sum())
     total, digests = corpus.characters, _digests(corpus, validates)
-    with tqdm(total=total, desc="encoding", unit="char", unit_scale=True, delay=1, leave=False, disable=None) as bar:
+    with terminal.progress(total=total, desc="encoding", unit="char", unit_scale=True, delay=1, leave=False) as bar:
         for i, (document, expected) in enumerate(zip(_arranged(corpus, validates), digests, strict=True)):
             digest = hashlib.sha256()
             for piece in document.pieces:

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from gpt2 import data
+from gpt2 import data, terminal
 from gpt2.baselines import baselines
 from gpt2.checkpoints import Checkpoint, Checkpoints
 from gpt2.config import TrainConfig
@@ -228,7 +227,7 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
         with (
             Log(run.metrics, at["metrics"]) as metrics,
             Log(run.samples, at["samples"]) as samples,
-            tqdm(total=config.steps, unit="step", dynamic_ncols=True, disable=None if executor.leads else True) as bar,
+            terminal.progress(not executor.leads, total=config.steps, unit="step", dynamic_ncols=True) as bar,
         ):
             training = Training(trainer, text, run, metrics, samples, say)
             say(f"{model.num_parameters():,} parameters; {len(text.train):,} tokens to train on, {len(text.val):,} validate")

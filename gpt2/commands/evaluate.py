@@ -19,6 +19,7 @@ from gpt2.executor import ShardExecutor
 from gpt2.model import GPT2
 from gpt2.preparation import prepare, prepare_whole, to_stderr
 from gpt2.runs import Run, is_hugging_face
+from gpt2.terminal import one_line, styled
 from gpt2.tokenizers import Tokenizer
 
 HELP = "the loss of a trained model on its validation text, or on a file"
@@ -98,7 +99,7 @@ def _as_json(found: Evaluation, corpus: Corpus, floor: dict[str, float], tokeniz
 
 def _print(found: Evaluation, corpus: Corpus, floor: dict[str, float], context: int, stride: int) -> None:
     apart = "" if stride == context else f", {stride} apart"
-    print(f"{corpus.name}: {len(found.losses):,} tokens, {found.bytes:,} bytes, in windows of {context}{apart}")
+    print(f"{one_line(corpus.name)}: {len(found.losses):,} tokens, {found.bytes:,} bytes, in windows of {context}{apart}")
     print(f"  loss {found.loss:.4f} nats per token, perplexity {found.perplexity:.3f}, {found.bits_per_byte:.4f} bits per byte")
     for name, value in floor.items():
         above = f": the loss is {found.loss - value:.4f} above it" if name == "perfect" else ""
@@ -108,8 +109,8 @@ def _print(found: Evaluation, corpus: Corpus, floor: dict[str, float], context: 
 def _show(found: Evaluation, tokenizer: Tokenizer) -> None:
     """In colour on a terminal; elsewhere a line per token, its loss first."""
     if sys.stdout.isatty():
-        print(legend(), end="\n\n")
-        print("".join(coloured(tokenizer, found)))
+        styled(legend() + "\n")
+        styled("".join(coloured(tokenizer, found)))
     else:
         for token, nats in zip(found.ids[1:].tolist(), found.losses, strict=True):
             print(f"{nats:.4f}\t{tokenizer.decode([token])!r}")
@@ -126,7 +127,9 @@ def _memorised(args: argparse.Namespace, model: GPT2, tokenizer: Tokenizer, corp
     if args.json:
         print(json.dumps({"data": corpus.name, "samples": report}))
         return 0
-    print(f"{SAMPLES} texts of {args.tokens} tokens at temperature 0.8, and the longest copy of {corpus.name} in each:")
+    print(
+        f"{SAMPLES} texts of {args.tokens} tokens at temperature 0.8, and the longest copy of {one_line(corpus.name)} in each:"
+    )
     for seed, found in enumerate(report):
         print(f"  seed {seed}: {len(str(found['match']))} of {found['characters']} characters: {found['match']!r}")
     return 0

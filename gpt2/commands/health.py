@@ -10,6 +10,7 @@ from gpt2.errors import RunError
 from gpt2.health import Facts, Seen, judge
 from gpt2.metrics import history
 from gpt2.runs import Run
+from gpt2.terminal import one_line
 
 HELP = "say what is wrong with a run, why, and what to do; exit code 1 if anything is"
 
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         about = {"run": str(found.folder), "step": seen.step, "steps": facts.steps, "healthy": not problems}
         print(json.dumps(about | {"verdicts": [dataclasses.asdict(verdict) for verdict in verdicts]}))
         return bool(problems)
-    print(f"{found.folder}: step {seen.step} of {facts.steps}")
+    print(f"{one_line(str(found.folder))}: step {seen.step} of {facts.steps}")
     for verdict in verdicts:
         print(f"  {verdict.level:8}{verdict.name}: {verdict.seen}")
         if verdict.is_problem:

@@ -17,6 +17,7 @@ from gpt2.errors import RunError
 from gpt2.metrics import history
 from gpt2.runs import Run
 from gpt2.series import Bins
+from gpt2.terminal import one_line
 
 HELP = "list and compare the runs in a folder"
 COLUMNS = ("run", "data", "parameters", "steps", "of", "tokens/s", "best val", "at", "last val", "seed", "differs in")
@@ -106,4 +107,4 @@ def _shown(value: Any) -> str:
         return "-" if value is None else str(value).lower()
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else one_line(str(value))

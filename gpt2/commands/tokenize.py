@@ -17,6 +17,7 @@ from gpt2.corpora import load_corpus
 from gpt2.corpora.piped import arriving, standard_input
 from gpt2.errors import ConfigError, RunError
 from gpt2.preparation import to_stderr
+from gpt2.terminal import one_line, styled
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer, load_tokenizer
 
 HELP = "show the tokens of a text and the merges that made them, or train a tokenizer"
@@ -53,7 +54,10 @@ def run(args: argparse.Namespace) -> int:
     if args.show and not isinstance(tokenizer, BPETokenizer):
         raise ConfigError(f"--show: the tokenizer {args.tokenizer} has no merges to show; a BPE such as gpt2 has")
     about = _describe(tokenizer, args.tokenizer, text, args.special, args.show)
-    print(json.dumps(about) if args.json else "\n".join(_lines(about, sys.stdout.isatty() and not os.environ.get("NO_COLOR"))))
+    if args.json:
+        print(json.dumps(about))
+    else:
+        styled("\n".join(_lines(about, sys.stdout.isatty() and not os.environ.get("NO_COLOR"))))
     return 0
 
 
@@ -71,6 +75,8 @@ def _standard_input() -> str:
         return content.decode()
     except UnicodeDecodeError as error:
         raise ConfigError(f"standard input is not UTF-8 text (at byte {error.start})") from None
+    except OSError as error:
+        raise ConfigError(f"standard input cannot be read: {error.strerror}") from error
 
 
 def _open(name: str) -> Tokenizer:
@@ -174,7 +180,7 @@ def _lines(about: dict[str, Any], color: bool) -> Iterator[str]:
         width = max(5, *(_width(token["text"]) for token in tokens))
         yield _painted(f"{'id':>7}  {_padded('token', width)}  bytes", DIM, color)
         for token in tokens:
-            note = f"  part of {' and '.join(token['part_of'])}" if token["part_of"] else ""
+            note = f"  part of {' and '.join(map(one_line, token['part_of']))}" if token["part_of"] else ""
             size = len(token["bytes"]) // 2
             yield f"{token['id']:>7}  {_padded(token['text'], width)}  {size:>5}{_painted(note, DIM, color)}"
         yield ""
@@ -193,7 +199,7 @@ def _word_lines(word: dict[str, Any], color: bool) -> Iterator[str]:
     """One word: its bytes, then a line for each merge with its rank, the two tokens, and the word after it."""
     start, merges = word["start"], word["merges"]
     if word["special"]:
-        yield f"{_painted(start[0], BOLD, color)}  a special token: never cut, never merged"
+        yield f"{_painted(one_line(start[0]), BOLD, color)}  a special token: never cut, never merged"
         return
     steps = _counted(len(merges), "merge") if merges else "no merges"
     yield f"{_painted(_escaped(word['word'].encode()), BOLD, color)}  {_counted(len(start), 'byte')}, {steps}"
@@ -260,7 +266,7 @@ def _train(args: argparse.Namespace) -> int:
         return 0
     print(f"{_counted(tokenizer.vocab_size, 'token')}, {_counted(len(tokenizer.merges), 'merge')}, in {seconds:.1f} s")
     ratio = f": {size / count:.2f} bytes per token" if count else ""
-    print(f"  {corpus.name} is {_counted(size, 'byte')} and now {_counted(count, 'token')}{ratio}")
+    print(f"  {one_line(corpus.name)} is {_counted(size, 'byte')} and now {_counted(count, 'token')}{ratio}")
     learned = tokenizer.tokens[256 : tokenizer.vocab_size - 1]
     if learned:
         print(f"  the first merges made  {'  '.join(map(_escaped, learned[:10]))}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from gpt2 import ranks
 from gpt2.commands.arguments import add_preset, add_settings, given_settings, part_of
@@ -22,6 +22,7 @@ from gpt2.model import GPT2
 from gpt2.preparation import prepare, to_stderr, tokenizer_for
 from gpt2.resuming import begun_as
 from gpt2.runs import Run, load_model, unused_folder
+from gpt2.terminal import one_line, say
 from gpt2.tokenizers import Tokenizer
 from gpt2.training import Result, train
 from tinygrad2 import kernels
@@ -73,21 +74,32 @@ def run(args: argparse.Namespace) -> int:
         if job.rank:  # what it would write goes nowhere
             with tempfile.TemporaryDirectory() as folder:
                 return _exit_code(train(model, config, text, Run(Path(folder)), lambda _: None, resume))
+<<<<<<< HEAD
     out = Path(args.out) if args.out else unused_folder(f"{preset}-{corpus.name[:40]}")
     run = Run(out) if begun else Run.create(out)
     say = tqdm.write
+=======
+    run = Run(Path(args.out)) if begun else Run.create(Path(args.out) if args.out else unused_folder(f"{preset}-{corpus.name}"))
+>>>>>>> 2baf7d0 (Only printable text reaches a terminal; a training outlives its terminal; Ctrl-C shows no traceback)
     size = f"{corpus.characters:,} characters, {tokenizer.vocab_size} {'distinct' if config.tokenizer == 'char' else 'tokens'}"
-    say(f"{preset} on {corpus.name} ({size}), into {run.folder}")
+    say(one_line(f"{preset} on {corpus.name} ({size}), into {run.folder}"))
     result = train(model, config, text, run, say, resume)
     _report(result, config.steps)
-    print(f"run folder: {run.folder}")
+    folder = one_line(shlex.quote(str(run.folder)))  # what a shell is given must do what it says
+    print(f"run folder: {one_line(str(run.folder))}")
     print("next:")
     if result.signal:
+<<<<<<< HEAD
         print(f"  gpt2 train --resume --out {run.folder}" + " --data -  # and the same text again" * corpus.once)
     print(f'  gpt2 sample --run {run.folder} --prompt "{_prompt(next(corpus.pieces()))}" --tokens 300 --temperature 0.8')
     print(f"  gpt2 eval --run {run.folder}" + " --data -  # and a text" * corpus.once)
+=======
+        print(f"  gpt2 train --resume --out {folder}")
+    print(f"  gpt2 sample --run {folder} --prompt {_prompt(next(corpus.pieces()))} --tokens 300 --temperature 0.8")
+    print(f"  gpt2 eval --run {folder}")
+>>>>>>> 2baf7d0 (Only printable text reaches a terminal; a training outlives its terminal; Ctrl-C shows no traceback)
     print("  gpt2 gradcheck")
-    print(f"  and look at {run.loss_plot}")
+    print(f"  and look at {one_line(str(run.loss_plot))}")
     return _exit_code(result)
 
 
@@ -132,5 +144,6 @@ def _report(result: Result, steps: int) -> None:
 
 
 def _prompt(text: str) -> str:
-    """A first word that the model knows all characters of, safe to show inside quotes."""
-    return next((w for w in text.split() if w.isalpha() and len(w) > 1), text[:1].strip() or " ")
+    """A first word that the model knows all characters of, in quotes for a shell."""
+    word = next((w for w in text.split() if w.isalpha() and len(w) > 1), "")
+    return f'"{word}"' if word else one_line(shlex.quote(text[:1].strip() or " "))

@@ -10,7 +10,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
+
+from gpt2.terminal import progress
 
 Array = np.ndarray[Any, Any]
 
@@ -73,7 +74,7 @@ class Corpus:
     def survey(self) -> Survey:
         """Lengths and digests; reads everything, once. Raises DataError for a file that cannot be read or is not text."""
         digests, sizes = [], array("q")
-        with tqdm(desc="reading", unit="char", unit_scale=True, delay=1, leave=False, disable=None) as bar:
+        with progress(desc="reading", unit="char", unit_scale=True, delay=1, leave=False) as bar:
             for document in self.documents():
                 digest, size = hashlib.sha256(), 0
                 for piece in document.pieces:

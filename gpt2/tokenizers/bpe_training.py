@@ -17,8 +17,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
-from tqdm import tqdm
-
+from gpt2 import terminal
 from gpt2.tokenizers.alphabet import BYTES
 from gpt2.tokenizers.base import END_OF_TEXT, to_utf8
 from gpt2.tokenizers.words import words
@@ -31,8 +30,9 @@ def train_merges(documents: Iterable[str], count: int, progress: bool = False) -
     """The first `count` merges as pairs of ids, or all there are. Raises DataError for half of a surrogate pair."""
     found = merges_of(count_words(documents, progress), count, progress)
     if len(found) < count and progress:
-        tqdm.write(
-            f"all words are single tokens after {len(found)} merges of {count}: vocab_size is {257 + len(found)}", sys.stderr
+        vocabulary = 257 + len(found)
+        terminal.say(
+            f"all words are single tokens after {len(found)} merges of {count}: vocab_size is {vocabulary}", sys.stderr
         )
     return found
 
@@ -40,7 +40,7 @@ def train_merges(documents: Iterable[str], count: int, progress: bool = False) -
 def count_words(documents: Iterable[str], progress: bool = False) -> Counter[str]:
     """How often each word occurs; all that is kept of the documents."""
     counts: Counter[str] = Counter()
-    with tqdm(desc="counting words", unit=" characters", unit_scale=True, disable=None if progress else True) as bar:
+    with terminal.progress(not progress, desc="counting words", unit=" characters", unit_scale=True) as bar:
         for document in documents:
             for part in document.split(END_OF_TEXT):
                 for some in words(part):
@@ -70,7 +70,7 @@ def merges_of(counts: Mapping[str, int], count: int, progress: bool = False) -> 
     heapq.heapify(heap)
 
     merges: list[tuple[int, int]] = []
-    with tqdm(total=count, desc="merging", unit=" merges", disable=None if progress else True) as bar:
+    with terminal.progress(not progress, total=count, desc="merging", unit=" merges") as bar:
         while heap and len(merges) < count:
             times, pair = heapq.heappop(heap)
             if total[pair] != -times:  # other merges took some of them since

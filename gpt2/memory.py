@@ -1,0 +1,39 @@
+"""How much memory there is left, for those who ask for too much of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+
+def free_bytes() -> dict[str, int]:
+    """Bytes that are left, by what limits them; only what this system tells."""
+    left: dict[str, int] = {}
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        line = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable"))
+        left["on this machine"] = int(line.split()[1]) * 1024
+    with contextlib.suppress(OSError, ValueError, ImportError):
+        import resource  # not on every system
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit != resource.RLIM_INFINITY:
+            used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+            left["under ulimit -v"] = max(0, limit - used)
+    for limit_name, used_name in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        with contextlib.suppress(OSError, ValueError):  # not there, or "max"
+            of = Path("/sys/fs/cgroup")
+            left["in this container"] = max(0, int((of / limit_name).read_text()) - int((of / used_name).read_text()))
+    return left
+
+
+def free_memory() -> str:
+    """In words, by the narrowest limit: `1.5 GiB are free on this machine`."""
+    left = free_bytes()
+    if not left:
+        return "this system does not say how much is free"
+    where = min(left, key=lambda name: left[name])
+    return f"{left[where] / 2**30:.1f} GiB are free {where}"

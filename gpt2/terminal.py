@@ -1,0 +1,149 @@
+"""What reaches a terminal: printable text only, and as long as there is somewhere to print it.
+
+A model, a tokenizer, a file name or a text may hold what a terminal obeys: it moves the cursor, renames the window, answers
+as if somebody had typed. `guarded` puts a `Stream` in the place of sys.stdout and sys.stderr, so that nobody who prints has
+to think of it; our own colours and bars go through `styled` and `progress`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO, cast
+
+from tqdm import tqdm
+
+from gpt2.errors import GPT2Error
+
+PLAIN = re.compile(r"[\n\t -~]*")
+UNUSUAL = re.compile(r"[^\n\t -~]+")
+
+
+class OutputError(GPT2Error):
+    """What was to be shown could not be written."""
+
+
+def printable(text: str) -> str:
+    r"""The text with all that is not to be seen spelled out: \x1b, \r, \u202e, \udcff. New lines, tabs and spaces stay."""
+    return text if PLAIN.fullmatch(text) else UNUSUAL.sub(lambda found: _spelled(found[0]), text)
+
+
+def one_line(text: str) -> str:
+    """As `printable`, and new lines and tabs are spelled out too: for a name within a line."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _spelled(part: str) -> str:
+    if part.isprintable():
+        return part
+    shown = (c if c.isprintable() or unicodedata.category(c) == "Zs" else c.encode("unicode_escape").decode() for c in part)
+    return "".join(shown).replace("\\x7f", "\\u007f")  # DEL alone may stand in JSON as it is, and JSON knows no \x7f
+
+
+class Stream:
+    """A text stream that escapes what is not printable, or not in its encoding.
+
+    Where it cannot be written any more, it is lost: its descriptor then leads nowhere, so that nothing fails again, not
+    even as the interpreter ends. With `lasting` that is all; else the first failure raises BrokenPipeError, where the reader
+    has gone, or OutputError.
+    """
+
+    def __init__(self, inner: TextIO | None, name: str, lasting: bool) -> None:
+        self.inner: TextIO = inner or io.StringIO()
+        self.name, self.lasting, self.lost = name, lasting, inner is None
+        self.unfiltered = Unfiltered(self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def write(self, text: str) -> int:
+        """Write what `printable` makes of it."""
+        return self.write_as_it_is(printable(text))
+
+    def write_as_it_is(self, text: str) -> int:
+        """Write a text, control characters and all."""
+        if not text.isascii():
+            encoding = self.inner.encoding or "utf-8"
+            text = text.encode(encoding, "backslashreplace").decode(encoding)
+        self._attempt(lambda: self.inner.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what waits to be written."""
+        self._attempt(self.inner.flush)
+
+    def _attempt(self, action: Callable[[], object]) -> None:
+        if self.lost:
+            return
+        try:
+            action()
+        except (OSError, ValueError) as error:  # ValueError: it has been closed
+            self.lost = True
+            with contextlib.suppress(OSError, ValueError):  # no descriptor, or closed
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, self.inner.fileno())
+                os.close(null)
+                self.inner.flush()
+            reason = getattr(error, "strerror", None) or str(error)
+            if not self.lasting:
+                if isinstance(error, BrokenPipeError):
+                    raise
+                raise OutputError(f"{self.name} cannot be written: {reason}") from error
+            if self.name == "standard output":
+                say(f"gpt2: note: nothing more is shown, for {self.name} cannot be written: {reason}", sys.stderr)
+
+
+class Unfiltered:
+    """The same stream for text that holds our own control characters."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream, self.write = stream, stream.write_as_it_is
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextlib.contextmanager
+def guarded() -> Iterator[None]:
+    """While this is open, sys.stdout and sys.stderr are Streams. What is lost on sys.stderr never counts."""
+    before = sys.stdout, sys.stderr
+    out, err = Stream(sys.stdout, "standard output", False), Stream(sys.stderr, "standard error", True)
+    sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, err)
+    try:
+        yield
+    finally:
+        out.lasting = True  # whoever wants to know whether all was written has asked `flush` before
+        out.flush()
+        err.flush()
+        sys.stdout, sys.stderr = before
+
+
+def outlive() -> None:
+    """From now on, what cannot be shown is dropped."""
+    if isinstance(sys.stdout, Stream):
+        sys.stdout.lasting = True
+
+
+def _unfiltered(stream: TextIO) -> Any:
+    return stream.unfiltered if isinstance(stream, Stream) else stream
+
+
+def styled(text: str) -> None:
+    """Print a text with our own colours; what in it comes from elsewhere must have been through `printable`."""
+    _unfiltered(sys.stdout).write(text + "\n")
+
+
+def progress(quiet: bool = False, **settings: Any) -> Any:
+    """A bar of tqdm with these settings on standard error, if that is a terminal and it is not to be `quiet`."""
+    return tqdm(file=_unfiltered(sys.stderr), disable=True if quiet else None, **settings)
+
+
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Print a line, by default on standard output, above any bars."""
+    with tqdm.external_write_mode(_unfiltered(sys.stderr)):
+        print(text, file=stream)
