@@ -44,6 +44,7 @@ def _report(kind: type[BaseException], show: Callable[[], object]) -> None:
     if issubclass(kind, KeyboardInterrupt):
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
+        return
     from gpt2 import terminal
 
     with terminal.guarded():

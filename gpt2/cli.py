@@ -100,8 +100,8 @@ def _together(args: argparse.Namespace) -> int:
     try:
         given = given_settings(args)
         ranks.join(given.get("distributed", "auto"), given.get("rank_timeout", TrainConfig.rank_timeout))
-    except GPT2Error as error:
-        return _refuse(args, str(error))
+    except Exception as error:
+        return _refuse(args, error)
     if ranks.current() is None:
         return _run(args)
     try:
@@ -115,7 +115,11 @@ def _together(args: argparse.Namespace) -> int:
     return code
 
 
-def _refuse(args: argparse.Namespace, why: str) -> int:
+def _refuse(args: argparse.Namespace, error: Exception) -> int:
+    """Say why in one line. Raises the error again if it must be a mistake in this code."""
+    why = _reason(error)
+    if why is None:
+        raise error
     ranks.let_others_speak()
     print(terminal.one_line(f"gpt2 {args.verb}: error: {ranks.name()}{why}"), file=sys.stderr)
     return 2
@@ -134,14 +138,11 @@ def _run(args: argparse.Namespace) -> int:
     except BrokenPipeError:
         return 0
     except Exception as error:
-        why = _reason(error)
-        if why is None:
-            raise
-        return _refuse(args, why)
+        return _refuse(args, error)
 
 
 def _reason(error: Exception) -> str | None:
-    """What to say, in a line, of a failure that this code expects or cannot help; None of any other, which is a mistake in it."""
+    """What to say, in a line, of a failure that this code expects or cannot help; None of any other."""
     match error:
         case GPT2Error() | TinygradError():
             return str(error)
@@ -153,7 +154,7 @@ def _reason(error: Exception) -> str | None:
         case RecursionError():
             return "something that was read is nested too deeply"
         case UnicodeError():
-            return f"a name or a text is not Unicode: {error}"
+            return f"a name or a text is not Unicode, rename or correct it: {error}"
         case ValueError() if "embedded null" in str(error):
             return f"a name holds a NUL character: {error}"
         case RuntimeError() if str(error) == "can't start new thread":

@@ -31,9 +31,9 @@ def free_bytes() -> dict[str, int]:
 
 
 def free_memory() -> str:
-    """In words, by the narrowest limit: `1.5 GiB are free on this machine`."""
+    """In words, by the narrowest limit: `1,500 MiB are free on this machine`."""
     left = free_bytes()
     if not left:
         return "this system does not say how much is free"
     where = min(left, key=lambda name: left[name])
-    return f"{left[where] / 2**30:.1f} GiB are free {where}"
+    return f"{left[where] / 2**20:,.0f} MiB are free {where}"
