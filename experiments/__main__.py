@@ -50,4 +50,7 @@ def _run(experiment: Experiment, quick: bool, control: bool) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -87,4 +87,7 @@ def _computed(code: str, inputs: dict[str, Any]) -> Tensor:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
