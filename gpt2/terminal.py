@@ -144,6 +144,6 @@ def progress(quiet: bool = False, **settings: Any) -> Any:
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
-    """Print a line, by default on standard output, above any bars."""
+    """Print a line at once, by default on standard output, above any bars."""
     with tqdm.external_write_mode(_unfiltered(sys.stderr)):
-        print(text, file=stream)
+        print(text, file=stream, flush=True)

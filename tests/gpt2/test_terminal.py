@@ -34,6 +34,9 @@ SMALL = [
     "--shards=1",
 ]
 
+ENVIRONMENT = os.environ | {"TINYGRAD2_KERNELS": "numpy", "PYTHONUNBUFFERED": ""}
+"""So that it starts fast, and what is written is held back as usual."""
+
 SPACES = dict.fromkeys([0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000])
 
 
@@ -45,7 +48,7 @@ def start(*arguments, **settings):
     settings = {
         "stdout": subprocess.PIPE,
         "stderr": subprocess.PIPE,
-        "env": os.environ | {"TINYGRAD2_KERNELS": "numpy"},
+        "env": ENVIRONMENT,
     } | settings
     return subprocess.Popen([sys.executable, "-m", "gpt2", *map(str, arguments)], **settings)
 
@@ -231,7 +234,23 @@ def test_a_training_goes_on_without_any_streams(train, tmp_path):
             os.close(number)
 
     assert ended(start(*train, stdout=None, stderr=None, preexec_fn=close_all)) == (0, "", "")
-    check_whole(tmp_path / "run")  # none of its files had the number of a stream, and holds what was said
+    check_whole(tmp_path / "run")
+    code = """if True:
+        import os, sys, gpt2.cli, gpt2.__main__
+        def numbers():
+            with open(sys.argv[1], "w") as file:
+                print(file.fileno(), *[os.readlink(f"/proc/self/fd/{i}") for i in range(3)], file=file)
+        gpt2.cli.main = numbers
+        gpt2.__main__.main()
+    """  # a library that writes to number 2 must not write into a file of the run
+    subprocess.run([sys.executable, "-c", code, tmp_path / "numbers"], preexec_fn=close_all, check=True)
+    assert (tmp_path / "numbers").read_text() == "3 /dev/null /dev/null /dev/null\n"
+
+
+def test_a_closed_standard_input_is_not_an_empty_text():
+    code, out, err = ended(start("tokenize", "-", "--tokenizer", "byte", preexec_fn=lambda: os.close(0)))
+    assert (code, out) == (2, "")
+    assert err == "gpt2 tokenize: error: standard input cannot be read: Bad file descriptor\n"
 
 
 def test_a_training_goes_on_when_its_terminal_has_gone(train, tmp_path):
@@ -272,6 +291,10 @@ def test_a_lost_stream_is_quiet_from_then_on(monkeypatch):
         with pytest.raises(terminal.OutputError, match="standard output cannot be written: Input/output error"):
             print("once")
         print("again")
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), write_through=False))
+    with terminal.guarded():
+        print("the rest", end="", file=sys.stderr)
+    assert sys.stderr.buffer.getvalue() == b"the rest"  # nothing waits for the interpreter's end
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(sys, name, None)
     with terminal.guarded():
@@ -292,9 +315,8 @@ def catches(process):
 def interrupted(seconds, *arguments):
     """A process that is sent SIGINT so long after our code has begun; what the interpreter does before that is not ours."""
     code = "import runpy, sys; print('up', flush=True); runpy.run_module('gpt2', run_name='__main__', alter_sys=True)"
-    environment = os.environ | {"TINYGRAD2_KERNELS": "numpy"}
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
         assert process.stdout.readline() == b"up\n"
         begin = time.perf_counter()
         while catches(process):
