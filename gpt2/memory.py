@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from pathlib import Path
+
+from gpt2.config import GPT2Config
+from gpt2.errors import ConfigError
+from gpt2.model import GPT2
 
 
 def free_bytes() -> dict[str, int]:
@@ -37,3 +42,14 @@ def free_memory() -> str:
         return "this system does not say how much is free"
     where = min(left, key=lambda name: left[name])
     return f"{left[where] / 2**20:,.0f} MiB are free {where}"
+
+
+def check_model_fits(config: GPT2Config, optimizer: str) -> None:
+    """Raise ConfigError for a model of which the weights, gradients and moments alone are more than there is memory left."""
+    parameters = sum(math.prod(shape) for _, shape in GPT2.shapes(config))
+    needed = 4 * parameters * (3 if optimizer == "sgd" else 4)
+    if needed > min(free_bytes().values(), default=needed):
+        raise ConfigError(
+            f"to train a model of {parameters:,} parameters takes {needed / 2**20:,.0f} MiB for its weights, gradients and "
+            f"moments alone, and {free_memory()}: take a smaller --d-model, --num-layers or vocabulary"
+        )

@@ -12,6 +12,7 @@ from gpt2.config import GPT2Config, TrainConfig
 from gpt2.corpora import Corpus
 from gpt2.errors import RunError
 from gpt2.executor import arithmetic
+from gpt2.memory import check_model_fits
 from gpt2.model import GPT2
 from gpt2.runs import Run, load_model
 from gpt2.tokenizers import Tokenizer, load_tokenizer
@@ -34,6 +35,7 @@ class Begun:
         """The model as training began."""
         if self.training.init_from:
             return GPT2.with_weights(self.model, load_model(self.training.init_from)[0].state_dict())
+        check_model_fits(self.model, self.training.optimizer)
         return GPT2(self.model, self.training.seed)
 
     def check_corpus(self, corpus: Corpus, accept_changes: bool) -> None:

@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import json
 import math
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 
 from gpt2.errors import RunError
 from gpt2.metrics import history
+from gpt2.preparation import to_stderr
 from gpt2.runs import Run
 from gpt2.series import Bins
 from gpt2.terminal import one_line
@@ -64,7 +64,7 @@ def described(folder: Path) -> Iterator[dict[str, Any]]:
         except FileNotFoundError:  # not a run
             continue
         except (OSError, RunError) as error:
-            print(f"left out: {error}", file=sys.stderr)
+            to_stderr(f"left out: {error}")
             continue
         yield found
 

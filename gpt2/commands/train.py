@@ -18,6 +18,7 @@ from gpt2.corpora import STDIN, Corpus, load_again, load_corpus
 from gpt2.distributed import executor_for
 from gpt2.errors import ConfigError
 from gpt2.files import code_sha256
+from gpt2.memory import check_model_fits
 from gpt2.model import GPT2
 from gpt2.preparation import prepare, to_stderr, tokenizer_for
 from gpt2.resuming import begun_as
@@ -74,13 +75,8 @@ def run(args: argparse.Namespace) -> int:
         if job.rank:  # what it would write goes nowhere
             with tempfile.TemporaryDirectory() as folder:
                 return _exit_code(train(model, config, text, Run(Path(folder)), lambda _: None, resume))
-<<<<<<< HEAD
     out = Path(args.out) if args.out else unused_folder(f"{preset}-{corpus.name[:40]}")
     run = Run(out) if begun else Run.create(out)
-    say = tqdm.write
-=======
-    run = Run(Path(args.out)) if begun else Run.create(Path(args.out) if args.out else unused_folder(f"{preset}-{corpus.name}"))
->>>>>>> 2baf7d0 (Only printable text reaches a terminal; a training outlives its terminal; Ctrl-C shows no traceback)
     size = f"{corpus.characters:,} characters, {tokenizer.vocab_size} {'distinct' if config.tokenizer == 'char' else 'tokens'}"
     say(one_line(f"{preset} on {corpus.name} ({size}), into {run.folder}"))
     result = train(model, config, text, run, say, resume)
@@ -89,15 +85,9 @@ def run(args: argparse.Namespace) -> int:
     print(f"run folder: {one_line(str(run.folder))}")
     print("next:")
     if result.signal:
-<<<<<<< HEAD
-        print(f"  gpt2 train --resume --out {run.folder}" + " --data -  # and the same text again" * corpus.once)
-    print(f'  gpt2 sample --run {run.folder} --prompt "{_prompt(next(corpus.pieces()))}" --tokens 300 --temperature 0.8')
-    print(f"  gpt2 eval --run {run.folder}" + " --data -  # and a text" * corpus.once)
-=======
-        print(f"  gpt2 train --resume --out {folder}")
+        print(f"  gpt2 train --resume --out {folder}" + " --data -  # and the same text again" * corpus.once)
     print(f"  gpt2 sample --run {folder} --prompt {_prompt(next(corpus.pieces()))} --tokens 300 --temperature 0.8")
-    print(f"  gpt2 eval --run {folder}")
->>>>>>> 2baf7d0 (Only printable text reaches a terminal; a training outlives its terminal; Ctrl-C shows no traceback)
+    print(f"  gpt2 eval --run {folder}" + " --data -  # and a text" * corpus.once)
     print("  gpt2 gradcheck")
     print(f"  and look at {one_line(str(run.loss_plot))}")
     return _exit_code(result)
@@ -124,7 +114,9 @@ def _start(preset: str, config: TrainConfig, given: dict[str, Any], corpus: Corp
     if vocab_size < tokenizer.vocab_size:
         what = "the text has {} distinct characters" if config.tokenizer == "char" else "the tokenizer has {} tokens"
         raise ConfigError(f"vocab_size = {vocab_size}, but {what.format(tokenizer.vocab_size)}")
-    return GPT2(replace(model_config, vocab_size=vocab_size), config.seed), tokenizer
+    model_config = replace(model_config, vocab_size=vocab_size)
+    check_model_fits(model_config, config.optimizer)
+    return GPT2(model_config, config.seed), tokenizer
 
 
 def _report(result: Result, steps: int) -> None:
