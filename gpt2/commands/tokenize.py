@@ -67,11 +67,11 @@ MOST = 1 << 24
 
 def _standard_input() -> str:
     content = b""
-    for block in arriving(standard_input()):
-        content += block
-        if len(content) > MOST:
-            raise ConfigError(f"standard input has more than {MOST:,} bytes, too many to show; give a part of the text")
     try:
+        for block in arriving(standard_input()):
+            content += block
+            if len(content) > MOST:
+                raise ConfigError(f"standard input has more than {MOST:,} bytes, too many to show; give a part of the text")
         return content.decode()
     except UnicodeDecodeError as error:
         raise ConfigError(f"standard input is not UTF-8 text (at byte {error.start})") from None

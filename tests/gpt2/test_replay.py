@@ -186,7 +186,7 @@ def test_one_odd_folder_does_not_hide_the_others(folder, tmp_path, capsys):
     notes = output.err.splitlines()
     assert len(notes) == len(ODD)
     for note, name in zip(notes, ODD, strict=True):
-        assert note.startswith(f"left out: {tmp_path / name}")
+        assert note.startswith(f"gpt2: note: left out: {tmp_path / name}")
         assert len(note) < 400
     for name in ("good", "not-begun", "z-good"):
         shutil.rmtree(tmp_path / name)

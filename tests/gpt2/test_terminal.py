@@ -404,13 +404,19 @@ def test_a_mistake_in_the_code_is_not_hidden(monkeypatch, error):
         main(["info"])
 
 
-def test_memory_that_is_not_there_is_said_with_what_there_is(capsys):
-    assert main(["train", "--d-model=100000000000", "--num-heads=1", "--num-layers=1"]) == 2
-    err = capsys.readouterr().err
-    assert "Unable to allocate" in err
-    assert "MiB are free" in err
-    assert "a smaller --batch-size" in err
-    assert err.count("\n") == 1
+def test_memory_that_is_not_there_is_said_with_what_there_is(tmp_path, capsys):
+    """What the weights alone take is known before; what a batch takes, when it is asked for."""
+    for flags, wanted, fix in (
+        ("--d-model=1048576 --num-layers=60000", "parameters takes", "take a smaller --d-model"),
+        ("--batch-size=16777216 --max-seq-len=4096 --shards=1", "Unable to allocate", "a smaller --batch-size"),
+    ):
+        tiny = "--num-heads=1 --d-model=8 --num-layers=1 --out"
+        assert main(["train", *tiny.split(), str(tmp_path / "run"), *flags.split()]) == 2
+        err = capsys.readouterr().err
+        assert wanted in err
+        assert "MiB are free" in err
+        assert fix in err
+        assert err.count("\n") == 1
 
 
 def test_free_memory_is_that_of_the_narrowest_limit(monkeypatch):
