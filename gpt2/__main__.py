@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # signal makes enums of it, for longer than all of this takes
 import os
-import signal
 import sys
 
 TYPE_CHECKING = False
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Run the command line of this process; returns its exit code. Ctrl-C never shows a traceback."""
+    """Run the command line of this process; returns its exit code. From here on, Ctrl-C shows no traceback."""
     ends_at_once = signal.getsignal(signal.SIGINT) == signal.default_int_handler
     if ends_at_once:  # else somebody wants it ignored, as a shell does in the background
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is to be put in order yet

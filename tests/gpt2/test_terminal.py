@@ -346,7 +346,7 @@ def test_where_ctrl_c_is_ignored_it_stays_so():
 def test_ctrl_c_within_a_finaliser_is_not_lost(monkeypatch):
     killed = []
     monkeypatch.setattr(os, "kill", lambda *about: killed.append(about))
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(gpt2.__main__.signal, "signal", lambda *_: None)
     shown = []
     gpt2.__main__._report(KeyboardInterrupt, lambda: shown.append(1))
     assert killed == [(os.getpid(), signal.SIGINT)]
