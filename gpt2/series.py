@@ -26,19 +26,22 @@ class Bins:
     def __init__(self, columns: int, most: int = MOST_BINS) -> None:
         self.most, self.width = most, 1
         self._full: Array = np.zeros((0, columns))
-        self._new: list[tuple[float, ...]] = []  # those after them
+        self._new: list[float] = []  # the rows after them, one after another
+        self._room = BATCH * columns
 
     def add(self, *row: float) -> None:
         """One more: a step, and as many numbers as every time."""
-        self._new.append(row)
-        if len(self._new) == max(BATCH, 2 * self.width):
+        self._new += row
+        if len(self._new) == self._room:
             self._full, self._new = self.table(), []
             if len(self._full) == self.most:
                 self._full, self.width = _means(self._full, 2), 2 * self.width
+                self._room = max(BATCH, 2 * self.width) * self._full.shape[1]
 
     def table(self) -> Array:
         """All bins: (bins, columns). The last one may be the mean of fewer rows."""
-        return np.concatenate([self._full, _means(np.array(self._new, float), self.width)]) if self._new else self._full
+        new = np.array(self._new, float).reshape(-1, self._full.shape[1])
+        return np.concatenate([self._full, _means(new, self.width)]) if len(new) else self._full
 
 
 def _means(rows: Array, width: int) -> Array:

@@ -31,7 +31,7 @@ def test_of_many_there_are_means_of_equal_numbers(count, most):
     starts = range(0, count, bins.width)
     expected = [[min(start + bins.width, count) - 1, np.mean(steps[start : start + bins.width] ** 1.5)] for start in starts]
     np.testing.assert_allclose(table, expected, rtol=1e-12)
-    assert len(bins._new) < max(BATCH, 2 * bins.width)
+    assert len(bins._new) < 2 * max(BATCH, 2 * bins.width)
 
 
 def test_a_value_that_is_no_number_stays_in_its_bin():
