@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test stress oracle compiled mpi mutation experiments experiments-quick docs lint clean
+.PHONY: train test stress hostile oracle compiled mpi mutation experiments experiments-quick docs lint clean
 
 train: $(VENV)/installed
 	$(BIN)/gpt2 train $(ARGS)
@@ -12,10 +12,14 @@ train: $(VENV)/installed
 test: $(VENV)/installed-test
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-# What the tests do in a small form, in full: hundreds of kills, every step resumed, every write failed, 10,000 damaged files.
-stress: $(VENV)/installed-test
+# What the tests do in a small form, in full: hundreds of kills, every step resumed, every write failed, 10,000 damaged files,
+# and all that a stranger or a slip of the hand can put before a command (make hostile is that part alone).
+stress: $(VENV)/installed-test hostile
 	STRESS=1 DAMAGED_FILES=2500 $(BIN)/python -m pytest -s tests/gpt2/test_kills.py tests/gpt2/test_resuming.py tests/gpt2/test_damage.py \
 		tests/gpt2/test_pretrained.py $(ARGS)
+
+hostile: $(VENV)/installed-test
+	$(BIN)/python tests/gpt2/hostile.py
 
 # The tests that compare with PyTorch; here a missing PyTorch is a failure, not a skip.
 oracle: $(VENV)/installed-oracle

@@ -33,15 +33,23 @@ def main() -> int:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+_interrupted = False
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """The first Ctrl-C ends what is going on in order, the second at once."""
+    global _interrupted
+    _interrupted = True
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     raise KeyboardInterrupt
 
 
 def _report(kind: type[BaseException], show: Callable[[], object]) -> None:
-    """Show a traceback, as printable text; none of a Ctrl-C, which ends the process wherever it came."""
-    if issubclass(kind, KeyboardInterrupt):
+    """Show a traceback, as printable text; none of a Ctrl-C, which ends the process wherever it came.
+
+    In the middle of the import of a compiled module it becomes an ImportError.
+    """
+    if _interrupted or issubclass(kind, KeyboardInterrupt):
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
         return

@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import secrets
+import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -19,12 +20,12 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from gpt2.checkpoints import Checkpoint, Checkpoints
+from gpt2.checkpoints import NAME, Checkpoint, Checkpoints
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.corpora import Corpus
 from gpt2.errors import RunError
 from gpt2.executor import arithmetic
-from gpt2.files import MOST_TOKENIZER, conform, read_json, read_regular
+from gpt2.files import KINDS, MOST_TOKENIZER, conform, read_json, read_regular
 from gpt2.metrics import Log, Recorded, history
 from gpt2.model import GPT2
 from gpt2.tokenizers import BPETokenizer, Tokenizer, load_tokenizer
@@ -122,7 +123,7 @@ class Run:
         return run
 
     def check(self) -> None:
-        """Raise RunError if there is anything in the folder that is neither a file nor the folder of checkpoints."""
+        """Raise RunError if anything in the folder, or among its checkpoints, is not the kind of thing that it is in a run."""
         try:
             entries = list(os.scandir(self.folder))
             if any(entry.name == self.checkpoints.name and entry.is_dir(follow_symlinks=False) for entry in entries):
@@ -131,11 +132,17 @@ class Run:
             return
         except OSError as error:
             raise RunError(f"{error.filename}: cannot be read: {error.strerror}") from error
+        files = {path.name for path in vars(self).values() if isinstance(path, Path)} - {self.checkpoints.name}
         for entry in entries:
-            is_link = entry.is_symlink()
-            if is_link or not (entry.is_file() or entry.is_dir()):
-                kind = "a symbolic link" if is_link else "a pipe, a socket or a device"
-                raise RunError(f"{entry.path} is {kind}; a run folder holds only files: put the file itself in its place")
+            kind = stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)
+            if entry.name == self.checkpoints.name:
+                allowed = [stat.S_IFDIR]
+            else:
+                is_ours = entry.name in files or NAME.fullmatch(entry.name)
+                allowed = [stat.S_IFREG] if is_ours else [stat.S_IFREG, stat.S_IFDIR]
+            if kind not in allowed:
+                what = KINDS.get(kind, "a file")
+                raise RunError(f"{entry.path} is {what}, which it is in no run: put what belongs there in its place")
 
     def leftovers(self, mark: str) -> list[Path]:
         """What a process with that mark was writing when it was killed."""

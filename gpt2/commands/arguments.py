@@ -77,7 +77,7 @@ def natural(text: str) -> int:
 def given_settings(args: argparse.Namespace) -> dict[str, Any]:
     """The settings that were given, by name: those of the TOML file, then the flags."""
     names = {"preset"} | {f.name for cls in (GPT2Config, TrainConfig) for f in dataclasses.fields(cls)}
-    values = read_toml(args.config) if getattr(args, "config", None) else {}
+    values = {} if getattr(args, "config", None) is None else read_toml(args.config)
     return {**values, **{key: value for key, value in vars(args).items() if key in names}}
 
 

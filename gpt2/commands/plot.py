@@ -32,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
         export(Path(args.tensorboard), runs)
     if args.out or not args.tensorboard:
         path = Path(args.out or "runs.png")
-        path = path if path.suffix else path.with_suffix(".png")
+        if path.name and not path.suffix:
+            path = path.with_suffix(".png")
         draw(path, runs)
         print(path)
     return 0

@@ -209,7 +209,7 @@ READERS = {
     "train": f"train {SMALL} --out new --data {{}}",
     "eval": "eval --run run --data {}",
     "tokenize --train": "tokenize --vocab-size 260 --out new.json --train {}",
-    "--config": "train --out new --config {}",
+    "--config": f"train {SMALL} --data my.txt --out new --config {{}}",
     "--tokenizer": f"train {SMALL} --data my.txt --out new --tokenizer {{}}",
 }
 STREAMS = ("stdout closed", "stderr closed", "all closed", "no reader", "stdout full", "all full", "ascii", "latin-1", "cp1252")
@@ -378,7 +378,7 @@ SPECIAL = [
         for command, words in COMMANDS.items()
     ),
     Try(
-        "a tree of a thousand layers",
+        "more layers than memory",
         ["train", "--data", "my.txt", "--out", "new", "--num-layers", "60000", "--d-model", "4096"],
         refused=True,
     ),
@@ -493,17 +493,16 @@ def start(one: Try, work: Path) -> int:
     if one.streams in ("ascii", "latin-1", "cp1252"):
         environment["PYTHONIOENCODING"] = one.streams
     ends = {
-        "no reader": " | true",
-        "stdout closed": " >&-",
-        "stderr closed": " 2>&-",
-        "all closed": " <&- >&- 2>&-",
-        "stdout full": " >/dev/full",
-        "all full": " >/dev/full 2>&1",
+        "no reader": "| true",
+        "stdout closed": ">&-",
+        "stderr closed": "2>&-",
+        "all closed": "<&- >&- 2>&-",
+        "stdout full": ">/dev/full",
+        "all full": ">/dev/full 2>&1",
     }
-    command = ["bash", "-c", 'exec "$@" <../null >../stdout 2>../stderr', "-", sys.executable, "-m", "gpt2", *one.command]
-    if one.streams in ends:
-        run = '"$@" <../null 2>../stderr' + ends[one.streams]
-        command[2] = f"{run}; exit ${{PIPESTATUS[0]}}" if "|" in run else f"exec {run}"
+    end = ends.get(one.streams, "")
+    script = f'"$@" {end}; exit ${{PIPESTATUS[0]}}' if "|" in end else f'exec "$@" {end}'
+    command = ["bash", "-c", f"exec <../null >../stdout 2>../stderr; {script}", "-", sys.executable, "-m", "gpt2", *one.command]
     (work.parent / "null").touch()
     return subprocess.Popen(command, cwd=work, env=environment, start_new_session=True).pid
 
@@ -628,11 +627,11 @@ def main() -> int:
         BASE = Path(folder)
         make_base(BASE)
         chosen = [one for one in tries() if args.only in one.name]
-        print(f"{len(chosen)} tries", flush=True)
+        if not chosen:
+            parser.error(f"no try has {args.only!r} in its name")
         if args.sample:
             chosen = random.Random(0).sample(chosen, min(args.sample, len(chosen)))
-        global CHOSEN
-        CHOSEN = chosen
+        CHOSEN[:] = chosen
         began = time.monotonic()
         with multiprocessing.get_context("fork").Pool(args.workers) as pool:
             results = []
