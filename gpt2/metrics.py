@@ -102,8 +102,9 @@ class Log:
                 return
             check_regular(path, links=False)
             about = path.stat()
+            os.close(os.open(path, os.O_WRONLY | os.O_NOFOLLOW))
         except OSError as error:
-            raise RunError(f"{path}: cannot be read: {error.strerror}") from error
+            raise RunError(f"{path}: cannot be written: {error.strerror}") from error
         if about.st_nlink > 1:
             raise RunError(f"{path} is a hard link: what is written to it would also change a file elsewhere; copy it first")
         if about.st_size < position:

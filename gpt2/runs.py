@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import math
@@ -293,7 +294,11 @@ class Run:
         """Say in the lock that this process trains, and remove what is not true any more once it does.
 
         That is what a killed process of this run was writing, and the model of an earlier end, from which training goes on.
+        Raises RunError, before anything changes, if the folder or that of the checkpoints cannot be written.
         """
+        for folder in (self.folder, self.checkpoints):
+            if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+                raise RunError(f"{folder}: cannot be written: {os.strerror(errno.EACCES)}")
         content = f"run {self.mark}\n{os.getpid()}".encode()
         try:
             os.pwrite(self._lock, content, 0)

@@ -214,6 +214,9 @@ READERS = {
 }
 STREAMS = ("stdout closed", "stderr closed", "all closed", "no reader", "stdout full", "all full", "ascii", "latin-1", "cp1252")
 
+RIGHTS = {"unreadable": 0o000, "read-only": 0o555, "not to be entered": 0o666}
+PLACES = (".", "run", "run/checkpoints", "run/config.json", "run/metrics.jsonl", "run/model.safetensors", "run/lock", "my.txt")
+
 
 @dataclass
 class Try:
@@ -225,6 +228,8 @@ class Try:
     refused: bool = False
     """Whether nothing but a refusal is right."""
     streams: str = ""
+    all_rights: bool = True
+    """Whether it is run by the superuser, if the tests are: to whom everything is readable."""
     signal: tuple[int, float] = (0, 0.0)
     writes: tuple[str, ...] = field(default=())
     """What in `work` may change although it is refused, as a folder that was made before it was found to be too full."""
@@ -308,6 +313,10 @@ def tries() -> list[Try]:
         found.append(Try(f"{writer} --out {where}", [w.format(out) for w in words.split()], occupied))
     for (reader, words), (what, data) in itertools.product(READERS.items(), DATA.items()):
         found.append(Try(f"{reader} of {what}", [w.format(data) for w in words.split()], occupied))
+    for (right, mode), place, (command, words) in itertools.product(RIGHTS.items(), PLACES, COMMANDS.items()):
+        found.append(
+            Try(f"{command}: {place} is {right}", words.split(), lambda w, p=place, m=mode: (w / p).chmod(m), all_rights=False)
+        )
     for streams, (command, words) in itertools.product(STREAMS, COMMANDS.items()):
         found.append(Try(f"{command}: {streams}", words.split(), streams=streams))
     for number, (command, words) in itertools.product(
@@ -447,6 +456,9 @@ def occupied(work: Path) -> None:
 # -- trying
 
 
+OUTSIDE = "changed what is outside of its folder"
+
+
 def digest(folder: Path) -> str:
     """Of all names in a tree, what each is, and its content; a hole is not read."""
     found = hashlib.sha256()
@@ -487,7 +499,10 @@ def child(one: Try, work: Path) -> None:
 
 def start(one: Try, work: Path) -> int:
     """The number of a process that runs the command."""
-    if not one.streams and not one.signal[0]:
+    rights = []
+    if not one.all_rights and os.geteuid() == 0:
+        rights = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]
+    if not one.streams and not one.signal[0] and not rights:
         return os.fork() or child(one, work)
     environment = {**os.environ, "TINYGRAD2_CACHE": str(work / "cache")}
     if one.streams in ("ascii", "latin-1", "cp1252"):
@@ -502,7 +517,8 @@ def start(one: Try, work: Path) -> int:
     }
     end = ends.get(one.streams, "")
     script = f'"$@" {end}; exit ${{PIPESTATUS[0]}}' if "|" in end else f'exec "$@" {end}'
-    command = ["bash", "-c", f"exec <../null >../stdout 2>../stderr; {script}", "-", sys.executable, "-m", "gpt2", *one.command]
+    shell = ["bash", "-c", f"exec <../null >../stdout 2>../stderr; {script}", "-"]
+    command = [*shell, *rights, sys.executable, "-m", "gpt2", *one.command]
     (work.parent / "null").touch()
     return subprocess.Popen(command, cwd=work, env=environment, start_new_session=True).pid
 
@@ -545,7 +561,7 @@ def attempt(one: Try) -> tuple[str, str, float, float]:
         )
         wrong = judge(one, status, out, err, usage.ru_maxrss / 1024)
         if digest(folder / "victim") != outside:
-            wrong.append("changed what is outside of its folder")
+            wrong.append(OUTSIDE)
         if status == 2 and digest(work) != before and not one.streams:
             wrong.append("was refused, and changed something all the same")
         ended = "failed" if wrong else "refused" if status == 2 else "held"
@@ -640,10 +656,11 @@ def main() -> int:
                 if result[0] == "failed":
                     print(f"failed: {chosen[i].name}: {result[1]}", flush=True)
     ends = Counter(ended for ended, *_ in results)
+    outside = sum(OUTSIDE in why for _, why, _, _ in results)
     spent, memory = max(seconds for *_, seconds, _ in results), max(megabytes for *_, megabytes in results)
     print(
         f"{len(results)} tries in {time.monotonic() - began:.0f} s: {ends['held']} held, {ends['refused']} refused, "
-        f"{ends['failed']} failed; the longest {spent:.1f} s, the largest {memory:.0f} MB"
+        f"{ends['failed']} failed, {outside} changed what is outside; the longest {spent:.1f} s, the largest {memory:.0f} MB"
     )
     return int(ends["failed"] > 0)
 
