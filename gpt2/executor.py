@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self, TypeVar
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import OpenBLASController, threadpool_limits
 
 from gpt2 import ranks
 from gpt2.data import Batch
@@ -56,6 +57,35 @@ def arithmetic(threads: int, shards: int, batch_size: int, parameters: int) -> d
     }
 
 
+class OneBlasThread:
+    """While anyone is inside, the matrix library has one thread. That is so for the whole process: the last one ends it."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        if hasattr(os, "register_at_fork"):  # or a child might wait for a thread that it does not have
+            release = self._lock.release
+            os.register_at_fork(before=self._lock.acquire, after_in_parent=release, after_in_child=release)
+
+    def __enter__(self) -> None:
+        with self._lock:
+            OpenBLASController.clear_controlling_thread(force=True)  # or only the thread that was first may change it
+            limits = threadpool_limits(1, user_api="blas")
+            if not self._inside:
+                self._before = limits
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                OpenBLASController.clear_controlling_thread(force=True)
+                self._before.restore_original_limits()
+                OpenBLASController.clear_controlling_thread(force=True)
+
+
+ONE_BLAS_THREAD = OneBlasThread()
+
+
 class ShardExecutor:
     """Threads that share the work of a step: whole shards, or within one shard the rows and heads of every kernel.
 
@@ -76,7 +106,7 @@ class ShardExecutor:
 
     def __enter__(self) -> Self:
         self._open = contextlib.ExitStack()
-        self._open.enter_context(threadpool_limits(1, user_api="blas"))
+        self._open.enter_context(ONE_BLAS_THREAD)
         self._pool = self._open.enter_context(sharing.pool(self.threads))
         return self
 

@@ -2,7 +2,8 @@
 
 `reference` is plain NumPy and always there; `compiled` needs the `fast` extra. Nothing above this package knows which one
 runs: ops say `kernels.gelu(x)`, and so do kernels that are made of others. It is chosen when the first kernel is called,
-because loading compiled ones takes a while.
+because loading compiled ones takes a while. A process that is forked after that has the reference: OpenMP's threads stay with
+its parent. One that is spawned has all.
 `TINYGRAD2_KERNELS=numpy` in the environment forces the reference, and NumPy's own products of matrices.
 """
 
@@ -12,6 +13,7 @@ import importlib
 import os
 import sys
 import threading
+import warnings
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -54,11 +56,31 @@ KERNELS = frozenset(
 """What every implementation has."""
 
 
+FORKED = "the threads of the compiled kernels stayed with the process that this one was forked from"
+forked = False
+"""Whether the compiled kernels of this process have their threads in the one it was forked from."""
+
+
+def _leave_threads() -> None:
+    """In a process that was forked: OpenMP ends one that asks for its threads, or makes it wait for them without end."""
+    global forked
+    compiled = sys.modules.get("tinygrad2.kernels.compiled")
+    forked = forked or getattr(compiled, "SPREADS", compiled is not None)  # it may be half loaded
+    if forked and globals().get("current") is compiled:
+        globals()["current"] = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_threads)
+
+
 def load(name: str) -> ModuleType:
     """An implementation. Raises UnsupportedError for one that there is not."""
     if name not in IMPLEMENTATIONS:
         hint = "; pip install '.[fast]' adds numba" if name == "numba" else ""
         raise UnsupportedError(f"TINYGRAD2_KERNELS={name!r}: there is {', '.join(IMPLEMENTATIONS)}{hint}")
+    if forked and name != "numpy":
+        raise UnsupportedError(f"TINYGRAD2_KERNELS={name!r}: {FORKED}; spawn it, or TINYGRAD2_KERNELS=numpy")
     note = threading.Timer(1.0, lambda: print("compiling kernels, which happens once", file=sys.stderr))
     note.start()
     try:
@@ -80,5 +102,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     current = globals().get("current")
     if current is None:
-        current = globals()["current"] = load(os.environ.get("TINYGRAD2_KERNELS", IMPLEMENTATIONS[-1]))
+        wanted = os.environ.get("TINYGRAD2_KERNELS")
+        if forked and wanted is None:
+            warnings.warn(f"{FORKED}: NumPy's compute here; all do in a process that is spawned", RuntimeWarning, stacklevel=3)
+        current = globals()["current"] = load(wanted or IMPLEMENTATIONS[0 if forked else -1])
     return current if name == "current" else getattr(current, name)

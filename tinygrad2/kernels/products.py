@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from tinygrad2.kernels.mkl import MKL
 
 Array = npt.NDArray[Any]
 
-_rounded: dict[int, Array] | None = None  # with bfloat16 on: copies of the parameters, by the address of what was copied
+# With bfloat16 on: copies of the parameters, by the address of what was copied.
+_rounded: ContextVar[dict[int, Array] | None] = ContextVar("rounded", default=None)
 
 
 @functools.cache
@@ -68,32 +70,32 @@ def library(a: Array) -> MKL | None:
 @contextmanager
 def bfloat16(parameters: Iterable[Array]) -> Iterator[None]:
     """Inside, linear layers multiply in bfloat16. Each parameter is rounded once, at the start."""
-    global _rounded
     if mkl() is None:
         raise UnsupportedError("bfloat16 products need MKL: pip install '.[mkl]' (and not TINYGRAD2_KERNELS=numpy)")
-    before = _rounded
-    _rounded = {id(array): round_to_bfloat16(array) for array in parameters if array.dtype == np.float32 and array.ndim == 2}
+    copies = {id(array): round_to_bfloat16(array) for array in parameters if array.dtype == np.float32 and array.ndim == 2}
+    before = _rounded.get()
+    _rounded.set(copies)
     try:
         yield
     finally:
-        _rounded = before
+        _rounded.set(before)
 
 
 def operand(x: Array) -> Array:
     """A matrix as it is multiplied: itself or, with bfloat16 on, its rounded copy."""
-    return round_to_bfloat16(x) if _rounded is not None and x.dtype == np.float32 else x
+    return round_to_bfloat16(x) if rounds() and x.dtype == np.float32 else x
 
 
 def rounds() -> bool:
     """Whether bfloat16 is on."""
-    return _rounded is not None
+    return _rounded.get() is not None
 
 
 def weight(w: Array, rounded: bool) -> Array:
     """A parameter as it is multiplied, or a transposed one: itself or its rounded copy, which there may be already."""
     if not rounded or w.dtype != np.float32:
         return w
-    copies = _rounded or {}
+    copies = _rounded.get() or {}
     copy = copies.get(id(w))
     if copy is None and w.base is not None and id(w.base) in copies and _flipped(w, w.base):
         copy = copies[id(w.base)].T

@@ -139,8 +139,10 @@ def gelu(x: Array) -> tuple[Array, Array]:
     return out.reshape(x.shape), tanh
 
 
-def gelu_vjp(g: Array, tanh: Array, x: Array) -> Array:
-    """g * (0.5 (1 + tanh) + 0.5 x (1 - tanh^2) sqrt(2/pi) (1 + 3 * 0.044715 x^2))."""
+def gelu_vjp(g: Array, tanh: Array | None, x: Array) -> Array:
+    """g * (0.5 (1 + tanh) + 0.5 x (1 - tanh^2) sqrt(2/pi) (1 + 3 * 0.044715 x^2)); other kernels than these keep no tanh."""
+    if tanh is None:
+        tanh = gelu(x)[1]
     flat, flat_g = x.reshape(-1), g.reshape(-1)
     out = np.empty_like(flat)
 

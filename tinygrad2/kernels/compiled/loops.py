@@ -77,7 +77,7 @@ def gelu(x: Array) -> tuple[Array, Array | None]:
 def gelu_vjp(g: Array, tanh: Array | None, x: Array) -> Array:
     """See `reference.gelu_vjp`; the tanh is computed again unless the reference has kept it."""
     if tanh is not None or not fits(g, x):
-        return reference.gelu_vjp(g, reference.gelu(x)[1] if tanh is None else tanh, x)
+        return reference.gelu_vjp(g, tanh, x)
     out = np.empty_like(x)
     _gelu_vjp_spread(g.reshape(-1), x.reshape(-1), out.reshape(-1), parts_of(x.size, LEAST))
     return out
