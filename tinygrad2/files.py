@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,16 +28,13 @@ def atomic_file(path: Path, mark: str = "") -> Iterator[BinaryIO]:
         kind = path.lstat().st_mode
         if not (stat.S_ISREG(kind) or stat.S_ISLNK(kind) or stat.S_ISDIR(kind)):
             raise OSError(errno.EINVAL, "it is a device or a pipe, and not a file", str(path))
-    descriptor, name = tempfile.mkstemp(suffix=".tmp", prefix=f".{path.name[:40]}.{mark}.", dir=path.parent)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name[:40]}.{mark}.{secrets.token_hex(4)}.tmp")
+    whole = open(temporary, "xb")  # noqa: SIM115 - it has the mode of any file, without asking for the umask of all threads
     try:
-        with open(descriptor, "wb") as file:
+        with whole as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp's own mode would keep it from everyone else
         os.replace(temporary, path)
         flush_folder(path.parent)
     finally:

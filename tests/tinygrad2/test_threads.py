@@ -1,5 +1,6 @@
 """Pools of threads: each context has its own, whatever other threads open and close."""
 
+import os
 import threading
 from contextlib import ExitStack
 from contextvars import copy_context
@@ -7,6 +8,7 @@ from contextvars import copy_context
 import numpy as np
 import pytest
 
+from tinygrad2.files import write_atomically
 from tinygrad2.kernels import products, threads
 
 
@@ -79,3 +81,15 @@ def test_bfloat16_is_on_for_its_own_thread_and_for_the_pool():
         assert not elsewhere(products.rounds)
         assert pool.submit(products.rounds).result()
     assert not products.rounds()
+
+
+def test_a_file_has_the_mode_of_any_file_without_asking_for_the_umask(tmp_path, monkeypatch):
+    """To ask is to set it for a moment; another thread that asks then gives back the wrong one."""
+    before = os.umask(0o027)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "umask", None)
+            write_atomically(tmp_path / "file", b"x")
+        assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)
