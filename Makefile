@@ -30,7 +30,8 @@ compiled: $(VENV)/installed-test $(VENV)/installed-fast $(VENV)/installed-mkl
 	$(BIN)/python -m pytest tests/tinygrad2 tests/gpt2/test_fast.py tests/gpt2/test_forks.py \
 		tests/gpt2/test_threads.py tests/gpt2/test_training.py $(ARGS)
 
-# One training on several ranks; here a missing mpiexec is a failure, not a skip. STRESS=1 kills a rank at 20 moments.
+# One training on several ranks; here a missing mpiexec is a failure, not a skip. STRESS=1 kills a rank at 20 moments. On two hosts
+# that are network namespaces too, for root of a Linux with iproute2.
 mpi: $(VENV)/installed-test $(VENV)/installed-mpi
 	REQUIRE_MPI=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m mpi $(ARGS)
 

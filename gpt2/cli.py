@@ -106,8 +106,8 @@ def _together(args: argparse.Namespace) -> int:
         return _run(args)
     try:
         code = _run(args)
-    except BaseException:
-        ranks.let_others_speak()
+    except BaseException as error:
+        ranks.let_others_speak(error)
         traceback.print_exc()
         code = 1
     if code and code <= 128:  # above it, a signal ended all of them in order
@@ -120,7 +120,7 @@ def _refuse(args: argparse.Namespace, error: Exception) -> int:
     why = _reason(error)
     if why is None:
         raise error
-    ranks.let_others_speak()
+    ranks.let_others_speak(error)
     print(terminal.one_line(f"gpt2 {args.verb}: error: {ranks.name()}{why}"), file=sys.stderr)
     return 2
 

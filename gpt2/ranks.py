@@ -6,16 +6,19 @@ that has died, hangs or is elsewhere ends the job with an error that names it, a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpt2.errors import ConfigError, GPT2Error
+from tinygrad2.files import write_atomically
 from tinygrad2.kernels.products import round_to_bfloat16
 
 Array = np.ndarray[Any, Any]
@@ -26,6 +29,9 @@ STARTED = ("PMI_SIZE", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")
 FIRST_SPEAKS = 0.3
 """Seconds that a rank which failed leaves to each one below it: if they fail alike, one of them says it for all."""
 
+SAYS = "gpt2 train: error: "
+"""How the file begins in which a rank leaves why it gave up."""
+
 
 class LostRankError(GPT2Error):
     """Another rank has not come to where it was waited for."""
@@ -34,8 +40,11 @@ class LostRankError(GPT2Error):
 class Ranks:
     """The processes of a job. `rank` of `size` is this one, and `here` are those on the same machine.
 
-    `timeout` is how long, in seconds, one waits for another; `waited` is how long this one has, in all.
+    `timeout` is how long, in seconds, one waits for another; `waited` is how long this one has, in all. `gives_up_in` is the
+    file that says why this rank has ended the job: what it prints goes to the launcher, which may be out of reach.
     """
+
+    gives_up_in: Path | None = None
 
     def __init__(self, timeout: float = 600.0) -> None:
         from mpi4py import MPI
@@ -109,6 +118,7 @@ class Ranks:
         sys.stdout.flush()
         sys.stderr.flush()
         self._comm.Abort(code)
+        os._exit(code)  # MPICH comes back from there, and at an exit in order waits for ranks that may be out of reach
 
     def wait(self, requests: list[Any], what: str) -> None:
         """Until all are done. Raises LostRankError: those who wait in vain say so to rank 0, which names the others."""
@@ -203,7 +213,15 @@ def fail(code: int) -> None:
         _current.abort(code)
 
 
-def let_others_speak() -> None:
+def let_others_speak(error: BaseException) -> None:
     """Called by a rank that failed before it says so: a lower one that failed as well speaks first, and ends the job."""
-    if _current is not None:
-        time.sleep(FIRST_SPEAKS * _current.rank)
+    if _current is None:
+        return
+    time.sleep(FIRST_SPEAKS * _current.rank)
+    if _current.gives_up_in is not None:
+        kind = "" if isinstance(error, GPT2Error) else f"{type(error).__name__}: "
+        line = f"{SAYS}{name()}{kind}{error}"
+        with contextlib.suppress(OSError):  # a full disk takes nothing from what is printed
+            if _current.rank:  # what is beside the run folder of rank 0 may be nowhere here
+                _current.gives_up_in.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(_current.gives_up_in, line.encode(errors="backslashreplace") + b"\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import glob
 import hashlib
 import json
 import math
@@ -21,6 +22,7 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
+from gpt2 import ranks
 from gpt2.checkpoints import NAME, Checkpoint, Checkpoints
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.corpora import Corpus
@@ -38,6 +40,9 @@ Shape = tuple[int, ...]
 
 MARK = re.compile(rb"run ([0-9a-f]{16})\n")
 """How the file `lock` begins: with the mark of its run, by which a run knows what is its own."""
+
+GAVE_UP = "gave-up.txt"
+"""Of a run folder: why the main process of several ranks gave up."""
 
 
 class CorpusFacts(msgspec.Struct):
@@ -72,13 +77,16 @@ class Run:
     loss.png           the loss curves
     training.png       learning rate, gradients, updates and activations
     lock               the mark of the run, and the process that trains into it
+    gave-up.txt        after a job of several ranks that failed: why; the other ranks, which may not see the folder, leave it
+                       beside the folder, in NAME.gave-up-RANK.txt
 
     A folder may come from a stranger. So nothing in it is a link: `check` refuses one that holds any. What is read from it is
     bounded and checked, and all that is written, but for the two logs and the lock, takes its place when it is whole.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, of_all: Path | None = None) -> None:
+        """`of_all` is the folder of the main process, where `folder` is that of another rank, for what it need not keep."""
+        self.folder, self.of_all = folder, Path(os.path.abspath(of_all or folder))
         self.config = folder / "config.json"
         self.tokenizer = folder / "tokenizer.json"
         self.model = folder / "model.safetensors"
@@ -290,10 +298,22 @@ class Run:
                 if new and not os.fstat(descriptor).st_size:
                     self.lock.unlink(missing_ok=True)
 
+    def gave_up(self) -> dict[Path, str]:
+        """Why the ranks of the job before this one gave up, as each of them has left it, and where."""
+        beside = self.of_all.parent.glob(f"{glob.escape(self.of_all.name)}.gave-up-*.txt")
+        found = {}
+        for path in (self.of_all / GAVE_UP, *sorted(beside)):
+            with contextlib.suppress(OSError):
+                content = read_regular(path, 1 << 16, links=False).decode(errors="backslashreplace")
+                if content.startswith(ranks.SAYS):
+                    found[path] = " ".join(content.removeprefix(ranks.SAYS).split())
+        return found
+
     def begin(self) -> None:
         """Say in the lock that this process trains, and remove what is not true any more once it does.
 
-        That is what a killed process of this run was writing, and the model of an earlier end, from which training goes on.
+        That is what a killed process of this run was writing, the model of an earlier end, from which training goes on, and why
+        an earlier job gave up. A rank that gives up from now on leaves it there.
         Raises RunError, before anything changes, if the folder or that of the checkpoints cannot be written.
         """
         for folder in (self.folder, self.checkpoints):
@@ -303,10 +323,13 @@ class Run:
         try:
             os.pwrite(self._lock, content, 0)
             os.ftruncate(self._lock, len(content))
-            for path in (*self.leftovers(self.mark), self.model):
+            for path in (*self.leftovers(self.mark), self.model, *self.gave_up()):
                 path.unlink(missing_ok=True)
         except OSError as error:
             raise RunError(f"{self.folder}: cannot be written: {error.strerror}") from error
+        if job := ranks.current():
+            beside = self.of_all.with_name(f"{self.of_all.name}.gave-up-{job.rank}.txt")
+            job.gives_up_in = beside if job.rank else self.folder / GAVE_UP
 
 
 def _mark_in(content: bytes) -> str:

@@ -72,13 +72,20 @@ def run(args: argparse.Namespace) -> int:
         about = {"the text's sha256": corpus.sha256, "the code's sha256": code_sha256(), "the kernels": str(kernels.running())}
         executor_for(config, model.num_parameters())  # refuses too few shards before there is a folder
         job.agree({**settings, **about, "NumPy": np.__version__})
+    if not job or not job.rank:
+        out = Path(args.out) if args.out else unused_folder(f"{preset}-{corpus.name[:40]}")
+        run = Run(out) if begun else Run.create(out)
+        gave_up = run.gave_up()
+    if job:
+        out = job.gather(None if job.rank else out, "the run folder")[0]
+        gave_up = {path: why for words in job.gather(Run(out).gave_up(), "the run folder") for path, why in words.items()}
         if job.rank:  # what it would write goes nowhere
             with tempfile.TemporaryDirectory() as folder:
-                return _exit_code(train(model, config, text, Run(Path(folder)), lambda _: None, resume))
-    out = Path(args.out) if args.out else unused_folder(f"{preset}-{corpus.name[:40]}")
-    run = Run(out) if begun else Run.create(out)
+                return _exit_code(train(model, config, text, Run(Path(folder), out), lambda _: None, resume))
     size = f"{corpus.characters:,} characters, {tokenizer.vocab_size} {'distinct' if config.tokenizer == 'char' else 'tokens'}"
     say(one_line(f"{preset} on {corpus.name} ({size}), into {run.folder}"))
+    for path, why in gave_up.items():
+        say(one_line(f"the job before gave up, says {path}: {why}"))
     result = train(model, config, text, run, say, resume)
     _report(result, config.steps)
     folder = one_line(shlex.quote(str(run.folder)))  # what a shell is given must do what it says

@@ -11,21 +11,16 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from rank_jobs import MPIEXEC, OFTEN, RANK, SMALL, WITHIN, assert_close, losses, require_mpiexec, same
+from small_runs import run_once
 
 from gpt2 import ranks
 from gpt2.errors import ConfigError
 from gpt2.metrics import read_metrics
-from gpt2.weights import read_weights
-
-MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
-RANK = str(Path(__file__).with_name("rank.py"))
-SMALL = "--d-model=16 --num-layers=2 --num-heads=2 --max-seq-len=16 --batch-size=8 --shards=4 --threads=1 --warmup-steps=5"
-OFTEN = "--steps=50 --save-every=5 --eval-every=25 --eval-windows=20 --sample-tokens=5 --dropout=0.1"
-WITHIN = 60.0
+from gpt2.runs import Run
 
 
 class Job:
@@ -70,26 +65,9 @@ class Job:
         os.kill(int((self.pids / str(rank)).read_text()), number)
 
 
-def weights(run):
-    return {name: entry.read() for name, entry in read_weights(run / "model.safetensors")[0].items()}
-
-
-def losses(run):
-    return [row["train_loss"] for row in read_metrics(run / "metrics.jsonl") if "train_loss" in row and "skipped" not in row]
-
-
-def same(a, b):
-    """Whether two runs have the same losses and weights, in every bit."""
-    x, y = weights(a), weights(b)
-    return losses(a) == losses(b) and all(np.array_equal(x[name], y[name]) for name in x)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, text):
-    if MPIEXEC is None:
-        if os.environ.get("REQUIRE_MPI"):
-            pytest.fail("there is no mpiexec: pip install -e '.[mpi]'")
-        pytest.skip("there is no mpiexec: pip install -e '.[mpi]'")
+    require_mpiexec()
     folder = tmp_path_factory.mktemp("ranks")
     (folder / "my.txt").write_text(text[:5000])
     for out, flags in (("one", ()), ("ordered", ("--reduction=ordered",))):
@@ -119,14 +97,7 @@ def test_a_fast_sum_differs_by_rounding_only(folder, count, flags):
     one = folder / "no-dropout"
     if not one.exists():
         assert Job(folder, one.name, 1, "--dropout=0").ended()[0] == 0
-    np.testing.assert_allclose(losses(folder / out), losses(one), rtol=1e-6)
-    x, y = weights(folder / out), weights(one)
-    whole = np.sqrt(sum(np.sum(w.astype(float) ** 2) for w in y.values()))
-    # But for the biases of keys: their gradient is 0 but for rounding, and Adam makes steps of it.
-    for name in y:
-        if name.endswith("c_attn.bias"):
-            x[name], y[name] = (np.delete(w, np.s_[16:32]) for w in (x[name], y[name]))
-    assert np.sqrt(sum(np.sum((x[name] - y[name]).astype(float) ** 2) for name in y)) < 1e-6 * whole
+    assert_close(folder / out, one)
 
 
 @pytest.mark.mpi
@@ -196,7 +167,12 @@ def test_a_rank_that_fails_says_why_and_the_others_nothing(folder, error, code, 
     assert found == code
     assert says in said
     assert said.count("rror:") == 1
-    assert Job(folder, out, 2, "--resume", "--reduction=ordered").ended()[0] == 0
+    left = folder / f"{out}.gave-up-2.txt"
+    assert says in left.read_text()
+    code, said, _ = Job(folder, out, 2, "--resume", "--reduction=ordered").ended()
+    assert code == 0
+    assert f"the job before gave up, says {left}: rank 2: " in said
+    assert not left.exists()
     assert same(folder / out, folder / "ordered")
 
 
@@ -301,6 +277,23 @@ def test_bench_says_how_much_is_communication(folder):
 
 
 # -- without MPI
+
+
+def test_only_what_a_rank_has_left_is_read_and_removed(tmp_path, text):
+    run, other = tmp_path / "[run]", tmp_path / "run"
+    run_once(run, text, steps=2)
+    left = [run / "gave-up.txt", tmp_path / "[run].gave-up-3.txt"]
+    for path in left:
+        path.write_text(f"{ranks.SAYS}rank 3: it was\nso\n")
+    mine = [tmp_path / "[run].gave-up-4.txt", tmp_path / "run.gave-up-1.txt"]
+    for path in mine:
+        path.write_text("of somebody else")
+    (tmp_path / "[run].gave-up-5.txt").symlink_to(left[1])
+    assert Run(run).gave_up() == dict.fromkeys(left, "rank 3: it was so")
+    assert Run(other).gave_up() == {}
+    run_once(run, text, steps=4, resume=True)
+    assert not any(path.exists() for path in left)
+    assert all(path.read_text() == "of somebody else" for path in mine)
 
 
 def test_without_mpiexec_mpi_is_not_loaded(monkeypatch):
