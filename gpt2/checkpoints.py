@@ -14,8 +14,9 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
+import msgspec
 import numpy as np
 
 from gpt2.errors import RunError
@@ -39,6 +40,13 @@ class Progress(TypedDict):
     pending: Recorded | None
 
 
+class Lengths(TypedDict):
+    """Bytes of the logs of a run when the checkpoint was saved."""
+
+    metrics: Annotated[int, msgspec.Meta(ge=0)]
+    samples: Annotated[int, msgspec.Meta(ge=0)]
+
+
 class About(TypedDict):
     """What a checkpoint holds beside arrays: see Trainer.state and Training.save."""
 
@@ -46,7 +54,7 @@ class About(TypedDict):
     position: Step
     spikes: dict[str, list[float]]
     progress: Progress
-    files: dict[str, Step]
+    files: Lengths
     belongs_to: dict[str, str]
 
 

@@ -28,7 +28,7 @@ from gpt2.config import GPT2Config, TrainConfig
 from gpt2.corpora import Corpus
 from gpt2.errors import RunError
 from gpt2.executor import arithmetic
-from gpt2.files import KINDS, MOST_TOKENIZER, conform, read_json, read_regular
+from gpt2.files import KINDS, MOST_TOKENIZER, conform, open_regular, read_json, read_regular
 from gpt2.metrics import Log, Recorded, history
 from gpt2.model import GPT2
 from gpt2.tokenizers import BPETokenizer, Tokenizer, load_tokenizer
@@ -111,7 +111,10 @@ class Run:
             names = set(os.listdir(folder))
             if run.config.name in names:
                 raise RunError(f"--out {folder}: already holds a run; choose another folder, or remove this one")
-            mark = _mark_in(run.lock.read_bytes()[:100]) if run.lock.name in names else ""
+            mark = ""
+            if run.lock.name in names:
+                with open_regular(run.lock, links=False) as file:
+                    mark = _mark_in(file.read(100))
             own = {run.lock.name, run.tokenizer.name, *(path.name for path in run.leftovers(mark))} if mark else set()
             if strangers := sorted(names - own):
                 raise RunError(f"--out {folder}: is not empty (it holds {strangers[0]!r}), and no run; choose another folder")

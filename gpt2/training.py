@@ -136,17 +136,17 @@ class Training:
         Raises NonFiniteError where that has happened too often.
         """
         position = self.trainer.position
-        checkpoint = shared(self.trainer.executor, self.checkpoints.latest(self.say))
-        assert checkpoint is not None  # there is one of the step at which the loop began
+        executor = self.trainer.executor
+        checkpoint = shared(executor, self.run.last_checkpoint(self.say) if executor.leads else None)
+        assert checkpoint is not None  # or it would have been said: there are steps in the run
         self.trainer.restore(checkpoint)
         self.trainer.position = position
         self.progress.pending = None
         self.say(f"rolled back to step {checkpoint.step}")
         self.rollbacks[checkpoint.step] += 1
-        if self.rollbacks[checkpoint.step] > MOST_ROLLBACKS:
-            raise NonFiniteError(
-                f"rolled back to step {checkpoint.step} {self.rollbacks[checkpoint.step]} times; the last: {why}"
-            )
+        times = self.rollbacks[checkpoint.step]
+        if times > MOST_ROLLBACKS:
+            raise NonFiniteError(f"rolled back to step {checkpoint.step} {times} times; the last: {why}")
         return checkpoint.step
 
     def save(self) -> None:

@@ -187,7 +187,8 @@ def test_a_header_of_200_000_layers_is_refused_before_it_is_read(tmp_path):
         ({"progress": {**PROGRESS, "pending": {}}}, "missing required field `step` - at `$.progress.pending`"),
         ({"progress": {**PROGRESS, "pending": {"step": 3}}}, "its row is of step 3"),
         ({"progress": {**PROGRESS, "pending": {"step": 4, "train_loss": "x"}}}, "at `$.progress.pending.train_loss`"),
-        ({"files": {"metrics": 1.5}}, "at `$.files[...]`"),
+        ({"files": {"metrics": 1.5, "samples": 0}}, "at `$.files.metrics`"),
+        ({"files": {"metrics": 1}}, "missing required field `samples` - at `$.files`"),
     ],
 )
 def test_every_field_of_a_checkpoint_is_checked_where_it_is_read(folder, change, message):
