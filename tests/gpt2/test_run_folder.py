@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from small_runs import run_once, without_speed
 
+from gpt2 import GPT2, GPT2Config
 from gpt2.checkpoints import Checkpoints
 from gpt2.cli import main
 from gpt2.errors import RunError
 from gpt2.executor import ShardExecutor
 from gpt2.metrics import read_metrics
 from gpt2.runs import Run
+from gpt2.tokenizers import BPETokenizer
 from gpt2.trainer import NonFiniteError, Trainer
 from gpt2.weights import read_weights, write_weights
 
@@ -357,3 +359,20 @@ def test_a_run_folder_that_is_moved_away_is_not_made_anew(tmp_path, text):
     assert without_speed(again) == without_speed(rows)
     assert run.model.read_bytes() == expected.model.read_bytes()
     assert len(read_metrics(run.metrics)) == 31
+
+
+def test_a_hugging_face_folder_may_hold_links_as_their_cache_does(tmp_path, capsys):
+    """Nothing is ever written into one. Where there is no file behind them, the name is said."""
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshot"
+    blobs.mkdir()
+    snapshot.mkdir()
+    tokenizer = BPETokenizer.train("a text, a text", 260)
+    config = GPT2Config(tokenizer.vocab_size, 8, 8, 1, 2, head_bias=False, tie_embeddings=True)
+    GPT2(config).save_pretrained(blobs)
+    tokenizer.save(blobs / "tokenizer.json")
+    for path in blobs.iterdir():
+        (snapshot / path.name).symlink_to(path)
+    assert main(["sample", "--run", str(snapshot), "--prompt", "a", "--tokens", "2"]) == 0
+    (blobs / "model.safetensors").unlink()
+    assert main(["sample", "--run", str(snapshot), "--prompt", "a", "--tokens", "2"]) == 2
+    assert "model.safetensors: cannot be read: No such file" in capsys.readouterr().err
