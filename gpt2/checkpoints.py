@@ -8,11 +8,12 @@ their own: each is a function of the seed, its name and the position in the data
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -20,8 +21,8 @@ import msgspec
 import numpy as np
 
 from gpt2.errors import RunError
-from gpt2.files import conform, parse_object
-from gpt2.metrics import Recorded, Step
+from gpt2.files import conform, naming, parse_object
+from gpt2.metrics import Recorded, Row, Step
 from gpt2.weights import read_weights, write_weights
 
 Array = np.ndarray[Any, Any]
@@ -30,14 +31,19 @@ KEPT = 2
 """The last so many checkpoints, so that one of them may be damaged."""
 
 
-class Progress(TypedDict):
-    """See training.Progress."""
+@dataclass
+class Progress:
+    """What the training loop knows beyond the trainer.
 
-    val_loss: float
-    best_loss: float
-    best_step: Step
-    stale: Step
-    pending: Recorded | None
+    `best_step` has the lowest validation loss so far, `stale` evaluations ago. `pending` is the row of the step when the
+    checkpoint was saved, if it was not complete: a save comes before the evaluation of its step.
+    """
+
+    val_loss: float = math.nan
+    best_loss: float = math.inf
+    best_step: Step = 0
+    stale: Step = 0
+    pending: Row | None = field(default_factory=lambda: {"step": 0})
 
 
 class Lengths(TypedDict):
@@ -93,11 +99,9 @@ class Checkpoints:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint; nothing else changes. Raises RunError naming the path."""
-        try:
+        with naming(self.folder):
             self.folder.mkdir(exist_ok=True)  # not its parents: a run folder that was moved away is not made anew
             free = shutil.disk_usage(self.folder).free
-        except OSError as error:
-            raise RunError(f"{self.folder}: cannot be written: {error.strerror}") from error
         needed = sum(array.nbytes for array in checkpoint.arrays.values())
         if free < needed * 1.01:
             raise RunError(f"{self.folder}: a checkpoint takes {needed / 1e6:,.1f} MB, and only {free / 1e6:,.1f} MB are free")
@@ -113,15 +117,16 @@ class Checkpoints:
         """The checkpoint of a step. Raises RunError naming what is wrong with it."""
         stored, metadata = read_weights(self.path(step), must_be_ours=True)
         try:
-            about = conform(parse_object(metadata["about"]), About)
-            if about["step"] != step:
-                raise ValueError(f"it says to be of step {about['step']}")
-            row = about["progress"]["pending"]
-            if row is not None and row["step"] != step:
+            about = parse_object(metadata["about"])
+            checked = conform(about, About)
+            if checked["step"] != step:
+                raise ValueError(f"it says to be of step {checked['step']}")
+            row = checked["progress"].pending
+            if row is not None and conform(row, Recorded)["step"] != step:
                 raise ValueError(f"its row is of step {row['step']}")
         except (KeyError, ValueError) as error:
             raise RunError(f"{self.path(step)} is not a checkpoint: {error}") from error
-        return Checkpoint({name: entry.read() for name, entry in stored.items()}, dict(about))
+        return Checkpoint({name: entry.read() for name, entry in stored.items()}, about)
 
     def latest(self, say: Callable[[str], object], at_most: int | None = None) -> Checkpoint | None:
         """The last whole checkpoint, up to step `at_most`; `say` is told of damaged ones. None where there is none."""

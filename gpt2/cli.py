@@ -117,7 +117,7 @@ def _together(args: argparse.Namespace) -> int:
 
 def _refuse(args: argparse.Namespace, error: Exception) -> int:
     """Say why in one line. Raises the error again if it must be a mistake in this code."""
-    why = _reason(error)
+    why = _reason(error, args.verb in TOGETHER)
     if why is None:
         raise error
     ranks.let_others_speak(error)
@@ -141,7 +141,7 @@ def _run(args: argparse.Namespace) -> int:
         return _refuse(args, error)
 
 
-def _reason(error: Exception) -> str | None:
+def _reason(error: Exception, trains: bool) -> str | None:
     """What to say, in a line, of a failure that this code expects or cannot help; None of any other."""
     match error:
         case GPT2Error() | TinygradError():
@@ -149,8 +149,8 @@ def _reason(error: Exception) -> str | None:
         case OSError():
             return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror or str(error)
         case MemoryError():
-            fix = "a smaller --batch-size, --max-seq-len or model may fit"
-            return f"{str(error) or 'memory is used up'}; {free_memory()}: {fix}"
+            fix = ": a smaller --batch-size, --max-seq-len or model may fit" if trains else ""
+            return f"{str(error) or 'memory is used up'}; {free_memory()}{fix}"
         case RecursionError():
             return "something that was read is nested too deeply"
         case UnicodeError():
@@ -158,7 +158,7 @@ def _reason(error: Exception) -> str | None:
         case ValueError() if "embedded null" in str(error):
             return f"a name holds a NUL character: {error}"
         case RuntimeError() if str(error) == "can't start new thread":
-            return f"no more threads can be started ({free_memory()}): fewer --threads may work, or a higher ulimit"
+            return f"no more threads can be started ({free_memory()}){': fewer --threads may work' if trains else ''}"
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import http.client
@@ -13,6 +14,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -33,6 +35,24 @@ def cache_folder() -> Path:
         return Path(os.environ.get("TINYGRAD2_CACHE") or Path.home() / ".cache" / "tinygrad2")
     except RuntimeError:
         return Path(tempfile.gettempdir(), f"tinygrad2-{os.getuid()}")
+
+
+def private_folder(folder: Path, must_be: bool = True) -> Path:
+    """The folder without links in its path, in which nobody else can write or take its place; what is not there is made so.
+
+    Raises OSError that says why it is not such a folder, and the fix; not for what is there already if it need not be one.
+    """
+    real = Path(os.path.realpath(folder))
+    for part in (*reversed(real.parents), real):
+        if not os.path.lexists(part):
+            part.mkdir(0o700, exist_ok=True)
+        about = part.lstat()
+        if must_be and about.st_uid not in ({os.geteuid()} if part == real else {os.geteuid(), 0}):
+            raise OSError(errno.EPERM, f"{part} belongs to another user; set TINYGRAD2_CACHE to a folder of yours", str(part))
+        sticky = part != real and about.st_mode & stat.S_ISVTX  # others may write there, but not replace what is not theirs
+        if must_be and about.st_mode & 0o022 and not sticky:
+            raise OSError(errno.EPERM, f"others may write into {part}; chmod go-w {part}", str(part))
+    return real
 
 
 def code_sha256() -> str:
@@ -91,6 +111,15 @@ KINDS = {
     stat.S_IFLNK: "a symbolic link",
 }
 """What a name may stand for that is no file."""
+
+
+@contextlib.contextmanager
+def naming(path: Path | str, what: str = "written") -> Iterator[None]:
+    """Inside, an OSError becomes a RunError that says what cannot be written, or read."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{path}: cannot be {what}: {error.strerror or error}") from error
 
 
 def check_regular(path: Path, links: bool = True) -> None:

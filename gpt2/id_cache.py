@@ -8,12 +8,9 @@ can, can write a whole file too, and would choose what others train on.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
-import re
-import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -24,16 +21,15 @@ import msgspec
 import numpy as np
 
 from gpt2.errors import DataError
-from gpt2.files import MOST_JSON, cache_folder, conform, open_regular, parse_object, read_regular
-from tinygrad2.files import atomic_file, write_atomically
+from gpt2.files import MOST_JSON, cache_folder, conform, open_regular, parse_object, private_folder, read_regular
+from tinygrad2.files import atomic_file, unfinished, write_atomically
 
 Array = np.ndarray[Any, Any]
 Parts = Iterable[tuple[Array, bool]]
 """Ids in parts, and whether they validate; those that train come first."""
 
 MARK = "ids"
-LEFTOVER = re.compile(rf"\.[0-9a-f]{{40}}\.{MARK}\.[a-z0-9_]{{8}}\.tmp")
-"""What atomic_file calls a file of ids, or a note, that is not whole yet."""
+"""Of the files that are not whole yet: see atomic_file."""
 
 
 class Note(msgspec.Struct, forbid_unknown_fields=True):
@@ -82,24 +78,6 @@ def kept_ids(
         raise DataError(
             f"no temporary file can hold the ids of {corpus} ({error.strerror}): set TMPDIR to a folder with more room"
         ) from error
-
-
-def private_folder(folder: Path) -> Path:
-    """The folder without links in its path, made if need be, in which nobody else can write or take its place.
-
-    Raises OSError that says why it is not such a folder, and the fix.
-    """
-    real = Path(os.path.realpath(folder))
-    for part in (*reversed(real.parents), real):
-        if not os.path.lexists(part):
-            part.mkdir(0o700, exist_ok=True)
-        about = part.lstat()
-        if about.st_uid not in ({os.geteuid()} if part == real else {os.geteuid(), 0}):
-            raise OSError(errno.EPERM, f"{part} belongs to another user; set TINYGRAD2_CACHE to a folder of yours", str(part))
-        sticky = part != real and about.st_mode & stat.S_ISVTX  # others may write there, but not replace what is not theirs
-        if about.st_mode & 0o022 and not sticky:
-            raise OSError(errno.EPERM, f"others may write into {part}; chmod go-w {part}", str(part))
-    return real
 
 
 def _write(file: Any, note: Note, parts: Parts) -> Note:
@@ -151,9 +129,7 @@ def _check(file: BinaryIO, note: Note, key: str, kind: np.dtype[Any], vocab_size
 
 def _remove_leftovers(folder: Path) -> None:
     """Of preparations that were killed: what nobody has written to for a day."""
-    for path in folder.iterdir():
-        if LEFTOVER.fullmatch(path.name):
-            with contextlib.suppress(OSError):
-                about = path.lstat()
-                if stat.S_ISREG(about.st_mode) and time.time() - about.st_mtime > 24 * 3600:
-                    path.unlink()
+    for path in unfinished(folder, MARK):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > 24 * 3600:
+                path.unlink()

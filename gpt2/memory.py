@@ -25,13 +25,15 @@ def free_bytes() -> dict[str, int]:
         if limit != resource.RLIM_INFINITY:
             used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
             left["under ulimit -v"] = max(0, limit - used)
-    for limit_name, used_name in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    for limit_name, used_name, stat_name, cached_name in (
+        ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
     ):
-        with contextlib.suppress(OSError, ValueError):  # not there, or "max"
+        with contextlib.suppress(OSError, ValueError, KeyError):  # not there, or "max"
             of = Path("/sys/fs/cgroup")
-            left["in this container"] = max(0, int((of / limit_name).read_text()) - int((of / used_name).read_text()))
+            cached = int(dict(line.split() for line in (of / stat_name).read_text().splitlines())[cached_name])
+            used = int((of / used_name).read_text()) - cached  # what was read of files, and can be forgotten
+            left["in this container"] = max(0, int((of / limit_name).read_text()) - used)
     return left
 
 

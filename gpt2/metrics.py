@@ -14,7 +14,7 @@ from typing import Annotated, Any, BinaryIO, Required, Self, TypedDict, TypeVar
 import msgspec
 
 from gpt2.errors import RunError
-from gpt2.files import check_regular, open_regular
+from gpt2.files import check_regular, naming, open_regular
 
 Row = dict[str, Any]
 """As it is made, and written."""
@@ -97,14 +97,12 @@ class Log:
     @staticmethod
     def check(path: Path, position: int) -> None:
         """Raise RunError for a file that cannot be cut back to a position."""
-        try:
+        with naming(path):
             if not os.path.lexists(path) and not position:
                 return
             check_regular(path, links=False)
             about = path.stat()
             os.close(os.open(path, os.O_WRONLY | os.O_NOFOLLOW))
-        except OSError as error:
-            raise RunError(f"{path}: cannot be written: {error.strerror}") from error
         if about.st_nlink > 1:
             raise RunError(f"{path} is a hard link: what is written to it would also change a file elsewhere; copy it first")
         if about.st_size < position:
@@ -115,27 +113,21 @@ class Log:
     def __init__(self, path: Path, position: int = 0) -> None:
         self.check(path, position)
         self.path = path
-        try:
+        with naming(path):
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
             self._file = open(descriptor, "ab")  # noqa: SIM115 (closed by __exit__)
             os.truncate(descriptor, position)
-        except OSError as error:
-            raise RunError(f"{path}: cannot be written: {error.strerror}") from error
 
     def append(self, text: str) -> None:
         """Write text that a reader sees at once. Raises RunError."""
-        try:
+        with naming(self.path):
             self._file.write(text.encode())
             self._file.flush()
-        except OSError as error:
-            raise RunError(f"{self.path}: cannot be written: {error.strerror}") from error
 
     def position(self) -> int:
         """Its length in bytes, all of which are on the disk when this returns."""
-        try:
+        with naming(self.path):
             os.fsync(self._file.fileno())
-        except OSError as error:
-            raise RunError(f"{self.path}: cannot be written: {error.strerror}") from error
         return self._file.tell()
 
     def __enter__(self) -> Self:
@@ -205,11 +197,8 @@ def _returns(path: Path, rows: Iterator[_Step]) -> Iterator[tuple[int, int]]:
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """A log to read: a file, and no link to one. Raises RunError, also where reading fails later."""
-    try:
-        with open_regular(path, links=False) as file:
-            yield file
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read: {error.strerror}") from error
+    with naming(path, "read"), open_regular(path, links=False) as file:
+        yield file
 
 
 def _rows(path: Path, file: BinaryIO, decoder: msgspec.json.Decoder[T], end: int = sys.maxsize) -> Iterator[T]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -18,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from gpt2 import data, terminal
+from gpt2 import data
 from gpt2.config import TrainConfig
 from gpt2.corpora import Corpus, Document
 from gpt2.errors import ConfigError, DataError
 from gpt2.id_cache import kept_ids
+from gpt2.terminal import note, progress
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer
 
 Array = np.ndarray[Any, Any]
@@ -36,11 +36,6 @@ BPE_VOCABULARY = 1024
 
 FORMAT = b"2"
 """Of the files in the cache; part of their names."""
-
-
-def to_stderr(message: str) -> None:
-    """Say something that is no result."""
-    terminal.say(terminal.one_line(f"gpt2: note: {message}"), sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -74,7 +69,7 @@ class Prepared:
         return np.diff(spent[ends])
 
 
-def prepare(corpus: Corpus, tokenizer: Tokenizer, config: TrainConfig, seq_len: int, say: Say = to_stderr) -> Prepared:
+def prepare(corpus: Corpus, tokenizer: Tokenizer, config: TrainConfig, seq_len: int, say: Say = note) -> Prepared:
     """Split and encode a corpus, or find its ids in the cache.
 
     Raises DataError for text that cannot be read or encoded, and where a part is too short for a window of `seq_len`.
@@ -86,7 +81,7 @@ def prepare(corpus: Corpus, tokenizer: Tokenizer, config: TrainConfig, seq_len: 
     return Prepared(corpus, tokenizer, train, val, lambda: _arranged(corpus, validates))
 
 
-def prepare_whole(corpus: Corpus, tokenizer: Tokenizer, say: Say = to_stderr) -> Prepared:
+def prepare_whole(corpus: Corpus, tokenizer: Tokenizer, say: Say = note) -> Prepared:
     """A corpus that only validates. Raises DataError for text that cannot be read or encoded."""
     nowhere = np.zeros(len(corpus.survey.sizes), bool)
     ids, _ = _ids(corpus, tokenizer, nowhere, say)
@@ -189,7 +184,7 @@ def _encoded(corpus: Corpus, tokenizer: Tokenizer, validates: Array) -> Iterator
     kind = _kind(tokenizer)
     training = len(validates) - int(validates.sum())
     total, digests = corpus.characters, _digests(corpus, validates)
-    with terminal.progress(total=total, desc="encoding", unit="char", unit_scale=True, delay=1, leave=False) as bar:
+    with progress(total=total, desc="encoding", unit="char", unit_scale=True, delay=1, leave=False) as bar:
         for i, (document, expected) in enumerate(zip(_arranged(corpus, validates), digests, strict=True)):
             digest = hashlib.sha256()
             for piece in document.pieces:

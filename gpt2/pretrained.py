@@ -13,7 +13,7 @@ import numpy as np
 
 from gpt2.config import GPT2Config
 from gpt2.errors import ConfigError, RunError
-from gpt2.files import read_json
+from gpt2.files import naming, read_json
 from gpt2.weights import STORED_AS, Stored, read_weights, write_weights
 from tinygrad2.files import write_atomically
 
@@ -176,12 +176,10 @@ def write_pretrained(folder: str | Path, config: GPT2Config, state: Mapping[str,
         **dict.fromkeys(("bos_token_id", "eos_token_id"), 50256 if config.vocab_size == 50257 else None),  # end of text
         "dtype": "float32",
     }
-    try:
+    with naming(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_weights(folder / "model.safetensors", weights, {"n_head": str(config.num_heads)})
         write_atomically(folder / "config.json", (json.dumps(about, indent=2) + "\n").encode())
-    except OSError as error:
-        raise RunError(f"{folder}: cannot be written: {error.strerror}") from error
 
 
 def folder_of(name: str | Path) -> Path:

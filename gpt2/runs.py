@@ -28,12 +28,12 @@ from gpt2.config import GPT2Config, TrainConfig
 from gpt2.corpora import Corpus
 from gpt2.errors import RunError
 from gpt2.executor import arithmetic
-from gpt2.files import KINDS, MOST_TOKENIZER, conform, open_regular, read_json, read_regular
+from gpt2.files import KINDS, MOST_TOKENIZER, conform, naming, open_regular, read_json, read_regular
 from gpt2.metrics import Log, Recorded, history
 from gpt2.model import GPT2
 from gpt2.tokenizers import BPETokenizer, Tokenizer, load_tokenizer
 from gpt2.weights import check_fit, read_shapes, read_weights, write_weights
-from tinygrad2.files import write_atomically
+from tinygrad2.files import unfinished, write_atomically
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -41,8 +41,18 @@ Shape = tuple[int, ...]
 MARK = re.compile(rb"run ([0-9a-f]{16})\n")
 """How the file `lock` begins: with the mark of its run, by which a run knows what is its own."""
 
-GAVE_UP = "gave-up.txt"
-"""Of a run folder: why the main process of several ranks gave up."""
+FILES = (
+    "config.json",
+    "tokenizer.json",
+    "model.safetensors",
+    "metrics.jsonl",
+    "samples.txt",
+    "loss.png",
+    "training.png",
+    "lock",
+    "gave-up.txt",
+)
+"""The names of the files in a run folder."""
 
 
 class CorpusFacts(msgspec.Struct):
@@ -87,15 +97,9 @@ class Run:
     def __init__(self, folder: Path, of_all: Path | None = None) -> None:
         """`of_all` is the folder of the main process, where `folder` is that of another rank, for what it need not keep."""
         self.folder, self.of_all = folder, Path(os.path.abspath(of_all or folder))
-        self.config = folder / "config.json"
-        self.tokenizer = folder / "tokenizer.json"
-        self.model = folder / "model.safetensors"
         self.checkpoints = folder / "checkpoints"
-        self.lock = folder / "lock"
-        self.metrics = folder / "metrics.jsonl"
-        self.samples = folder / "samples.txt"
-        self.loss_plot = folder / "loss.png"
-        self.training_plot = folder / "training.png"
+        self.config, self.tokenizer, self.model, self.metrics, self.samples, *others = (folder / name for name in FILES)
+        self.loss_plot, self.training_plot, self.lock, self.reason = others
         self.mark = ""  # until it is locked
 
     @classmethod
@@ -105,7 +109,7 @@ class Run:
         Raises RunError, and changes nothing, for any other.
         """
         run = cls(folder)
-        try:
+        with naming(f"--out {folder}"):
             folder.mkdir(parents=True, exist_ok=True)
             run.check()
             names = set(os.listdir(folder))
@@ -118,8 +122,6 @@ class Run:
             own = {run.lock.name, run.tokenizer.name, *(path.name for path in run.leftovers(mark))} if mark else set()
             if strangers := sorted(names - own):
                 raise RunError(f"--out {folder}: is not empty (it holds {strangers[0]!r}), and no run; choose another folder")
-        except OSError as error:
-            raise RunError(f"--out {folder}: cannot be written: {error.strerror}") from error
         return run
 
     @classmethod
@@ -144,13 +146,15 @@ class Run:
             return
         except OSError as error:
             raise RunError(f"{error.filename}: cannot be read: {error.strerror}") from error
-        files = {path.name for path in vars(self).values() if isinstance(path, Path)} - {self.checkpoints.name}
         for entry in entries:
-            kind = stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)
+            try:
+                kind = stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)
+            except FileNotFoundError:  # a training has just renamed or removed it
+                continue
             if entry.name == self.checkpoints.name:
                 allowed = [stat.S_IFDIR]
             else:
-                is_ours = entry.name in files or NAME.fullmatch(entry.name)
+                is_ours = entry.name in FILES or NAME.fullmatch(entry.name)
                 allowed = [stat.S_IFREG] if is_ours else [stat.S_IFREG, stat.S_IFDIR]
             if kind not in allowed:
                 what = KINDS.get(kind, "a file")
@@ -158,8 +162,7 @@ class Run:
 
     def leftovers(self, mark: str) -> list[Path]:
         """What a process with that mark was writing when it was killed."""
-        name = re.compile(rf"\..+\.{mark}\.[a-z0-9_]{{8}}\.tmp")
-        return [path for folder in (self.folder, self.checkpoints) for path in folder.glob(".*") if name.fullmatch(path.name)]
+        return [*unfinished(self.folder, mark), *unfinished(self.checkpoints, mark)]
 
     def describe(self, model: GPT2, training: TrainConfig, corpus: Corpus, tokenizer: Tokenizer) -> None:
         """Write config.json and tokenizer.json."""
@@ -178,10 +181,8 @@ class Run:
         self._write(self.config, json.dumps(msgspec.to_builtins(about), indent=2) + "\n")
 
     def _write(self, path: Path, text: str) -> None:
-        try:
+        with naming(path):
             write_atomically(path, text.encode(), self.mark)
-        except OSError as error:
-            raise RunError(f"{path}: cannot be written: {error.strerror}") from error
 
     def read_config(self) -> Description:
         """config.json. Raises RunError naming the field that is missing, or is not what it can be."""
@@ -202,10 +203,8 @@ class Run:
 
     def belongs_to(self, config: GPT2Config) -> dict[str, str]:
         """What weights are worthless without: a tokenizer with other ids gives nonsense and no error. Raises RunError."""
-        try:
+        with naming(self.tokenizer, "read"):
             tokenizer = hashlib.sha256(read_regular(self.tokenizer, MOST_TOKENIZER, links=False)).hexdigest()
-        except OSError as error:
-            raise RunError(f"{self.tokenizer}: cannot be read: {error.strerror}") from error
         return {"config": json.dumps(dataclasses.asdict(config), sort_keys=True), "tokenizer_sha256": tokenizer}
 
     def load_model(self, best: bool = False) -> tuple[GPT2, Tokenizer]:
@@ -231,7 +230,10 @@ class Run:
             return self.model, {name: entry.read() for name, entry in stored.items()}, metadata
         checkpoints = Checkpoints(self.checkpoints)
         if best:
-            checkpoint = checkpoints.load(best_step(history(self.metrics)))
+            step = best_step(history(self.metrics))
+            if step not in checkpoints.steps():
+                raise RunError(f"--best: step {step} has the lowest validation loss, and {checkpoints.folder} has none of it")
+            checkpoint = checkpoints.load(step)
         else:
             damaged: list[str] = []
             found = checkpoints.latest(damaged.append)
@@ -281,12 +283,10 @@ class Run:
         import fcntl
 
         new = not os.path.lexists(self.lock)
-        try:
+        with naming(self.lock):
             if not new:
                 Log.check(self.lock, 0)
             descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-        except OSError as error:
-            raise RunError(f"{self.lock}: cannot be written: {error.strerror}") from error
         with open(descriptor, "r+b") as file:
             content = file.read(100)
             try:
@@ -305,10 +305,10 @@ class Run:
         """Why the ranks of the job before this one gave up, as each of them has left it, and where."""
         beside = self.of_all.parent.glob(f"{glob.escape(self.of_all.name)}.gave-up-*.txt")
         found = {}
-        for path in (self.of_all / GAVE_UP, *sorted(beside)):
+        for path in (self.of_all / self.reason.name, *sorted(beside)):
             with contextlib.suppress(OSError):
                 content = read_regular(path, 1 << 16, links=False).decode(errors="backslashreplace")
-                if content.startswith(ranks.SAYS):
+                if content.startswith(f"{ranks.SAYS}rank "):
                     found[path] = " ".join(content.removeprefix(ranks.SAYS).split())
         return found
 
@@ -323,16 +323,14 @@ class Run:
             if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
                 raise RunError(f"{folder}: cannot be written: {os.strerror(errno.EACCES)}")
         content = f"run {self.mark}\n{os.getpid()}".encode()
-        try:
+        with naming(self.folder):
             os.pwrite(self._lock, content, 0)
             os.ftruncate(self._lock, len(content))
             for path in (*self.leftovers(self.mark), self.model, *self.gave_up()):
                 path.unlink(missing_ok=True)
-        except OSError as error:
-            raise RunError(f"{self.folder}: cannot be written: {error.strerror}") from error
         if job := ranks.current():
             beside = self.of_all.with_name(f"{self.of_all.name}.gave-up-{job.rank}.txt")
-            job.gives_up_in = beside if job.rank else self.folder / GAVE_UP
+            job.gives_up_in = beside if job.rank else self.reason
 
 
 def _mark_in(content: bytes) -> str:

@@ -9,7 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from gpt2.errors import ConfigError, RunError
+from gpt2.errors import ConfigError
+from gpt2.files import naming
 from gpt2.metrics import Recorded
 from tinygrad2.files import flush_folder
 
@@ -31,7 +32,7 @@ def write_events(folder: Path, rows: Iterable[Recorded], wall_time: float) -> tu
     except ImportError:
         raise ConfigError("TensorBoard's files need tensorboardX: pip install 'tinygrad2[tensorboard]'") from None
     count = steps = 0
-    try:
+    with naming(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".events.", suffix=".tmp", dir=folder) as own:
             path = Path(own, "whole")  # a name that TensorBoard does not read
@@ -46,8 +47,6 @@ def write_events(folder: Path, rows: Iterable[Recorded], wall_time: float) -> tu
                 os.fsync(file.fileno())
             os.replace(path, folder / NAME)
         flush_folder(folder)
-    except OSError as error:
-        raise RunError(f"{folder}: cannot be written: {error.strerror}") from error
     return count, steps
 
 

@@ -147,3 +147,8 @@ def say(text: str, stream: TextIO | None = None) -> None:
     """Print a line at once, by default on standard output, above any bars."""
     with tqdm.external_write_mode(_unfiltered(sys.stderr)):
         print(text, file=stream, flush=True)
+
+
+def note(message: str) -> None:
+    """Say something that is no result, on standard error."""
+    say(one_line(f"gpt2: note: {message}"), sys.stderr)

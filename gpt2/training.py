@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from gpt2 import data, terminal
 from gpt2.baselines import baselines
-from gpt2.checkpoints import Checkpoint, Checkpoints
+from gpt2.checkpoints import Checkpoint, Checkpoints, Progress
 from gpt2.config import TrainConfig
 from gpt2.diagnostics import diagnose, probe_windows
 from gpt2.distributed import executor_for
@@ -53,21 +52,6 @@ class Result:
     seconds: float
     signal: int | None
     stopped_early: bool
-
-
-@dataclass
-class Progress:
-    """What the loop knows beyond the trainer; part of every checkpoint.
-
-    `best_step` has the lowest validation loss so far, `stale` evaluations ago. `pending` is the row of the step when the
-    checkpoint was saved, if it was not complete: a save comes before the evaluation of its step.
-    """
-
-    val_loss: float = math.nan
-    best_loss: float = math.inf
-    best_step: int = 0
-    stale: int = 0
-    pending: Row | None = field(default_factory=lambda: {"step": 0})
 
 
 class Training:

@@ -14,7 +14,7 @@ import safetensors
 import safetensors.numpy
 
 from gpt2.errors import RunError
-from gpt2.files import open_regular, parse_object
+from gpt2.files import naming, open_regular, parse_object
 from tinygrad2.files import write_atomically
 
 Array = np.ndarray[Any, Any]
@@ -69,11 +69,9 @@ def write_weights(path: Path, state: Mapping[str, Array], metadata: Mapping[str,
     arrays = {name: np.ascontiguousarray(array) for name, array in state.items()}
     metadata = {"format": "pt", **metadata}
     entries = ((name, "F32", array.shape, array) for name, array in arrays.items())
-    try:
+    with naming(path):
         content = safetensors.numpy.save(arrays, {**metadata, "sha256": fingerprint(entries, metadata)})
         write_atomically(path, _in_order(content), mark)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _in_order(content: bytes) -> bytes:

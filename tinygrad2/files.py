@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -39,6 +40,12 @@ def atomic_file(path: Path, mark: str = "") -> Iterator[BinaryIO]:
         flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def unfinished(folder: Path, mark: str) -> list[Path]:
+    """The files in a folder that processes which were killed have left of `atomic_file`, with that mark."""
+    name = re.compile(rf"\..{{1,40}}\.{re.escape(mark)}\.[0-9a-f]{{8}}\.tmp", re.DOTALL)
+    return [path for path in folder.glob(".*.tmp") if name.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode)]
 
 
 def flush_folder(folder: Path) -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from pathlib import Path
 from typing import Any
 
-from gpt2.checkpoints import Checkpoints
 from gpt2.config import PRESETS, GPT2Config, Settings, TrainConfig, read_toml
+from gpt2.corpora import Corpus, load_again, load_corpus
 from gpt2.errors import RunError
-from gpt2.metrics import history
 from gpt2.model import GPT2
-from gpt2.runs import Run, best_step, load_model
+from gpt2.runs import is_hugging_face, load_model
+from gpt2.terminal import note
 from gpt2.tokenizers import Tokenizer
 
 
@@ -37,15 +36,17 @@ def add_model(parser: argparse.ArgumentParser, help: str, positional: bool = Fal
 
 def given_model(args: argparse.Namespace) -> tuple[GPT2, Tokenizer]:
     """The model and the tokenizer that `--run` and `--best` name. Raises RunError, also where there is no best checkpoint."""
-    if args.best:
-        run = Run(Path(args.run))
-        run.check()
-        if not run.metrics.is_file():
-            raise RunError(f"--best: {args.run} is not a run folder (it has no {run.metrics.name}): leave --best out")
-        step = best_step(history(run.metrics))
-        if step not in Checkpoints(run.checkpoints).steps():
-            raise RunError(f"--best: step {step} has the lowest validation loss, and {run.checkpoints} has no checkpoint of it")
+    if args.best and is_hugging_face(args.run):
+        raise RunError(f"--best: {args.run} is not a run folder: leave --best out")
     return load_model(args.run, args.best)
+
+
+def given_corpus(data: str | None, recorded: str) -> Corpus:
+    """The text that `--data` names, or else that of a run; what whoever asks should know of it is said. Raises DataError."""
+    corpus = load_again(recorded) if data is None else load_corpus(data)
+    for message in corpus.notes:
+        note(message)
+    return corpus
 
 
 def add_settings(parser: argparse.ArgumentParser, settings: type[Settings]) -> None:

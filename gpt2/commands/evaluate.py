@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from gpt2.baselines import baselines
-from gpt2.commands.arguments import add_model, given_model, natural
-from gpt2.corpora import Corpus, load_again, load_corpus
+from gpt2.commands.arguments import add_model, given_corpus, given_model, natural
+from gpt2.corpora import Corpus
 from gpt2.errors import ConfigError, DataError, RunError
 from gpt2.evaluation import Evaluation, coloured, evaluate, legend, longest_match
 from gpt2.executor import ShardExecutor
 from gpt2.model import GPT2
-from gpt2.preparation import prepare, prepare_whole, to_stderr
+from gpt2.preparation import prepare, prepare_whole
 from gpt2.runs import Run, is_hugging_face
 from gpt2.terminal import one_line, styled
 from gpt2.tokenizers import Tokenizer
@@ -47,9 +47,7 @@ def run(args: argparse.Namespace) -> int:
     trained = None if is_hugging_face(args.run) else Run(Path(args.run)).read_config()
     if trained is None and (args.memorised or args.data is None):
         raise DataError(f"--run {args.run}: does not say what it was trained on: give --data, without --memorised")
-    corpus = load_corpus(args.data) if args.data is not None else load_again(trained.training.data)  # type: ignore[union-attr]
-    for note in corpus.notes:
-        to_stderr(note)
+    corpus = given_corpus(args.data, trained.training.data if trained else "")
     if trained is not None and (args.data is None or args.memorised) and corpus.sha256 != trained.corpus.sha256:
         raise RunError(
             f"{args.run}: the text of {corpus.name!r} is not the one it was trained on: its sha256 is {corpus.sha256}, and "

@@ -12,8 +12,9 @@ import numpy as np
 
 from gpt2.commands.arguments import given_model
 from gpt2.diagnostics import DEAD
-from gpt2.errors import DataError, RunError
+from gpt2.errors import DataError
 from gpt2.evaluation import COLOURS
+from gpt2.files import naming
 from gpt2.inspection import Histograms, Inspection, Similarity, check_length, inspect
 from gpt2.model import GPT2
 from gpt2.tokenizers import Tokenizer
@@ -51,10 +52,8 @@ def run(args: argparse.Namespace) -> int:
     about = {"run": args.run, "prompt": args.prompt, **contents(model, tokenizer, inspect(model, ids))}
     if args.out or not args.json:
         path = Path(args.out or "inspect.html")
-        try:
+        with naming(f"--out {path}"):
             write_atomically(path, page(about).encode())
-        except OSError as error:
-            raise RunError(f"--out {path}: cannot be written: {error.strerror}") from error
     print(json.dumps(about) if args.json else path)
     return 0
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from gpt2.commands.arguments import add_model, given_model, natural
-from gpt2.errors import ConfigError, RunError
+from gpt2.errors import ConfigError
+from gpt2.files import naming
 from gpt2.model import GPT2
 
 Array = np.ndarray[Any, Any]
@@ -41,10 +42,8 @@ def run(args: argparse.Namespace) -> int:
         loss = model.loss(ids[None, :-1], ids[None, 1:])
     text = tokenizer.decode(ids)
     about = f"{len(ids) - 1} tokens of {text!r}, {model.config.num_layers} layers of width {model.config.d_model}"
-    try:
+    with naming(f"--out {args.out}"):
         size = study.lab(loss, args.out, f"The loss of {Path(args.run).name}", about, args.inside)
-    except OSError as error:
-        raise RunError(f"--out {args.out}: cannot be written: {error.strerror}") from error
     print(f"{args.out}: {size / 1e6:.2f} MB; open it in a browser")
     return 0
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from gpt2.errors import RunError
+from gpt2.files import naming
 from gpt2.metrics import history
 from gpt2.plots import LARGEST, Losses, loss_text, plain, save
 from gpt2.runs import Run
@@ -52,10 +53,8 @@ def export(folder: Path, runs: dict[str, Run]) -> None:
 
 def when_written(path: Path) -> float:
     """When a file was last written, in seconds since 1970. Raises RunError."""
-    try:
+    with naming(path, "read"):
         return path.stat().st_mtime
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def draw(path: Path, runs: dict[str, Run]) -> None:

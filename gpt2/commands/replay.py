@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import natural
+from gpt2.commands.arguments import given_corpus, natural
 from gpt2.config import TrainConfig
-from gpt2.corpora import load_again, load_corpus
 from gpt2.errors import ConfigError, RunError
+from gpt2.files import naming
 from gpt2.metrics import Row, history
 from gpt2.replay import Replayed, replay
 from gpt2.runs import Run, is_hugging_face
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if args.step not in recorded:
         raise RunError(f"{args.run}: the log has no training loss of step {args.step}")
     changes = _changes(args.set, config)
-    corpus = load_corpus(args.data) if args.data is not None else load_again(config.data)
+    corpus = given_corpus(args.data, config.data)
     found = replay(run, config, corpus, args.step)
     same = found.row["train_loss"] == recorded[args.step]
     if args.out:
@@ -76,11 +76,8 @@ def run(args: argparse.Namespace) -> int:
 def _write(path: Path, found: Replayed) -> None:
     """The batch and the gradients, whole or not at all. Raises RunError."""
     arrays: dict[str, Any] = {f"grad.{name}": g for name, g in found.gradients.items()}
-    try:
-        with atomic_file(path) as file:
-            np.savez(file, inputs=found.batch[0], targets=found.batch[1], **arrays)
-    except OSError as error:
-        raise RunError(f"--out {path}: cannot be written: {error.strerror}") from error
+    with naming(f"--out {path}"), atomic_file(path) as file:
+        np.savez(file, inputs=found.batch[0], targets=found.batch[1], **arrays)
 
 
 def _changes(given: list[str], config: TrainConfig) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from gpt2.errors import RunError
+from gpt2.files import naming
 from gpt2.metrics import history
-from gpt2.preparation import to_stderr
 from gpt2.runs import Run
 from gpt2.series import Bins
-from gpt2.terminal import one_line
+from gpt2.terminal import note, one_line
 
 HELP = "list and compare the runs in a folder"
 COLUMNS = ("run", "data", "parameters", "steps", "of", "tokens/s", "best val", "at", "last val", "seed", "differs in")
@@ -51,20 +52,17 @@ def run(args: argparse.Namespace) -> int:
 
 def described(folder: Path) -> Iterator[dict[str, Any]]:
     """What there is to know of each run in a folder; on standard error, which cannot be read, and why. Raises RunError."""
-    try:
+    with naming(folder, "read"):
         folders = sorted(path for path in folder.iterdir() if path.is_dir())
-    except OSError as error:
-        raise RunError(f"{folder}: cannot be read: {error.strerror}") from error
     for path in folders:
         run = Run(path)
+        if not os.path.lexists(run.config):  # not a run
+            continue
         try:
-            run.config.lstat()
             run.check()
             found = describe(run)
-        except FileNotFoundError:  # not a run
-            continue
         except (OSError, RunError) as error:
-            to_stderr(f"left out: {error}")
+            note(f"left out: {error}")
             continue
         yield found
 

@@ -12,11 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gpt2.commands.arguments import natural
-from gpt2.corpora import load_corpus
+from gpt2.commands.arguments import given_corpus, natural
 from gpt2.corpora.piped import arriving, standard_input
 from gpt2.errors import ConfigError, RunError
-from gpt2.preparation import to_stderr
 from gpt2.terminal import one_line, styled
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer, load_tokenizer
 
@@ -240,9 +238,7 @@ def _train(args: argparse.Namespace) -> int:
         raise ConfigError("--show and --special belong to a text, not to --train")
     if not os.access(Path(args.out).parent, os.W_OK):  # said before the training, and not after it
         raise RunError(f"--out {args.out}: cannot be written: its folder is not there, or nothing can be written there")
-    corpus = load_corpus(args.train)
-    for note in corpus.notes:
-        to_stderr(note)
+    corpus = given_corpus(args.train, "")
     begin = time.perf_counter()
     tokenizer = BPETokenizer.train(corpus.pieces(), args.vocab_size, progress=not args.json)
     seconds = time.perf_counter() - begin

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from gpt2 import ranks
-from gpt2.commands.arguments import add_preset, add_settings, given_settings, part_of
+from gpt2.commands.arguments import add_preset, add_settings, given_corpus, given_settings, part_of
 from gpt2.config import GPT2Config, TrainConfig
-from gpt2.corpora import STDIN, Corpus, load_again, load_corpus
+from gpt2.corpora import STDIN, Corpus
 from gpt2.distributed import executor_for
 from gpt2.errors import ConfigError
 from gpt2.files import code_sha256
 from gpt2.memory import check_model_fits
 from gpt2.model import GPT2
-from gpt2.preparation import prepare, to_stderr, tokenizer_for
+from gpt2.preparation import prepare, tokenizer_for
 from gpt2.resuming import begun_as
 from gpt2.runs import Run, load_model, unused_folder
 from gpt2.terminal import one_line, say
@@ -56,9 +56,7 @@ def run(args: argparse.Namespace) -> int:
     config = begun.training if begun else TrainConfig.preset(preset, **part_of(TrainConfig, given))
     if config.data == STDIN and ranks.count() > 1:
         raise ConfigError("--data -: of several ranks only one has a standard input; give a file that all can read")
-    corpus = load_corpus(config.data) if "data" in given or not begun else load_again(config.data)
-    for note in corpus.notes:
-        to_stderr(note)
+    corpus = given_corpus(config.data if "data" in given or not begun else None, config.data)
     if corpus.once:
         config = replace(config, data=STDIN)  # whatever the shell called it, there is no text of that name any more
     if begun:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gpt2.errors import DataError, RunError
-from gpt2.files import MOST_TOKENIZER, read_regular
+from gpt2.files import MOST_TOKENIZER, naming, read_regular
 from tinygrad2.files import write_atomically
 
 END_OF_TEXT = "<|endoftext|>"
@@ -121,7 +121,5 @@ def reading(path: Path) -> Iterator[str]:
 
 def write_text(path: Path, text: str) -> None:
     """Replace a file. Raises RunError naming it if that cannot be done."""
-    try:
+    with naming(path):
         write_atomically(path, text.encode())
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror}") from error

@@ -84,8 +84,8 @@ def test_what_has_no_best_is_refused_in_one_line(run, best, tmp_path, capsys):
     Checkpoints(tmp_path / "pruned" / "checkpoints").path(best).unlink()
     capsys.readouterr()
     messages = {
-        "nowhere": "nowhere is not a run folder (it has no metrics.jsonl): leave --best out",
-        "exported": "exported is not a run folder (it has no metrics.jsonl): leave --best out",
+        "nowhere": "nowhere: no such folder",
+        "exported": "exported is not a run folder: leave --best out",
         "unevaluated": "the run has no evaluation yet, so it has no best step",
         "pruned": f"--best: step {best} has the lowest validation loss, and",
     }

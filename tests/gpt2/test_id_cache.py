@@ -262,7 +262,7 @@ def test_a_cache_that_is_no_folder(tmp_path, monkeypatch, kind):
 def test_only_its_own_leftovers_are_removed(cache):
     cache.mkdir(parents=True)
     cache.chmod(0o700)
-    own = [".0123456789abcdef0123456789abcdef01234567.ids.abcd_123.tmp"]
+    own = [".0123456789abcdef0123456789abcdef01234567.ids.abcd0123.tmp"]
     key = "0" * 40
     others = ["my.tmp", ".x.tmp", f".{key}.run.abcd1234.tmp", f".{key}.ids.abcd1234.tmp.bak", f"{key}.tmp", ".ids.abcd1234.tmp"]
     for name in own + others:

@@ -11,11 +11,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 import gpt2.__main__
-from gpt2 import memory, terminal
+from gpt2 import data, memory, terminal
 from gpt2.cli import main
 
 HOSTILE = "\x1b]0;title\x07\x1b[2J\rgone\u202eevil\x9b2J\x7f\u200b"
@@ -376,7 +377,7 @@ ERRORS = {
     "depth": (RecursionError("maximum recursion depth exceeded"), "nested too deeply"),
     "surrogate": (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed"), "not Unicode"),
     "nul": (ValueError("embedded null byte"), "NUL"),
-    "threads": (RuntimeError("can't start new thread"), "fewer --threads"),
+    "threads": (RuntimeError("can't start new thread"), "no more threads can be started"),
 }
 
 
@@ -404,12 +405,13 @@ def test_a_mistake_in_the_code_is_not_hidden(monkeypatch, error):
         main(["info"])
 
 
-def test_memory_that_is_not_there_is_said_with_what_there_is(tmp_path, capsys):
+def test_memory_that_is_not_there_is_said_with_what_there_is(tmp_path, capsys, monkeypatch):
     """What the weights alone take is known before; what a batch takes, when it is asked for."""
     for flags, wanted, fix in (
         ("--d-model=1048576 --num-layers=60000", "parameters takes", "take a smaller --d-model"),
-        ("--batch-size=16777216 --max-seq-len=4096 --shards=1", "Unable to allocate", "a smaller --batch-size"),
+        ("--max-seq-len=8", "Unable to allocate 7 TiB", "a smaller --batch-size"),
     ):
+        monkeypatch.setattr(data, "batch", Mock(side_effect=MemoryError("Unable to allocate 7 TiB")))
         tiny = "--num-heads=1 --d-model=8 --num-layers=1 --out"
         assert main(["train", *tiny.split(), str(tmp_path / "run"), *flags.split()]) == 2
         err = capsys.readouterr().err

@@ -84,8 +84,8 @@ def share(f: Callable[[slice], Any], n: int, least: int = 1) -> list[Any]:
     """f of each of `parts(n, least)`, at the same time; the results in order."""
     first, *rest = parts(n, least)
     pool = _current()
-    if not rest or pool is None:
-        return [f(first)]
+    if not rest or pool is None:  # another thread may have closed it just now
+        return [f(part) for part in (first, *rest)]
     others = [pool.submit(f, part) for part in rest]
     before = _alone.set(True)
     try:
