@@ -19,7 +19,7 @@ stress: $(VENV)/installed-test hostile
 		tests/gpt2/test_pretrained.py $(ARGS)
 
 hostile: $(VENV)/installed-test
-	$(BIN)/python tests/gpt2/hostile.py
+	$(BIN)/python tests/gpt2/hostile.py $(ARGS)
 
 # The tests that compare with PyTorch; here a missing PyTorch is a failure, not a skip.
 oracle: $(VENV)/installed-oracle

@@ -98,16 +98,16 @@ class Log:
     def check(path: Path, position: int) -> None:
         """Raise RunError for a file that cannot be cut back to a position."""
         with naming(path):
-            if not os.path.lexists(path) and not position:
-                return
-            check_regular(path, links=False)
-            about = path.stat()
-            os.close(os.open(path, os.O_WRONLY | os.O_NOFOLLOW))
-        if about.st_nlink > 1:
+            size, names = 0, 1
+            if os.path.lexists(path):
+                check_regular(path, links=False)
+                os.close(os.open(path, os.O_WRONLY | os.O_NOFOLLOW))
+                size, names = path.stat().st_size, path.stat().st_nlink
+        if names > 1:
             raise RunError(f"{path} is a hard link: what is written to it would also change a file elsewhere; copy it first")
-        if about.st_size < position:
+        if size < position:
             raise RunError(
-                f"{path} has {about.st_size} bytes, but had {position} when the checkpoint was saved: it was cut or replaced"
+                f"{path} has {size} bytes, but had {position} at the checkpoint: it was cut or replaced: bring it back"
             )
 
     def __init__(self, path: Path, position: int = 0) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from gpt2.metrics import Block, Recorded
 from gpt2.series import Array, Bins, Thinned
-from tinygrad2.files import write_atomically
+from tinygrad2.files import write_anew
 
 BASELINES = {"uniform": ("ln V: every token equally likely", "--"), "perfect": ("a perfect model", "-")}
 """How they are called, and the style of their line."""
@@ -113,7 +113,7 @@ def save(figure: Any, path: Path) -> None:
     content = io.BytesIO()
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # of letters that no font has, of numbers too large
         figure.savefig(content, format=path.suffix[1:] or "png")
-    write_atomically(path, content.getvalue())
+    write_anew(path, content.getvalue())
 
 
 def plain(text: str) -> str:

@@ -114,12 +114,14 @@ class Run:
             run.check()
             names = set(os.listdir(folder))
             if run.config.name in names:
-                raise RunError(f"--out {folder}: already holds a run; choose another folder, or remove this one")
+                raise RunError(f"--out {folder}: already holds a run; --resume goes on with it, or choose another folder")
             mark = ""
             if run.lock.name in names:
                 with open_regular(run.lock, links=False) as file:
                     mark = _mark_in(file.read(100))
             own = {run.lock.name, run.tokenizer.name, *(path.name for path in run.leftovers(mark))} if mark else set()
+            if run.checkpoints.name in names:
+                raise RunError(f"--out {folder}: holds checkpoints and no {run.config.name}: bring it back, or choose another")
             if strangers := sorted(names - own):
                 raise RunError(f"--out {folder}: is not empty (it holds {strangers[0]!r}), and no run; choose another folder")
         return run
@@ -158,7 +160,7 @@ class Run:
                 allowed = [stat.S_IFREG] if is_ours else [stat.S_IFREG, stat.S_IFDIR]
             if kind not in allowed:
                 what = KINDS.get(kind, "a file")
-                raise RunError(f"{entry.path} is {what}, which it is in no run: put what belongs there in its place")
+                raise RunError(f"{entry.path} is {what}; a run folder holds files and its checkpoints: put the real one there")
 
     def leftovers(self, mark: str) -> list[Path]:
         """What a process with that mark was writing when it was killed."""
@@ -293,7 +295,9 @@ class Run:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # freed when the process ends, however it does
             except OSError:
                 process = content.split(b"\n")[-1].decode(errors="replace") or "?"
-                raise RunError(f"{self.folder}: process {process} is training into it") from None
+                raise RunError(
+                    f"{self.folder}: process {process} is training into it; kill {process} ends it, with a checkpoint"
+                ) from None
             self._lock, self.mark = descriptor, _mark_in(content) or secrets.token_hex(8)
             try:
                 yield

@@ -62,3 +62,20 @@ def write_atomically(path: Path, content: bytes, mark: str = "") -> None:
     """Replace a file in one instant: see `atomic_file`."""
     with atomic_file(path, mark) as file:
         file.write(content)
+
+
+def check_kind(path: Path, begins: bytes) -> None:
+    """Raise OSError for a file that is not empty and does not begin so: what would take its place is of another kind."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISREG(path.lstat().st_mode):
+            with open(path, "rb") as file:
+                found = file.read(len(begins))
+            if found not in (b"", begins):
+                why = "a file of another kind is there, which is not overwritten: remove it, or choose another name"
+                raise OSError(errno.EEXIST, why, str(path))
+
+
+def write_anew(path: Path, content: bytes) -> None:
+    """What `write_atomically` does, for a page or a picture that a command makes: it takes no other file's place."""
+    check_kind(path, content[:8])
+    write_atomically(path, content)

@@ -18,7 +18,7 @@ from gpt2.files import naming
 from gpt2.inspection import Histograms, Inspection, Similarity, check_length, inspect
 from gpt2.model import GPT2
 from gpt2.tokenizers import Tokenizer
-from tinygrad2.files import write_atomically
+from tinygrad2.files import write_anew
 
 Array = np.ndarray[Any, Any]
 
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out or not args.json:
         path = Path(args.out or "inspect.html")
         with naming(f"--out {path}"):
-            write_atomically(path, page(about).encode())
+            write_anew(path, page(about).encode())
     print(json.dumps(about) if args.json else path)
     return 0
 

@@ -79,10 +79,11 @@ def draw(path: Path, runs: dict[str, Run]) -> None:
         axes.set_ylim(bottom=min(lows) - 0.15)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
-    try:
-        save(figure, path)
-    except (OSError, ValueError) as error:
-        raise RunError(f"--out {path}: cannot be written: {error}") from error
+    with naming(f"--out {path}"):
+        try:
+            save(figure, path)
+        except ValueError as error:  # of a kind that there is not
+            raise RunError(f"--out {path}: {error}") from error
 
 
 def _step_tokens(run: Run) -> int:

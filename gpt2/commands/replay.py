@@ -17,7 +17,7 @@ from gpt2.files import naming
 from gpt2.metrics import Row, history
 from gpt2.replay import Replayed, replay
 from gpt2.runs import Run, is_hugging_face
-from tinygrad2.files import atomic_file
+from tinygrad2.files import atomic_file, check_kind
 
 HELP = "take any step of a run again, bit for bit: its batch, loss and gradients; or change one setting from there on"
 SHORT = {"lr": "learning_rate"}
@@ -76,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
 def _write(path: Path, found: Replayed) -> None:
     """The batch and the gradients, whole or not at all. Raises RunError."""
     arrays: dict[str, Any] = {f"grad.{name}": g for name, g in found.gradients.items()}
+    with naming(f"--out {path}"):
+        check_kind(path, b"PK")  # an .npz file is a zip archive
     with naming(f"--out {path}"), atomic_file(path) as file:
         np.savez(file, inputs=found.batch[0], targets=found.batch[1], **arrays)
 

@@ -15,8 +15,10 @@ from typing import Any
 from gpt2.commands.arguments import given_corpus, natural
 from gpt2.corpora.piped import arriving, standard_input
 from gpt2.errors import ConfigError, RunError
+from gpt2.files import naming
 from gpt2.terminal import one_line, styled
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer, load_tokenizer
+from tinygrad2.files import check_kind
 
 HELP = "show the tokens of a text and the merges that made them, or train a tokenizer"
 
@@ -58,6 +60,9 @@ def run(args: argparse.Namespace) -> int:
         styled("\n".join(_lines(about, sys.stdout.isatty() and not os.environ.get("NO_COLOR"))))
     return 0
 
+
+TOKENIZER = b'{\n  "version"'
+"""How the file begins that is written."""
 
 MOST = 1 << 24
 """Bytes of a text of which every token is shown."""
@@ -238,6 +243,8 @@ def _train(args: argparse.Namespace) -> int:
         raise ConfigError("--show and --special belong to a text, not to --train")
     if not os.access(Path(args.out).parent, os.W_OK):  # said before the training, and not after it
         raise RunError(f"--out {args.out}: cannot be written: its folder is not there, or nothing can be written there")
+    with naming(f"--out {args.out}"):
+        check_kind(Path(args.out), TOKENIZER)
     corpus = given_corpus(args.train, "")
     begin = time.perf_counter()
     tokenizer = BPETokenizer.train(corpus.pieces(), args.vocab_size, progress=not args.json)

@@ -23,7 +23,7 @@ from gpt2.model import GPT2
 from gpt2.preparation import prepare, tokenizer_for
 from gpt2.resuming import begun_as
 from gpt2.runs import Run, load_model, unused_folder
-from gpt2.terminal import one_line, say
+from gpt2.terminal import note, one_line, say
 from gpt2.tokenizers import Tokenizer
 from gpt2.training import Result, train
 from tinygrad2 import kernels
@@ -45,6 +45,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     given = given_settings(args)
+    if args.out is not None and not args.out.strip():
+        raise ConfigError("--out is empty: give a folder, or leave it out")
     if args.resume and not args.out:
         raise ConfigError("--resume needs --out: the folder of the run to go on with")
     resume = args.resume and Run(Path(args.out)).config.exists()
@@ -82,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
                 return _exit_code(train(model, config, text, Run(Path(folder), out), lambda _: None, resume))
     size = f"{corpus.characters:,} characters, {tokenizer.vocab_size} {'distinct' if config.tokenizer == 'char' else 'tokens'}"
     say(one_line(f"{preset} on {corpus.name} ({size}), into {run.folder}"))
+    if args.resume and not begun:
+        say("there was nothing to go on with: a new run begins")
     for path, why in gave_up.items():
         say(one_line(f"the job before gave up, says {path}: {why}"))
     result = train(model, config, text, run, say, resume)
@@ -116,6 +120,9 @@ def _start(preset: str, config: TrainConfig, given: dict[str, Any], corpus: Corp
     model_config = GPT2Config.preset(preset, **part_of(GPT2Config, given))
     tokenizer = tokenizer_for(corpus, config, given.get("vocab_size"))
     vocab_size = given.get("vocab_size", tokenizer.vocab_size)
+    if config.tokenizer == "bpe" and vocab_size > tokenizer.vocab_size:  # what the model would write beyond is no token
+        note(f"--vocab-size {vocab_size}: the text has merges for {tokenizer.vocab_size} tokens only")
+        vocab_size = tokenizer.vocab_size
     if vocab_size < tokenizer.vocab_size:
         what = "the text has {} distinct characters" if config.tokenizer == "char" else "the tokenizer has {} tokens"
         raise ConfigError(f"vocab_size = {vocab_size}, but {what.format(tokenizer.vocab_size)}")

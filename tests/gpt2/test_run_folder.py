@@ -215,7 +215,8 @@ def test_a_folder_that_is_neither_empty_nor_a_run_is_refused(tmp_path, trained, 
     for out in ("w", "."):
         for resume in ([], ["--resume"]):
             assert main(["train", *resume, "--data", str(trained / "my.txt"), "--out", out, *SHORT]) == 2
-            assert f"--out {out}: is not empty (it holds" in capsys.readouterr().err
+            found = "holds checkpoints and no config.json" if out == "w" else "is not empty (it holds 'w'), and no run"
+            assert f"--out {out}: {found}" in capsys.readouterr().err
     assert everything(tmp_path) == before
     (tmp_path / "empty").mkdir()
     assert main(["train", "--data", str(trained / "my.txt"), "--out", "empty", *SHORT]) == 0
@@ -376,3 +377,59 @@ def test_a_hugging_face_folder_may_hold_links_as_their_cache_does(tmp_path, caps
     (blobs / "model.safetensors").unlink()
     assert main(["sample", "--run", str(snapshot), "--prompt", "a", "--tokens", "2"]) == 2
     assert "model.safetensors: cannot be read: No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "inspect {run} --prompt a --out {file}",
+        "lab {run} --tokens 2 --out {file}",
+        "plot {run} --out {file}.png",
+        "replay {run} --step 2 --out {file}.npz",
+        "tokenize --train {text} --vocab-size 260 --out {file}",
+    ],
+)
+def test_what_a_command_writes_takes_the_place_only_of_a_file_of_its_kind(folder, trained, capsys, command):
+    """A text of one's own or the configuration of the run stays; what the command wrote itself is written anew."""
+    mine = folder / "mine"
+    words = [word.format(run=folder / "run", file=mine, text=trained / "my.txt") for word in command.split()]
+    path = Path(words[-1])
+    path.write_text('{"model": "mine"}')
+    before = everything(folder)
+    assert main(words) == 2
+    assert f"{path}: cannot be written: a file of another kind is there" in capsys.readouterr().err
+    assert everything(folder) == before
+    path.unlink()
+    assert [main(words), main(words)] == [0, 0]
+
+
+def test_a_bpe_that_is_learned_decides_the_size_of_the_model(trained, tmp_path, capsys):
+    """Or the model would write what is no token."""
+    flags = ["--data", str(trained / "my.txt"), "--tokenizer", "bpe", "--vocab-size", "5000", "--out", str(tmp_path / "run")]
+    assert main(["train", *flags, *SHORT, "--sample-tokens", "100"]) == 0
+    assert "--vocab-size 5000: the text has merges for" in capsys.readouterr().err
+    assert main(["eval", "--run", str(tmp_path / "run")]) == 0
+
+
+def test_a_folder_of_ones_own_in_a_run_folder_harms_nobody(folder):
+    """Also if it has the name of the run."""
+    (folder / "run" / "run").mkdir()
+    (folder / "run" / "notes").mkdir()
+    assert main(["health", str(folder / "run")]) in (0, 1)
+    assert resumed(folder / "run") == 0
+
+
+def test_who_looks_at_a_run_is_not_disturbed_by_the_training_that_writes_it(folder, monkeypatch):
+    """What was listed may be gone when it is looked at."""
+    scandir = os.scandir
+
+    def vanishing(path):
+        entries = list(scandir(path))
+        for entry in entries:
+            if entry.name.endswith(".tmp"):
+                os.unlink(entry.path)
+        return entries
+
+    (folder / "run" / ".x.tmp").write_text("half")
+    monkeypatch.setattr(os, "scandir", vanishing)
+    Run.open(folder / "run")

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from tinygrad2.errors import GraphError
-from tinygrad2.files import write_atomically
+from tinygrad2.files import write_anew
 from tinygrad2.study.lab.contents import Arrays, Data, contents, games
 from tinygrad2.study.lab.diagnose import Diagnosis
 from tinygrad2.study.trace import Trace
@@ -54,7 +54,7 @@ def lab(loss: Tensor, path: str | Path, title: str = "a computation", about: str
     for limits in itertools.product(LIMITS, LIMITS):
         page = _page({**data, "arrays": arrays.packed(*limits)}, title, about)
         if len(page) <= SIZE:
-            write_atomically(Path(path), page)
+            write_anew(Path(path), page)
             return len(page)
     raise GraphError(
         f"lab: {len(trace.results)} ops do not fit into a page of {SIZE} bytes; take fewer layers, or a part of them"
