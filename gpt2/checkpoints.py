@@ -20,13 +20,16 @@ from typing import Annotated, Any, TypedDict
 import msgspec
 import numpy as np
 
-from gpt2.errors import RunError
+from gpt2.errors import DamagedError, RunError
 from gpt2.files import conform, naming, parse_object
 from gpt2.metrics import Recorded, Row, Step
 from gpt2.weights import read_weights, write_weights
 
 Array = np.ndarray[Any, Any]
 NAME = re.compile(r"step-(\d{8,12})\.safetensors")
+OF_A_STEP = {"train_loss", "learning_rate", "grad_norm", "tokens_per_s"}
+"""What the row of a step has that was not skipped."""
+
 KEPT = 2
 """The last so many checkpoints, so that one of them may be damaged."""
 
@@ -107,9 +110,12 @@ class Checkpoints:
             raise RunError(f"{self.folder}: a checkpoint takes {needed / 1e6:,.1f} MB, and only {free / 1e6:,.1f} MB are free")
         write_weights(self.path(checkpoint.step), checkpoint.arrays, {"about": json.dumps(checkpoint.about)}, self.mark)
 
-    def prune(self, best: int) -> None:
-        """Remove all but the last two, that of step `best`, and every Nth."""
-        for step in self.steps()[:-KEPT]:
+    def prune(self, best: int, now: int) -> None:
+        """Remove all up to step `now` but the last two of them, that of step `best`, and every Nth.
+
+        Later ones are of a time that is to come again; those that are there were damaged, and were passed over.
+        """
+        for step in [step for step in self.steps() if step <= now][:-KEPT]:
             if step != best and not (self.keep_every and step % self.keep_every == 0):
                 self.path(step).unlink(missing_ok=True)
 
@@ -122,18 +128,24 @@ class Checkpoints:
             if checked["step"] != step:
                 raise ValueError(f"it says to be of step {checked['step']}")
             row = checked["progress"].pending
-            if row is not None and conform(row, Recorded)["step"] != step:
-                raise ValueError(f"its row is of step {row['step']}")
+            if row is not None:
+                if conform(row, Recorded)["step"] != step:
+                    raise ValueError(f"its row is of step {row['step']}")
+                if "train_loss" in row and (missing := OF_A_STEP - set(row)):
+                    raise ValueError(f"its row has no {min(missing)}")
         except (KeyError, ValueError) as error:
-            raise RunError(f"{self.path(step)} is not a checkpoint: {error}") from error
+            raise DamagedError(f"{self.path(step)} is not a checkpoint: {error}") from error
         return Checkpoint({name: entry.read() for name, entry in stored.items()}, about)
 
     def latest(self, say: Callable[[str], object], at_most: int | None = None) -> Checkpoint | None:
-        """The last whole checkpoint, up to step `at_most`; `say` is told of damaged ones. None where there is none."""
+        """The last whole checkpoint, up to step `at_most`; `say` is told of damaged ones. None where there is none.
+
+        Raises RunError for one that cannot be read: it may be whole.
+        """
         for step in reversed(self.steps()):
             if at_most is None or step <= at_most:
                 try:
                     return self.load(step)
-                except RunError as error:
+                except DamagedError as error:
                     say(str(error))
         return None

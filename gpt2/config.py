@@ -95,8 +95,8 @@ class GPT2Config(Settings):
     vocab_size: int = setting(50257, "number of tokens; training takes it from the tokenizer", whole(1, 2**31 - 1))
     max_seq_len: int = setting(1024, "context: how many tokens the model sees", whole(1, 2**24))
     d_model: int = setting(768, "width of the residual stream", whole(1, 2**20))
-    num_layers: int = setting(12, "number of blocks", whole(1, 2**16))
-    num_heads: int = setting(12, "attention heads per block; must divide d_model", whole(1, 2**20))
+    num_layers: int = setting(12, "number of blocks", whole(1, 1000))
+    num_heads: int = setting(12, "attention heads per block; must divide d_model", whole(1, 1000))
     d_ff: int = setting(0, "width of the feed-forward network; 0 means 4 * d_model", whole(0, 2**24))
     dropout: float = setting(0.0, "probability of dropping an activation while training", SHARE)
     bias: bool = setting(True, "biases in linear layers and layer norms")
@@ -136,8 +136,8 @@ class TrainConfig(Settings):
     )
     threads: int = setting(0, "threads to compute on; 0 for one per core", whole(0, 4096))
     shards: int = setting(0, "parts a batch is split into; 0 for one per thread, more to save memory", whole(0, 2**24))
-    learning_rate: float = setting(6e-4, "the highest learning rate", ABOVE_ZERO)
-    min_learning_rate: float = setting(0.0, "the learning rate at the end", NOT_NEGATIVE)
+    learning_rate: float = setting(6e-4, "the highest learning rate", (0, 1000, "(]"))
+    min_learning_rate: float = setting(0.0, "the learning rate at the end", (0, 1000, "[]"))
     warmup_steps: int = setting(100, "updates over which the learning rate rises", NATURAL)
     schedule: str = setting(
         "cosine",
@@ -149,7 +149,7 @@ class TrainConfig(Settings):
     )
     beta1: float = setting(0.9, "AdamW: memory of the gradient's mean", SHARE)
     beta2: float = setting(0.99, "AdamW: memory of the gradient's square", SHARE)
-    weight_decay: float = setting(0.1, "AdamW: decay of the matrices", NOT_NEGATIVE)
+    weight_decay: float = setting(0.1, "AdamW: decay of the matrices", (0, 1000, "[]"))
     grad_clip: float = setting(1.0, "largest global norm of the gradient; 0 for no limit", NOT_NEGATIVE)
     label_smoothing: float = setting(0.0, "share of the target's probability that is spread over the vocabulary", SHARE)
     ema_decay: float = setting(
@@ -166,7 +166,7 @@ class TrainConfig(Settings):
     spike_window: int = setting(100, "updates that a spike is compared with", whole(1, 10_000))
     on_spike: str = setting(
         "skip",
-        "a spike: skip the batch, or rollback to the last checkpoint and go on with other batches",
+        "a spike: skip the batch, or rollback to the last checkpoint (at most ten times) and go on with other batches",
         choices=("skip", "rollback"),
     )
     split: str = setting(

@@ -211,7 +211,7 @@ def _update_scale(trainer: Trainer, row: Row) -> float | None:
             change, decay = _formula(trainer, state, lr)
             before = (p.data.reshape(-1) + change) / (1 - decay)
             expected = float((p.data.reshape(-1) - before).std() / before.std())
-            found.append(10 ** ratios[name] / expected if expected else math.inf)
+            found.append(float(np.float64(10) ** ratios[name]) / expected if expected else math.inf)
     return float(np.median(found)) if found else None
 
 

@@ -15,3 +15,7 @@ class DataError(GPT2Error, ValueError):
 
 class RunError(GPT2Error):
     """A run folder that is not there, not complete, or cannot be written."""
+
+
+class DamagedError(RunError):
+    """A file that could be read, and does not hold what was written."""

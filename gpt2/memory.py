@@ -7,8 +7,9 @@ import math
 import os
 from pathlib import Path
 
-from gpt2.config import GPT2Config
+from gpt2.config import GPT2Config, TrainConfig
 from gpt2.errors import ConfigError
+from gpt2.executor import effective_shards
 from gpt2.model import GPT2
 
 
@@ -46,12 +47,21 @@ def free_memory() -> str:
     return f"{left[where] / 2**20:,.0f} MiB are free {where}"
 
 
-def check_model_fits(config: GPT2Config, optimizer: str) -> None:
-    """Raise ConfigError for a model of which the weights, gradients and moments alone are more than there is memory left."""
+KEPT = 8
+"""Numbers that a block keeps for backward of each token and feature, at least: of its layer norms, Q, K, V and what follows."""
+
+
+def check_fits(config: GPT2Config, training: TrainConfig) -> None:
+    """Raise ConfigError for a training that cannot fit: all that it needs is more than what is counted here."""
     parameters = sum(math.prod(shape) for _, shape in GPT2.shapes(config))
-    needed = 4 * parameters * (3 if optimizer == "sgd" else 4)
+    moments = 1 if training.optimizer == "sgd" else 2
+    shards = effective_shards(training.threads, training.shards, training.batch_size, parameters)
+    tokens = -(-training.batch_size // shards) * config.max_seq_len  # that are under way at once, at least
+    batch = 24 * training.batch_size * config.max_seq_len  # its ids, as they are drawn
+    needed = 4 * parameters * (2 + moments) + 4 * KEPT * tokens * config.d_model * config.num_layers + batch
     if needed > min(free_bytes().values(), default=needed):
         raise ConfigError(
-            f"to train a model of {parameters:,} parameters takes {needed / 2**20:,.0f} MiB for its weights, gradients and "
-            f"moments alone, and {free_memory()}: take a smaller --d-model, --num-layers or vocabulary"
+            f"to train {parameters:,} parameters on {training.batch_size:,} sequences of {config.max_seq_len:,} tokens "
+            f"takes more than {needed / 2**20:,.0f} MiB, and {free_memory()}: take a smaller model, a smaller --batch-size or "
+            "more --shards"
         )

@@ -12,7 +12,7 @@ from gpt2.config import GPT2Config, TrainConfig
 from gpt2.corpora import Corpus
 from gpt2.errors import RunError
 from gpt2.executor import arithmetic
-from gpt2.memory import check_model_fits
+from gpt2.memory import check_fits
 from gpt2.model import GPT2
 from gpt2.runs import Run, load_model
 from gpt2.tokenizers import Tokenizer, load_tokenizer
@@ -32,10 +32,10 @@ class Begun:
     corpus_sha256: str
 
     def model_at_start(self) -> GPT2:
-        """The model as training began."""
+        """The model as training began. Raises ConfigError if it cannot be trained in the memory that there is."""
+        check_fits(self.model, self.training)
         if self.training.init_from:
             return GPT2.with_weights(self.model, load_model(self.training.init_from)[0].state_dict())
-        check_model_fits(self.model, self.training.optimizer)
         return GPT2(self.model, self.training.seed)
 
     def check_corpus(self, corpus: Corpus, accept_changes: bool) -> None:

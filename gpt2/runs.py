@@ -26,7 +26,7 @@ from gpt2 import ranks
 from gpt2.checkpoints import NAME, Checkpoint, Checkpoints
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.corpora import Corpus
-from gpt2.errors import RunError
+from gpt2.errors import DamagedError, RunError
 from gpt2.executor import arithmetic
 from gpt2.files import KINDS, MOST_TOKENIZER, conform, naming, open_regular, read_json, read_regular
 from gpt2.metrics import Log, Recorded, history
@@ -38,8 +38,8 @@ from tinygrad2.files import unfinished, write_atomically
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 
-MARK = re.compile(rb"run ([0-9a-f]{16})\n")
-"""How the file `lock` begins: with the mark of its run, by which a run knows what is its own."""
+LOCK = re.compile(rb"(?:run ([0-9a-f]{16})\n)?\d*")
+"""The file `lock`: the mark of its run, by which a run knows what is its own, and the process. Empty until training begins."""
 
 FILES = (
     "config.json",
@@ -111,20 +111,28 @@ class Run:
         run = cls(folder)
         with naming(f"--out {folder}"):
             folder.mkdir(parents=True, exist_ok=True)
-            run.check()
-            names = set(os.listdir(folder))
-            if run.config.name in names:
-                raise RunError(f"--out {folder}: already holds a run; --resume goes on with it, or choose another folder")
-            mark = ""
-            if run.lock.name in names:
-                with open_regular(run.lock, links=False) as file:
-                    mark = _mark_in(file.read(100))
-            own = {run.lock.name, run.tokenizer.name, *(path.name for path in run.leftovers(mark))} if mark else set()
-            if run.checkpoints.name in names:
-                raise RunError(f"--out {folder}: holds checkpoints and no {run.config.name}: bring it back, or choose another")
-            if strangers := sorted(names - own):
-                raise RunError(f"--out {folder}: is not empty (it holds {strangers[0]!r}), and no run; choose another folder")
+        run.check_new()
         return run
+
+    def check_new(self) -> None:
+        """Raise RunError if there is anything in the folder but what a run leaves that was killed before it had begun."""
+        self.check()
+        out, own = f"--out {self.folder}", set()
+        with naming(out):
+            names = set(os.listdir(self.folder))
+            if self.lock.name in names:
+                with open_regular(self.lock, links=False) as file:
+                    content = file.read(100)
+                if LOCK.fullmatch(content):
+                    mark = _mark_in(content)
+                    own = {self.lock.name, *(path.name for path in self.leftovers(mark) if mark)}
+                    own |= {self.tokenizer.name} if content else set()
+        if self.config.name in names:
+            raise RunError(f"{out}: already holds a run; --resume goes on with it, or choose another folder")
+        if self.checkpoints.name in names:
+            raise RunError(f"{out}: holds checkpoints and no {self.config.name}: bring it back, or choose another folder")
+        if strangers := sorted(names - own):
+            raise RunError(f"{out}: is not empty (it holds {strangers[0]!r}), and no run; choose another folder")
 
     @classmethod
     def open(cls, folder: str | Path) -> Run:
@@ -199,9 +207,10 @@ class Run:
         except ValueError as error:  # ConfigError too
             raise RunError(f"{self.config} is damaged: {error}") from error
 
-    def save_model(self, model: GPT2) -> None:
-        """Write the weights, with what they belong to; an older file stays whole until the new one is."""
-        write_weights(self.model, model.state_dict(), self.belongs_to(model.config), self.mark)
+    def save_model(self, model: GPT2, step: int) -> None:
+        """Write the weights of a step, with what they belong to; an older file stays whole until the new one is."""
+        about = {**self.belongs_to(model.config), "step": str(step)}
+        write_weights(self.model, model.state_dict(), about, self.mark)
 
     def belongs_to(self, config: GPT2Config) -> dict[str, str]:
         """What weights are worthless without: a tokenizer with other ids gives nonsense and no error. Raises RunError."""
@@ -227,23 +236,25 @@ class Run:
 
     def _weights(self, best: bool) -> tuple[Path, dict[str, Array], dict[str, str]]:
         """Where the weights are, what they are, and what they belong to."""
-        if os.path.lexists(self.model) and not best:
-            stored, metadata = read_weights(self.model, must_be_ours=True)
-            return self.model, {name: entry.read() for name, entry in stored.items()}, metadata
         checkpoints = Checkpoints(self.checkpoints)
+        checkpoint: Checkpoint | None = None
+        damaged: list[str] = []
         if best:
             step = best_step(history(self.metrics))
             if step not in checkpoints.steps():
                 raise RunError(f"--best: step {step} has the lowest validation loss, and {checkpoints.folder} has none of it")
             checkpoint = checkpoints.load(step)
+        elif os.path.lexists(self.model):
+            stored, metadata = read_weights(self.model, must_be_ours=True)
+            ended = metadata.get("step", "")  # of older ones it is not known
+            if any(step > (int(ended) if ended.isdecimal() else -1) for step in checkpoints.steps()):  # it went on since then
+                checkpoint = checkpoints.latest(damaged.append)
+            if checkpoint is None:
+                return self.model, {name: entry.read() for name, entry in stored.items()}, metadata
         else:
-            damaged: list[str] = []
-            found = checkpoints.latest(damaged.append)
-            if found is None:
-                raise RunError(
-                    "; ".join(damaged) or f"--run {self.folder}: holds no trained model: {self.model.name} is missing"
-                )
-            checkpoint = found
+            checkpoint = checkpoints.latest(damaged.append)
+        if checkpoint is None:
+            raise RunError("; ".join(damaged) or f"--run {self.folder}: holds no trained model: {self.model.name} is missing")
         kind = "average." if any(name.startswith("average.") for name in checkpoint.arrays) else "model."
         weights = {name.removeprefix(kind): array for name, array in checkpoint.arrays.items() if name.startswith(kind)}
         return checkpoints.path(checkpoint.step), weights, checkpoint.about["belongs_to"]
@@ -252,7 +263,7 @@ class Run:
         """Raise RunError if its checkpoints are not of a model of that configuration: before the model is built."""
         checkpoints = Checkpoints(self.checkpoints)
         for path in map(checkpoints.path, reversed(checkpoints.steps())):
-            with contextlib.suppress(RunError):  # it is damaged; whether another one is whole is for `last_checkpoint` to say
+            with contextlib.suppress(DamagedError):  # whether another one is whole is for `last_checkpoint` to say
                 shapes = read_shapes(path)
                 break
         else:
@@ -293,7 +304,7 @@ class Run:
             content = file.read(100)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # freed when the process ends, however it does
-            except OSError:
+            except BlockingIOError:
                 process = content.split(b"\n")[-1].decode(errors="replace") or "?"
                 raise RunError(
                     f"{self.folder}: process {process} is training into it; kill {process} ends it, with a checkpoint"
@@ -319,8 +330,8 @@ class Run:
     def begin(self) -> None:
         """Say in the lock that this process trains, and remove what is not true any more once it does.
 
-        That is what a killed process of this run was writing, the model of an earlier end, from which training goes on, and why
-        an earlier job gave up. A rank that gives up from now on leaves it there.
+        That is what a killed process of this run was writing, and why an earlier job gave up. A rank that gives up from now on
+        leaves it there.
         Raises RunError, before anything changes, if the folder or that of the checkpoints cannot be written.
         """
         for folder in (self.folder, self.checkpoints):
@@ -330,7 +341,7 @@ class Run:
         with naming(self.folder):
             os.pwrite(self._lock, content, 0)
             os.ftruncate(self._lock, len(content))
-            for path in (*self.leftovers(self.mark), self.model, *self.gave_up()):
+            for path in (*self.leftovers(self.mark), *self.gave_up()):
                 path.unlink(missing_ok=True)
         if job := ranks.current():
             beside = self.of_all.with_name(f"{self.of_all.name}.gave-up-{job.rank}.txt")
@@ -338,8 +349,8 @@ class Run:
 
 
 def _mark_in(content: bytes) -> str:
-    found = MARK.match(content)
-    return found[1].decode() if found else ""
+    found = LOCK.match(content)
+    return (found[1] or b"").decode() if found else ""
 
 
 def best_step(rows: Iterable[Recorded]) -> int:

@@ -17,6 +17,7 @@ from gpt2.checkpoints import Checkpoint, Checkpoints, Progress
 from gpt2.config import TrainConfig
 from gpt2.diagnostics import diagnose, probe_windows
 from gpt2.distributed import executor_for
+from gpt2.errors import DamagedError
 from gpt2.executor import ShardExecutor
 from gpt2.generation import Sampling, generate
 from gpt2.health import Facts, Watch
@@ -94,7 +95,7 @@ class Training:
                     self.evaluate(row)
                 self.record(row, bar)
                 if saved == step:
-                    self.checkpoints.prune(progress.best_step)
+                    self.checkpoints.prune(progress.best_step, step)
             stale = bool(config.patience) and progress.stale >= config.patience
             signal = trainer.executor.meet(f"step {step + 1}", interrupts.signal or 0)
             if ends or stale or signal:
@@ -198,6 +199,8 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
         Interrupts() as interrupts,
         executor_for(config, model.num_parameters()) as executor,
     ):
+        if not resume:
+            run.check_new()  # another may have begun in it since it was looked at
         checkpoint = shared(executor, run.last_checkpoint(say) if resume and executor.leads else None)
         trainer = Trainer(model, config, text.train, executor)
         if checkpoint is not None:
@@ -223,11 +226,12 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
                 stopped_early = training.until(interrupts, bar)
             except NonFiniteError:
                 training.progress.pending = None
-                training.save()
+                with contextlib.suppress(DamagedError):  # the weights are no numbers either: the last checkpoint stays
+                    training.save()
                 raise
         if executor.leads:
             with training.trainer.averaged():
-                run.save_model(model)
+                run.save_model(model, training.trainer.steps)
     if executor.leads:
         _plot(run, model, config, text, training)
     seconds, progress = time.perf_counter() - start, training.progress

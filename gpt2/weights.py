@@ -13,7 +13,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from gpt2.errors import RunError
+from gpt2.errors import DamagedError, RunError
 from gpt2.files import naming, open_regular, parse_object
 from tinygrad2.files import write_atomically
 
@@ -22,8 +22,8 @@ Shape = tuple[int, ...]
 STORED_AS = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
 """The dtypes that are read, and how NumPy sees their bytes: it has no bfloat16."""
 CHUNK = 1 << 20
-MOST_HEADER = 1 << 22
-"""Bytes of a header: ten times that of a checkpoint of the largest GPT-2. A larger one would only take time and memory."""
+MOST_HEADER = 1 << 23
+"""Bytes of a header: twenty times that of a checkpoint of the largest GPT-2. A larger one would only take time and memory."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,15 @@ class Stored:
             out = (self.raw.astype(np.uint32) << 16).view(np.float32).reshape(self.shape)
         else:
             out = self.raw.astype(np.float32).reshape(self.shape)
-        bad = out.size - np.count_nonzero(np.isfinite(out))
-        if bad:
-            raise RunError(f"{self.path}: {self.name} has {bad} of {out.size} entries that are NaN or infinite")
+        _check_finite(self.path, self.name, out)
         return out
+
+
+def _check_finite(path: Path, name: str, array: Array) -> None:
+    """Raise DamagedError for NaN or infinity."""
+    bad = array.size - np.count_nonzero(np.isfinite(array))
+    if bad:
+        raise DamagedError(f"{path}: {name} has {bad} of {array.size} entries that are NaN or infinite")
 
 
 def fingerprint(arrays: Iterable[tuple[str, str, tuple[int, ...], Array]], metadata: Mapping[str, str]) -> str:
@@ -60,8 +65,9 @@ def fingerprint(arrays: Iterable[tuple[str, str, tuple[int, ...], Array]], metad
 
 
 def write_weights(path: Path, state: Mapping[str, Array], metadata: Mapping[str, str], mark: str = "") -> None:
-    """Write float32 arrays by name, whole or not at all. Raises RunError for another dtype or a full disk."""
+    """Write float32 arrays by name, whole or not at all. Raises RunError for a full disk, and for what none could read."""
     for name, array in state.items():
+        _check_finite(path, name, array)
         if array.dtype != np.float32:
             raise RunError(
                 f"{path}: {name} is {array.dtype}; weights are saved as float32, so convert with model.to(np.float32)"
@@ -81,6 +87,8 @@ def _in_order(content: bytes) -> bytes:
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    if len(text) > MOST_HEADER:
+        raise RunError(f"the names of {len(header) - 1:,} arrays take {len(text):,} bytes, and may take {MOST_HEADER:,}")
     return b"".join([len(text).to_bytes(8, "little"), text, memoryview(content)[8 + size :]])
 
 
@@ -102,15 +110,17 @@ def read_weights(path: Path, must_be_ours: bool = False) -> tuple[dict[str, Stor
         stored = {name: _stored(path, name, entry, content) for name, entry in header.items()}
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, MemoryError) as error:
-        raise RunError(f"{path} is not a safetensors file, or damaged: {error}") from error
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise DamagedError(f"{path} is not a safetensors file, or damaged: {error}") from error
     recorded = metadata.pop("sha256", None)
     if recorded is None and must_be_ours:
-        raise RunError(f"{path} is damaged, or not saved by this program: it has no sha256 of its content")
+        raise DamagedError(f"{path} is damaged, or not saved by this program: it has no sha256 of its content")
     if recorded is not None:
         found = fingerprint(((s.name, s.dtype, s.shape, s.raw) for s in stored.values()), metadata)
         if found != recorded:
-            raise RunError(f"{path} is damaged: its content has sha256 {found}, and {recorded} was recorded when it was saved")
+            raise DamagedError(
+                f"{path} is damaged: its content has sha256 {found}, and {recorded} was recorded when it was saved"
+            )
     return stored, metadata
 
 
@@ -129,7 +139,7 @@ def read_shapes(path: Path) -> dict[str, Shape]:
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is not a safetensors file, or damaged: {error}") from error
+        raise DamagedError(f"{path} is not a safetensors file, or damaged: {error}") from error
 
 
 def _header(file: BinaryIO) -> tuple[dict[str, Any], int]:

@@ -18,7 +18,7 @@ from gpt2.corpora import STDIN, Corpus
 from gpt2.distributed import executor_for
 from gpt2.errors import ConfigError
 from gpt2.files import code_sha256
-from gpt2.memory import check_model_fits
+from gpt2.memory import check_fits
 from gpt2.model import GPT2
 from gpt2.preparation import prepare, tokenizer_for
 from gpt2.resuming import begun_as
@@ -127,7 +127,7 @@ def _start(preset: str, config: TrainConfig, given: dict[str, Any], corpus: Corp
         what = "the text has {} distinct characters" if config.tokenizer == "char" else "the tokenizer has {} tokens"
         raise ConfigError(f"vocab_size = {vocab_size}, but {what.format(tokenizer.vocab_size)}")
     model_config = replace(model_config, vocab_size=vocab_size)
-    check_model_fits(model_config, config.optimizer)
+    check_fits(model_config, config)
     return GPT2(model_config, config.seed), tokenizer
 
 

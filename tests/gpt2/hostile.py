@@ -389,7 +389,7 @@ SPECIAL = [
     ),
     Try(
         "more layers than memory",
-        ["train", "--data", "my.txt", "--out", "new", "--num-layers", "60000", "--d-model", "4096"],
+        ["train", "--data", "my.txt", "--out", "new", "--num-layers", "1000", "--d-model", "8192"],
         refused=True,
     ),
 ]

@@ -6,12 +6,16 @@ tests/gpt2/hostile.py tries thousands of these; here are the kinds, each by itse
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small_runs import run_once, without_speed
 
+import gpt2.files
+import gpt2.weights
 from gpt2 import GPT2, GPT2Config
 from gpt2.checkpoints import Checkpoints
 from gpt2.cli import main
@@ -134,8 +138,8 @@ def test_a_pipe_is_not_waited_for(folder, capsys, name):
 @pytest.mark.parametrize(
     ("part", "field", "value", "message"),
     [
-        ("model", "num_layers", 10**9, "num_layers = 1000000000 must be at most 65,536"),
-        ("model", "num_layers", 50_000, "config.json"),
+        ("model", "num_layers", 10**9, "num_layers = 1000000000 must be at most 1,000"),
+        ("model", "num_layers", 1000, "config.json"),
         ("model", "vocab_size", 2**31 - 1, "config.json"),
         ("model", "d_model", "8", "Expected `int`, got `str` - at `$.model.d_model`"),
         ("model", "magic", 1, "its 'model' has 'magic', which this version does not know"),
@@ -158,10 +162,10 @@ def test_every_field_of_the_configuration_is_checked_where_it_is_read(folder, ca
 
 
 def test_sizes_are_believed_only_where_the_weights_have_them(folder, capsys):
-    """Also if all that is signed says so: a model of 60,000 layers is not built before the weights of its layers are seen."""
+    """Also if all that is signed says so: a model of 1,000 layers is not built before the weights of its layers are seen."""
     run = Run(folder / "run")
     about = json.loads(run.config.read_text())
-    about["model"]["num_layers"] = 60_000
+    about["model"]["num_layers"] = 1000
     run.config.write_text(json.dumps(about))
     stored, metadata = read_weights(run.model)
     config = json.dumps(about["model"], sort_keys=True)
@@ -174,7 +178,7 @@ def test_a_header_of_200_000_layers_is_refused_before_it_is_read(tmp_path):
     entries = {f"h.{i}.ln_1.bias": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(200_000)}
     header = json.dumps(entries).encode()
     (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
-    with pytest.raises(RunError, match=r"its header should have [\d,]+ bytes, and may have 4,194,304"):
+    with pytest.raises(RunError, match=r"its header should have [\d,]+ bytes, and may have 8,388,608"):
         read_weights(tmp_path / "model.safetensors")
 
 
@@ -189,6 +193,7 @@ def test_a_header_of_200_000_layers_is_refused_before_it_is_read(tmp_path):
         ({"progress": {**PROGRESS, "pending": {}}}, "missing required field `step`"),
         ({"progress": {**PROGRESS, "pending": {"step": 3}}}, "its row is of step 3"),
         ({"progress": {**PROGRESS, "pending": {"step": 4, "train_loss": "x"}}}, "at `$.train_loss`"),
+        ({"progress": {**PROGRESS, "pending": {"step": 4, "train_loss": 1.0}}}, "its row has no grad_norm"),
         ({"files": {"metrics": 1.5, "samples": 0}}, "at `$.files.metrics`"),
         ({"files": {"metrics": 1}}, "missing required field `samples` - at `$.files`"),
     ],
@@ -433,3 +438,87 @@ def test_who_looks_at_a_run_is_not_disturbed_by_the_training_that_writes_it(fold
     (folder / "run" / ".x.tmp").write_text("half")
     monkeypatch.setattr(os, "scandir", vanishing)
     Run.open(folder / "run")
+
+
+@pytest.mark.parametrize("content", [b"", b"123", b"run 0123456789abcdef\n123"])
+def test_whatever_the_lock_held_when_a_run_was_killed_before_it_had_begun(tmp_path, trained, content):
+    """It is empty from the moment that it is made until the training begins; before there were marks it held a number."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "lock").write_bytes(content)
+    assert main(["train", "--resume", "--data", str(trained / "my.txt"), "--out", str(tmp_path / "run"), *SHORT]) == 0
+
+
+def test_a_resume_that_cannot_write_leaves_the_model_of_the_end(folder, capsys):
+    """Also if it goes back to an earlier checkpoint, as the last is damaged."""
+    run = folder / "run"
+    model = (run / "model.safetensors").read_bytes()
+    path = Checkpoints(run / "checkpoints").path(4)
+    path.write_bytes(path.read_bytes()[:-1])
+    limit = ["bash", "-c", 'ulimit -f 4; exec "$@"', "-", sys.executable, "-m", "gpt2", "train", "--resume", "--out", str(run)]
+    ended = subprocess.run(limit, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert "cannot be written: File too large" in ended.stderr
+    assert (run / "model.safetensors").read_bytes() == model
+    assert main(["eval", "--run", str(run)]) == 0
+
+
+def test_of_a_run_that_went_on_after_its_end_the_later_weights_are_used(folder, trained, capsys):
+    run = Run(folder / "run")
+    assert main(["train", "--resume", "--out", str(run.folder), "--steps", "6", "--accept-changes"]) == 0
+    expected = run.load_model()[0].wte.weight.data
+    ended = trained / "run" / "model.safetensors"
+    shutil.copy(ended, run.model)  # as if it had been killed before its second end
+    assert (run.load_model()[0].wte.weight.data == expected).all()
+    shutil.rmtree(run.checkpoints)
+    assert (run.load_model()[0].wte.weight.data == Run(trained / "run").load_model()[0].wte.weight.data).all()
+
+
+def test_damaged_checkpoints_of_later_steps_push_out_none_that_is_new(folder):
+    checkpoints = Checkpoints(folder / "run" / "checkpoints")
+    for step in (50, 60):
+        shutil.copy(checkpoints.path(4), checkpoints.path(step))
+    checkpoints.prune(best=2, now=4)
+    assert checkpoints.steps() == [2, 4, 50, 60]
+    checkpoints.prune(best=4, now=60)
+    assert checkpoints.steps() == [4, 50, 60]
+
+
+def test_a_checkpoint_that_cannot_be_read_is_not_taken_for_a_damaged_one(folder, capsys, monkeypatch):
+    def opened(path, links=True):
+        if Path(path).name == "step-00000004.safetensors":
+            raise PermissionError(13, "Permission denied", str(path))
+        return gpt2.files.open_regular(path, links)
+
+    monkeypatch.setattr(gpt2.weights, "open_regular", opened)
+    before = everything(folder)
+    assert resumed(folder / "run") == 2
+    assert "step-00000004.safetensors: cannot be read: Permission denied" in capsys.readouterr().err
+    assert everything(folder) == before
+
+
+def test_two_trainings_of_one_folder_are_two_runs(tmp_path, text):
+    """Also if both have looked at it before one began."""
+    late = Run.create(tmp_path / "a")
+    run, _, rows = run_once(tmp_path / "a", text, steps=4)
+    with pytest.raises(RunError, match="already holds a run"), late.locked():
+        late.check_new()
+    assert read_metrics(run.metrics) == rows
+    with pytest.raises(RunError, match="already holds a run"):
+        run_once(tmp_path / "a", text, steps=4)
+
+
+def test_a_batch_that_memory_cannot_hold_is_refused_before_it_is_drawn(folder, capsys):
+    path = folder / "run" / "config.json"
+    about = json.loads(path.read_text())
+    about["training"]["batch_size"] = 2**24
+    about["training"]["shards"] = about["machine"]["shards"] = 1
+    path.write_text(json.dumps(about))
+    assert main(["replay", str(folder / "run"), "--step", "2"]) == 2
+    assert resumed(folder / "run") == 2
+    assert capsys.readouterr().err.count("on 16,777,216 sequences of 8 tokens takes more than") == 2
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    with pytest.raises(RunError, match=r"a has 1 of 2 entries that are NaN or infinite"):
+        write_weights(tmp_path / "x.safetensors", {"a": np.array([1, np.inf], np.float32)}, {})
+    assert not list(tmp_path.iterdir())
