@@ -29,7 +29,7 @@ def atomic_file(path: Path, mark: str = "") -> Iterator[BinaryIO]:
         kind = path.lstat().st_mode
         if not (stat.S_ISREG(kind) or stat.S_ISLNK(kind) or stat.S_ISDIR(kind)):
             raise OSError(errno.EINVAL, "it is a device or a pipe, and not a file", str(path))
-    temporary = path.with_name(f".{path.name[:40]}.{mark}.{secrets.token_hex(4)}.tmp")
+    temporary = path.parent / f".{path.name[:40]}.{mark}.{secrets.token_hex(4)}.tmp"
     whole = open(temporary, "xb")  # noqa: SIM115 - it has the mode of any file, without asking for the umask of all threads
     try:
         with whole as file:

@@ -22,7 +22,7 @@ from gpt2.cli import main
 from gpt2.errors import RunError
 from gpt2.executor import ShardExecutor
 from gpt2.metrics import read_metrics
-from gpt2.runs import Run
+from gpt2.runs import FILES, Run
 from gpt2.tokenizers import BPETokenizer
 from gpt2.trainer import NonFiniteError, Trainer
 from gpt2.weights import read_weights, write_weights
@@ -36,16 +36,7 @@ SHORT = [
     "--sample-tokens=3",
     "--save-every=2",
 ]
-NAMES = (
-    "config.json",
-    "tokenizer.json",
-    "model.safetensors",
-    "metrics.jsonl",
-    "samples.txt",
-    "lock",
-    "loss.png",
-    "checkpoints",
-)
+NAMES = (*FILES, "checkpoints")
 
 PROGRESS = {"val_loss": 1.0, "best_loss": 1.0, "best_step": 0, "stale": 0}
 
