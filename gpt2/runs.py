@@ -126,7 +126,7 @@ class Run:
                 if LOCK.fullmatch(content):
                     mark = _mark_in(content)
                     own = {self.lock.name, *(path.name for path in self.leftovers(mark) if mark)}
-                    own |= {self.tokenizer.name} if content else set()
+                    own |= {self.tokenizer.name, self.reason.name} if content else set()
         if self.config.name in names:
             raise RunError(f"{out}: already holds a run; --resume goes on with it, or choose another folder")
         if self.checkpoints.name in names:
