@@ -311,6 +311,8 @@ def tries() -> list[Try]:
         words = WRITERS["train"].format("new").split()
         found.append(Try(f"train into a folder whose lock is {kind}", words, lambda work, m=make: begun(work, m)))
     for (writer, words), (where, out) in itertools.product(WRITERS.items(), OUTS.items()):
+        if (writer, where) == ("plot --tensorboard", "link to a folder"):  # which is asked for: a sub-folder of one's own
+            continue
         found.append(Try(f"{writer} --out {where}", [w.format(out) for w in words.split()], occupied))
     for (reader, words), (what, data) in itertools.product(READERS.items(), DATA.items()):
         found.append(Try(f"{reader} of {what}", [w.format(data) for w in words.split()], occupied))
