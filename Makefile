@@ -15,8 +15,8 @@ test: $(VENV)/installed-test
 # What the tests do in a small form, in full: hundreds of kills, every step resumed, every write failed, 10,000 damaged files,
 # and all that a stranger or a slip of the hand can put before a command (make hostile is that part alone).
 stress: $(VENV)/installed-test hostile
-	STRESS=1 DAMAGED_FILES=2500 $(BIN)/python -m pytest -s tests/gpt2/test_kills.py tests/gpt2/test_resuming.py tests/gpt2/test_damage.py \
-		tests/gpt2/test_pretrained.py $(ARGS)
+	STRESS=1 DAMAGED_FILES=2500 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -rP tests/gpt2/test_kills.py \
+		tests/gpt2/test_resuming.py tests/gpt2/test_damage.py tests/gpt2/test_pretrained.py $(ARGS)
 
 hostile: $(VENV)/installed-test
 	$(BIN)/python tests/gpt2/hostile.py $(ARGS)
