@@ -7,6 +7,7 @@ their own: each is a function of the seed, its name and the position in the data
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -92,12 +93,9 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps there are checkpoints of, rising. Raises RunError for a folder that cannot be read."""
-        try:
+        names: list[str] = []
+        with naming(self.folder, "read"), contextlib.suppress(FileNotFoundError):
             names = os.listdir(self.folder)
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise RunError(f"{self.folder}: cannot be read: {error.strerror}") from error
         return sorted(int(found[1]) for name in names if (found := NAME.fullmatch(name)))
 
     def save(self, checkpoint: Checkpoint) -> None:

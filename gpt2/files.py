@@ -96,7 +96,7 @@ def download(url: str, path: Path, sha256: str, max_bytes: int, seconds: float =
     if found != sha256:
         raise DataError(f"{url} is not the file it should be: its sha256 is {found}, not {sha256}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent, must_be=False)
         write_atomically(path, bytes(content))
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror}") from error

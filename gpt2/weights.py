@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -98,7 +99,7 @@ def read_weights(path: Path, must_be_ours: bool = False) -> tuple[dict[str, Stor
     A file that `write_weights` wrote carries a fingerprint, which is checked; another may have none and be a symbolic link,
     unless it `must_be_ours`. Raises RunError naming the file and the cause.
     """
-    try:
+    with _reading(path):
         with open_regular(path, links=not must_be_ours) as raw_file:
             header, begin = _header(raw_file)
             with safetensors.safe_open(path, framework="numpy") as file:  # checks sizes, offsets and dtypes of the header
@@ -108,10 +109,6 @@ def read_weights(path: Path, must_be_ours: bool = False) -> tuple[dict[str, Stor
         if names != set(header):
             raise ValueError("its header can be read in two ways")
         stored = {name: _stored(path, name, entry, content) for name, entry in header.items()}
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise DamagedError(f"{path} is not a safetensors file, or damaged: {error}") from error
     recorded = metadata.pop("sha256", None)
     if recorded is None and must_be_ours:
         raise DamagedError(f"{path} is damaged, or not saved by this program: it has no sha256 of its content")
@@ -132,13 +129,18 @@ def _stored(path: Path, name: str, entry: dict[str, Any], content: Array) -> Sto
 
 def read_shapes(path: Path) -> dict[str, Shape]:
     """The shapes that the header of a file tells, by name, and nothing more. Raises RunError."""
-    try:
-        with open_regular(path, links=False) as file:
-            header, _ = _header(file)
+    with _reading(path), open_regular(path, links=False) as file:
+        header, _ = _header(file)
         return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Inside, what goes wrong becomes a RunError: a DamagedError, unless the file could not be read."""
+    try:
+        with naming(path, "read"):
+            yield
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
         raise DamagedError(f"{path} is not a safetensors file, or damaged: {error}") from error
 
 

@@ -78,8 +78,8 @@ def _write(path: Path, found: Replayed) -> None:
     arrays: dict[str, Any] = {f"grad.{name}": g for name, g in found.gradients.items()}
     with naming(f"--out {path}"):
         check_kind(path, b"PK")  # an .npz file is a zip archive
-    with naming(f"--out {path}"), atomic_file(path) as file:
-        np.savez(file, inputs=found.batch[0], targets=found.batch[1], **arrays)
+        with atomic_file(path) as file:
+            np.savez(file, inputs=found.batch[0], targets=found.batch[1], **arrays)
 
 
 def _changes(given: list[str], config: TrainConfig) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import socket
 import threading
 import time
@@ -11,7 +12,7 @@ import tracemalloc
 import pytest
 
 from gpt2.errors import DataError
-from gpt2.files import download, parse_object
+from gpt2.files import download, parse_object, private_folder
 
 CONTENT = b"what is to be had" * 10
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(CONTENT)
@@ -103,6 +104,17 @@ def test_a_download_ends_whatever_the_server_does(tmp_path, answer, refused):
             assert tracemalloc.get_traced_memory()[1] < 4e6
         finally:
             tracemalloc.stop()
+
+
+def test_the_cache_folder_that_a_download_makes_is_one_that_the_cache_of_ids_uses(tmp_path):
+    """Also for who shares the files that he makes with a group."""
+    before = os.umask(0o002)
+    try:
+        with server(SERVERS["is good"][0]) as url:
+            download(url, tmp_path / "cache" / "corpora" / "x", hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))
+    finally:
+        os.umask(before)
+    private_folder(tmp_path / "cache" / "ids")
 
 
 def test_what_is_given_up_is_not_read_any_further(tmp_path):
