@@ -6,21 +6,35 @@ attention mask of -inf is no anomaly, and what a NaN contaminates later is not b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from tinygrad2.errors import AnomalyError
-from tinygrad2.observer import Observer
-from tinygrad2.ops.op import Array, Op, Scatter
+from tinygrad2.observer import Observer, observe
+from tinygrad2.ops.indexing import Scatter
+from tinygrad2.ops.op import Array, Op
+
+
+@contextmanager
+def detect_anomaly() -> Iterator[None]:
+    """Inside, also on the threads of a pool, the first op that makes a NaN or an infinity raises AnomalyError, forward or backward.
+
+    The message has the op, the module path, the line of your code, and the ranges of what went in. Arrays that backward
+    needs are read-only meanwhile, so that an in-place write raises at the line that writes. Slow: for debugging.
+    """
+    with observe(Watch()), np.errstate(all="ignore"):  # what NumPy would warn of is raised by the watch
+        yield
 
 
 class Watch(Observer):
     """Looks at every op that is recorded or differentiated, and locks the arrays that backward will need."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self._lock = threading.Lock()  # shards on several threads keep the same arrays
         self._locked: dict[int, tuple[Array, int]] = {}  # by id: the array, and how many nodes keep it
 
     def place(self) -> str:
@@ -39,43 +53,41 @@ class Watch(Observer):
 
     def recorded(self, node: Any, out: Array) -> None:
         """Remember where, and lock what backward will need."""
-        node.place = self.place()
-        self.lock(node.arrays)
+        node.observed = self.place()
+        self.lock(node.primals)
 
-    def backward(self, node: Any, g: Any, cotangents: Sequence[Any]) -> None:
-        """Raise AnomalyError if the rule of a node has made a NaN or an infinity from what it was given."""
-        for c in cotangents:
-            if c is None:
-                continue
-            values = _plain(c.values if isinstance(c, Scatter) else c)
-            made = _made(values, (g, *node.arrays))
-            if made:
-                where = node.place or "not watched"
-                raise AnomalyError(
-                    f"the backward of {node.op.name} made {_count(values, made)}; its forward was {where}; "
-                    f"cotangent: {_range(g)}; inputs: {_ranges(node.arrays)}"
-                )
+    def backward(self, node: Any, g: Any, cotangent: Any) -> None:
+        """Raise AnomalyError if a rule of a node has made a NaN or an infinity from what it was given."""
+        values = _plain(cotangent.values if isinstance(cotangent, Scatter) else cotangent)
+        made = _made(values, (g, *node.primals))
+        if made:
+            raise AnomalyError(
+                f"the backward of {node.op.name} made {_count(values, made)}; its forward was {node.observed or 'not watched'}; "
+                f"cotangent: {_range(g)}; inputs: {_ranges(node.primals)}"
+            )
 
     def released(self, node: Any) -> None:
         """What a node kept may be written to again."""
-        self.unlock(node.arrays)
+        self.unlock(node.primals)
 
     def lock(self, arrays: Sequence[Any]) -> None:
         """Make arrays that a node keeps read-only, so that whoever writes to one is stopped at that line."""
-        for x in arrays:
-            if isinstance(x, np.ndarray) and (x.flags.writeable or id(x) in self._locked):
-                self._locked[id(x)] = x, self._locked.get(id(x), (x, 0))[1] + 1
-                x.flags.writeable = False
+        with self._lock:
+            for x in arrays:
+                if isinstance(x, np.ndarray) and (x.flags.writeable or id(x) in self._locked):
+                    self._locked[id(x)] = x, self._locked.get(id(x), (x, 0))[1] + 1
+                    x.flags.writeable = False
 
     def unlock(self, arrays: Sequence[Any]) -> None:
         """A node lets go of its arrays."""
-        for x in arrays:
-            if id(x) in self._locked:
-                count = self._locked[id(x)][1] - 1
-                self._locked[id(x)] = x, count
-                if not count and not _is_locked(x.base):  # a view waits for its base, or for close()
-                    del self._locked[id(x)]
-                    x.flags.writeable = True
+        with self._lock:
+            for x in arrays:
+                if id(x) in self._locked:
+                    count = self._locked[id(x)][1] - 1
+                    self._locked[id(x)] = x, count
+                    if not count and not _is_locked(x.base):  # a view waits for its base, or for close()
+                        del self._locked[id(x)]
+                        x.flags.writeable = True
 
     def close(self) -> None:
         """Give every array back as it was."""

@@ -1,8 +1,8 @@
 """The backward pass.
 
-Going through the nodes of the graph from the highest number to the lowest visits each one after all its uses. That is
-the whole algorithm: take the highest node off a heap, ask its op for the cotangents of its inputs, add them to what the
-inputs already have.
+Going through the nodes of the graph from the highest number to the lowest visits each one after all its uses. That is the whole
+algorithm, and it is `walk`: take the highest node off a heap, ask for its contributions to the cotangents of its inputs, add them
+to what the inputs already have. The rest of this file says what a contribution is, and how it is added.
 
 With `create_graph` the cotangents are Tensors, so the rules themselves are recorded and can be differentiated again.
 """
@@ -10,27 +10,29 @@ With `create_graph` the cotangents are Tensors, so the rules themselves are reco
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
 from tinygrad2 import kernels
-from tinygrad2.errors import GraphError, ShapeError
+from tinygrad2.anomaly import detect_anomaly
+from tinygrad2.errors import DtypeError, GraphError, ShapeError
 from tinygrad2.graph import (
     Node,
-    R,
-    Recorded,
-    detect_anomaly,
+    T,
+    TensorLike,
+    ancestors,
     enable_grad,
     is_recording,
     no_grad,
-    observing,
     record,
     require_float,
 )
-from tinygrad2.observer import Observer
-from tinygrad2.ops.op import Array, Identity, Scatter, has_content
+from tinygrad2.observer import observing
+from tinygrad2.ops.indexing import Scatter
+from tinygrad2.ops.op import Array, Identity, Op, Outline
 
 __all__ = [
     "Node",
@@ -43,12 +45,48 @@ __all__ = [
     "observing",
     "record",
     "require_float",
+    "walk",
 ]
 
 
+class Numbered(Protocol):
+    """A value of a computation, with a higher number than all that it was computed from."""
+
+    @property
+    def number(self) -> int: ...
+
+
+N = TypeVar("N", bound=Numbered)
+
+
+def walk(
+    roots: Iterable[tuple[N, Any]],
+    visit: Callable[[N, Any], Iterable[tuple[N, Any]]],
+    add: Callable[[N, Any, Any], Any],
+    cotangents: dict[N, Any],
+) -> None:
+    """Go back from the roots, and visit each node once, with its whole cotangent.
+
+    `visit(node, cotangent)` gives the contributions of a node, each with the parent that it is for; `add(node, before,
+    contribution)` gives the sum, `before` being None for the first. `cotangents` has what has arrived so far.
+    """
+    waiting: list[tuple[int, N]] = []
+
+    def arrive(contributions: Iterable[tuple[N, Any]]) -> None:
+        for node, contribution in contributions:
+            if node not in cotangents:
+                heapq.heappush(waiting, (-node.number, node))
+            cotangents[node] = add(node, cotangents.get(node), contribution)
+
+    arrive(roots)
+    while waiting:
+        _, node = heapq.heappop(waiting)  # the highest number: all that was computed from it has been visited
+        arrive(visit(node, cotangents.pop(node)))
+
+
 def grad(
-    outputs: R | Sequence[R],
-    inputs: R | Sequence[R],
+    outputs: T | Sequence[T],
+    inputs: T | Sequence[T],
     cotangents: Any = None,
     *,
     create_graph: bool = False,
@@ -64,8 +102,8 @@ def grad(
     the backward pass still goes on. It is not called where the leaf has hooks, which come last, nor with `create_graph`.
     Safe to call on several threads at once. Raises GraphError where there is no path from an input to the outputs.
     """
-    outputs = list(outputs) if isinstance(outputs, (list, tuple)) else [cast(R, outputs)]
-    inputs = list(inputs) if isinstance(inputs, (list, tuple)) else [cast(R, inputs)]
+    outputs = list(outputs) if isinstance(outputs, (list, tuple)) else [cast(T, outputs)]
+    inputs = list(inputs) if isinstance(inputs, (list, tuple)) else [cast(T, inputs)]
     given = cotangents if isinstance(cotangents, (list, tuple)) else [cotangents] * len(outputs)
     tensor = type(outputs[0])
     roots = [(output, g) for output, g in zip(outputs, given, strict=True)]
@@ -87,7 +125,7 @@ def grad(
 
 
 def backpropagate(
-    roots: Iterable[tuple[R, Any]],
+    roots: Iterable[tuple[T, Any]],
     wanted: set[Node] | None = None,
     create_graph: bool = False,
     retain: bool = False,
@@ -97,142 +135,199 @@ def backpropagate(
 
     `roots` pairs each output with its cotangent, None standing for the 1 of a scalar. `ready`: see `grad`.
     """
-    if create_graph and not is_recording():
-        with enable_grad():
-            return backpropagate(roots, wanted, create_graph, retain)
-    sums = _Sums(create_graph, min((node.number for node in wanted), default=0) if wanted is not None else 0)
+    seeds = []
     for output, g in roots:
         if output.node is None:
             raise GraphError("backward: nothing was recorded; no input has requires_grad=True, or no_grad() was on")
         seed = _seed(output, g)
-        sums.add(output.node, output.wrap(seed, None) if create_graph and isinstance(seed, np.ndarray) else seed, False)
-    tensor, observer = type(output), observing()
-    wrap = tensor.wrap if create_graph else None
-    found: dict[Node, Any] = {}
-    uses = _uses_of_leaves((output.node for output, _ in roots), wanted) if ready is not None else {}
-    while sums.heap:
-        node, g, owned = sums.take()
+        if isinstance(seed, np.ndarray) == create_graph:
+            seed = output.wrap(seed, None) if create_graph else seed.data
+        seeds.append((output.node, (seed, False)))
+    with enable_grad() if create_graph else nullcontext():
+        way = _Way(type(output), wanted, create_graph, retain, ready, [node for node, _ in seeds])
+        walk(seeds, way.visit, way.add, way.cotangents)
+    return way.found
+
+
+class _Way:
+    """What is done on the way back.
+
+    cotangents   what has arrived so far, by node. The first to arrive is kept as it is, without a copy
+    owned        the nodes whose sum is an array that nothing else refers to: only these are added to in place
+    found        the cotangents that were asked for
+    uses         with `ready`: how often each leaf that was asked for is still to be given something
+    """
+
+    def __init__(
+        self,
+        tensor: type[TensorLike],
+        wanted: set[Node] | None,
+        create_graph: bool,
+        retain: bool,
+        ready: Callable[[Array], None] | None,
+        roots: list[Node],
+    ) -> None:
+        self.tensor, self.wanted, self.create_graph, self.retain, self.ready = tensor, wanted, create_graph, retain, ready
+        self.lowest = min((node.number for node in wanted), default=0) if wanted is not None else 0
+        self.cotangents: dict[Node, Any] = {}
+        self.owned: set[Node] = set()
+        self.found: dict[Node, Any] = {}
+        self.uses: dict[Node, int] = {}
+        for node in ancestors(roots) if ready is not None else ():
+            for parent in node.parents:
+                if parent is not None and parent.op is None and not parent.hooks and self._is_wanted(parent):
+                    self.uses[parent] = self.uses.get(parent, 0) + 1
+        self.observer = observing()
+
+    def visit(self, node: Node, g: Any) -> Iterator[tuple[Node, tuple[Any, bool]]]:
+        """The contributions of a node, each with whether it is an array that nothing else refers to."""
         for hook in node.hooks:
-            g, owned = _hooked(hook, g, tensor, create_graph), False
-        if node in wanted if wanted is not None else node.op is None:
-            found[node] = g if create_graph or owned else np.array(g)
+            g = _hooked(hook, g, self.tensor, self.create_graph)
+            self.owned.discard(node)
+        if self._is_wanted(node):
+            self.found[node] = g if self.create_graph or node in self.owned else np.array(g)
         if node.op is None:
-            continue
-        if node.arrays is None:
+            return
+        needed = self._needed(node)
+        out, inputs = node.residuals, node.primals or ()
+        if self.create_graph:
+            inputs = tuple([x if p is None else self.tensor.wrap(x, p) for x, p in zip(inputs, node.parents, strict=True)])
+            out = out if out is None or node.op.spec is not None else self.tensor.wrap(out, node)
+        rules = node.op.rules or self._handed_out(node, g, out, inputs, needed)
+        kept = [id(g), *map(id, inputs)]
+        if self.retain or node.observed is not None:  # else what was kept beside the inputs is not read again
+            kept += map(id, out) if isinstance(out, tuple) else [id(out)]
+        for parent, rule, is_needed, x in zip(node.parents, rules, needed, inputs, strict=True):
+            if parent is None or not is_needed:
+                continue
+            c = rule(g, out, *inputs, **node.settings)
+            if self.observer is not None and c is not None:
+                self.observer.backward(node, g, c)
+            if isinstance(c, np.ndarray) and c.shape == x.shape and c.dtype == x.dtype:
+                yield parent, (c, c.base is None and id(c) not in kept)
+            elif isinstance(c, Scatter):
+                yield parent, (c, True)
+            elif c is not None:
+                yield parent, (_fitted(node.op, c if self.create_graph else np.asarray(c), x), not self.create_graph)
+        if self.uses:
+            self._tell(node.parents)
+        if not self.retain:
+            if self.observer is not None:
+                self.observer.released(node)
+            node.primals = node.residuals = None
+            node.parents, node.settings = (), {}
+
+    def add(self, node: Node, before: Any, contribution: tuple[Any, bool]) -> Any:
+        """The sum for a node of what it has and one contribution more."""
+        c, is_new = contribution
+        if isinstance(c, Scatter):
+            total = np.zeros(c.shape, c.values.dtype) if before is None else self._own(node)
+            self.owned.add(node)
+            c.add_to(total)
+            return total
+        if before is None:
+            if is_new:
+                self.owned.add(node)
+            return c
+        if self.create_graph:
+            return before + c
+        if node in self.owned:
+            return kernels.add(before, c, out=before) if c.ndim else np.add(before, c, out=before)
+        self.owned.add(node)
+        return np.asarray(before + c)
+
+    def _own(self, node: Node) -> Array:
+        """The sum of what has arrived, from now on in an array that nothing else refers to."""
+        if node not in self.owned:
+            self.cotangents[node] = np.array(self.cotangents[node])
+            self.owned.add(node)
+        return cast(Array, self.cotangents[node])
+
+    def _is_wanted(self, node: Node) -> bool:
+        return node.op is None if self.wanted is None else node in self.wanted
+
+    def _needed(self, node: Node) -> list[bool]:
+        """Which inputs of a node lead to what is wanted, as far as is known. Raises GraphError where its rules cannot be applied."""
+        assert node.op is not None
+        if node.primals is None:
             raise GraphError(
                 f"backward: the graph of this {node.op.name} was freed by an earlier backward; "
                 "compute the loss again, or pass retain_graph=True the first time"
             )
-        if any(p is not None and p.version != v for p, v in zip(node.parents, node.seen, strict=True)):
-            raise GraphError(
-                f"backward: a leaf that {node.op.name} used was changed after that, so its gradient would be of neither "
-                "value; call backward before changing parameters, or compute the loss again"
-            )
-        _spread(node, g, sums, wrap, retain, observer)
-        if ready is not None:
-            for parent in node.parents:
-                if parent in uses:
-                    uses[parent] -= 1
-                    if not uses[parent] and parent in sums.sums:
-                        ready(sums.own(parent))
-        if not retain:
-            if observer is not None:
-                observer.released(node)
-            node.arrays = node.saved = None
-            node.parents, node.params = (), {}
-    return found
+        needed = []
+        for parent, version in zip(node.parents, node.parent_versions, strict=True):
+            if parent is not None and parent.version != version:
+                raise GraphError(
+                    f"backward: a leaf that {node.op.name} used was changed after that, so its gradient would be of neither "
+                    "value; call backward before changing parameters, or compute the loss again"
+                )
+            is_open = parent is not None and (parent.op is not None or self.wanted is None or parent in self.wanted)
+            needed.append(is_open and parent.number >= self.lowest)  # type: ignore[union-attr]
+        return needed
 
-
-def _uses_of_leaves(roots: Iterable[Node | None], wanted: set[Node] | None) -> dict[Node, int]:
-    """How often the wanted leaves without hooks are an input of what leads to the roots."""
-    uses: dict[Node, int] = {}
-    stack = [node for node in roots if node is not None]
-    seen = set(stack)
-    while stack:
-        for parent in stack.pop().parents:
-            if parent is None:
-                continue
-            if parent.op is None and not parent.hooks and (wanted is None or parent in wanted):
-                uses[parent] = uses.get(parent, 0) + 1
-            if parent not in seen:
-                seen.add(parent)
-                stack.append(parent)
-    return uses
-
-
-def _spread(node: Node, g: Any, sums: _Sums, wrap: Any, retain: bool, observer: Observer | None) -> None:
-    """Add the cotangents of a node's inputs to what these have. (A function, so that its arrays are not there in the next.)"""
-    assert node.arrays is not None
-    cotangents = _pull(node, g, wrap)
-    if observer is not None:
-        observer.backward(node, g, cotangents)
-    aliases = [g, *node.arrays, *cotangents]  # each cotangent is there once, if nothing else is the same array
-    if retain or node.place is not None:  # nor is it needed again
-        aliases += node.saved if isinstance(node.saved, tuple) else [node.saved]
-    for parent, x, c in zip(node.parents, node.arrays, cotangents, strict=True):
-        if parent is None or c is None:
-            continue
-        if isinstance(c, Scatter):
-            sums.scatter(parent, c, x)
+    def _handed_out(self, node: Node, g: Any, out: Any, inputs: tuple[Any, ...], needed: list[bool]) -> list[Any]:
+        """The rules of an op that gives all cotangents at once: each only hands out its own, an array apart from the others."""
+        assert node.op is not None
+        if self.create_graph and node.op.spec is not None:
+            found = _through_specification(node, g, needed, self.tensor)
         else:
-            fitted = unbroadcast(c if wrap else np.asarray(c), x)
-            alone = wrap is None and (fitted is not c or (c.base is None and sum(c is a for a in aliases) == 1))
-            sums.add(parent, fitted, alone)
+            found = list(node.op.vjp(g, out, *inputs, needed=needed, **node.settings))
+        owners: set[int] = set()
+        for i, c in enumerate(found):
+            if isinstance(c, np.ndarray) and c is not g:
+                owner = id(c if c.base is None else c.base)
+                found[i] = np.array(c) if owner in owners else c
+                owners.add(owner)
+        return [lambda *_, c=c, **__: c for c in found]
+
+    def _tell(self, parents: Iterable[Node | None]) -> None:
+        """Call `ready` with what is complete, now that a node has given its parents their contributions."""
+        for parent in parents:
+            if parent in self.uses:
+                self.uses[parent] -= 1
+                if not self.uses[parent] and parent in self.cotangents and self.ready is not None:
+                    self.ready(self._own(parent))
 
 
-class _Sums:
-    """The cotangents on their way: for each node the sum of what has arrived, and the nodes by number.
-
-    The first cotangent to arrive is kept as it is, without a copy. Only an array that nothing else refers to is
-    added to in place; those nodes are `owned`.
-    """
-
-    def __init__(self, create_graph: bool, lowest: int) -> None:
-        self.create_graph = create_graph
-        self.lowest = lowest  # what is below it leads to nothing that is wanted
-        self.sums: dict[Node, Any] = {}
-        self.owned: set[Node] = set()
-        self.heap: list[tuple[int, Node]] = []
-
-    def add(self, node: Node, g: Any, alone: bool) -> None:
-        """Add a cotangent; `alone` says that it is an array nothing else refers to."""
-        if node.number < self.lowest:
-            return
-        before = self.sums.get(node)
-        if before is None:
-            heapq.heappush(self.heap, (-node.number, node))
-        elif self.create_graph:
-            g = before + g
-        elif node in self.owned:
-            g = kernels.add(before, g, out=before) if g.ndim else np.add(before, g, out=before)
-        else:
-            g, alone = np.asarray(before + g), True
-        self.sums[node] = g
-        if alone:
-            self.owned.add(node)
-
-    def scatter(self, node: Node, g: Scatter, like: Array) -> None:
-        """Add a cotangent that is zero but at an index, into the one buffer of its node."""
-        if node.number < self.lowest:
-            return
-        if node not in self.sums:
-            self.add(node, np.zeros(like.shape, like.dtype), True)
-        g.add_to(self.own(node))
-
-    def own(self, node: Node) -> Array:
-        """The sum of what has arrived, from now on in an array that nothing else refers to."""
-        if node not in self.owned:
-            self.sums[node] = np.array(self.sums[node])
-            self.owned.add(node)
-        return self.sums[node]
-
-    def take(self) -> tuple[Node, Any, bool]:
-        """The highest node, its cotangent, and whether that is an array nothing else refers to."""
-        node = heapq.heappop(self.heap)[1]
-        return node, self.sums.pop(node), node in self.owned
+def unbroadcast(g: Any, x: Array) -> Any:
+    """Sum a cotangent back to the shape its input had before broadcasting, in the input's dtype."""
+    if g.shape != x.shape:
+        extra = g.ndim - x.ndim
+        if extra < 0 or any(n not in (1, m) for n, m in zip(x.shape, g.shape[extra:], strict=True)):
+            raise ShapeError(f"a cotangent of shape {g.shape} for an input of shape {x.shape}, to which it cannot be summed")
+        stretched = tuple(i + extra for i, n in enumerate(x.shape) if n == 1 and g.shape[i + extra] != 1)
+        g = np.reshape(np.sum(g, axis=(*range(extra), *stretched), keepdims=True), x.shape)
+    if g.dtype == x.dtype:
+        return g
+    if g.dtype.kind not in "fiub":
+        raise DtypeError(f"a cotangent of {g.dtype} for an input of {x.dtype}; give real numbers")
+    return g.astype(x.dtype)
 
 
-def _seed(output: Recorded, g: Any) -> Any:
+def _fitted(op: type[Op], c: Any, x: Any) -> Any:
+    """A contribution in the shape of its input; what cannot be is said of the op."""
+    try:
+        return unbroadcast(c, x)
+    except (ShapeError, DtypeError) as error:
+        raise type(error)(f"{op.name}: its rule gave {error}") from None
+
+
+def _through_specification(node: Node, g: Any, needed: Sequence[bool], tensor: type[TensorLike]) -> list[Any]:
+    """The cotangents of a fused op's inputs as Tensors, by the rules of the primitives that it stands for."""
+    assert node.op is not None
+    assert node.op.spec is not None
+    primals = node.primals or ()
+    if any(isinstance(x, Outline) for x in primals):
+        raise GraphError(f"backward: {node.op.name} in bfloat16 has no second derivative; compute it in float32")
+    # New nodes stand for the inputs, so that the way back ends there.
+    ends = [Node(Identity, (p,), (x,)) if p is not None else None for x, p in zip(primals, node.parents, strict=True)]
+    inputs = [tensor.wrap(x, end) if end is not None else x for x, end in zip(primals, ends, strict=True)]
+    wanted = {end for end, is_needed in zip(ends, needed, strict=True) if end is not None and is_needed}
+    found = backpropagate([(node.op.spec(*inputs, **node.settings), g)], wanted, create_graph=True, retain=True)
+    return [found.get(end) if end is not None else None for end in ends]
+
+
+def _seed(output: TensorLike, g: Any) -> Any:
     """The cotangent to start from, checked against the output."""
     if g is None:
         if output.data.size != 1:
@@ -247,7 +342,7 @@ def _seed(output: Recorded, g: Any) -> Any:
     return g
 
 
-def _hooked(hook: Callable[[Any], Any], g: Any, tensor: type[Recorded], create_graph: bool) -> Any:
+def _hooked(hook: Callable[[Any], Any], g: Any, tensor: type[TensorLike], create_graph: bool) -> Any:
     """What a hook makes of a cotangent: the same, or what it gives instead."""
     given = hook(g if create_graph else tensor.wrap(np.array(g), None))  # a copy: others may hold the same array
     if given is None:
@@ -256,32 +351,3 @@ def _hooked(hook: Callable[[Any], Any], g: Any, tensor: type[Recorded], create_g
     if given.data.shape != g.shape:
         raise ShapeError(f"hook: gave a gradient of shape {given.data.shape} instead of one of shape {g.shape}")
     return given if create_graph else given.data
-
-
-def _pull(node: Node, g: Any, wrap: Any) -> Sequence[Any]:
-    """The cotangents of a node's inputs: by its rule or, for a recorded fused op, through its specification."""
-    assert node.op is not None
-    assert node.arrays is not None
-    if wrap is None:
-        return node.op.vjp(g, node.saved, *node.arrays, **node.params)
-    pairs = list(zip(node.arrays, node.parents, strict=True))
-    if node.op.spec is None:
-        inputs = [wrap(a, p) if p is not None else a for a, p in pairs]
-        return node.op.vjp(g, wrap(node.saved, node), *inputs, **node.params)
-    if not all(has_content(a) for a in node.arrays):
-        raise GraphError(f"backward: {node.op.name} in bfloat16 has no second derivative; compute it in float32")
-    # New nodes stand for the inputs, so that the way back through the specification ends there.
-    ends = [Node(Identity, (p,), (a,), {}, a) if p is not None else None for a, p in pairs]
-    inputs = [wrap(a, end) if end is not None else a for a, end in zip(node.arrays, ends, strict=True)]
-    out = node.op.spec(*inputs, **node.params)
-    found = backpropagate([(out, g)], {end for end in ends if end is not None}, create_graph=True, retain=True)
-    return [found.get(end) if end is not None else None for end in ends]
-
-
-def unbroadcast(g: Any, x: Array) -> Any:
-    """Sum a cotangent back to the shape its input had before broadcasting, in the input's dtype."""
-    if g.shape != x.shape:
-        extra = g.ndim - x.ndim
-        stretched = tuple(i + extra for i, n in enumerate(x.shape) if n == 1 and g.shape[i + extra] != 1)
-        g = np.reshape(np.sum(g, axis=(*range(extra), *stretched), keepdims=True), x.shape)
-    return g if g.dtype == x.dtype else g.astype(x.dtype)

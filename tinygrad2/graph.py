@@ -1,41 +1,39 @@
 """The graph: what is remembered of a computation, and when.
 
-Every recorded op leaves a `Node`: the op, its input arrays, the nodes that made them. A node is numbered when it is
-made, so an input always has a lower number than what was computed from it.
+Every recorded op leaves a `Node`: the op, what its rules will read, and the nodes that made its inputs. A node is numbered when
+it is made, so an input always has a lower number than what was computed from it.
 """
 
 from __future__ import annotations
 
 import itertools
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ContextDecorator, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ContextDecorator
+from contextvars import ContextVar
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 
-from tinygrad2.anomaly import Watch
 from tinygrad2.errors import DtypeError, ShapeError
-from tinygrad2.observer import Observer
+from tinygrad2.observer import observing
 from tinygrad2.ops.op import Array, Op
 
 _numbers = itertools.count()
-_mode = threading.local()
-Watcher = TypeVar("Watcher", bound=Observer)
+_recording: ContextVar[bool] = ContextVar("recording", default=True)
 
 
 class no_grad(ContextDecorator):
-    """Inside `with no_grad():` (or a function decorated with it) nothing is recorded. Per thread."""
+    """Inside `with no_grad():` (or a function decorated with it) nothing is recorded, also on the threads of a pool."""
 
-    _recording = False
+    _mode = False
 
     def __enter__(self) -> Self:
         self._before = is_recording()
-        _mode.recording = self._recording
+        _recording.set(self._mode)
         return self
 
     def __exit__(self, *_: object) -> None:
-        _mode.recording = self._before
+        _recording.set(self._before)
 
     def _recreate_cm(self) -> Self:  # a decorated function may call itself: each call needs its own memory
         return type(self)()
@@ -44,40 +42,12 @@ class no_grad(ContextDecorator):
 class enable_grad(no_grad):
     """Inside, ops are recorded again, even within `no_grad`."""
 
-    _recording = True
+    _mode = True
 
 
 def is_recording() -> bool:
-    """Whether ops are recorded on this thread."""
-    return getattr(_mode, "recording", True)
-
-
-@contextmanager
-def detect_anomaly() -> Iterator[None]:
-    """Inside, on this thread, the first op that makes a NaN or an infinity raises AnomalyError, forward or backward.
-
-    The message has the op, the module path, the line of your code, and the ranges of what went in. Arrays that backward
-    needs are read-only meanwhile, so that an in-place write raises at the line that writes. Slow: for debugging.
-    """
-    with observe(Watch()), np.errstate(all="ignore"):  # what NumPy would warn of is raised by the watch
-        yield
-
-
-@contextmanager
-def observe(observer: Watcher) -> Iterator[Watcher]:
-    """Inside, on this thread, `observer` is told of every op. An inner observer takes the place of an outer one."""
-    before = observing()
-    _mode.observer = observer
-    try:
-        yield observer
-    finally:
-        _mode.observer = before
-        observer.close()
-
-
-def observing() -> Observer | None:
-    """The observer on this thread, if there is one."""
-    return getattr(_mode, "observer", None)
+    """Whether ops are recorded here."""
+    return _recording.get()
 
 
 class Node:
@@ -85,16 +55,16 @@ class Node:
 
     __slots__ = (
         "__weakref__",
-        "arrays",
         "grad",
         "hooks",
         "number",
+        "observed",
         "op",
-        "params",
+        "parent_versions",
         "parents",
-        "place",
-        "saved",
-        "seen",
+        "primals",
+        "residuals",
+        "settings",
         "version",
     )
 
@@ -102,20 +72,21 @@ class Node:
         self,
         op: type[Op] | None = None,
         parents: tuple[Node | None, ...] = (),
-        arrays: tuple[Any, ...] | None = (),
-        params: dict[str, Any] | None = None,
-        saved: Any = None,
+        primals: tuple[Any, ...] | None = (),
+        settings: dict[str, Any] | None = None,
+        residuals: Any = None,
     ) -> None:
-        self.op, self.parents, self.arrays, self.params, self.saved = op, parents, arrays, params or {}, saved
+        self.op, self.parents, self.primals, self.residuals = op, parents, primals, residuals
+        self.settings = settings or {}
         self.number = next(_numbers)
         self.grad: Any = None  # of a leaf: what backward has added up
-        self.version = 0  # of a leaf: how often its array was changed or replaced
-        self.seen = tuple([p.version if p is not None else 0 for p in parents])  # the versions that this op has used
+        self.version = 0  # how often its array was changed or replaced
+        self.parent_versions = tuple([p.version if p is not None else 0 for p in parents])  # those that this op has used
         self.hooks: tuple[Callable[[Any], Any], ...] = ()
-        self.place: Any = None  # what an observer notes of it
+        self.observed: Any = None  # what an observer notes of it
 
 
-class Recorded(Protocol):
+class TensorLike(Protocol):
     """What the engine needs of a Tensor: an array, its node, and how to make another one."""
 
     data: Array
@@ -125,28 +96,42 @@ class Recorded(Protocol):
     def wrap(cls, data: Array, node: Node | None) -> Any: ...
 
 
-R = TypeVar("R", bound=Recorded)
+T = TypeVar("T", bound=TensorLike)
 
 
-def record(tensor: type[R], op: type[Op], inputs: Sequence[Any], params: dict[str, Any]) -> R:
+def record(tensor: type[T], op: type[Op], inputs: Sequence[Any], settings: dict[str, Any]) -> T:
     """Apply `op` to `inputs` (Tensors, arrays, numbers) and remember how, if an input wants a gradient."""
     arrays = tuple([x.data if isinstance(x, tensor) else x for x in inputs])
     parents = tuple([x.node if isinstance(x, tensor) else None for x in inputs])
     try:
-        out, saved = op.run(arrays, params)
+        out, residuals = op.run(arrays, settings)
     except ShapeError:
         raise
     except (ValueError, IndexError) as error:
         shapes = ", ".join(str(np.shape(a)) for a in arrays)
         raise ShapeError(f"{op.name} of {shapes}: {error}") from error
-    wanted = is_recording() and any(p is not None for p in parents) and out.dtype.kind == "f"
-    observer = observing()
-    node = Node(op, parents, op.keep(arrays, saved) if observer is None else arrays, params, saved) if wanted else None
+    node, observer = None, observing()
+    if _recording.get() and any(parents) and out.dtype.kind == "f":
+        if observer is None:
+            arrays, residuals = op.kept(arrays, residuals, tuple([p is not None for p in parents]))
+        node = Node(op, parents, arrays, settings, residuals)
     if observer is not None:
         observer.forward(op, arrays, out, [p is None or p.op is None for p in parents])
         if node is not None:
             observer.recorded(node, out)
     return tensor.wrap(out, node)
+
+
+def ancestors(nodes: Iterable[Node | None]) -> Iterator[Node]:
+    """These nodes and all that they were computed from, each once."""
+    known = {node for node in nodes if node is not None}
+    stack = list(known)
+    while stack:
+        node = stack.pop()
+        yield node
+        new = [p for p in node.parents if p is not None and p not in known]
+        known.update(new)
+        stack += dict.fromkeys(new)
 
 
 def require_float(array: Array) -> None:

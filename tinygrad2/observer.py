@@ -1,6 +1,6 @@
 """Observing a computation op by op: what `detect_anomaly` and `study.record` have in common.
 
-At most one observer is open on a thread. The engine tells it of every op that is recorded and of every rule that is applied;
+At most one observer is open in a context. The engine tells it of every op that is recorded and of every rule that is applied;
 without one, it takes one test per op to see that nobody looks.
 """
 
@@ -11,12 +11,16 @@ import linecache
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tinygrad2.ops.op import Array, Op
 
 PACKAGE = Path(__file__).parent
+Observing = TypeVar("Observing", bound="Observer")
+_modules: ContextVar[tuple[Any, ...]] = ContextVar("modules", default=())  # those that are being called, the outermost first
+_observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
 
 
 @functools.cache
@@ -24,32 +28,50 @@ def _is_in(file: str, places: tuple[Path, ...]) -> bool:
     return any(Path(file).is_relative_to(place) for place in places)
 
 
+def observing() -> Observer | None:
+    """The observer that is open here, if there is one."""
+    return _observer.get()
+
+
+@contextmanager
+def observe(observer: Observing) -> Iterator[Observing]:
+    """Inside, `observer` is told of every op, also on the threads of a pool. An inner observer takes the place of an outer one."""
+    before, modules = _observer.get(), _modules.get()
+    _observer.set(observer)
+    _modules.set(())
+    try:
+        yield observer
+    finally:
+        _observer.set(before)
+        _modules.set(modules)
+        observer.close()
+
+
 class Observer:
     """Is told what happens, and knows where: in which module, and at which line. A subclass says what to do about it."""
-
-    def __init__(self) -> None:
-        self._modules: list[Any] = []
 
     @contextmanager
     def inside(self, module: Any) -> Iterator[None]:
         """While a module is called."""
-        self._modules.append(module)
+        before = _modules.get()
+        _modules.set((*before, module))
         try:
             yield
         finally:
-            self._modules.pop()
+            _modules.set(before)
 
     @property
     def root(self) -> Any:
         """The outermost module that is being called, or None."""
-        return self._modules[0] if self._modules else None
+        return next(iter(_modules.get()), None)
 
     def module_path(self) -> str:
         """The path of the innermost module that is being called, in the outermost; empty for that one."""
-        if not self._modules:
+        modules = _modules.get()
+        if not modules:
             return ""
-        paths = {id(module): path for path, module in self._modules[0].named_modules()}
-        return paths.get(id(self._modules[-1]), "")
+        paths = {id(module): path for path, module in modules[0].named_modules()}
+        return paths.get(id(modules[-1]), "")
 
     def line(self, besides: tuple[Path, ...] = (PACKAGE,)) -> tuple[Any, str]:
         """The innermost frame whose file is in none of these folders or files, and its line as `file.py:12: text`."""
@@ -65,8 +87,8 @@ class Observer:
     def recorded(self, node: Any, out: Array) -> None:
         """A node was added to the graph."""
 
-    def backward(self, node: Any, g: Any, cotangents: Sequence[Any]) -> None:
-        """The rule of a node has made the cotangents of its inputs of its own, `g`."""
+    def backward(self, node: Any, g: Any, cotangent: Any) -> None:
+        """A rule of a node has made the cotangent of an input of its own, `g`."""
 
     def released(self, node: Any) -> None:
         """A node is about to let go of its arrays."""

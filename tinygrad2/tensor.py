@@ -18,6 +18,7 @@ from tinygrad2.ops import RULES, Array, GetItem, Op
 PLAIN = {
     *(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal),
     *(np.logical_and, np.logical_or, np.logical_not, np.isfinite, np.isnan, np.isinf),
+    *(np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert),
     *(np.floor, np.ceil, np.rint, np.sign, np.floor_divide, np.argmax, np.argmin, np.argsort),
     *(np.shape, np.ndim, np.size, np.all, np.any, np.allclose, np.array_equal, np.isclose, np.zeros_like, np.ones_like),
 }
@@ -140,8 +141,8 @@ class Tensor(NDArrayOperatorsMixin):
 
     # -- NumPy's protocols
     @classmethod
-    def __record__(cls, op: type[Op], inputs: Sequence[Any], params: dict[str, Any]) -> Tensor:
-        return autograd.record(Tensor, op, inputs, params)
+    def __record__(cls, op: type[Op], inputs: Sequence[Any], settings: dict[str, Any]) -> Tensor:
+        return autograd.record(Tensor, op, inputs, settings)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
         if method != "__call__" or out is not None:
@@ -160,8 +161,8 @@ class Tensor(NDArrayOperatorsMixin):
             result = func(*(x.data if isinstance(x, Tensor) else x for x in args), **kwargs)
             return Tensor.wrap(result, None) if isinstance(result, np.ndarray) else result
         raise UnsupportedError(
-            f"np.{func.__name__} has no differentiable rule here; declare an Op with of=np.{func.__name__}, "
-            "or take .data to leave the graph"
+            f"np.{func.__name__} has no differentiable rule here; declare one, as in primitive(np.{func.__name__}, "
+            "rule), or take .data to leave the graph"
         )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:

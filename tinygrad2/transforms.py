@@ -1,19 +1,26 @@
 """Functions of functions: gradients, Jacobians, Hessians and their products, and recomputation to save memory.
 
-Each takes a function that is written with NumPy's functions and gives one Tensor. The results are Tensors; they can be
-differentiated further where one of the arguments is a Tensor with requires_grad=True.
+Each takes a function that is written with NumPy's functions and gives one Tensor. The results are Tensors, and recorded where they
+depend on something else that wants a gradient: an argument, or what the function reads from around it, such as the variable of
+another transform that this one stands inside. The derivative of what does not depend on an input is zero.
+
+A function that does not use its argument, but the leaf itself that is handed in (as a model its parameters) is differentiated
+by that leaf.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from tinygrad2 import autograd
 from tinygrad2.errors import GraphError, ShapeError
-from tinygrad2.ops import RULES, Fused
+from tinygrad2.graph import Node, ancestors
+from tinygrad2.ops import RULES, Array, Fused
+from tinygrad2.ops.op import Identity
 from tinygrad2.tensor import Tensor
 
 Function = Callable[..., Tensor]
@@ -33,10 +40,9 @@ def value_and_grad(f: Function, argnum: int = 0) -> Callable[..., tuple[Tensor, 
     """Like `grad`, but gives the value as well: (f(x), gradient). Raises GraphError if f gives more than one number."""
 
     def both(*args: Any) -> tuple[Tensor, Tensor]:
-        x, deeper = _variable(args[argnum]), _recorded(args)
-        out = _applied(f, *args[:argnum], x, *args[argnum + 1 :])
-        (g,) = autograd.grad([out], [x], create_graph=deeper, allow_unused=True)
-        return (out if deeper else out.detach()), g if g is not None else _zeros(x)
+        point = _Point(_of_one(f, args, argnum), [args[argnum]])
+        (g,) = point.pull(point.one())
+        return point.value, g
 
     return both
 
@@ -46,72 +52,35 @@ def vjp(f: Function, *inputs: Any) -> tuple[Tensor, Callable[[Any], list[Tensor]
 
     It may be called several times.
     """
-    variables, deeper = [_variable(x) for x in inputs], _recorded(inputs)
-    out = _applied(f, *variables)
-
-    def pull(g: Any) -> list[Tensor]:
-        found = autograd.grad([out], variables, [g], create_graph=deeper, retain_graph=True, allow_unused=True)
-        return [x if x is not None else _zeros(v) for x, v in zip(found, variables, strict=True)]
-
-    return (out if deeper else out.detach()), pull
+    point = _Point(f, inputs)
+    return point.value, lambda g: point.pull(g, retain=True)
 
 
-@autograd.enable_grad()
 def jvp(f: Function, inputs: Any, tangents: Any) -> tuple[Tensor, Tensor]:
     """(f(*inputs), J v): how the output moves when the inputs move along the tangents, which have their shapes.
 
     The backward pass is linear in its cotangent, so differentiating it along the cotangent gives the forward product.
     """
-    inputs = inputs if isinstance(inputs, (list, tuple)) else [inputs]
-    tangents = tangents if isinstance(tangents, (list, tuple)) else [tangents]
-    variables, deeper = [_variable(x) for x in inputs], _recorded(inputs)
-    out = _applied(f, *variables)
-    dummy = Tensor(np.zeros(out.shape, out.dtype), requires_grad=True)
-    pulled = autograd.grad([out], variables, [dummy], create_graph=True, allow_unused=True)
-    total = Tensor(np.zeros((), out.dtype))
-    for g, v, x in zip(pulled, tangents, variables, strict=True):
-        v = v if isinstance(v, Tensor) else Tensor(v, dtype=x.dtype)
-        if v.shape != x.shape:
-            raise ShapeError(f"jvp: a tangent of shape {v.shape} for an input of shape {x.shape}")
-        if g is not None:
-            total = total + np.sum(g * v)
-    moved = autograd.grad([total], [dummy], create_graph=deeper, allow_unused=True)[0] if total.requires_grad else None
-    return (out if deeper else out.detach()), moved if moved is not None else _zeros(out)
+    tangents = _listed(tangents)
+    point = _Point(f, _listed(inputs), tangents)
+    dummy = _leaf(np.zeros_like(point.out.data))
+    return point.value, point.along(dummy, tangents, [dummy])[0]
 
 
-@autograd.enable_grad()
 def hvp(f: Function, inputs: Any, vectors: Any) -> tuple[Tensor, list[Tensor]]:
     """(f(*inputs), H v) for scalar f: the Hessian times a vector, one Tensor per input, without forming the Hessian."""
-    inputs = inputs if isinstance(inputs, (list, tuple)) else [inputs]
-    vectors = vectors if isinstance(vectors, (list, tuple)) else [vectors]
-    variables, deeper = [_variable(x) for x in inputs], _recorded(inputs)
-    out = _applied(f, *variables)
-    first = autograd.grad([out], variables, create_graph=True, allow_unused=True)
-    along = [np.sum(g * v) for g, v in zip(first, vectors, strict=True) if g is not None and g.requires_grad]
-    if not along:  # f is linear
-        return (out if deeper else out.detach()), [_zeros(x) for x in variables]
-    total = along[0]
-    for term in along[1:]:
-        total = total + term
-    second = autograd.grad([total], variables, create_graph=deeper, allow_unused=True)
-    result = [g if g is not None else _zeros(x) for g, x in zip(second, variables, strict=True)]
-    return (out if deeper else out.detach()), result
+    vectors = _listed(vectors)
+    point = _Point(f, _listed(inputs), vectors)
+    return point.value, point.along(point.one(), vectors, point.variables)
 
 
 def jacobian(f: Function, argnum: int = 0) -> Function:
     """The function that gives all derivatives of all outputs: a Tensor of shape f(x).shape + x.shape."""
 
     def full(*args: Any) -> Tensor:
-        x, deeper = _variable(args[argnum]), _recorded(args)
-        out = _applied(f, *args[:argnum], x, *args[argnum + 1 :])
-        rows = []
-        for i in range(out.size):
-            g = np.zeros(out.size, out.dtype)
-            g[i] = 1
-            (row,) = autograd.grad(
-                [out], [x], [g.reshape(out.shape)], create_graph=deeper, retain_graph=True, allow_unused=True
-            )
-            rows.append(row if row is not None else _zeros(x))
+        point = _Point(_of_one(f, args, argnum), [args[argnum]])
+        out, (x,) = point.out, point.variables
+        rows = [point.pull(row.reshape(out.shape), retain=True)[0] for row in np.eye(out.size, dtype=out.dtype)]
         shape = out.shape + x.shape
         return RULES[np.stack](rows).reshape(shape) if rows else Tensor(np.zeros(shape, out.dtype))
 
@@ -159,25 +128,100 @@ def checkpoint(f: Function, *inputs: Any) -> Tensor:
     return Checkpoint.call(*inputs)
 
 
-def _recorded(inputs: Any) -> bool:
-    """Whether the result is to be recorded for another derivative."""
-    return any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+class _Variable(Node):
+    """A leaf that a transform made: nothing outside of it wants its gradient."""
+
+    __slots__ = ()
 
 
-def _variable(x: Any) -> Tensor:
-    """The input as something to differentiate by; Python's integers count as float64."""
-    if isinstance(x, Tensor) and x.requires_grad:
-        return x
-    return Tensor(float(x) if isinstance(x, int) else x.data if isinstance(x, Tensor) else x, requires_grad=True)
+_inside: ContextVar[frozenset[Node]] = ContextVar("inside", default=frozenset())
+"""The variables of the transforms whose functions are being called."""
 
 
-def _applied(f: Function, *args: Any) -> Tensor:
-    with autograd.enable_grad():
-        out = f(*args)
-    if not isinstance(out, Tensor):
-        raise GraphError(f"the function gave a {type(out).__name__}; it must give a Tensor, computed from its inputs")
-    return out
+class _Point:
+    """A function at a point.
+
+    variables   the inputs as nodes of their own: what the function reads from around it is another, even if it is the same Tensor
+    out         its value there
+    deeper      whether what is computed from it is to be recorded: it depends on more than the inputs, or a direction does
+    """
+
+    def __init__(self, f: Function, inputs: Sequence[Any], directions: Sequence[Any] = ()) -> None:
+        recording = autograd.is_recording()
+        leaves = [x if _wants_gradient(x) else _leaf(x) for x in inputs]
+        around = _inside.get()
+        _inside.set(around | {leaf.node for leaf in leaves if isinstance(leaf.node, _Variable)})
+        try:
+            with autograd.enable_grad():
+                variables = [Identity.call(leaf) for leaf in leaves]
+                out = f(*variables)
+        finally:
+            _inside.set(around)
+        if not isinstance(out, Tensor) and np.asarray(out).dtype.kind not in "fiub":
+            raise GraphError(f"the function gave a {type(out).__name__}; it must give a Tensor, computed from its inputs")
+        self.out = out if isinstance(out, Tensor) else Tensor(out)
+        reached = set(ancestors([self.out.node]))
+        others = any(node.op is None and (node in around or not isinstance(node, _Variable)) for node in reached)
+        self.deeper = recording and (others or any(map(_wants_gradient, directions)))
+        self.variables = [
+            x if _is_leaf(x) and v.node not in reached and x.node in reached else v for x, v in zip(inputs, variables, strict=True)
+        ]
+
+    @property
+    def value(self) -> Tensor:
+        """What the function gave."""
+        return self.out if self.deeper else self.out.detach()
+
+    def one(self) -> Array:
+        """The cotangent of a single number."""
+        if self.out.size != 1:
+            raise GraphError(f"the function gave shape {self.out.shape}, not one number; take jacobian, or sum in it")
+        return np.ones_like(self.out.data)
+
+    def pull(self, g: Any, retain: bool = False) -> list[Tensor]:
+        """g^T J for a cotangent g: a Tensor per input."""
+        deeper = self.deeper or (autograd.is_recording() and _wants_gradient(g))
+        return _gradients(self.out, self.variables, g, deeper, retain)
+
+    def along(self, g: Any, directions: Sequence[Any], variables: Sequence[Tensor]) -> list[Tensor]:
+        """The derivatives of g^T J v for a direction v per input."""
+        with autograd.enable_grad():
+            total = Tensor(np.zeros((), self.out.dtype))
+            for slope, v, x in zip(_gradients(self.out, self.variables, g, True, True), directions, self.variables, strict=True):
+                v = v if isinstance(v, Tensor) else Tensor(v, dtype=x.dtype)
+                if v.shape != x.shape:
+                    raise ShapeError(f"a tangent of shape {v.shape} for an input of shape {x.shape}")
+                total = total + np.sum(slope * v)
+        return _gradients(total, variables, np.ones_like(total.data), self.deeper, False)
 
 
-def _zeros(x: Tensor) -> Tensor:
-    return Tensor(np.zeros(x.shape, x.dtype))
+def _gradients(out: Tensor, variables: Sequence[Tensor], g: Any, create_graph: bool, retain: bool) -> list[Tensor]:
+    """The gradients of an output, zero for what it does not depend on."""
+    if out.node is None:
+        return [Tensor(np.zeros_like(x.data)) for x in variables]
+    found = autograd.grad([out], variables, [g], create_graph=create_graph, retain_graph=retain or create_graph, allow_unused=True)
+    return [Tensor(np.zeros_like(x.data)) if g is None else g for g, x in zip(found, variables, strict=True)]
+
+
+def _of_one(f: Function, args: Sequence[Any], argnum: int) -> Function:
+    """f as a function of one of its arguments."""
+    return lambda x: f(*args[:argnum], x, *args[argnum + 1 :])
+
+
+def _listed(inputs: Any) -> Sequence[Any]:
+    return inputs if isinstance(inputs, (list, tuple)) else [inputs]
+
+
+def _wants_gradient(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.requires_grad
+
+
+def _is_leaf(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.node is not None and x.node.op is None
+
+
+def _leaf(x: Any) -> Tensor:
+    """A variable of these numbers; Python's integers count as float64."""
+    leaf = Tensor(float(x) if isinstance(x, int) else x, requires_grad=True)
+    leaf.node = _Variable()
+    return leaf

@@ -1,7 +1,5 @@
 """The samples of every op, in every kind of memory and use, for tests to run through."""
 
-import inspect
-
 import numpy as np
 
 from tinygrad2 import Tensor
@@ -25,8 +23,6 @@ def sample(op, number, seed=0):
     """(f, inputs): a function of the floating-point inputs alone, and those inputs."""
     args, params = op.sample(number, seed)
     places = [i for i, a in enumerate(args[: op.arity]) if isinstance(a, np.ndarray) and a.dtype == float]
-    if op.name == "put_item":
-        places = [0]
 
     def f(*inputs):
         full = list(args)
@@ -40,12 +36,9 @@ def sample(op, number, seed=0):
 def bound(op, number):
     """The array arguments and the settings of a sample by name, with defaults filled in."""
     args, params = op.sample(number)
-    arrays, extra = args[: op.arity], args[op.arity :] if op.arity is not None else ()
-    params = {**dict(zip(op.settings, extra, strict=False)), **params}
-    signature = inspect.signature(op.forward).parameters
-    defaults = {name: p.default for name, p in signature.items() if p.kind is p.KEYWORD_ONLY}
-    named = {"arrays": arrays} if op.arity is None else dict(zip(signature, arrays, strict=False))
-    return arrays, params, {**defaults, **params, **named}
+    arrays = op.bind(args, params)
+    named = {"arrays": arrays} if op.arity is None else dict(zip(op.arguments, arrays, strict=True))
+    return arrays, params, {**op.settings, **params, **named}
 
 
 def weigh(out):

@@ -10,7 +10,7 @@ import pytest
 from op_samples import NAMES, SAMPLES, sample
 
 from tinygrad2 import Tensor, autograd, gradcheck
-from tinygrad2.ops.op import Scatter
+from tinygrad2.ops.indexing import Scatter
 
 
 def one_entry(c):
@@ -34,7 +34,7 @@ def corrupt(cotangents, position, change):
     changed = list(cotangents)
     c = changed[position]
     if isinstance(c, Scatter):
-        changed[position] = Scatter(c.index, change(np.asarray(c.values)))
+        changed[position] = Scatter(c.index, change(np.asarray(c.values)), c.shape)
     elif c is not None and np.size(c):
         changed[position] = change(np.asarray(c))
     return tuple(changed)

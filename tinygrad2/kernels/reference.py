@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,13 +91,16 @@ def linear(x: Array, w: Array, b: Array | None) -> tuple[Array, Array | None]:
     return out.reshape(*x.shape[:-1], w.shape[1]), x2 if x2.dtype != x.dtype else None
 
 
-def linear_vjp(g: Array, rounded: Array | None, x: Array, w: Array, bias: bool) -> tuple[Array, Array, Array | None]:
-    """Cotangents of x, w and b. That of w is laid out in memory as w is."""
-    g2 = rows(g)
-    for_b = kernels.column_sums(g2) if bias else None
-    x2, g2 = (rows(x), g2) if rounded is None else (rounded, round_to_bfloat16(g2))
-    for_x = matmul(g2, weight(w, rounded is not None).T).reshape(x.shape)
-    for_w = matmul(x2.T, g2) if w.flags.c_contiguous else matmul(g2.T, x2).T
+def linear_vjp(g: Array, rounded: Array | None, x: Array, w: Array, needed: Sequence[bool]) -> tuple[Array | None, ...]:
+    """Cotangents of x, w and b, None for those that are not needed. That of w is laid out in memory as w is."""
+    g2, for_x, for_w = rows(g), None, None
+    for_b = kernels.column_sums(g2) if needed[2] else None
+    g2 = g2 if rounded is None else round_to_bfloat16(g2)
+    if needed[0]:
+        for_x = matmul(g2, weight(w, rounded is not None).T).reshape(x.shape)
+    if needed[1]:
+        x2 = rows(x) if rounded is None else rounded
+        for_w = matmul(x2.T, g2) if w.flags.c_contiguous else matmul(g2.T, x2).T
     return for_x, for_w, for_b
 
 
@@ -399,9 +402,9 @@ def to_gradients(logits: Array, targets: Array, scale: float) -> Array:
 
 
 def linear_cross_entropy(
-    h: Array, w: Array, b: Array | None, targets: Array, gradients: bool
-) -> tuple[Array, tuple[Array, Array, Array | None] | None]:
-    """cross_entropy(h @ w.T + b) for h (N, C), w (V, C), b (V), and its gradients with respect to h, w and b if wanted.
+    h: Array, w: Array, b: Array | None, targets: Array, needed: Sequence[bool]
+) -> tuple[Array, tuple[Array | None, ...]]:
+    """cross_entropy(h @ w.T + b) for h (N, C), w (V, C), b (V), and those of the gradients of h, w and b that are needed.
 
     The rows are taken a few at a time, and their gradient is computed while their logits are there: the whole (N, V) never
     is (Hsu et al., 2024, "Liger kernel", sec. 3.2).
@@ -409,7 +412,8 @@ def linear_cross_entropy(
     chunks = -(-len(h) * len(w) // LOGITS)
     step = -(-len(h) // max(1, chunks))
     total = 0.0
-    for_h, for_w, for_b = np.empty_like(h), np.empty_like(w), None if b is None else np.zeros_like(b)
+    for_h, for_w = (np.empty_like(x) if wanted else None for x, wanted in zip((h, w), needed, strict=False))
+    for_b = np.zeros_like(b) if needed[2] and b is not None else None
     matrix = weight(w, rounds())
     for i in range(0, len(h), step):
         part = slice(i, i + step)
@@ -418,13 +422,14 @@ def linear_cross_entropy(
         if b is not None:
             kernels.add_to_rows(logits, b)
         total += float(kernels.to_gradients(logits, targets[part], 1 / len(h)).sum(dtype=np.float64))
-        if gradients:
-            if for_b is not None:
-                for_b += kernels.column_sums(logits)
-            of_logits = operand(logits)
+        if for_b is not None:
+            for_b += kernels.column_sums(logits)
+        of_logits = operand(logits) if for_h is not None or for_w is not None else logits
+        if for_h is not None:
             matmul(of_logits, matrix, out=for_h[part])
+        if for_w is not None:
             matmul(of_logits.T, of_h, out=for_w, add=i > 0)
-    return np.asarray(total / len(h), h.dtype), (for_h, for_w, for_b) if gradients else None
+    return np.asarray(total / len(h), h.dtype), (for_h, for_w, for_b)
 
 
 def square_sum(x: Array) -> float:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 
@@ -12,25 +12,27 @@ from tinygrad2 import ops
 from tinygrad2.nn.module import Module
 from tinygrad2.tensor import Tensor
 
-_current = threading.local()
+_stream: ContextVar[np.random.Generator | None] = ContextVar("stream", default=None)
 
 
 @contextmanager
 def dropout_stream(rng: np.random.Generator) -> Iterator[None]:
-    """Inside, dropout on this thread draws from `rng`: the way to make a training step repeatable."""
-    before = getattr(_current, "rng", None)
-    _current.rng = rng
+    """Inside, dropout draws from `rng`: the way to make a training step repeatable. Threads of a pool each want one of their own."""
+    before = _stream.get()
+    _stream.set(rng)
     try:
         yield
     finally:
-        _current.rng = before
+        _stream.set(before)
 
 
 def stream() -> np.random.Generator:
-    """The stream in force on this thread; without a `dropout_stream`, one from fresh entropy."""
-    if getattr(_current, "rng", None) is None:
-        _current.rng = np.random.default_rng()
-    return _current.rng
+    """The stream in force here; without a `dropout_stream`, one from fresh entropy."""
+    rng = _stream.get()
+    if rng is None:
+        rng = np.random.default_rng()
+        _stream.set(rng)
+    return rng
 
 
 class Dropout(Module):

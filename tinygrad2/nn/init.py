@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from tinygrad2.ops import Array
 
-_mode = threading.local()
+_shapes_only: ContextVar[bool] = ContextVar("shapes_only", default=False)
 
 
 @contextmanager
 def shapes_only() -> Iterator[None]:
     """Inside, arrays have their shape and no memory (read-only zeros that all share one entry): a model to look at."""
-    before = is_shapes_only()
-    _mode.shapes_only = True
+    before = _shapes_only.get()
+    _shapes_only.set(True)
     try:
         yield
     finally:
-        _mode.shapes_only = before
+        _shapes_only.set(before)
 
 
 def is_shapes_only() -> bool:
-    """Whether `shapes_only` is in force on this thread."""
-    return getattr(_mode, "shapes_only", False)
+    """Whether `shapes_only` is in force here."""
+    return _shapes_only.get()
 
 
 def constant(shape: tuple[int, ...], value: float, dtype: Any = np.float32) -> Array:

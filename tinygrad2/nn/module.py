@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad2 import autograd
 from tinygrad2.errors import ShapeError
+from tinygrad2.observer import observing
 from tinygrad2.ops import Array
 from tinygrad2.tensor import Tensor
 
@@ -35,7 +36,7 @@ class Module:
     _backward_hooks: tuple[Callable[..., Any], ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        observer = autograd.observing()
+        observer = observing()
         if observer is None:
             out = self.forward(*args, **kwargs)
         else:

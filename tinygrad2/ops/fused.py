@@ -13,8 +13,11 @@ import numpy as np
 
 from tinygrad2 import kernels
 from tinygrad2.errors import ShapeError
-from tinygrad2.ops.op import Array, Fused, shape_of
+from tinygrad2.ops.op import Array, Fused, Needed, outline
 from tinygrad2.ops.reductions import log_softmax
+
+
+ALL = (True, True, True)
 
 
 class Linear(Fused):
@@ -25,23 +28,28 @@ class Linear(Fused):
         "normal(0, 4), normal(4, 5), normal(5)",
         "normal(1, 1), normal(1, 1), normal(1)",
     )
-    formula = "g @ w.T; x.reshape(-1, x.shape[-1]).T @ g.reshape(-1, g.shape[-1]); g"
 
     @staticmethod
     def spec(x: Any, w: Any, b: Any) -> Any:
         return x @ w if b is None else x @ w + b
 
     @staticmethod
+    def rule(g: Any, out: Any, x: Any, w: Any, b: Any) -> Any:
+        return g @ w.T, x.reshape(-1, x.shape[-1]).T @ g.reshape(-1, g.shape[-1]), g
+
+    @staticmethod
     def forward(x: Array, w: Array, b: Array | None) -> tuple[Array, Array | None]:
         return kernels.linear(x, w, b)
 
     @staticmethod
-    def vjp(g: Array, rounded: Array | None, x: Array, w: Array, b: Array | None) -> tuple[Array, Array, Array | None]:
-        return kernels.linear_vjp(g, rounded, x, w, b is not None)
+    def vjp(
+        g: Array, rounded: Array | None, x: Array, w: Array, b: Array | None, *, needed: Needed = ALL
+    ) -> tuple[Array | None, ...]:
+        return kernels.linear_vjp(g, rounded, x, w, (needed[0], needed[1], needed[2] and b is not None))
 
     @classmethod
-    def keep(cls, arrays: tuple[Any, ...], saved: Any) -> tuple[Any, ...]:
-        return arrays if saved is None else (shape_of(arrays[0]), *arrays[1:])
+    def kept(cls, arrays: tuple[Any, ...], residuals: Any, needed: Needed) -> tuple[tuple[Any, ...], Any]:
+        return arrays if residuals is None else (outline(arrays[0]), *arrays[1:]), residuals
 
 
 def linear(x: Any, w: Any, b: Any = None) -> Any:
@@ -55,14 +63,16 @@ def linear(x: Any, w: Any, b: Any = None) -> Any:
 
 class GELU(Fused):
     samples = ("normal(3, 4)", "normal()", "normal(0, 3)", "normal(1, 1)")
-    formula = (
-        "c = np.sqrt(2 / np.pi); t = np.tanh(c * (x + 0.044715 * x**3)); "
-        "g * (0.5 * (1 + t) + 0.5 * x * (1 - t**2) * c * (1 + 3 * 0.044715 * x**2))"
-    )
 
     @staticmethod
     def spec(x: Any) -> Any:
         return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+
+    @staticmethod
+    def rule(g: Any, out: Any, x: Any) -> Any:
+        c = np.sqrt(2 / np.pi)
+        t = np.tanh(c * (x + 0.044715 * x**3))
+        return g * (0.5 * (1 + t) + 0.5 * x * (1 - t**2) * c * (1 + 3 * 0.044715 * x**2))
 
     @staticmethod
     def forward(x: Array) -> tuple[Array, Array | None]:
@@ -84,17 +94,20 @@ class LayerNorm(Fused):
         "normal(0, 3), normal(3), normal(3), eps=1e-5",
         "normal(1, 4), normal(4), normal(4), eps=1e-5",
     )
-    formula = (
-        "mean = lambda a: np.mean(a, axis=-1, keepdims=True); std = np.sqrt(mean((x - mean(x)) ** 2) + eps); "
-        "unit = (x - mean(x)) / std; h = g * gain; "
-        "(h - mean(h) - unit * mean(h * unit)) / std; g * unit; g"
-    )
 
     @staticmethod
     def spec(x: Any, gain: Any, bias: Any, *, eps: float) -> Any:
         centred = x - np.mean(x, axis=-1, keepdims=True)
         std = np.sqrt(np.mean(centred * centred, axis=-1, keepdims=True) + eps)
         return centred / std * gain + bias
+
+    @staticmethod
+    def rule(g: Any, out: Any, x: Any, gain: Any, bias: Any, *, eps: float) -> Any:
+        mean = lambda a: np.mean(a, axis=-1, keepdims=True)  # noqa: E731  (shown as it is)
+        std = np.sqrt(mean((x - mean(x)) ** 2) + eps)
+        unit = (x - mean(x)) / std
+        h = g * gain
+        return (h - mean(h) - unit * mean(h * unit)) / std, g * unit, g
 
     @staticmethod
     def forward(x: Array, gain: Array, bias: Array, *, eps: float) -> tuple[Array, tuple[Array, Array]]:
@@ -117,12 +130,15 @@ def layer_norm(x: Any, gain: Any, bias: Any, eps: float = 1e-5) -> Any:
 
 class Softmax(Fused):
     samples = ("normal(3, 4), axis=-1", "normal(3, 4), axis=0", "normal(0, 3), axis=-1", "normal(3, 1), axis=0")
-    formula = "out * (g - np.sum(g * out, axis=axis, keepdims=True))"
 
     @staticmethod
     def spec(x: Any, *, axis: int) -> Any:
         e = np.exp(x - np.max(_detached(x), axis=axis, keepdims=True))
         return e / np.sum(e, axis=axis, keepdims=True)
+
+    @staticmethod
+    def rule(g: Any, out: Any, x: Any, *, axis: int) -> Any:
+        return out * (g - np.sum(g * out, axis=axis, keepdims=True))
 
     @staticmethod
     def forward(x: Array, *, axis: int) -> tuple[Array, Array]:
@@ -167,19 +183,22 @@ class CausalAttention(Fused):
         "normal(1, 1, 6), heads=2",
         "normal(0, 3, 6), heads=2",
     )
-    formula = (
-        "q, k, v = split_heads(qkv, 3, heads); h = split_heads(g, 1, heads)[0]; "
-        "p = attention_weights(q, k); kept = p if keep is None else p * keep; "
-        "d = h @ np.swapaxes(v, -1, -2) * (1 if keep is None else keep); "
-        "s = p * (d - np.sum(d * p, axis=-1, keepdims=True)) / math.sqrt(q.shape[-1]); "
-        "merge_heads(s @ k, np.swapaxes(s, -1, -2) @ q, np.swapaxes(kept, -1, -2) @ h)"
-    )
 
     @staticmethod
     def spec(qkv: Any, *, heads: int, keep: Array | None = None) -> Any:
         q, k, v = split_heads(qkv, 3, heads)  # (..., H, T, d_k)
         weights = attention_weights(q, k)  # (..., H, T, T)
         return merge_heads((weights if keep is None else weights * keep) @ v)  # (..., T, C)
+
+    @staticmethod
+    def rule(g: Any, out: Any, qkv: Any, *, heads: int, keep: Array | None = None) -> Any:
+        q, k, v = split_heads(qkv, 3, heads)
+        h = split_heads(g, 1, heads)[0]
+        p = attention_weights(q, k)
+        kept = p if keep is None else p * keep
+        d = h @ np.swapaxes(v, -1, -2) * (1 if keep is None else keep)
+        s = p * (d - np.sum(d * p, axis=-1, keepdims=True)) / math.sqrt(q.shape[-1])
+        return merge_heads(s @ k, np.swapaxes(s, -1, -2) @ q, np.swapaxes(kept, -1, -2) @ h)
 
     @staticmethod
     def forward(qkv: Array, *, heads: int, keep: Array | None = None) -> tuple[Array, Any]:
@@ -190,8 +209,8 @@ class CausalAttention(Fused):
         return (kernels.causal_attention_vjp(g, saved, qkv, heads, keep),)
 
     @classmethod
-    def keep(cls, arrays: tuple[Any, ...], saved: Any) -> tuple[Any, ...]:
-        return arrays if saved[1] is None else (shape_of(arrays[0]),)
+    def kept(cls, arrays: tuple[Any, ...], residuals: Any, needed: Needed) -> tuple[tuple[Any, ...], Any]:
+        return arrays if residuals[1] is None else (outline(arrays[0]),), residuals
 
 
 def causal_attention(qkv: Any, heads: int, p: float = 0.0, rng: np.random.Generator | None = None) -> Any:
@@ -221,13 +240,17 @@ def causal_attention(qkv: Any, heads: int, p: float = 0.0, rng: np.random.Genera
 
 class CrossEntropy(Fused):
     samples = ("normal(6, 4), np.array([1, 2, 0, 0, 0, 3])", "normal(1, 3), np.array([2])", "normal(2, 1), np.zeros(2, int)")
-    formula = "p = Softmax.spec(logits, axis=-1); (p - np.eye(logits.shape[-1])[targets]) * g / len(targets); None"
 
     @staticmethod
     def spec(logits: Any, targets: Array) -> Any:
         shifted = logits - np.max(_detached(logits), axis=-1, keepdims=True)
         picked = shifted[np.arange(len(targets)), targets]
         return np.mean(np.log(np.sum(np.exp(shifted), axis=-1)) - picked)
+
+    @staticmethod
+    def rule(g: Any, out: Any, logits: Any, targets: Array) -> Any:
+        p = Softmax.spec(logits, axis=-1)
+        return (p - np.eye(logits.shape[-1])[targets]) * g / len(targets), None
 
     @staticmethod
     def forward(logits: Array, targets: Array) -> tuple[Array, Array]:
@@ -253,22 +276,24 @@ class LinearCrossEntropy(Fused):
         "normal(6, 3), normal(4, 3), None, np.array([1, 2, 0, 0, 0, 3])",
         "normal(1, 1), normal(1, 1), None, np.zeros(1, int)",
     )
-    formula = (
-        "logits = h @ w.T + (0 if b is None else b); "
-        "d = (Softmax.spec(logits, axis=-1) - np.eye(len(w))[targets]) * g / len(targets); d @ w; d.T @ h; d; None"
-    )
 
     @staticmethod
-    def spec(h: Any, w: Any, b: Any, targets: Array, *, gradients: bool = True) -> Any:
+    def spec(h: Any, w: Any, b: Any, targets: Array, *, gradients: Needed = ALL) -> Any:
         return CrossEntropy.spec(Linear.spec(h, np.swapaxes(w, 0, 1), b), targets)
 
     @staticmethod
-    def forward(h: Array, w: Array, b: Array | None, targets: Array, *, gradients: bool = True) -> tuple[Array, Any]:
+    def rule(g: Any, out: Any, h: Any, w: Any, b: Any, targets: Array, *, gradients: Needed = ALL) -> Any:
+        logits = h @ w.T + (0 if b is None else b)
+        d = (Softmax.spec(logits, axis=-1) - np.eye(len(w))[targets]) * g / len(targets)
+        return d @ w, d.T @ h, d, None
+
+    @staticmethod
+    def forward(h: Array, w: Array, b: Array | None, targets: Array, *, gradients: Needed = ALL) -> tuple[Array, Any]:
         return kernels.linear_cross_entropy(h, w, b, targets, gradients)
 
     @staticmethod
     def vjp(
-        g: Array, saved: Any, h: Array, w: Array, b: Array | None, targets: Array, *, gradients: bool = True
+        g: Array, saved: Any, h: Array, w: Array, b: Array | None, targets: Array, *, gradients: Needed = ALL
     ) -> tuple[Any, ...]:
         return (*(None if part is None else part if g == 1 else part * g for part in saved), None)
 
@@ -276,7 +301,7 @@ class LinearCrossEntropy(Fused):
 def linear_cross_entropy(h: Any, w: Any, b: Any, targets: Any, gradients: bool = True) -> Any:
     """cross_entropy(h w^T + b) without ever holding all logits: h (..., C), w (V, C), b (V) or None, targets (...) -> a scalar.
 
-    The gradient is computed with the value, while the logits are there; without `gradients` it is not, and there is none.
+    The gradients that are wanted are computed with the value, while the logits are there; without `gradients` there is none.
     Raises ShapeError as `linear` and `cross_entropy` do.
     """
     if h.ndim < 1 or w.ndim != 2 or h.shape[-1] != w.shape[1]:
@@ -284,7 +309,8 @@ def linear_cross_entropy(h: Any, w: Any, b: Any, targets: Any, gradients: bool =
     if b is not None and b.shape != w.shape[:1]:
         raise ShapeError(f"linear_cross_entropy: bias {b.shape} for w {w.shape}: it needs shape {w.shape[:1]}")
     targets = _checked(targets, (*h.shape[:-1], len(w)))
-    return LinearCrossEntropy.call(np.reshape(h, (-1, h.shape[-1])), w, b, targets.reshape(-1), gradients=gradients)
+    wanted = tuple(gradients and getattr(x, "requires_grad", False) for x in (h, w, b))
+    return LinearCrossEntropy.call(np.reshape(h, (-1, h.shape[-1])), w, b, targets.reshape(-1), gradients=wanted)
 
 
 def _checked(targets: Any, logits: tuple[int, ...]) -> Array:

@@ -7,14 +7,66 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.errors import ShapeError
-from tinygrad2.ops.op import RULES, Array, Op, Scatter
+from tinygrad2.ops.op import RULES, Array, primitive
 
 
-class GetItem(Op):
-    """x[index], with everything NumPy allows as an index."""
+class Scatter:
+    """A cotangent that is zero but at an index: added into the one buffer of its input, never spread out on its own."""
 
-    formula = "scatter(g, x, index)"
-    samples = (
+    __slots__ = ("index", "shape", "values")
+
+    def __init__(self, index: Any, values: Array, shape: tuple[int, ...]) -> None:
+        self.index, self.values, self.shape = index, values, shape
+
+    def add_to(self, buffer: Array) -> None:
+        """Add the values at the index of `buffer`, once for every repetition of an entry."""
+        if isinstance(self.index, np.ndarray) and self.index.dtype.kind in "iu" and self.index.size and buffer.ndim > 1:
+            add_rows(buffer, self.index, self.values)
+        else:
+            np.add.at(buffer, self.index, self.values)
+
+
+def add_rows(buffer: Array, index: Array, values: Array) -> None:
+    """np.add.at for integers (...) and values (..., *row): each row of the buffer is changed once, which is faster."""
+    flat, rows = index.reshape(-1), values.reshape(index.size, *buffer.shape[1:])
+    order = np.argsort(flat, kind="stable")
+    ends = np.flatnonzero(np.diff(flat[order], append=np.iinfo(flat.dtype).max)) + 1
+    start = 0
+    for end in ends.tolist():
+        buffer[flat[order[start]]] += rows[order[start:end]].sum(axis=0)
+        start = end
+
+
+def scatter(g: Any, shape: tuple[int, ...], index: Any) -> Any:
+    """`g` at `index` of zeros of this shape: a Scatter for arrays, a recorded op for Tensors."""
+    return Scatter(index, g, shape) if isinstance(g, np.ndarray) else PutItem.call(g, shape=shape, index=index)
+
+
+def _get_item(x: Array, *, index: Any) -> Array:
+    return np.asarray(x[index])
+
+
+def _put_item(values: Array, *, shape: tuple[int, ...], index: Any) -> Array:
+    out = np.zeros(shape, values.dtype)
+    np.add.at(out, index, values)
+    return out
+
+
+def _rows(table: Array, ids: Array) -> Array:
+    if ids.dtype.kind not in "iu":
+        raise ShapeError(f"embedding: ids must be integers, not {ids.dtype}")
+    if ids.size and (ids.min() < 0 or ids.max() >= len(table)):
+        where = np.unravel_index(np.argmax((ids < 0) | (ids >= len(table))), ids.shape)
+        at = ", ".join(map(str, where))
+        raise ShapeError(f"embedding: id {ids[where]} at [{at}] is outside the table's {len(table)} rows")
+    return table[ids]
+
+
+GetItem = primitive(  # with everything that NumPy allows as an index
+    _get_item,
+    lambda g, out, x, *, index: scatter(g, x.shape, index),
+    name="get_item",
+    samples=(
         "normal(3, 4), index=(slice(1, None), [0, 0, 2])",
         "normal(3, 4), index=(slice(None, None, -2), None, 1)",
         "normal(3, 4), index=normal(3, 4) > 0",
@@ -22,62 +74,25 @@ class GetItem(Op):
         "normal(), index=()",
         "normal(0, 3), index=(slice(None), 1)",
         "normal(1, 3), index=0",
-    )
-
-    @staticmethod
-    def forward(x: Array, *, index: Any) -> Array:
-        return np.asarray(x[index])
-
-    @staticmethod
-    def vjp(g: Array, out: Array, x: Array, *, index: Any) -> tuple[Any]:
-        return (scatter(g, x, index),)
-
-
-class PutItem(Op):
-    """Zeros of the shape of `like` with `values` added at an index: the transpose of GetItem."""
-
-    formula = "g[index]; None"
-    samples = ("normal(3), np.zeros(4), index=[0, 2, 2]", "normal(), np.zeros((2, 2)), index=(0, 1)")
-
-    @staticmethod
-    def forward(values: Array, like: Array, *, index: Any) -> Array:
-        out = np.zeros(like.shape, values.dtype)
-        np.add.at(out, index, values)
-        return out
-
-    @staticmethod
-    def vjp(g: Array, out: Array, values: Array, like: Array, *, index: Any) -> tuple[Array, None]:
-        return g[index], None
-
-
-class Embedding(Op):
-    """Rows of a table by number."""
-
-    formula = "scatter(g, table, ids); None"
-    samples = (
+    ),
+)
+PutItem = primitive(  # the transpose of GetItem
+    _put_item,
+    lambda g, out, values, *, shape, index: g[index],
+    name="put_item",
+    samples=("normal(3), shape=(4,), index=[0, 2, 2]", "normal(), shape=(2, 2), index=(0, 1)"),
+)
+Embedding = primitive(
+    _rows,
+    lambda g, out, table, ids: scatter(g, table.shape, ids),
+    None,
+    name="embedding",
+    samples=(
         "normal(3, 4), np.array([[1, 2, 1], [0, 0, 1]])",
         "normal(3, 4), np.zeros((0, 2), int)",
         "normal(1, 2), np.zeros(3, int)",
-    )
-
-    @staticmethod
-    def forward(table: Array, ids: Array) -> Array:
-        if ids.dtype.kind not in "iu":
-            raise ShapeError(f"embedding: ids must be integers, not {ids.dtype}")
-        if ids.size and (ids.min() < 0 or ids.max() >= len(table)):
-            where = np.unravel_index(np.argmax((ids < 0) | (ids >= len(table))), ids.shape)
-            at = ", ".join(map(str, where))
-            raise ShapeError(f"embedding: id {ids[where]} at [{at}] is outside the table's {len(table)} rows")
-        return table[ids]
-
-    @staticmethod
-    def vjp(g: Array, out: Array, table: Array, ids: Array) -> tuple[Any, None]:
-        return scatter(g, table, ids), None
-
-
-def scatter(g: Any, x: Any, index: Any) -> Any:
-    """`g` at `index` of zeros like `x`: a Scatter for arrays, a recorded op for Tensors."""
-    return Scatter(index, g) if isinstance(g, np.ndarray) else PutItem.call(g, x, index=index)
+    ),
+)
 
 
 def embedding(table: Any, ids: Any) -> Any:

@@ -7,17 +7,38 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.errors import ShapeError, UnsupportedError
-from tinygrad2.ops.op import RULES, Array, Op
+from tinygrad2.ops.op import RULES, Array, primitive
 
 
-class Matmul(Op, of=np.matmul):
-    """a @ b. A vector counts as a row on the left and as a column on the right; leading axes broadcast."""
+def _matmul(a: Array, b: Array) -> Array:
+    if np.ndim(a) and np.ndim(b):
+        inner = a.shape[-1], b.shape[-2 if b.ndim > 1 else 0]
+        if inner[0] != inner[1]:
+            raise ShapeError(f"matmul: {a.shape} @ {b.shape}: inner dimensions {inner[0]} and {inner[1]} differ")
+    return np.matmul(a, b)
 
-    formula = (
-        "A, B, G = as_matrices(a, b, g); G @ np.swapaxes(B, -1, -2); "
-        "np.squeeze(np.swapaxes(A, -1, -2) @ G, () if b.ndim > 1 else -1)"
-    )
-    samples = (
+
+def row(a: Any) -> Any:
+    """The left factor of a product as a matrix: a vector is a row."""
+    return np.expand_dims(a, 0) if a.ndim == 1 else a
+
+
+def column(b: Any) -> Any:
+    """The right factor of a product as a matrix: a vector is a column."""
+    return np.expand_dims(b, -1) if b.ndim == 1 else b
+
+
+def matrix(g: Any, a_ndim: int, b_ndim: int) -> Any:
+    """The cotangent of a product of such factors, as one of the product of their matrices."""
+    return np.expand_dims(g, (-2,) * (a_ndim == 1) + (-1,) * (b_ndim == 1))
+
+
+Matmul = primitive(
+    _matmul,
+    lambda g, out, a, b: matrix(g, a.ndim, b.ndim) @ np.swapaxes(column(b), -1, -2),
+    lambda g, out, a, b: np.squeeze(np.swapaxes(row(a), -1, -2) @ matrix(g, a.ndim, b.ndim), () if b.ndim > 1 else -1),
+    name="matmul",
+    samples=(
         "normal(2, 3, 4), normal(4, 5)",
         "normal(4), normal(4)",
         "normal(4), normal(2, 4, 3)",
@@ -26,38 +47,20 @@ class Matmul(Op, of=np.matmul):
         "normal(3, 0), normal(0, 2)",
         "normal(0, 3), normal(3, 2)",
         "normal(1, 1), normal(1, 1)",
-    )
-
-    @staticmethod
-    def forward(a: Array, b: Array) -> Array:
-        if np.ndim(a) and np.ndim(b):
-            inner = a.shape[-1], b.shape[-2 if b.ndim > 1 else 0]
-            if inner[0] != inner[1]:
-                raise ShapeError(f"matmul: {a.shape} @ {b.shape}: inner dimensions {inner[0]} and {inner[1]} differ")
-        return np.matmul(a, b)
-
-    @staticmethod
-    def vjp(g: Array, out: Array, a: Array, b: Array) -> tuple[Array, Array]:
-        A, B, G = as_matrices(a, b, g)
-        for_b = np.swapaxes(A, -1, -2) @ G
-        return G @ np.swapaxes(B, -1, -2), for_b if b.ndim > 1 else for_b[..., 0]
+    ),
+    of=np.matmul,
+)
 
 
-def as_matrices(a: Any, b: Any, g: Any) -> tuple[Any, Any, Any]:
-    """The operands and the cotangent of a product, a vector on the left as a row and on the right as a column."""
-    row, column = a.ndim == 1, b.ndim == 1
-    return (
-        np.expand_dims(a, 0) if row else a,
-        np.expand_dims(b, -1) if column else b,
-        np.expand_dims(g, (-2,) * row + (-1,) * column),
-    )
+def _einsum(*arrays: Array, subscripts: str) -> Array:
+    return np.asarray(np.einsum(_explicit(subscripts, arrays), *arrays))
 
 
-class Einsum(Op):
-    """Products of named axes, summed over those that the result does not have."""
-
-    formula = "*einsum_vjp(g, arrays, subscripts)"
-    samples = (
+Einsum = primitive(  # products of named axes, summed over those that the result does not have
+    _einsum,
+    lambda g, out, i, *arrays, subscripts: einsum_vjp(g, i, arrays, subscripts),
+    name="einsum",
+    samples=(
         "normal(2, 3), normal(3, 4), subscripts='ij,jk->ik'",
         "normal(2, 3), normal(3), normal(2), subscripts='ij,j,i->'",
         "normal(2, 3, 4), subscripts='ijk->ki'",
@@ -65,32 +68,21 @@ class Einsum(Op):
         "normal(1, 3, 4), normal(2, 4, 5), subscripts='...ij,...jk->...ik'",
         "normal(0, 3), normal(3), subscripts='ij,j->i'",
         "normal(), normal(2), subscripts=',i->i'",
-    )
-
-    @staticmethod
-    def forward(*arrays: Array, subscripts: str) -> Array:
-        return np.asarray(np.einsum(_explicit(subscripts, arrays), *arrays))
-
-    @staticmethod
-    def vjp(g: Array, out: Array, *arrays: Array, subscripts: str) -> tuple[Array, ...]:
-        return tuple(einsum_vjp(g, arrays, subscripts))
+    ),
+)
 
 
-def einsum_vjp(g: Any, arrays: Any, subscripts: str) -> list[Any]:
-    """For each operand: the product of `g` with the others, in its own axes; an axis it alone had is repeated."""
+def einsum_vjp(g: Any, i: int, arrays: Any, subscripts: str) -> Any:
+    """For operand `i`: the product of `g` with the others, in its own axes; an axis it alone had is repeated."""
     terms, result = _explicit(subscripts, arrays).split("->")
     operands = terms.split(",")
-    found = []
-    for i, (axes, x) in enumerate(zip(operands, arrays, strict=True)):
-        others = [term for j, term in enumerate(operands) if j != i]
-        known = "".join(a for a in axes if a in "".join(others) + result)
-        rest = [y for j, y in enumerate(arrays) if j != i]
-        product = np.einsum(f"{','.join([result, *others])}->{known}", g, *rest)
-        lengths = dict(zip(known, product.shape, strict=True))
-        product = np.reshape(product, tuple(lengths.get(a, 1) for a in axes))
-        full = tuple(max(lengths.get(a, 1), n) if n else 0 for a, n in zip(axes, x.shape, strict=True))
-        found.append(np.broadcast_to(product, full))
-    return found
+    axes, x = operands[i], arrays[i]
+    others = operands[:i] + operands[i + 1 :]
+    known = "".join(a for a in axes if a in "".join(others) + result)
+    product = np.einsum(f"{','.join([result, *others])}->{known}", g, *arrays[:i], *arrays[i + 1 :])
+    lengths = dict(zip(known, product.shape, strict=True))
+    product = np.reshape(product, tuple(lengths.get(a, 1) for a in axes))
+    return np.broadcast_to(product, tuple(max(lengths.get(a, 1), n) if n else 0 for a, n in zip(axes, x.shape, strict=True)))
 
 
 def _explicit(subscripts: str, arrays: Any) -> str:
@@ -113,9 +105,5 @@ def _explicit(subscripts: str, arrays: Any) -> str:
     return f"{','.join(operands)}->{result.replace('...', ''.join(reversed(spare[: max(counts)])))}"
 
 
-def _einsum(subscripts: str, *arrays: Any) -> Any:
-    return Einsum.call(*arrays, subscripts=subscripts)
-
-
 matmul = Matmul.call
-RULES[np.einsum] = _einsum
+RULES[np.einsum] = lambda subscripts, *arrays: Einsum.call(*arrays, subscripts=subscripts)

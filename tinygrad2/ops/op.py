@@ -1,80 +1,103 @@
-"""What an op is: a forward, a vector-Jacobian product, and a place in NumPy's vocabulary.
+"""What an op is: a forward, a rule for the cotangent of each input, and a place in NumPy's vocabulary.
 
-A rule is written once, in plain NumPy. Handed arrays it computes a gradient; handed Tensors (which implement
-NumPy's protocols) the same lines are recorded and can be differentiated again. Nothing here imports Tensor: an
-input that wants to be recorded says so through a `__record__` method on its class.
+A rule is written once, in plain NumPy. Handed arrays it computes a gradient; handed Tensors (which implement NumPy's protocols)
+the same lines are recorded and can be differentiated again. Nothing here imports Tensor: an input that wants to be recorded says
+so through a `__record__` method on its class.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad2.errors import UnsupportedError
+from tinygrad2.errors import GraphError, UnsupportedError
 from tinygrad2.kernels.reference import Array as Array
+from tinygrad2.ops.source import Formula, formulas
 
 RULES: dict[Callable[..., Any], Callable[..., Any]] = {}
 """From a NumPy function to what computes and records it: `RULES[np.sin] is Sin.call`."""
 
+Needed = Sequence[bool]
+"""For each input of an op, whether its cotangent is wanted."""
+
 
 class Op:
-    """A differentiable function of arrays.
+    """A differentiable function of arrays. `primitive` makes one in a line; a class is for what takes more to say.
 
     A subclass gives, as static methods:
-        forward(*arrays, **params): the value. Parameters after `*` are settings and get no gradient.
-        vjp(g, out, *arrays, **params): one cotangent per array, `None` where there is none. `g` is the cotangent
-            of `out`. It returns `g`, views of `g`, or new arrays, and need not undo broadcasting: the engine does.
-            It must not write to `g`.
-    and `formula`, the rule as NumPy text in the names of `forward`, `g` and `out`: one expression per array, separated
-    by `;`, after any names they share. The tests evaluate it against `vjp`.
+        forward(*arrays, **settings): the value. What follows `*` are settings, which get no gradient.
+        vjp(g, out, *arrays, **settings): a tuple with one cotangent per array, `None` where there is none. `g` is the cotangent
+            of `out`. A cotangent is `g`, a view of it, or a new array; it need not undo broadcasting: the engine does. Nothing
+            that it is given may be written to. If it has a parameter `needed`, it is told which cotangents are wanted, as bools.
 
-    `samples` are arguments to try the op with, as Python text in which `normal(2, 3)` and `positive(2, 3)` are random
-    arrays of that shape; the tests check every op on all of them.
-
-    `class Sin(Op, of=np.sin)` also makes `np.sin(tensor)` arrive here.
+    `samples` are arguments to try the op with, as Python text in which `normal(2, 3)` and `positive(2, 3)` are random arrays of
+    that shape; the tests check every op on all of them. `class Sin(Op, of=np.sin)` also makes `np.sin(tensor)` arrive here.
     """
 
     name: ClassVar[str]
-    formula: ClassVar[str] = ""
     forward: ClassVar[Callable[..., Any]]
-    vjp: ClassVar[Callable[..., tuple[Any, ...]]]
+    vjp: ClassVar[Callable[..., Any]]
+    rules: ClassVar[tuple[Callable[..., Any], ...] | None] = None  # one for each input, where these are apart
     samples: ClassVar[tuple[str, ...]] = ()
     spec: ClassVar[Callable[..., Any] | None] = None
+    rule: ClassVar[Callable[..., Any] | None] = None
+    arguments: ClassVar[tuple[str, ...]]  # the names of the arrays; empty where there may be any number
+    optional: ClassVar[int]  # so many arguments, the last ones, may be left out: they are None then
     arity: ClassVar[int | None]
-    settings: ClassVar[tuple[str, ...]]
+    settings: ClassVar[dict[str, Any]]  # the defaults by name
 
     def __init_subclass__(cls, of: Callable[..., Any] | None = None) -> None:
-        if "forward" not in vars(cls):
-            return
-        cls.name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
-        parameters = inspect.signature(cls.forward).parameters.values()
-        variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-        cls.arity = None if variadic else sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
-        cls.settings = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
-        if of is not None:
-            RULES[of] = cls.call
+        if "forward" in vars(cls):
+            cls._declare(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower(), _parameters(cls.forward))
+            if not cls.__module__.startswith("tinygrad2."):
+                cls.forward = staticmethod(_guarded(cls.name, "forward", cls.forward))  # type: ignore[assignment]
+            if "vjp" in vars(cls):
+                cls.vjp = staticmethod(_complete(cls, inspect.unwrap(cls.vjp)))  # type: ignore[assignment]
+            if of is not None:
+                RULES[of] = cls.call
 
     @classmethod
-    def call(cls, *args: Any, **params: Any) -> Any:
+    def _declare(cls, name: str, parameters: Sequence[inspect.Parameter]) -> None:
+        """Read the arguments and settings from the parameters of a function."""
+        arguments = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        cls.name, cls.arguments = name, tuple(p.name for p in arguments)
+        cls.optional = sum(p.default is not p.empty for p in arguments)
+        cls.arity = None if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(arguments)
+        cls.settings = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+    @classmethod
+    def call(cls, *args: Any, **settings: Any) -> Any:
         """Apply the op; recorded if an input asks for it. Settings may follow the arrays by position, as in NumPy."""
-        inputs, extra = args[: cls.arity], args[cls.arity :] if cls.arity is not None else ()
-        params.update(zip(cls.settings, extra, strict=False))
-        if len(extra) > len(cls.settings) or not cls._knows(params):
-            unknown = [name for name in params if name not in cls.settings] or extra
-            raise UnsupportedError(f"{cls.name}: {unknown} is not supported here; it takes {list(cls.settings)}")
+        inputs = cls.bind(args, settings)
         for x in inputs:
             record = getattr(type(x), "__record__", None)
             if record is not None:
-                return record(cls, inputs, params)
-        return cls.run(inputs, params)[0]
+                return record(cls, inputs, settings)
+        return cls.run(inputs, settings)[0]
 
     @classmethod
-    def _knows(cls, params: dict[str, Any]) -> bool:
-        return all(name in cls.settings for name in params)
+    def bind(cls, args: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Any, ...]:
+        """The inputs among the arguments of a call; its settings join those that were given by name. Raises UnsupportedError."""
+        inputs, extra = args[: cls.arity], args[cls.arity :] if cls.arity is not None else ()
+        for name in cls.arguments[len(inputs) :] if cls.optional else ():
+            inputs = (*inputs, settings.pop(name, None))
+        settings.update(zip(cls.settings, extra, strict=False))
+        if len(extra) > len(cls.settings) or not settings.keys() <= cls.settings.keys():
+            unknown = [name for name in settings if name not in cls.settings] or list(extra)
+            raise UnsupportedError(f"{cls.name}: {unknown} is not supported here; it takes {list(cls.settings)}")
+        for name, value in settings.items():
+            if _holds_tensor(value):
+                raise UnsupportedError(
+                    f"{cls.name}: a Tensor was given for {name}, a setting, which gets no gradient; give {name} as a number or array, "
+                    "as its .data is"
+                )
+        return inputs
 
     @classmethod
     def sample(cls, number: int, seed: int = 0) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -84,86 +107,232 @@ class Op:
             "np": np,
             "normal": lambda *shape: np.asarray(rng.standard_normal(shape)),
             "positive": lambda *shape: np.asarray(rng.uniform(0.5, 2.0, shape)),
-            "arguments": lambda *args, **params: (args, params),
+            "arguments": lambda *args, **settings: (args, settings),
         }
         arguments: tuple[tuple[Any, ...], dict[str, Any]] = eval(f"arguments({cls.samples[number]})", names)
         return arguments
 
     @classmethod
-    def run(cls, arrays: tuple[Any, ...], params: dict[str, Any]) -> tuple[Array, Any]:
+    def run(cls, arrays: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Array, Any]:
         """The value, and what `vjp` receives as its second argument: for a plain op, the value itself."""
-        out = np.asarray(cls.forward(*arrays, **params))
+        out = np.asarray(cls.forward(*arrays, **settings))
         return out, out
 
     @classmethod
-    def keep(cls, arrays: tuple[Any, ...], saved: Any) -> tuple[Any, ...]:
-        """What is kept of the inputs for `vjp`: `shape_of` those whose content the rule does not read."""
-        return arrays
+    def kept(cls, arrays: tuple[Any, ...], residuals: Any, needed: Needed) -> tuple[tuple[Any, ...], Any]:
+        """What is kept for `vjp` of the inputs, and of what `run` gave beside the value: an `Outline` for what it does not read."""
+        return arrays, residuals
+
+    @classmethod
+    def formula(cls, index: int) -> Formula | None:
+        """How the cotangent of one input is computed, as text; None where the source of the rule does not say it."""
+        found = formulas(cls.rule or cls.vjp)
+        return found[index] if found is not None and index < len(found) and found[index].result != "None" else None
 
 
-_NOTHING = bytes(16)
+class Primitive(Op):
+    """An op whose cotangents are an expression each; see `primitive`."""
+
+    sources: ClassVar[tuple[Callable[..., Any] | None, ...]]  # the rules as they were given
+    _plans: ClassVar[dict[Needed, tuple[Sequence[bool], bool]]]
+
+    def __init_subclass__(cls) -> None:
+        """Whatever there is to know, `primitive` says."""
+
+    @classmethod
+    def _rule(cls, index: int) -> Callable[..., Any] | None:
+        return cls.sources[index if cls.arity is not None else 0]
+
+    @classmethod
+    def kept(cls, arrays: tuple[Any, ...], residuals: Any, needed: Needed) -> tuple[tuple[Any, ...], Any]:
+        inputs, out = cls._plans.get(needed) or cls._plan(needed)
+        return tuple([x if keep else outline(x) for x, keep in zip(arrays, inputs, strict=True)]), residuals if out else None
+
+    @classmethod
+    def _plan(cls, needed: Needed) -> tuple[Sequence[bool], bool]:
+        """Of which inputs, and whether of the result, the rules that are needed read the entries."""
+        found = [cls.formula(i) for i, wanted in enumerate(needed) if wanted and cls._rule(i)]
+
+        def read(place: int) -> bool:
+            return any(formula is None or formula.reads(formula.parameters[place]) for formula in found)
+
+        places = range(2, 2 + len(needed)) if cls.arity is not None else [3] * len(needed)
+        return cls._plans.setdefault(tuple(needed), ([read(place) for place in places], read(1)))
+
+    @classmethod
+    def formula(cls, index: int) -> Formula | None:
+        rule = cls._rule(index)
+        found = formulas(rule) if rule is not None else None
+        if found is None or len(found) != 1:
+            return None
+        return found[0] if cls.arity is not None else found[0].of(index)
 
 
-def shape_of(x: Any) -> Any:
-    """An array of the shape and dtype of `x`, without its content: it takes no memory."""
-    return np.ndarray(x.shape, x.dtype, _NOTHING, strides=(0,) * x.ndim) if isinstance(x, np.ndarray) else x
+def primitive(
+    forward: Callable[..., Any],
+    *rules: Callable[..., Any] | None,
+    samples: tuple[str, ...] = (),
+    name: str = "",
+    of: Callable[..., Any] | None = None,
+) -> type[Primitive]:
+    """An op from its forward and a rule for each input, None where an input gets no gradient.
 
+    A rule gives the cotangent of one input from the cotangent `g` of the result, the result `out`, and the inputs; settings
+    follow `*`, by NumPy's names. It is called only where that cotangent is wanted, and what no rule reads is not kept. `Op`
+    says what it may give. An op of any number of inputs has one rule, `lambda g, out, i, *arrays: ...`, for input number `i`.
 
-def has_content(x: Any) -> bool:
-    """Whether this is an array that `shape_of` has not made."""
-    return getattr(x, "base", None) is not _NOTHING
+    >>> Cube = primitive(lambda x: x**3, lambda g, out, x: g * 3 * x**2, name="cube")
+    >>> Cube.call(np.array([1.0, 2.0]))
+    array([1., 8.])
 
+    Args:
+        forward: a NumPy function, or one written with them: f(*arrays, **settings).
+        samples: arguments to try it with; see `Op`.
+        name: what messages call it; that of `forward` unless given.
+        of: the NumPy function that arrives here when it is called on a Tensor; `forward` unless given.
 
-class Identity(Op):
-    """The same array: another name for a value in the graph."""
+    Raises UnsupportedError where the rules do not fit each other.
+    """
+    name = name or forward.__name__
+    signatures = [_parameters(rule)[2:] for rule in rules if rule is not None]
+    variadic = bool(signatures) and any(p.kind is p.VAR_POSITIONAL for p in signatures[0])
+    places = [sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in signature) for signature in signatures]
+    if not signatures or any(n != (1 if variadic else len(rules)) for n in places):
+        raise UnsupportedError(f"{name}: {len(rules)} rules of {places} inputs; give one rule per input, and None for one without")
+    module = next(rule.__module__ for rule in rules if rule is not None)
+    own = module.startswith("tinygrad2.")
+    forward = forward if own else _guarded(name, "forward", forward)
+    called = tuple([_nothing if f is None else f if own else _guarded(name, f"rule of input {i}", f) for i, f in enumerate(rules)])
 
-    formula = "g"
-    samples = ("normal(2)", "normal()", "normal(0)", "normal(1)")
+    def vjp(g: Any, out: Any, *arrays: Any, needed: Needed | None = None, **settings: Any) -> list[Any]:
+        wanted = needed or [x is not None for x in arrays]
+        if variadic:
+            return [called[0](g, out, i, *arrays, **settings) if w else None for i, w in enumerate(wanted)]
+        return [f(g, out, *arrays, **settings) if w else None for f, w in zip(called, wanted, strict=True)]
 
-    @staticmethod
-    def forward(x: Array) -> Array:
-        return x
-
-    @staticmethod
-    def vjp(g: Array, out: Array, x: Array) -> tuple[Array]:
-        return (g,)
+    body = {"forward": staticmethod(forward), "vjp": staticmethod(vjp), "rules": None if variadic else called}
+    body |= {"sources": rules, "samples": samples, "_plans": {}}
+    op: type[Primitive] = type(name.title().replace("_", ""), (Primitive,), {**body, "__module__": module})
+    op._declare(name, signatures[0][variadic:])
+    RULES[of or forward] = op.call
+    return op
 
 
 class Fused(Op):
     """An op with a hand-derived gradient on arrays and a plain-NumPy specification.
 
-    `forward` returns `(value, saved)` and `vjp(g, saved, *arrays, **params)` receives what was saved. `spec` computes
-    the same value from primitive ops: it is the documentation, the test oracle, and the path for higher derivatives.
+    `forward` returns `(value, residuals)` and `vjp(g, residuals, *arrays, **settings)` receives what it left. `spec` computes the
+    same value from primitive ops: it is the documentation, the test oracle, and the path for higher derivatives. `rule(g, out,
+    *arrays, **settings)`, if there is one, is the gradient in plain NumPy: what is shown, where `vjp` is a kernel.
     """
 
     @classmethod
-    def run(cls, arrays: tuple[Any, ...], params: dict[str, Any]) -> tuple[Array, Any]:
-        return cls.forward(*arrays, **params)
+    def run(cls, arrays: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Array, Any]:
+        return cls.forward(*arrays, **settings)
 
 
-class Scatter:
-    """A cotangent that is zero but at an index: added into the one buffer of its input, never spread out on its own."""
+class Outline:
+    """The shape and dtype of an array whose entries nothing reads: it takes no memory, and cannot be computed with."""
 
-    __slots__ = ("index", "values")
+    __slots__ = ("dtype", "shape")
 
-    def __init__(self, index: Any, values: Array) -> None:
-        self.index = index
-        self.values = values
+    def __init__(self, x: Array) -> None:
+        self.shape, self.dtype = x.shape, x.dtype
 
-    def add_to(self, buffer: Array) -> None:
-        """Add the values at the index of `buffer`, once for every repetition of an entry."""
-        if isinstance(self.index, np.ndarray) and self.index.dtype.kind in "iu" and self.index.size and buffer.ndim > 1:
-            add_rows(buffer, self.index, self.values)
-        else:
-            np.add.at(buffer, self.index, self.values)
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+        return math.prod(self.shape)
 
 
-def add_rows(buffer: Array, index: Array, values: Array) -> None:
-    """np.add.at for integers (...) and values (..., *row): each row of the buffer is changed once, which is faster."""
-    flat, rows = index.reshape(-1), values.reshape(index.size, *buffer.shape[1:])
-    order = np.argsort(flat, kind="stable")
-    ends = np.flatnonzero(np.diff(flat[order], append=np.iinfo(flat.dtype).max)) + 1
-    start = 0
-    for end in ends.tolist():
-        buffer[flat[order[start]]] += rows[order[start:end]].sum(axis=0)
-        start = end
+def outline(x: Any) -> Any:
+    """The Outline of an array; anything else as it is."""
+    return Outline(x) if isinstance(x, np.ndarray) else x
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """The rule of an input that gets no gradient."""
+
+
+def _parameters(f: Callable[..., Any]) -> list[inspect.Parameter]:
+    return list(inspect.signature(f).parameters.values())
+
+
+def _holds_tensor(value: Any) -> bool:
+    """Whether a setting is a Tensor or has one in it."""
+    if isinstance(value, (tuple, list)):
+        return any(map(_holds_tensor, value))
+    return hasattr(type(value), "__record__")
+
+
+def _read_only(value: Any) -> Any:
+    """Views, of all arrays in it, that cannot be written to."""
+    if isinstance(value, tuple):
+        return tuple(map(_read_only, value))
+    if type(value) is not np.ndarray or not value.flags.writeable:
+        return value
+    view = value.view()
+    view.flags.writeable = False
+    return view
+
+
+def _guarded(name: str, what: str, f: Callable[..., Any]) -> Callable[..., Any]:
+    """A part of an op that was written elsewhere: what it is given cannot be written to, and it must give something."""
+
+    @functools.wraps(inspect.unwrap(f))
+    def guarded(*args: Any, **settings: Any) -> Any:
+        try:
+            found = inspect.unwrap(f)(*map(_read_only, args), **settings)
+        except ValueError as error:
+            if "read-only" not in str(error):
+                raise
+            raise GraphError(
+                f"{name}: its {what} writes into an array that it was given and that others read too; make a new one: g = 2 * g, "
+                "not g *= 2"
+            ) from error
+        if found is None:
+            raise GraphError(f"{name}: its {what} gave None; does it lack a return?")
+        return found
+
+    return guarded
+
+
+def _complete(op: type[Op], vjp: Callable[..., Any]) -> Callable[..., Any]:
+    """A vjp that may be told what is needed; what one that was written elsewhere gives is checked."""
+    own, told = op.__module__.startswith("tinygrad2."), "needed" in inspect.signature(vjp).parameters
+    if own and told:
+        return vjp
+    called = vjp if own else _guarded(op.name, "vjp", vjp)
+
+    @functools.wraps(vjp)
+    def complete(g: Any, residuals: Any, *arrays: Any, needed: Needed | None = None, **settings: Any) -> Any:
+        if told:
+            settings["needed"] = needed or (True,) * len(arrays)
+        found = called(g, residuals, *arrays, **settings)
+        if not own and not isinstance(found, (tuple, list)):
+            raise GraphError(
+                f"{op.name}: its vjp gave a {type(found).__name__}, and not a tuple of one cotangent per input; for one input that is "
+                "`return (cotangent,)`, with the comma"
+            )
+        if not own and len(found) != len(arrays):
+            raise GraphError(
+                f"{op.name}: its vjp gave {len(found)} cotangents for {len(arrays)} inputs; give one for each, None for one without"
+            )
+        return found
+
+    return complete
+
+
+def _identity(x: Array) -> Array:
+    return x
+
+
+Identity = primitive(
+    _identity, lambda g, out, x: g, name="identity", samples=("normal(2)", "normal()", "normal(0)", "normal(1)")
+)
+"""The same array: another name for a value in the graph."""

@@ -9,156 +9,69 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.errors import UnsupportedError
-from tinygrad2.ops.op import RULES, Array, Op
+from tinygrad2.ops.op import RULES, Array, primitive
 
-Axes = int | tuple[int, ...] | None
-
-
-class Reshape(Op, of=np.reshape):
-    formula = "np.reshape(g, x.shape)"
-    samples = ("normal(3, 4), (2, -1)", "normal(), (1, 1)", "normal(0, 3), (3, 0)", "normal(1, 1), ()")
-
-    @staticmethod
-    def forward(x: Array, *, shape: int | tuple[int, ...]) -> Array:
-        return np.reshape(x, shape)
-
-    @staticmethod
-    def vjp(g: Array, out: Array, x: Array, *, shape: int | tuple[int, ...]) -> tuple[Array]:
-        return (np.reshape(g, x.shape),)
-
-
-class Squeeze(Op, of=np.squeeze):
-    formula = "np.reshape(g, x.shape)"
-    samples = ("normal(3, 1, 2)", "normal(1, 3, 1), axis=-1", "normal()", "normal(1, 0)")
-
-    @staticmethod
-    def forward(x: Array, *, axis: Axes = None) -> Array:
-        return np.squeeze(x, axis)
-
-    @staticmethod
-    def vjp(g: Array, out: Array, x: Array, *, axis: Axes = None) -> tuple[Array]:
-        return (np.reshape(g, x.shape),)
-
-
-class ExpandDims(Op, of=np.expand_dims):
-    formula = "np.reshape(g, x.shape)"
-    samples = ("normal(3, 2), 1", "normal(3), axis=(0, -1)", "normal(), 0", "normal(0, 3), 0", "normal(1), 0")
-
-    @staticmethod
-    def forward(x: Array, *, axis: int | tuple[int, ...]) -> Array:
-        return np.expand_dims(x, axis)
-
-    @staticmethod
-    def vjp(g: Array, out: Array, x: Array, *, axis: int | tuple[int, ...]) -> tuple[Array]:
-        return (np.reshape(g, x.shape),)
-
-
-class Transpose(Op, of=np.transpose):
-    formula = "np.transpose(g, None if axes is None else np.argsort([a % g.ndim for a in axes]))"
-    samples = (
+Reshape = primitive(
+    np.reshape,
+    lambda g, out, x, *, shape: np.reshape(g, x.shape),
+    samples=("normal(3, 4), (2, -1)", "normal(), (1, 1)", "normal(0, 3), (3, 0)", "normal(1, 1), ()"),
+)
+Squeeze = primitive(
+    np.squeeze,
+    lambda g, out, x, *, axis=None: np.reshape(g, x.shape),
+    samples=("normal(3, 1, 2)", "normal(1, 3, 1), axis=-1", "normal()", "normal(1, 0)"),
+)
+ExpandDims = primitive(
+    np.expand_dims,
+    lambda g, out, x, *, axis: np.reshape(g, x.shape),
+    samples=("normal(3, 2), 1", "normal(3), axis=(0, -1)", "normal(), 0", "normal(0, 3), 0", "normal(1), 0"),
+)
+Transpose = primitive(
+    np.transpose,
+    lambda g, out, x, *, axes=None: np.transpose(g, None if axes is None else np.argsort([a % g.ndim for a in axes])),
+    samples=(
         "normal(2, 3, 4), (2, 0, 1)",
         "normal(2, 3, 4), (0, -1, 1)",
         "normal(2, 3)",
         "normal()",
         "normal(0, 3)",
         "normal(1, 3)",
-    )
-
-    @staticmethod
-    def forward(x: Array, *, axes: Sequence[int] | None = None) -> Array:
-        return np.transpose(x, axes)
-
-    @staticmethod
-    def vjp(g: Array, out: Array, x: Array, *, axes: Sequence[int] | None = None) -> tuple[Array]:
-        return (np.transpose(g, None if axes is None else np.argsort([a % g.ndim for a in axes])),)
-
-
-class Swapaxes(Op, of=np.swapaxes):
-    formula = "np.swapaxes(g, axis1, axis2)"
-    samples = ("normal(2, 3, 4), 0, -1", "normal(0, 3), 0, 1", "normal(1, 3), 0, 1")
-
-    @staticmethod
-    def forward(x: Array, *, axis1: int, axis2: int) -> Array:
-        return np.swapaxes(x, axis1, axis2)
-
-    @staticmethod
-    def vjp(g: Array, out: Array, x: Array, *, axis1: int, axis2: int) -> tuple[Array]:
-        return (np.swapaxes(g, axis1, axis2),)
-
-
-class Flip(Op, of=np.flip):
-    formula = "np.flip(g, axis)"
-    samples = (
+    ),
+)
+Swapaxes = primitive(
+    np.swapaxes,
+    lambda g, out, x, *, axis1, axis2: np.swapaxes(g, axis1, axis2),
+    samples=("normal(2, 3, 4), 0, -1", "normal(0, 3), 0, 1", "normal(1, 3), 0, 1"),
+)
+Flip = primitive(
+    np.flip,
+    lambda g, out, x, *, axis=None: np.flip(g, axis),
+    samples=(
         "normal(3, 4), 1",
         "normal(3, 4)",
         "normal(2, 3, 2), axis=(0, -1)",
         "normal()",
         "normal(0, 3), 1",
         "normal(1, 3), 0",
-    )
-
-    @staticmethod
-    def forward(x: Array, *, axis: Axes = None) -> Array:
-        return np.flip(x, axis)
-
-    @staticmethod
-    def vjp(g: Array, out: Array, x: Array, *, axis: Axes = None) -> tuple[Array]:
-        return (np.flip(g, axis),)
-
-
-class Tril(Op, of=np.tril):
-    """The lower triangle of the last two axes, zeros above diagonal `k`."""
-
-    formula = "np.tril(g, k)"
-    samples = ("normal(3, 4)", "normal(2, 3, 3), k=-1", "normal(0, 3)", "normal(1, 3)")
-
-    @staticmethod
-    def forward(x: Array, *, k: int = 0) -> Array:
-        return np.tril(x, k)
-
-    @staticmethod
-    def vjp(g: Array, out: Array, x: Array, *, k: int = 0) -> tuple[Array]:
-        return (np.tril(g, k),)
+    ),
+)
+Tril = primitive(
+    np.tril,
+    lambda g, out, x, *, k=0: np.tril(g, k),
+    samples=("normal(3, 4)", "normal(2, 3, 3), k=-1", "normal(0, 3)", "normal(1, 3)"),
+)
+Triu = primitive(
+    np.triu,
+    lambda g, out, x, *, k=0: np.triu(g, k),
+    samples=("normal(3, 4)", "normal(2, 3, 3), k=1", "normal(0, 3)", "normal(3, 1)"),
+)
 
 
-class Triu(Op, of=np.triu):
-    """The upper triangle of the last two axes, zeros below diagonal `k`."""
-
-    formula = "np.triu(g, k)"
-    samples = ("normal(3, 4)", "normal(2, 3, 3), k=1", "normal(0, 3)", "normal(3, 1)")
-
-    @staticmethod
-    def forward(x: Array, *, k: int = 0) -> Array:
-        return np.triu(x, k)
-
-    @staticmethod
-    def vjp(g: Array, out: Array, x: Array, *, k: int = 0) -> tuple[Array]:
-        return (np.triu(g, k),)
-
-
-class Pad(Op, of=np.pad):
+def pad(x: Array, *, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Array:
     """A constant around the edges; `pad_width` is a number, a pair, or a pair per axis, as in NumPy."""
-
-    formula = "g[inside(x.shape, pad_width)]"
-    samples = (
-        "normal(2, 3), ((1, 0), (2, 1))",
-        "normal(3), 2",
-        "normal(2, 2), (1, 0), constant_values=7.0",
-        "normal(0, 2), 1",
-        "normal(1, 1), 1",
-    )
-
-    @staticmethod
-    def forward(x: Array, *, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Array:
-        if mode != "constant":
-            raise UnsupportedError(f"pad: mode {mode!r} has no rule here; only 'constant' has")
-        return np.pad(x, pad_width, constant_values=constant_values)
-
-    @staticmethod
-    def vjp(
-        g: Array, out: Array, x: Array, *, pad_width: Any, mode: str = "constant", constant_values: float = 0
-    ) -> tuple[Array]:
-        return (g[inside(x.shape, pad_width)],)
+    if mode != "constant":
+        raise UnsupportedError(f"pad: mode {mode!r} has no rule here; only 'constant' has")
+    return np.pad(x, pad_width, constant_values=constant_values)
 
 
 def inside(shape: tuple[int, ...], pad_width: Any) -> tuple[slice, ...]:
@@ -167,57 +80,51 @@ def inside(shape: tuple[int, ...], pad_width: Any) -> tuple[slice, ...]:
     return tuple(slice(int(before), int(before) + n) for n, (before, _) in zip(shape, widths, strict=True))
 
 
-class BroadcastTo(Op, of=np.broadcast_to):
-    """The same entries, repeated; the engine sums the cotangent back."""
-
-    formula = "g"
-    samples = ("normal(3, 1), (2, 3, 4)", "normal(), (2,)", "normal(0, 1), (0, 3)")
-
-    @staticmethod
-    def forward(x: Array, *, shape: tuple[int, ...]) -> Array:
-        return np.broadcast_to(x, shape)
-
-    @staticmethod
-    def vjp(g: Array, out: Array, x: Array, *, shape: tuple[int, ...]) -> tuple[Array]:
-        return (g,)
-
-
-class Concatenate(Op):
-    """Arrays one after another along an axis that exists."""
-
-    formula = "*np.split(g, np.cumsum([x.shape[axis] for x in arrays])[:-1], axis)"
-    samples = ("normal(2, 3), normal(2, 1), axis=-1", "normal(2, 3), normal(1, 3), normal(0, 3)", "normal(3)")
-
-    @staticmethod
-    def forward(*arrays: Array, axis: int = 0) -> Array:
-        return np.concatenate(arrays, axis)
-
-    @staticmethod
-    def vjp(g: Array, out: Array, *arrays: Array, axis: int = 0) -> tuple[Array, ...]:
-        return tuple(np.split(g, np.cumsum([x.shape[axis] for x in arrays])[:-1], axis))
+Pad = primitive(
+    pad,
+    lambda g, out, x, *, pad_width, mode="constant", constant_values=0: g[inside(x.shape, pad_width)],
+    samples=(
+        "normal(2, 3), ((1, 0), (2, 1))",
+        "normal(3), 2",
+        "normal(2, 2), (1, 0), constant_values=7.0",
+        "normal(0, 2), 1",
+        "normal(1, 1), 1",
+    ),
+    of=np.pad,
+)
+BroadcastTo = primitive(  # the engine sums the cotangent back
+    np.broadcast_to,
+    lambda g, out, x, *, shape: g,
+    samples=("normal(3, 1), (2, 3, 4)", "normal(), (2,)", "normal(0, 1), (0, 3)"),
+)
 
 
-class Stack(Op):
-    """Arrays of one shape beside each other along a new axis."""
-
-    formula = "*(np.take(g, i, axis) for i in range(len(arrays)))"
-    samples = ("normal(2, 3), normal(2, 3), axis=1", "normal(), normal()", "normal(0, 2), normal(0, 2), axis=-1", "normal(1)")
-
-    @staticmethod
-    def forward(*arrays: Array, axis: int = 0) -> Array:
-        return np.stack(arrays, axis)
-
-    @staticmethod
-    def vjp(g: Array, out: Array, *arrays: Array, axis: int = 0) -> tuple[Array, ...]:
-        return tuple(np.take(g, i, axis) for i in range(len(arrays)))
+def _concatenate(*arrays: Array, axis: int = 0) -> Array:
+    return np.concatenate(arrays, axis)
 
 
-def _concatenate(arrays: Sequence[Any], axis: int = 0) -> Any:
-    return Concatenate.call(*arrays, axis=axis)
+def _stack(*arrays: Array, axis: int = 0) -> Array:
+    return np.stack(arrays, axis)
 
 
-def _stack(arrays: Sequence[Any], axis: int = 0) -> Any:
-    return Stack.call(*arrays, axis=axis)
+def piece(g: Any, i: int, lengths: Sequence[int], axis: int) -> Any:
+    """Number `i` of the parts that have these lengths along an axis."""
+    start = sum(lengths[:i])
+    return g[(*(slice(None),) * (axis % g.ndim), slice(start, start + lengths[i]))]
+
+
+Concatenate = primitive(
+    _concatenate,
+    lambda g, out, i, *arrays, axis=0: piece(g, i, [x.shape[axis] for x in arrays], axis),
+    name="concatenate",
+    samples=("normal(2, 3), normal(2, 1), axis=-1", "normal(2, 3), normal(1, 3), normal(0, 3)", "normal(3)"),
+)
+Stack = primitive(
+    _stack,
+    lambda g, out, i, *arrays, axis=0: np.take(g, i, axis),
+    name="stack",
+    samples=("normal(2, 3), normal(2, 3), axis=1", "normal(), normal()", "normal(0, 2), normal(0, 2), axis=-1", "normal(1)"),
+)
 
 
 def _split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
@@ -231,6 +138,6 @@ def _split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     return [x[(*before, slice(a, b))] for a, b in itertools.pairwise([0, *indices_or_sections, length])]
 
 
-RULES[np.concatenate] = _concatenate
-RULES[np.stack] = _stack
+RULES[np.concatenate] = lambda arrays, axis=0: Concatenate.call(*arrays, axis=axis)
+RULES[np.stack] = lambda arrays, axis=0: Stack.call(*arrays, axis=axis)
 RULES[np.split] = _split

@@ -1,0 +1,118 @@
+"""The source of a rule, parsed once: the formula that is shown of it, and what it reads, which is what must be kept for it."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import linecache
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import CodeType
+from typing import Any
+
+FACTS = ("shape", "ndim", "size", "dtype")
+"""What is known of an array without its entries."""
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A rule as text, in its own names.
+
+    parameters   what it calls the cotangent, the result, and the inputs
+    steps        what is computed first: "best = x == spread(out, x.shape, axis)"
+    result       the cotangent of one input: "g * b"
+    """
+
+    parameters: tuple[str, ...]
+    steps: tuple[str, ...]
+    result: str
+
+    def of(self, i: int) -> Formula:
+        """The same of an op of any number of inputs, for one of them."""
+        return replace(self, result=re.sub(r"\bi\b", str(i), self.result), parameters=self.parameters + ("arrays",))
+
+    @property
+    def code(self) -> str:
+        """A program whose last statement is the cotangent."""
+        return "; ".join([*self.steps, self.result])
+
+    def reads(self, name: str) -> bool:
+        """Whether it uses the entries of an array, and not only its shape or dtype."""
+        return name in _read(self)
+
+
+@functools.cache
+def _read(formula: Formula) -> frozenset[str]:
+    tree = ast.parse(formula.code)
+    facts = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in FACTS}
+    return frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in facts)
+
+
+@functools.cache
+def formulas(rule: Callable[..., Any]) -> tuple[Formula, ...] | None:
+    """What a rule returns: one formula or, if it returns a tuple, one for each of its entries, with the steps that it needs.
+
+    None where the source is not to be had, or is more than assignments and a `return`.
+    """
+    node = _syntax(inspect.unwrap(rule))
+    if node is None:
+        return None
+    parameters = tuple(p.arg for p in (*node.args.posonlyargs, *node.args.args))
+    body = [ast.Return(node.body)] if isinstance(node, ast.Lambda) else node.body[ast.get_docstring(node) is not None :]
+    *steps, last = body
+    if not isinstance(last, ast.Return) or last.value is None or not all(isinstance(step, ast.Assign) for step in steps):
+        return None
+    results = last.value.elts if isinstance(last.value, ast.Tuple) else [last.value]
+    return tuple(Formula(parameters, tuple(_needed(steps, result)), ast.unparse(result)) for result in results)
+
+
+def _needed(steps: list[Any], result: ast.expr) -> list[str]:
+    """The assignments that a result depends on, in order."""
+    wanted, found = _names(result, ast.Load), list[str]()
+    for step in reversed(steps):
+        if wanted & _names(step, ast.Store):
+            wanted |= _names(step, ast.Load)
+            found.insert(0, ast.unparse(step))
+    return found
+
+
+def _names(tree: ast.AST, kind: type[ast.expr_context]) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, kind)}
+
+
+def _syntax(f: Any) -> ast.Lambda | ast.FunctionDef | None:
+    """The part of its file that a function was made of; None where the file says something else by now."""
+    code = getattr(f, "__code__", None)
+    if code is None:
+        return None
+    nodes, codes = _parsed("".join(linecache.getlines(code.co_filename, f.__globals__)))
+    if code not in codes:
+        return None
+    inside = [place for place in code.co_positions() if place[2] != place[3]]  # where its instructions are, but the first one
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef):
+            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+            if (first, node.name) == (code.co_firstlineno, code.co_name):
+                return node
+        elif node.lineno == code.co_firstlineno and code.co_name == "<lambda>" and all(_covers(node.body, p) for p in inside):
+            return node
+    return None
+
+
+def _covers(node: ast.expr, place: Any) -> bool:
+    line, end_line, column, end_column = place
+    return (node.lineno, node.col_offset) <= (line, column) and (end_line, end_column) <= (node.end_lineno, node.end_col_offset)
+
+
+@functools.cache
+def _parsed(source: str) -> tuple[list[ast.Lambda | ast.FunctionDef], set[CodeType]]:
+    """All functions of a file, the inner ones first, and their code."""
+    try:
+        tree, codes = ast.parse(source), [compile(source, "", "exec", dont_inherit=True)]
+    except (SyntaxError, ValueError):
+        return [], set()
+    for code in codes:
+        codes += [part for part in code.co_consts if isinstance(part, CodeType)]
+    return [node for node in ast.walk(tree) if isinstance(node, (ast.Lambda, ast.FunctionDef))][::-1], set(codes)
