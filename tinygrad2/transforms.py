@@ -164,7 +164,8 @@ class _Point:
         others = any(node.op is None and (node in around or not isinstance(node, _Variable)) for node in reached)
         self.deeper = recording and (others or any(map(_wants_gradient, directions)))
         self.variables = [
-            x if _is_leaf(x) and v.node not in reached and x.node in reached else v for x, v in zip(inputs, variables, strict=True)
+            x if _is_leaf(x) and v.node not in reached and x.node in reached else v
+            for x, v in zip(inputs, variables, strict=True)
         ]
 
     @property
@@ -187,7 +188,9 @@ class _Point:
         """The derivatives of g^T J v for a direction v per input."""
         with autograd.enable_grad():
             total = Tensor(np.zeros((), self.out.dtype))
-            for slope, v, x in zip(_gradients(self.out, self.variables, g, True, True), directions, self.variables, strict=True):
+            for slope, v, x in zip(
+                _gradients(self.out, self.variables, g, True, True), directions, self.variables, strict=True
+            ):
                 v = v if isinstance(v, Tensor) else Tensor(v, dtype=x.dtype)
                 if v.shape != x.shape:
                     raise ShapeError(f"a tangent of shape {v.shape} for an input of shape {x.shape}")
@@ -199,7 +202,9 @@ def _gradients(out: Tensor, variables: Sequence[Tensor], g: Any, create_graph: b
     """The gradients of an output, zero for what it does not depend on."""
     if out.node is None:
         return [Tensor(np.zeros_like(x.data)) for x in variables]
-    found = autograd.grad([out], variables, [g], create_graph=create_graph, retain_graph=retain or create_graph, allow_unused=True)
+    found = autograd.grad(
+        [out], variables, [g], create_graph=create_graph, retain_graph=retain or create_graph, allow_unused=True
+    )
     return [Tensor(np.zeros_like(x.data)) if g is None else g for g, x in zip(found, variables, strict=True)]
 
 

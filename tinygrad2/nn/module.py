@@ -8,7 +8,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from tinygrad2 import autograd
 from tinygrad2.errors import ShapeError
 from tinygrad2.observer import observing
 from tinygrad2.ops import Array

@@ -27,9 +27,7 @@ def add(a: Array, b: Array) -> Array:
 
 Add = primitive(add, lambda g, out, a, b: g, lambda g, out, a, b: g, samples=PAIRS, of=np.add)
 Subtract = primitive(np.subtract, lambda g, out, a, b: g, lambda g, out, a, b: -g, samples=PAIRS)
-Multiply = primitive(
-    np.multiply, lambda g, out, a, b: g * b, lambda g, out, a, b: g * a, samples=(*PAIRS, "normal(3), 2.5")
-)
+Multiply = primitive(np.multiply, lambda g, out, a, b: g * b, lambda g, out, a, b: g * a, samples=(*PAIRS, "normal(3), 2.5"))
 Divide = primitive(np.divide, lambda g, out, a, b: g / b, lambda g, out, a, b: -g * out / b, samples=POSITIVE_PAIRS)
 Negative = primitive(np.negative, lambda g, out, x: -g, samples=("normal(3, 2)", "normal()", "normal(0, 3)", "normal(1, 1)"))
 

@@ -16,7 +16,6 @@ from tinygrad2.errors import ShapeError
 from tinygrad2.ops.op import Array, Fused, Needed, outline
 from tinygrad2.ops.reductions import log_softmax
 
-
 ALL = (True, True, True)
 
 

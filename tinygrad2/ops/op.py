@@ -124,8 +124,11 @@ class Op:
         return arrays, residuals
 
     @classmethod
-    def formula(cls, index: int) -> Formula | None:
-        """How the cotangent of one input is computed, as text; None where the source of the rule does not say it."""
+    def formula(cls, index: Any) -> Formula | None:
+        """How the cotangent of one input is computed, as text; None where the source of the rule does not say it.
+
+        Of an op of any number of inputs, "i" stands for each of them.
+        """
         found = formulas(cls.rule or cls.vjp)
         return found[index] if found is not None and index < len(found) and found[index].result != "None" else None
 
@@ -140,7 +143,7 @@ class Primitive(Op):
         """Whatever there is to know, `primitive` says."""
 
     @classmethod
-    def _rule(cls, index: int) -> Callable[..., Any] | None:
+    def _rule(cls, index: Any) -> Callable[..., Any] | None:
         return cls.sources[index if cls.arity is not None else 0]
 
     @classmethod
@@ -160,7 +163,7 @@ class Primitive(Op):
         return cls._plans.setdefault(tuple(needed), ([read(place) for place in places], read(1)))
 
     @classmethod
-    def formula(cls, index: int) -> Formula | None:
+    def formula(cls, index: Any) -> Formula | None:
         rule = cls._rule(index)
         found = formulas(rule) if rule is not None else None
         if found is None or len(found) != 1:
@@ -198,11 +201,15 @@ def primitive(
     variadic = bool(signatures) and any(p.kind is p.VAR_POSITIONAL for p in signatures[0])
     places = [sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in signature) for signature in signatures]
     if not signatures or any(n != (1 if variadic else len(rules)) for n in places):
-        raise UnsupportedError(f"{name}: {len(rules)} rules of {places} inputs; give one rule per input, and None for one without")
+        raise UnsupportedError(
+            f"{name}: {len(rules)} rules of {places} inputs; give one rule per input, and None for one without"
+        )
     module = next(rule.__module__ for rule in rules if rule is not None)
     own = module.startswith("tinygrad2.")
     forward = forward if own else _guarded(name, "forward", forward)
-    called = tuple([_nothing if f is None else f if own else _guarded(name, f"rule of input {i}", f) for i, f in enumerate(rules)])
+    called = tuple(
+        [_nothing if f is None else f if own else _guarded(name, f"rule of input {i}", f) for i, f in enumerate(rules)]
+    )
 
     def vjp(g: Any, out: Any, *arrays: Any, needed: Needed | None = None, **settings: Any) -> list[Any]:
         wanted = needed or [x is not None for x in arrays]

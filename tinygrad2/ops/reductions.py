@@ -99,9 +99,7 @@ Prod = primitive(
 # Without an axis the sums are one row.
 Cumsum = primitive(
     np.cumsum,
-    lambda g, out, x, *, axis=None: np.reshape(
-        np.flip(np.cumsum(np.flip(g, axis or 0), axis=axis or 0), axis or 0), x.shape
-    ),
+    lambda g, out, x, *, axis=None: np.reshape(np.flip(np.cumsum(np.flip(g, axis or 0), axis=axis or 0), axis or 0), x.shape),
     samples=(
         "normal(3, 4), axis=1",
         "normal(3, 4), axis=0",

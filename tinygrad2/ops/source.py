@@ -29,7 +29,7 @@ class Formula:
     steps: tuple[str, ...]
     result: str
 
-    def of(self, i: int) -> Formula:
+    def of(self, i: int | str) -> Formula:
         """The same of an op of any number of inputs, for one of them."""
         return replace(self, result=re.sub(r"\bi\b", str(i), self.result), parameters=self.parameters + ("arrays",))
 
@@ -56,7 +56,7 @@ def formulas(rule: Callable[..., Any]) -> tuple[Formula, ...] | None:
 
     None where the source is not to be had, or is more than assignments and a `return`.
     """
-    node = _syntax(inspect.unwrap(rule))
+    node = syntax(rule)
     if node is None:
         return None
     parameters = tuple(p.arg for p in (*node.args.posonlyargs, *node.args.args))
@@ -82,8 +82,9 @@ def _names(tree: ast.AST, kind: type[ast.expr_context]) -> set[str]:
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, kind)}
 
 
-def _syntax(f: Any) -> ast.Lambda | ast.FunctionDef | None:
-    """The part of its file that a function was made of; None where the file says something else by now."""
+def syntax(f: Any) -> ast.Lambda | ast.FunctionDef | None:
+    """The part of its file that a function was made of; None where there is none, or the file says something else by now."""
+    f = inspect.unwrap(f)
     code = getattr(f, "__code__", None)
     if code is None:
         return None

@@ -1,7 +1,7 @@
 """What memory a computation keeps for its backward pass: which ops keep it, what for, and until when.
 
-A recorded computation keeps everything, so this tells of the same computation when nobody observes it: what the ops hand to
-`keep` then, and what they save. The numbers are bytes of arrays. Not counted: the leaves, which would be there anyway, the
+A recorded computation keeps everything, so this tells of the same computation when nobody observes it: what is `kept` of each op
+then. The numbers are bytes of arrays. Not counted: the leaves, which would be there anyway, the
 gradients on their way back, and Python's own objects.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad2.ops.op import Array, has_content
+from tinygrad2.ops.op import Array
 from tinygrad2.study.recording import Value
 from tinygrad2.study.trace import Trace
 from tinygrad2.tensor import Tensor
@@ -165,11 +165,8 @@ def _kept(trace: Trace) -> list[Kept]:
     found: dict[int, Kept] = {}
     for value in trace.results:
         assert value.op is not None
-        held = {
-            "input of": value.op.keep(value.arrays, value.saved),
-            "saved by": value.saved,
-            "setting of": value.params,
-        }
+        primals, residuals = value.op.kept(value.arrays, value.residuals, tuple([x is not None for x in value.inputs]))
+        held = {"input of": primals, "saved by": residuals, "setting of": value.settings}
         for what, array in ((what, array) for what, part in held.items() for array in _arrays(part)):
             key = id(_owner(array))
             if key in leaves:
@@ -181,10 +178,9 @@ def _kept(trace: Trace) -> list[Kept]:
 
 
 def _arrays(held: Any) -> Iterator[Array]:
-    """The arrays in tuples, lists and dictionaries, but for those that have a shape only."""
+    """The arrays in tuples, lists and dictionaries."""
     if isinstance(held, np.ndarray):
-        if has_content(held):
-            yield held
+        yield held
     elif isinstance(held, (tuple, list, dict)):
         for part in held.values() if isinstance(held, dict) else held:
             yield from _arrays(part)

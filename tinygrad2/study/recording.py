@@ -5,6 +5,7 @@ Nothing is noted outside of `with record():`. What is noted hangs on the result,
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,8 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from tinygrad2.errors import GraphError
-from tinygrad2.graph import Node, observe, observing
-from tinygrad2.observer import PACKAGE, Observer
+from tinygrad2.graph import Node
+from tinygrad2.observer import PACKAGE, Observer, observe, observing
 from tinygrad2.ops.op import Array
 from tinygrad2.tensor import Tensor
 
@@ -32,7 +33,7 @@ class Value:
     array    its entries; of a leaf, the array it had when it was used
     inputs   for each input of the op the Value it was, or None for a constant
     arrays   for each input its entries
-    params, saved   what the op's rule receives beside them; see `Op`
+    settings, residuals   what the op's rules receive beside them; see `Op`
     name     its own: the name of a parameter or of a variable for a leaf, that of the op for a result
     path     of the module that was being called, in the outermost one: "h.3.attn.c_attn"; of a leaf, of its module
     source   the line that asked for it: "layers.py:38: return ops.linear(x, self.weight, self.bias)"
@@ -50,7 +51,7 @@ class Value:
     ) -> None:
         self.node, self.array, self.name, self.path, self.source = node, array, name, path, source
         self.inputs, self.arrays = inputs, arrays
-        self.number, self.op, self.params, self.saved = node.number, node.op, node.params, node.saved
+        self.number, self.op, self.settings, self.residuals = node.number, node.op, node.settings, node.residuals
         self.version = node.version
 
     @property
@@ -68,7 +69,9 @@ class Value:
 
 
 _leaves: WeakValueDictionary[int, Value] = WeakValueDictionary()
-"""By the id of its node: each leaf that a computation still remembers, so that it is one in all recordings."""
+"""By the id of its node: each leaf that a computation still remembers, so that it is one in all recordings, and on all threads."""
+
+_lock = threading.Lock()
 
 
 class Recorder(Observer):
@@ -77,25 +80,26 @@ class Recorder(Observer):
     def recorded(self, node: Node, out: Array) -> None:
         """The op of `node` has made `out`."""
         assert node.op is not None
-        assert node.arrays is not None
-        inputs = tuple(self._value(parent, x) for parent, x in zip(node.parents, node.arrays, strict=True))
+        assert node.primals is not None
+        inputs = tuple(self._value(parent, x) for parent, x in zip(node.parents, node.primals, strict=True))
         _, source = self.line(ENGINE)
-        node.place = Value(node, out, node.op.name, self.module_path(), source, inputs, node.arrays)
+        node.observed = Value(node, out, node.op.name, self.module_path(), source, inputs, node.primals)
 
     def _value(self, node: Node | None, array: Array) -> Value | None:
         if node is None:
             return None
-        if isinstance(node.place, Value):
-            return node.place
+        if isinstance(node.observed, Value):
+            return node.observed
         if node.op is not None:
             raise GraphError(
                 f"record: an input of this op was made by a {node.op.name} before recording began; "
                 "compute all of it inside `with study.record():`"
             )
-        leaf = _leaves.get(id(node))
-        if leaf is None or leaf.version != node.version:
-            path, _, name = self._name(node).rpartition(".")
-            leaf = _leaves[id(node)] = Value(node, array, name, path)
+        with _lock:
+            leaf = _leaves.get(id(node))
+            if leaf is None or leaf.version != node.version:
+                path, _, name = self._name(node).rpartition(".")
+                leaf = _leaves[id(node)] = Value(node, array, name, path)
         return leaf
 
     def _name(self, node: Node) -> str:
@@ -113,20 +117,20 @@ class Recorder(Observer):
 
 @contextmanager
 def record() -> Iterator[None]:
-    """Inside, on this thread, every op notes what the functions of `study` need: its values, its module, its source line.
+    """Inside, also on the threads of a pool, every op notes what the functions of `study` need: its values, its module, its source line.
 
     Memory: everything that was computed is kept for as long as its result is, even past `backward`.
     Raises GraphError inside `autograd.detect_anomaly()`, which looks at the same ops.
     """
     if observing() is not None:
-        raise GraphError("record: the ops of this thread are already being observed; leave detect_anomaly() or record() first")
+        raise GraphError("record: the ops are already being observed here; leave detect_anomaly() or record() first")
     with observe(Recorder()):
         yield
 
 
 def value_of(tensor: Tensor) -> Value:
     """What was recorded of a Tensor. Raises GraphError if nothing was."""
-    value = tensor.node.place if tensor.node is not None else None
+    value = tensor.node.observed if tensor.node is not None else None
     if not isinstance(value, Value):
         what = "a leaf" if tensor.node is not None and tensor.node.op is None else "not computed inside `with study.record():`"
         raise GraphError(f"study: this tensor of shape {np.shape(tensor.data)} is {what}, so there is nothing to show of it")

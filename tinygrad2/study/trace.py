@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import copy
-import heapq
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from tinygrad2.autograd import unbroadcast
+from tinygrad2.autograd import unbroadcast, walk
 from tinygrad2.errors import GraphError
 from tinygrad2.ops.arithmetic import Astype
-from tinygrad2.ops.op import Array, Scatter
+from tinygrad2.ops.indexing import Scatter
+from tinygrad2.ops.op import Array
 from tinygrad2.study.recording import Value, value_of
 from tinygrad2.tensor import Tensor
 
@@ -89,7 +89,7 @@ class Trace:
                     seen[value, i] if (value, i) in seen else _as(array, dtype) if x is None else found[x]
                     for i, (x, array) in enumerate(zip(value.inputs, value.arrays, strict=True))
                 ]
-                found[value] = value.op.run(tuple(arrays), value.params)[0]
+                found[value] = value.op.run(tuple(arrays), value.settings)[0]
         return found
 
     def to(self, dtype: Any) -> Trace:
@@ -104,10 +104,10 @@ class Trace:
             other.arrays = tuple(
                 _as(array, dtype) if x is None else x.array for x, array in zip(other.inputs, value.arrays, strict=True)
             )
-            other.params = {name: _as(setting, dtype) for name, setting in value.params.items()}
-            if value.op is Astype and np.dtype(value.params["dtype"]).kind == "f":
-                other.params["dtype"] = dtype
-            other.array, other.saved = value.op.run(other.arrays, other.params)
+            other.settings = {name: _as(setting, dtype) for name, setting in value.settings.items()}
+            if value.op is Astype and np.dtype(value.settings["dtype"]).kind == "f":
+                other.settings["dtype"] = dtype
+            other.array, other.residuals = value.op.run(other.arrays, other.settings)
         trace = copy.copy(self)
         trace.output, trace.values = new[self.output], list(new.values())
         trace.names = {new[value]: name for value, name in self.names.items()}
@@ -119,31 +119,33 @@ class Trace:
 
         `cotangent` may be left out for a single number. `contribute` stands in for what the rule of an op gives.
         """
-        contribute = contribute or contributed
         seed = np.ones_like(self.output.array) if cotangent is None else np.asarray(cotangent, self.output.array.dtype)
         if seed.shape != self.output.array.shape or (cotangent is None and seed.size != 1):
             raise GraphError(f"study: the output has shape {self.output.array.shape}; give a cotangent of that shape")
-        result = Backward({self.output: seed})
-        heap = [(-self.output.number, self.output)]
-        while heap:
-            value = heapq.heappop(heap)[1]
+        result = Backward()
+
+        def visit(value: Value, g: Array) -> Iterator[tuple[Value, Contribution]]:
+            result.gradients[value] = g
             result.order.append(value)
-            if value.is_leaf:
-                continue
-            g = result.gradients[value]
-            for part in contribute(value, g):
-                target = part.target
-                if target not in result.gradients:
-                    heapq.heappush(heap, (-target.number, target))
-                result.gradients[target] = part.added_to(result.gradients.get(target))
-                result.contributions.setdefault(target, []).append(part)
+            for part in () if value.is_leaf else (contribute or contributed)(value, g):
+                yield part.target, part
+
+        def add(value: Value, before: Array | None, part: Contribution | Array) -> Array:
+            if not isinstance(part, Contribution):
+                return part  # where it starts
+            result.contributions.setdefault(value, []).append(part)
+            return part.added_to(before)
+
+        walk([(self.output, seed)], visit, add, {})
         return result
 
 
 def pulled(value: Value, g: Array) -> Sequence[Any]:
-    """The cotangents of the inputs of a value by the rule of its op."""
+    """The cotangents of the inputs of a value by the rules of its op, None for constants."""
     assert value.op is not None
-    return value.op.vjp(g, value.saved, *value.arrays, **value.params)
+    needed = [x is not None for x in value.inputs]
+    found: Sequence[Any] = value.op.vjp(g, value.residuals, *value.arrays, needed=needed, **value.settings)
+    return found
 
 
 @dataclass(eq=False)
@@ -199,7 +201,7 @@ class Backward:
     order           the values in the order in which they were visited: each after all of its uses
     """
 
-    gradients: dict[Value, Array]
+    gradients: dict[Value, Array] = field(default_factory=dict)
     contributions: dict[Value, list[Contribution]] = field(default_factory=dict)
     order: list[Value] = field(default_factory=list)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad2.ops.op import Array, Scatter
-from tinygrad2.study.formulas import Formula, evaluate
+from tinygrad2.ops.indexing import Scatter
+from tinygrad2.ops.op import Array
+from tinygrad2.study.formulas import evaluate
 from tinygrad2.study.lab.faults import Fault, Healthy, OntoStale, Overwrites
 from tinygrad2.study.trace import Contribution
 
@@ -38,9 +39,10 @@ def _stale_activation(healthy: Healthy, part: Contribution, g: Array) -> Contrib
 def _unsummed(part: Contribution, g: Array) -> Array | None:
     """A contribution from before broadcasting was undone, if it has another shape then."""
     assert part.user.op is not None
-    if isinstance(part.raw, Scatter) or not part.user.op.formula:
+    formula = part.user.op.formula(part.index)
+    if isinstance(part.raw, Scatter) or formula is None:
         return None
-    raw = np.asarray(evaluate(Formula(part.user.op, len(part.user.inputs)).code(part.index), part.user, g))
+    raw = np.asarray(evaluate(formula.code, part.user, g))
     return raw if raw.size > part.target.array.size else None
 
 
@@ -206,7 +208,7 @@ CATALOGUE = (
         "projection of an attention, it does.",
         {
             "linear": ("g @ w.T", "g @ w"),
-            "matmul": ("G @ np.swapaxes(B, -1, -2)", "G @ B"),
+            "matmul": ("np.swapaxes(column(b), -1, -2)", "column(b)"),
             "linear_cross_entropy": ("d @ w", "d @ w.T"),
         },
     ),
@@ -220,7 +222,10 @@ CATALOGUE = (
                 "x.reshape(-1, x.shape[-1]).T @ g.reshape(-1, g.shape[-1])",
                 "g.reshape(-1, g.shape[-1]).T @ x.reshape(-1, x.shape[-1])",
             ),
-            "matmul": ("np.swapaxes(A, -1, -2) @ G", "np.swapaxes(G, -1, -2) @ A"),
+            "matmul": (
+                "np.swapaxes(row(a), -1, -2) @ matrix(g, a.ndim, b.ndim)",
+                "np.swapaxes(matrix(g, a.ndim, b.ndim), -1, -2) @ row(a)",
+            ),
         },
     ),
     Fault(
@@ -236,7 +241,7 @@ CATALOGUE = (
         "x times a function of x has two terms in its derivative. With the first alone the slope is right at zero and "
         "far out, and wrong in between: GELU's is 1.08 at x = 1, and this gives 0.84.",
         {
-            "gelu": (" + 0.5 * x * (1 - t**2) * c * (1 + 3 * 0.044715 * x**2)", ""),
+            "gelu": (" + 0.5 * x * (1 - t ** 2) * c * (1 + 3 * 0.044715 * x ** 2)", ""),
             "gelu_erf": (" + x * np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)", ""),
             "silu": (" * (1 + x * (1 - sigmoid(x)))", ""),
         },
@@ -295,8 +300,8 @@ CATALOGUE = (
         "grad[ids] += g looks like a sum, but NumPy reads, adds and writes once for all: of a token that comes twice only the "
         "last gradient stays. np.add.at adds each. Met in every first embedding layer.",
         {
-            "embedding": ("scatter(g, table, ids)", "put(g, table, ids)"),
-            "get_item": ("scatter(g, x, index)", "put(g, x, index)"),
+            "embedding": ("scatter(g, table.shape, ids)", "put(g, table.shape, ids)"),
+            "get_item": ("scatter(g, x.shape, index)", "put(g, x.shape, index)"),
         },
     ),
     Fault(
@@ -305,7 +310,7 @@ CATALOGUE = (
         "The forward divides what it keeps by 1 - p, so that the mean stays. Backward has to do the same. Without it all "
         "gradients below shrink a little at every dropout.",
         {
-            "dropout": ("(keep * scale)", "keep"),
+            "dropout": ("np.multiply(keep, scale, dtype=g.dtype)", "keep"),
             "causal_attention": (" * (1 if keep is None else keep)", " * (1 if keep is None else keep > 0)"),
         },
     ),
@@ -315,7 +320,7 @@ CATALOGUE = (
         "Each pass draws a mask; backward must use the one of its forward. Met with checkpointing, where the forward runs "
         "again and draws again unless the state of the generator was kept.",
         {
-            "dropout": ("keep * scale", "np.roll(keep, 1) * scale"),
+            "dropout": ("np.multiply(keep,", "np.multiply(np.roll(keep, 1),"),
             "causal_attention": (
                 "kept = p if keep is None else p * keep",
                 "kept = p if keep is None else p * np.roll(keep, 1)",
@@ -327,7 +332,7 @@ CATALOGUE = (
         "mean's backward did not divide by the number of entries",
         "Each entry has 1/n of the mean, so it gets g / n. Giving it g is the rule of sum. The gradient points the right way "
         "and is n times too long.",
-        {"mean": (" / count(x, axis)", "")},
+        {"mean": (" / count(x.shape, axis)", "")},
     ),
     Fault(
         "max_to_everyone",
@@ -335,9 +340,15 @@ CATALOGUE = (
         "Only the largest entry moves a maximum. max must give it all of the gradient and zero to the others; spreading g over "
         "the row is the rule of sum. Met in max-pooling whose positions were not kept.",
         {
-            "max": ("np.where(best, spread(g / np.sum(best, axis=axis, keepdims=keepdims), x, axis), 0)", "spread(g, x, axis)"),
-            "min": ("np.where(best, spread(g / np.sum(best, axis=axis, keepdims=keepdims), x, axis), 0)", "spread(g, x, axis)"),
-            "maximum": ("g * ((a > b) + (a == b) * 0.5)", "g"),
+            "max": (
+                "np.where(best, spread(g / np.sum(best, axis=axis, keepdims=keepdims), x.shape, axis), 0)",
+                "spread(g, x.shape, axis)",
+            ),
+            "min": (
+                "np.where(best, spread(g / np.sum(best, axis=axis, keepdims=keepdims), x.shape, axis), 0)",
+                "spread(g, x.shape, axis)",
+            ),
+            "maximum": ("np.where(a > b, g, np.where(a == b, 0.5 * g, 0))", "g"),
         },
     ),
     Fault(
@@ -345,7 +356,7 @@ CATALOGUE = (
         "The gradient of a slice was put back one place off",
         "x[1:] sends its gradient back to places 1, 2, ... and not 0, 1, ... An offset forgotten in backward gives a gradient "
         "of the right size for the neighbours. Met where next-token targets are cut from the same array.",
-        {"get_item": ("scatter(g, x, index)", "np.roll(put(g, x, index), 1)")},
+        {"get_item": ("scatter(g, x.shape, index)", "np.roll(put(g, x.shape, index), 1)")},
     ),
     Fault(
         "sums_before_product",

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad2.ops.op import Array, Scatter
-from tinygrad2.study.formulas import Formula, argument_names, evaluate, scattered, settings
+from tinygrad2.ops.indexing import Scatter
+from tinygrad2.ops.op import Array
+from tinygrad2.study.formulas import argument_names, code, evaluate, scattered, settings
 from tinygrad2.study.lab.diagnose import TOLERANCE, Case, Diagnosis, shown
 from tinygrad2.study.lab.questions import choices, unbroadcast_code
 from tinygrad2.study.mathml import mathml
@@ -151,20 +152,20 @@ def _edge(part: Contribution, g: Array, before: Array | None, after: Array, arra
     """One use of a value: the rule, what it gives, and the sum before and after."""
     user, target = part.user, part.target.array
     assert user.op is not None
-    code = Formula(user.op, len(user.inputs)).code(part.index)
+    text = code(user, part.index)
     favour = favoured and not part.target.is_leaf  # of a parameter a part will do: no rule reads its gradient
-    shown = np.asarray(evaluate(code, user, g))
-    raw = part.raw if not isinstance(part.raw, Scatter) else scattered(part.raw.values, target, part.raw.index)
+    shown = np.asarray(evaluate(text, user, g))
+    raw = part.raw if not isinstance(part.raw, Scatter) else scattered(part.raw.values, target.shape, part.raw.index)
     before_sum = shown if shown.shape != target.shape else np.asarray(raw)
     return {
-        "code": code,
-        "math": mathml(code),
+        "code": text,
+        "math": mathml(text),
         "summed": unbroadcast_code(before_sum.shape, target.shape),
         "raw": arrays.add(before_sum.astype(target.dtype), favour) if before_sum.shape != target.shape else None,
         "part": arrays.add(part.array, favour),
         "before": None if before is None else arrays.add(before, favour),
         "after": arrays.add(after, favour),
-        "choices": choices(part, code, g, before),
+        "choices": choices(part, text, g, before),
     }
 
 

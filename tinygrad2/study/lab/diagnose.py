@@ -278,7 +278,7 @@ def shown(backward: Backward) -> dict[Edge, Array]:
 def _run(op: Value, instead: dict[int, Array]) -> Array:
     """What the op of a value makes of its inputs, with others in place of some."""
     assert op.op is not None
-    return op.op.run(tuple(instead.get(i, x) for i, x in enumerate(op.arrays)), op.params)[0]
+    return op.op.run(tuple(instead.get(i, x) for i, x in enumerate(op.arrays)), op.settings)[0]
 
 
 def _norm(x: Array) -> float:

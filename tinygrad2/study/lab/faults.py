@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygrad2.autograd import unbroadcast
 from tinygrad2.ops.op import Array
-from tinygrad2.study.formulas import Formula, evaluate
+from tinygrad2.study.formulas import evaluate
 from tinygrad2.study.recording import Value
 from tinygrad2.study.trace import Backward, Contribution, Trace
 
@@ -58,7 +58,7 @@ class Healthy:
             array if x is None or (x.is_leaf and not leaves) else self.older[x]
             for x, array in zip(value.inputs, value.arrays, strict=True)
         )
-        cotangents = value.op.vjp(g, value.op.run(arrays, value.params)[1], *arrays, **value.params)
+        cotangents = value.op.vjp(g, value.op.run(arrays, value.settings)[1], *arrays, **value.settings)
         parts = enumerate(zip(value.inputs, cotangents, strict=True))
         return [Contribution(value, i, x, raw) for i, (x, raw) in parts if x is not None and raw is not None]
 
@@ -94,8 +94,8 @@ class Fault:
         if value.op is None or value.op.name not in self.edits:
             return {}
         old, new = self.edits[value.op.name]
-        formula = Formula(value.op, len(value.inputs))
-        right = {i: formula.code(i) for i, x in enumerate(value.inputs) if x is not None}
+        formulas = {i: value.op.formula(i) for i, x in enumerate(value.inputs) if x is not None}
+        right = {i: formula.code for i, formula in formulas.items() if formula is not None}
         return {i: (code, code.replace(old, new)) for i, code in right.items() if old in code}
 
     def planted(self, healthy: Healthy, value: Value) -> list[Contribution] | None:
@@ -126,9 +126,9 @@ class Fault:
         return other if raw.ndim >= part.target.array.ndim and other.array.shape == part.target.array.shape else None
 
 
-def put(g: Array, x: Array, index: Any) -> Array:
-    """Zeros like `x`, with `g` written at an index: of entries that come twice only the last stays."""
-    whole = np.zeros(x.shape, g.dtype)
+def put(g: Array, shape: tuple[int, ...], index: Any) -> Array:
+    """Zeros of this shape, with `g` written at an index: of entries that come twice only the last stays."""
+    whole = np.zeros(shape, g.dtype)
     whole[index] = g
     return whole
 

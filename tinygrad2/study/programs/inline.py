@@ -11,7 +11,6 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from tinygrad2 import kernels
-from tinygrad2.errors import GraphError
 from tinygrad2.kernels import reference
 from tinygrad2.ops.indexing import scatter
 from tinygrad2.study.programs.prelude import Prelude, is_check, source_of
@@ -19,7 +18,7 @@ from tinygrad2.study.programs.prelude import Prelude, is_check, source_of
 OPERATORS = {"add": ast.Add, "subtract": ast.Sub, "multiply": ast.Mult, "divide": ast.Div, "matmul": ast.MatMult}
 """NumPy's functions that an operator between two arrays calls."""
 
-PLAIN_KEYWORDS = {"axis": "None", "keepdims": "False", "ddof": "0", "a_min": "None", "a_max": "None"}
+PLAIN_KEYWORDS = {"axis": "None", "keepdims": "False", "ddof": "0", "axes": "None"}
 """What NumPy takes where these are left out."""
 
 
@@ -37,6 +36,18 @@ def expression(
     inlined = _Inlined(prelude, inspect.unwrap(f).__globals__, arguments, indices, settings)
     found: ast.expr = inlined.visit(ast.parse(text, mode="eval").body)
     return found
+
+
+def plain_call(node: ast.Call) -> ast.expr:
+    """A call of NumPy without what it takes anyway, and as an operator where one says the same."""
+    if ast.unparse(node.func).startswith("np."):
+        node.keywords = [k for k in node.keywords if PLAIN_KEYWORDS.get(k.arg or "") != ast.unparse(k.value)]
+    name = ast.unparse(node.func).removeprefix("np.")
+    if name in OPERATORS and len(node.args) == 2 and not node.keywords:
+        return ast.BinOp(node.args[0], OPERATORS[name](), node.args[1])
+    if name == "negative":
+        return ast.UnaryOp(ast.USub(), node.args[0])
+    return node
 
 
 class _Inlined(ast.NodeTransformer):
@@ -73,14 +84,7 @@ class _Inlined(ast.NodeTransformer):
         if isinstance(node.func, ast.Name) and node.func.id == "scatter" and isinstance(place, ast.Name):
             g, _, index = node.args
             return ast.Call(node.func, [g, index, self.indices.get(place.id, index)], [])
-        if ast.unparse(node.func).startswith("np."):
-            node.keywords = [k for k in node.keywords if PLAIN_KEYWORDS.get(k.arg or "") != ast.unparse(k.value)]
-        name = ast.unparse(node.func).removeprefix("np.")
-        if name in OPERATORS and len(node.args) == 2 and not node.keywords:
-            return ast.BinOp(node.args[0], OPERATORS[name](), node.args[1])
-        if name == "negative":
-            return ast.UnaryOp(ast.USub(), node.args[0])
-        return node
+        return plain_call(node)
 
     def _settings(self, node: ast.Call) -> list[ast.keyword]:
         """The last arguments of a kernel that are settings of the op, by name: `heads=2` tells more than `2`."""
@@ -102,8 +106,7 @@ def _named(node: ast.expr, names: Mapping[str, Any], module: ModuleType) -> bool
 def _one_line(f: Callable[..., Any]) -> str | None:
     """What a function returns, if it does nothing else but checks, and has no names of its own; else None."""
     tree = ast.parse(source_of(f)).body[0]
-    if not isinstance(tree, ast.FunctionDef):
-        raise GraphError(f"explain: {f!r} is not a function that can be written out; define it with def")
+    assert isinstance(tree, ast.FunctionDef)
     start = 1 if ast.get_docstring(tree) is not None else 0
     first, *rest = (node for node in tree.body[start:] if not is_check(node))
     inner = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)

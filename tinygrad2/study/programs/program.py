@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -88,7 +87,7 @@ class Writer:
                 apart = not line.path or _block(line.path) != _block(path or "")
                 path = line.path
                 text += [""] * bool(text and apart) + [f"{indent}# {path}"] * bool(path)
-            if line.op is not None and line.op.formula and line.op not in self._shown:
+            if line.op is not None and line.op not in self._shown:
                 self._shown.add(line.op)
                 text += [indent + "#   " + part for part in _formula(line.op)]
             text += [indent + part for part in _laid_out(line, WIDTH - len(indent))]
@@ -194,22 +193,16 @@ def _listed(start: str, items: Sequence[str], indent: str) -> list[str]:
 
 
 def _formula(op: type[Op]) -> list[str]:
-    """What is shown of a rule: its steps, and what it gives for each input, all executable."""
-    parameters = [p for p in inspect.signature(op.forward).parameters.values() if p.kind is not p.KEYWORD_ONLY]
-    parts = [part.strip() for part in op.formula.split("; ")]
-    steps = [part for part in parts if _is_assignment(part)]
-    results = [part for part in parts if part not in steps] if len(parts) != len(parameters) else parts
-    given = [
-        f"d_{p.name} = {result.removeprefix('*')}" for p, result in zip(parameters, results, strict=False) if result != "None"
-    ]
-    if len("; ".join([*steps, *given])) + len(op.name) < WIDTH - 16:
-        return [f"{op.name}: {'; '.join([*steps, *given])}"]
-    return [f"{op.name}:", *("  " + part for part in [*steps, *given])]
-
-
-def _is_assignment(text: str) -> bool:
-    names, equals, _ = text.partition(" = ")
-    return bool(equals) and all(name.isidentifier() for name in names.split(", "))
+    """What is shown of the rules of an op: their steps, and what they give for each input, all executable; nothing if unknown."""
+    names = dict(enumerate(op.arguments)) if op.arity is not None else {"i": "arrays[i]"}
+    found = {name: formula for i, name in names.items() if (formula := op.formula(i)) is not None}
+    steps = dict.fromkeys(step for formula in found.values() for step in formula.steps)
+    parts = [*steps, *(f"d_{name} = {formula.result}" for name, formula in found.items())]
+    if not parts:
+        return []
+    if len("; ".join(parts)) + len(op.name) < WIDTH - 16:
+        return [f"{op.name}: {'; '.join(parts)}"]
+    return [f"{op.name}:", *("  " + part for part in parts)]
 
 
 def _laid_out(line: Line, width: int) -> list[str]:

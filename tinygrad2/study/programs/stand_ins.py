@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from tinygrad2.kernels import products, reference
 from tinygrad2.kernels.reference import rows
 from tinygrad2.ops.arithmetic import Add
 from tinygrad2.ops.fused import Linear
-from tinygrad2.ops.op import Array, Fused, Op
+from tinygrad2.ops.op import Array, Op
 
 
 def linear(x: Array, w: Array, b: Array | None) -> Array:
@@ -58,43 +58,25 @@ def laid_out(x: Array, strides: tuple[int, ...]) -> Array:
     return out
 
 
-class _Linear:
-    """`ops.Linear` without the copy in bfloat16."""
-
-    @staticmethod
-    def forward(x: Array, w: Array, b: Array | None) -> Array:
-        return linear(x, w, b)
-
-    @staticmethod
-    def vjp(g: Array, out: Array, x: Array, w: Array, b: Array | None) -> tuple[Array, Array, Array | None]:
-        return linear_vjp(g, x, w, b)
+def linear_rule(g: Array, out: Array, x: Array, w: Array, b: Array | None) -> tuple[Array, Array, Array | None]:
+    """`ops.Linear.vjp` without the copy in bfloat16."""
+    return linear_vjp(g, x, w, b)
 
 
-class _Add(Add):
-    """`ops.Add` where the sum is laid out as NumPy does."""
-
-    @staticmethod
-    def forward(a: Array, b: Array) -> Array:
-        return np.add(a, b)
+def added_like_first(a: Array, b: Array) -> Array:
+    """a + b, laid out as its first term, where NumPy would not."""
+    return np.add(a, b, out=np.empty_like(a))
 
 
-class _AddLikeFirst(Add):
-    """`ops.Add` where the sum is laid out as its first term, and NumPy would not."""
-
-    @staticmethod
-    def forward(a: Array, b: Array) -> Array:
-        return np.add(a, b, out=np.empty_like(a))
-
-
-def rule_of(op: type[Op], arrays: Sequence[Any]) -> tuple[Any, bool]:
-    """The op as a program applies it, and whether its forward also gives what its vjp reads."""
+def forward_of(op: type[Op], arrays: Sequence[Any]) -> Callable[..., Any]:
+    """The forward of an op as a program applies it."""
     if op is Linear:
-        return _Linear, False
+        return linear
     if op is Add:
         a, b = arrays
         kernel = np.ndim(a) > 1 and np.shape(a) == np.shape(b) and a.dtype == b.dtype
-        return _AddLikeFirst if kernel and np.empty_like(a).strides != np.add(a, b).strides else _Add, False
-    return op, issubclass(op, Fused)
+        return added_like_first if kernel and np.empty_like(a).strides != np.add(a, b).strides else np.add
+    return op.forward
 
 
 STAND_INS: dict[Any, Any] = {products.matmul: matmul, reference.add_to_rows: add_to_rows}

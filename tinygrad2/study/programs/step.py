@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import ast
 import builtins
-import heapq
 import inspect
 import keyword
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from tinygrad2.autograd import unbroadcast
+from tinygrad2.autograd import unbroadcast, walk
 from tinygrad2.errors import GraphError
-from tinygrad2.ops.op import Array, add_rows
-from tinygrad2.study.programs.inline import expression
+from tinygrad2.ops.fused import Linear
+from tinygrad2.ops.indexing import add_rows
+from tinygrad2.ops.op import Array, Fused, Primitive
+from tinygrad2.study.programs.inline import expression, plain_call
 from tinygrad2.study.programs.literals import literal
 from tinygrad2.study.programs.prelude import Prelude
 from tinygrad2.study.programs.program import Line, Phase, Program
-from tinygrad2.study.programs.stand_ins import laid_out, rule_of
+from tinygrad2.study.programs.stand_ins import forward_of, laid_out, linear_rule
 from tinygrad2.study.recording import Value
 from tinygrad2.study.trace import Trace, unique_names
 
@@ -38,10 +40,10 @@ class Step:
 
     def __init__(self, traces: list[Trace]) -> None:
         self.program = Program(taken=set(RESERVED))
-        self.space: dict[str, Any] = {}
+        self.space: dict[str, Any] = {"np": np}
         self.prelude = Prelude(self.space, self.program.taken)
         self.names: dict[Any, str] = {}  # by node: records apart have Values apart for one leaf
-        self.saved: dict[Any, str] = {}
+        self.residuals: dict[Any, str] = {}
         self.constants: dict[int, tuple[str, Array]] = {}
         values = {value.node: value for trace in reversed(traces) for value in reversed(trace.values)}
         self._name(sorted(values.values(), key=lambda value: (not value.is_leaf, value.number)))
@@ -109,23 +111,26 @@ class Step:
 
         return literal(value, constant)
 
-    def _rule(self, value: Value, f: Callable[..., Any], name: str, before: list[str]) -> ast.expr:
-        """A rule applied to `before` (the gradient and what was saved, for a vjp), the inputs, and the settings."""
+    def _applied(self, value: Value, f: Callable[..., Any], name: str, before: Sequence[ast.expr] = ()) -> ast.expr:
+        """A forward or a rule, applied to the inputs and settings of a value, behind what a rule gets before these."""
         assert value.op is not None
-        signature = _parameters(f)
-        positions = [p.name for p in _parameters(value.op.forward) if p.kind is p.POSITIONAL_OR_KEYWORD]
-        pairs = [(_expr(x), _expr(x)) for x in before]
+        pairs = [(x, x) for x in before]
         for i, (x, array) in enumerate(zip(value.inputs, value.arrays, strict=True)):
-            own = f"{self.names[value.node]}_{positions[i] if i < len(positions) else i}"
+            own = f"{self.names[value.node]}_{value.op.arguments[i] if value.op.arity is not None else i}"
             expr = _expr(self.names[x.node]) if x is not None else None
             pairs.append((expr, expr) if expr is not None else self._literal(array, own, value.path))
         settings = {
-            p.name: self._literal(value.params.get(p.name, p.default), f"{self.names[value.node]}_{p.name}", value.path)
-            for p in signature
-            if p.kind is p.KEYWORD_ONLY
+            k: self._literal(value.settings.get(k, default), f"{self.names[value.node]}_{k}", value.path)
+            for k, default in value.op.settings.items()
         }
+        if "needed" in [p.name for p in _parameters(f)]:
+            needed = _expr(repr(tuple(x is not None for x in value.inputs)))
+            settings["needed"] = needed, needed
+        keywords = [ast.keyword(k, v[0]) for k, v in settings.items() if k in value.settings or k == "needed"]
+        if f.__module__.partition(".")[0] == "numpy":
+            return plain_call(ast.Call(_expr(f"np.{f.__name__}"), [expr for expr, _ in pairs], keywords))
         bound, rest = dict(settings), list(pairs)
-        for p in signature:
+        for p in _parameters(f):
             if p.kind is p.POSITIONAL_OR_KEYWORD:
                 bound[p.name] = rest.pop(0)
             elif p.kind is p.VAR_POSITIONAL:
@@ -134,7 +139,6 @@ class Step:
         found = expression(self.prelude, f, {k: v[0] for k, v in bound.items()}, {k: v[1] for k, v in bound.items()})
         if found is not None:
             return found
-        keywords = [ast.keyword(k, v[0]) for k, v in settings.items() if k in value.params]
         return ast.Call(_expr(self.prelude.function(f, name)), [expr for expr, _ in pairs], keywords)
 
     def _eval(self, expr: ast.expr) -> Any:
@@ -143,15 +147,15 @@ class Step:
     # -- forward
     def _forward(self, value: Value) -> None:
         assert value.op is not None
-        rule, fused = rule_of(value.op, value.arrays)
+        forward = forward_of(value.op, value.arrays)
         name = self.names[value.node]
-        expr = self._rule(value, rule.forward, f"{value.op.name}_forward", [])
+        expr = self._applied(value, forward, f"{value.op.name}_forward")
         result = self._eval(expr)
-        self.saved[value.node] = name
-        if fused:
-            self.saved[value.node] = self._new(f"{name}_saved", value.path)
-            self.space[name], self.space[self.saved[value.node]] = result
-            code = f"{name}, {self.saved[value.node]} = {ast.unparse(expr)}"
+        self.residuals[value.node] = name
+        if issubclass(value.op, Fused) and forward is value.op.forward:
+            self.residuals[value.node] = self._new(f"{name}_saved", value.path)
+            self.space[name], self.space[self.residuals[value.node]] = result
+            code = f"{name}, {self.residuals[value.node]} = {ast.unparse(expr)}"
         else:
             self.space[name] = np.asarray(result)
             code = f"{name} = {ast.unparse(_as_array(expr, result))}"
@@ -159,124 +163,118 @@ class Step:
 
     # -- backward
     def _backward(self, trace: Trace) -> None:
-        loss = trace.output.node
-        self.order: list[tuple[int, Any]] = [(-loss.number, loss)]
-        self.arrived, self.owned = {loss}, set[Any]()
-        d = self._derivative(loss)
-        self.space[d] = np.ones_like(self.space[self.names[loss]])
-        self.lines.append(Line(f"{d} = np.ones_like({self.names[loss]})", str(self.space[d].shape)))
-        values = {value.node: value for value in trace.values}
-        while self.order:
-            value = values[heapq.heappop(self.order)[1]]
-            if not value.is_leaf:
-                start = len(self.lines)
-                self._pull(value)
-                if len(self.lines) > start:
-                    self.lines[start].op = value.op
-        leaves = [leaf for leaf in trace.leaves if leaf.node in self.arrived]
-        self.program.gradients.append({self.keys[leaf.node]: self._derivative(leaf.node) for leaf in leaves})
+        name, self.arrived = self.names[trace.output.node], dict[Value, Array]()
+        self.owned, self.reached = set[Value](), set[Any]()
+        d = self._derivative(trace.output.node)
+        self.lines.append(Line(f"{d} = np.ones_like({name})", str(self.space[name].shape)))
+        walk([(trace.output, _Part(np.ones_like(self.space[name])))], self._visit, self._add, self.arrived)
+        self.program.gradients.append(
+            {self.keys[x.node]: self._derivative(x.node) for x in trace.leaves if x.node in self.reached}
+        )
 
-    def _pull(self, value: Value) -> None:
-        """The lines that give the inputs of a value their parts."""
+    def _visit(self, value: Value, g: Array) -> Iterator[tuple[Value, _Part]]:
+        """The parts that a value gives to its inputs, after the lines that compute them."""
+        self.reached.add(value.node)
+        if value.op is None:
+            return
+        start = len(self.lines)
+        before = [_expr(self._derivative(value.node)), _expr(self.residuals[value.node])]
+        kept = [g, self.space[self.residuals[value.node]], *map(self._input_of, value.inputs, value.arrays)]
+        rules = value.op.sources if issubclass(value.op, Primitive) else None
+        if rules is None:
+            yield from self._together(value, before, kept)
+        else:
+            for i, x in enumerate(value.inputs):
+                rule = rules[i if value.op.arity is not None else 0]
+                if x is None or rule is None:
+                    continue
+                first = before if value.op.arity is not None else [*before, ast.Constant(i)]
+                expr = self._applied(value, rule, f"{value.op.name}_rule", first)
+                yield x, _Part(None if _is_scatter(expr) else self._eval(expr), expr, value, kept)
+        if len(self.lines) > start:
+            self.lines[start].op = value.op
+
+    def _together(self, value: Value, before: list[ast.expr], kept: list[Any]) -> Iterator[tuple[Value, _Part]]:
+        """The parts that one function gives."""
         assert value.op is not None
-        rule, _ = rule_of(value.op, value.arrays)
-        g = self._derivative(value.node)
-        expr = self._rule(value, rule.vjp, f"{value.op.name}_vjp", [g, self.saved[value.node]])
-        if not isinstance(expr, ast.Tuple):
-            return self._unpack(value, expr)
-        parts = list(expr.elts)
-        raw = [
-            None if _is_scatter(part) or x is None else self._eval(part) for part, x in zip(parts, value.inputs, strict=True)
-        ]
-        aliases = self._aliases(value, raw)
-        for part, c, x in zip(parts, raw, value.inputs, strict=True):
-            if x is not None and _is_scatter(part):
-                self._scatter(value, x, part)
-            elif x is not None and c is not None:
-                self._add(value, x, _as_array(part, c), np.asarray(c), aliases)
-        return None
-
-    def _unpack(self, value: Value, expr: ast.expr) -> None:
-        """The parts where a function gives all of them."""
-        raw = self._eval(expr)
-        aliases = self._aliases(value, raw)
-        targets, notes = list[str](), list[str]()
-        later: list[tuple[str, Value, Any]] = []
-        for x, c in zip(value.inputs, raw, strict=True):
+        vjp = linear_rule if value.op is Linear else inspect.unwrap(value.op.vjp)
+        expr = self._applied(value, vjp, f"{value.op.name}_vjp", before)
+        pairs = list(zip(value.inputs, self._eval(expr), strict=True))
+        others = [[*kept, *(c for _, c in pairs[:i] + pairs[i + 1 :])] for i in range(len(pairs))]
+        if isinstance(expr, ast.Tuple):
+            for (x, c), part, kept in zip(pairs, expr.elts, others, strict=True):
+                if x is not None and c is not None:
+                    yield x, _Part(c, part, value, kept)
+            return
+        targets, parts, notes = list[str](), list[tuple[Value, _Part]](), list[str]()
+        for (x, c), kept in zip(pairs, others, strict=True):
             if x is None or c is None:
                 targets.append("_")
                 continue
             notes.append(str(np.shape(c)))
-            like = self.space[self.names[x.node]]
-            if x.node not in self.arrived and isinstance(c, np.ndarray) and (c.shape, c.dtype) == (like.shape, like.dtype):
-                targets.append(self._derivative(x.node))
-                self._arrive(x.node, targets[-1], c, _alone(c, c, aliases))
-            else:
-                targets.append(f"part_{len(later) + 1}")
-                later.append((targets[-1], x, c))
-        if len(later) == 1:
-            targets[targets.index("part_1")] = "part"
-            later = [("part", *later[0][1:])]
+            like, d = self.space[self.names[x.node]], self._derivative(x.node)
+            direct = x not in self.arrived and d not in targets and (np.shape(c), c.dtype) == (like.shape, like.dtype)
+            targets.append(d if direct else f"part_{sum(t.startswith('part_') for t in targets) + 1}")
+            self.space[targets[-1]] = c
+            parts.append((x, _Part(c, None if direct else _expr(targets[-1]), value, kept)))
         left = ", ".join(targets) if len(targets) > 1 else f"({targets[0]},)"
         self.lines.append(Line(f"{left} = {ast.unparse(expr)}", ", ".join(notes), value.path))
-        for name, x, c in later:
-            self.space[name] = c
-            self._add(value, x, _as_array(_expr(name), c), np.asarray(c), aliases)
+        yield from parts
 
-    def _aliases(self, value: Value, raw: Sequence[Any]) -> list[Any]:
-        """What a cotangent may be the same array as: the list of `backpropagate`."""
-        saved = self.space[self.saved[value.node]]
-        arrays = [
-            array if x is None else self.space[self.names[x.node]] for x, array in zip(value.inputs, value.arrays, strict=True)
-        ]
-        return [self.space[self._derivative(value.node)], *arrays, *raw, *(saved if isinstance(saved, tuple) else [saved])]
+    def _input_of(self, x: Value | None, array: Any) -> Any:
+        return array if x is None else self.space[self.names[x.node]]
 
-    def _arrive(self, node: Any, d: str, array: Array, alone: bool) -> None:
-        self.arrived.add(node)
-        heapq.heappush(self.order, (-node.number, node))
-        self.space[d] = array
-        if alone:
-            self.owned.add(node)
-
-    def _add(self, value: Value, x: Value, expr: ast.expr, c: Array, aliases: list[Any]) -> None:
-        """Add a cotangent `c`, which `expr` gives, to the gradient of `x`."""
-        like, d = self.space[self.names[x.node]], self._derivative(x.node)
+    def _add(self, x: Value, before: Array | None, part: _Part) -> Array:
+        """The line that adds a part to the gradient of a value, and the sum."""
+        d, name = self._derivative(x.node), self.names[x.node]
+        if part.user is None or part.expr is None:  # there is a line that sets it
+            assert part.array is not None
+            if part.user is not None and _is_new(part.array, part.kept):
+                self.owned.add(x)
+            self.space[d] = part.array
+            return part.array
+        if part.array is None:
+            return self._scatter(x, before, part)
+        like, path = self.space[name], part.user.path
+        c, expr = np.asarray(part.array), _as_array(part.expr, part.array)
         fitted = unbroadcast(c, like)
-        alone = _alone(c, fitted, aliases)
         note = str(fitted.shape)
         if c.shape != like.shape:
             if not isinstance(expr, ast.Name):
-                self.lines.append(Line(f"part = {ast.unparse(expr)}", str(c.shape), value.path))
+                self.lines.append(Line(f"part = {ast.unparse(expr)}", str(c.shape), path))
                 expr = _expr("part")
             expr, note = _unbroadcast(expr, c, like), f"{note}, un-broadcast"
         if c.dtype != like.dtype:
             expr = ast.Call(ast.Attribute(expr, "astype"), [_expr(f"np.{like.dtype.name}")], [])
-        if x.node not in self.arrived:
-            self._arrive(x.node, d, fitted, alone)
-            code = f"{d} = {ast.unparse(expr)}"
-        elif x.node in self.owned:
-            self.space[d] += fitted
-            code = f"{d} += {ast.unparse(expr)}"
+        if before is None:
+            total, code = fitted, f"{d} = {ast.unparse(expr)}"
+            if fitted is not part.array or _is_new(part.array, part.kept):
+                self.owned.add(x)
+        elif x in self.owned:
+            total, code = np.add(before, fitted, out=before), f"{d} += {ast.unparse(expr)}"
         else:
-            total = self.space[d] + fitted
-            self.space[d] = np.asarray(total)
-            self.owned.add(x.node)
-            code = f"{d} = {ast.unparse(_as_array(ast.BinOp(_expr(d), ast.Add(), expr), total))}"
-        self.lines.append(Line(code, note, value.path))
+            found = before + fitted
+            total, code = np.asarray(found), f"{d} = {ast.unparse(_as_array(ast.BinOp(_expr(d), ast.Add(), expr), found))}"
+            self.owned.add(x)
+        self.space[d] = total
+        self.lines.append(Line(code, note, path))
+        return total
 
-    def _scatter(self, value: Value, x: Value, part: Any) -> None:
-        """Add a cotangent that is zero but at an index."""
-        name, d = self.names[x.node], self._derivative(x.node)
+    def _scatter(self, x: Value, before: Array | None, part: _Part) -> Array:
+        """Add a part that is zero but at an index."""
+        assert isinstance(part.expr, ast.Call)
+        assert part.user is not None
+        name, d, path = self.names[x.node], self._derivative(x.node), part.user.path
         like = self.space[name]
-        g, index, place = part.args
+        g, index, place = part.expr.args
         at = self._eval(index)
-        if x.node not in self.arrived:
-            self._arrive(x.node, d, np.zeros(like.shape, like.dtype), True)
-            self.lines.append(Line(f"{d} = np.zeros({name}.shape, {name}.dtype)", str(like.shape), value.path))
-        elif x.node not in self.owned:
-            self.space[d] = np.array(self.space[d])
-            self.owned.add(x.node)
-            self.lines.append(Line(f"{d} = np.array({d})", f"{like.shape}, a copy to add to", value.path))
+        if before is None:
+            self.space[d] = np.zeros(like.shape, like.dtype)
+            self.lines.append(Line(f"{d} = np.zeros({name}.shape, {name}.dtype)", str(like.shape), path))
+        elif x not in self.owned:
+            self.space[d] = np.array(before)
+            self.lines.append(Line(f"{d} = np.array({d})", f"{like.shape}, a copy to add to", path))
+        self.owned.add(x)
         if isinstance(at, np.ndarray) and at.dtype.kind in "iu" and at.size and like.ndim > 1:
             code = f"{self.prelude.function(add_rows, 'add_rows')}({d}, {ast.unparse(index)}, {ast.unparse(g)})"
         elif _is_basic(at):
@@ -284,7 +282,25 @@ class Step:
         else:
             code = f"np.add.at({d}, {ast.unparse(index)}, {ast.unparse(g)})"
         exec(code, self.space)
-        self.lines.append(Line(code, str(self._eval(g).shape), value.path))
+        self.lines.append(Line(code, str(self._eval(g).shape), path))
+        total: Array = self.space[d]
+        return total
+
+
+@dataclass
+class _Part:
+    """What one use of a value adds to its gradient.
+
+    array   its entries; None where it is zero but at an index
+    expr    how it is computed; None where a line has set the gradient to it
+    user    the value computed from it
+    kept    arrays that it may be the same as
+    """
+
+    array: Any
+    expr: ast.expr | None = None
+    user: Value | None = None
+    kept: Sequence[Any] = ()
 
 
 @cache
@@ -311,9 +327,9 @@ def _is_basic(index: Any) -> bool:
     return all(part is None or part is ... or isinstance(part, (slice, int, np.integer)) for part in parts)
 
 
-def _alone(c: Any, fitted: Any, aliases: list[Any]) -> bool:
-    """Whether nothing else refers to a cotangent, as `backpropagate` decides it."""
-    return fitted is not c or (c.base is None and sum(c is a for a in aliases) == 1)
+def _is_new(c: Any, kept: Sequence[Any]) -> bool:
+    """Whether nothing else refers to a cotangent: it is no view, and nothing that is kept is the same or a view of it."""
+    return isinstance(c, np.ndarray) and c.base is None and not any(x is c or getattr(x, "base", None) is c for x in kept)
 
 
 def _unbroadcast(expr: ast.expr, c: Array, like: Array) -> ast.expr:
