@@ -17,6 +17,10 @@ class DtypeError(TinygradError, TypeError):
     """A dtype that cannot do what was asked, such as a gradient for integers."""
 
 
+class ModuleError(TinygradError, TypeError):
+    """A parameter or a module that is held where it has no name, or below itself."""
+
+
 class UnsupportedError(TinygradError, TypeError):
     """A NumPy function or a keyword of one that has no differentiable rule here."""
 

@@ -6,6 +6,7 @@ NumPy's own functions and operators accept Tensors (`np.exp(t)`, `2 / t`, `array
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -128,10 +129,11 @@ class Tensor(NDArrayOperatorsMixin):
         node = self.node
         if node is None:
             raise GraphError("register_hook: this tensor does not require a gradient")
-        node.hooks = (*node.hooks, hook)
+        registered = partial(hook)  # a new object, so that the same hook may be there twice and be removed once
+        node.hooks = (*node.hooks, registered)
 
         def remove() -> None:
-            node.hooks = tuple(h for h in node.hooks if h is not hook)
+            node.hooks = tuple(h for h in node.hooks if h is not registered)
 
         return remove
 

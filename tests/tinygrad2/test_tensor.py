@@ -175,3 +175,30 @@ def test_an_index_may_be_a_tensor():
     x[Tensor([2, 0, 2])].backward([1.0, 10.0, 100.0])
     np.testing.assert_array_equal(x.grad.data, [10, 0, 101])
     np.testing.assert_array_equal(x[x > 1].data, [2, 3])
+
+
+@pytest.mark.parametrize("make", [lambda x: x, lambda x: x * 1], ids=["leaf", "result"])
+def test_a_hook_may_be_there_twice_and_is_removed_once(make):
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    y = make(x)
+
+    def double(g):
+        return g * 2
+
+    removers = [y.register_hook(double) for _ in range(3)]
+
+    def factor():
+        x.grad = None
+        (y * [1.0, 3.0]).sum().backward(retain_graph=True)
+        np.testing.assert_array_equal(x.grad.data[1], x.grad.data[0] * 3)
+        return x.grad.data[0]
+
+    assert factor() == 8
+    removers[1]()
+    removers[1]()  # again, which changes nothing
+    assert factor() == 4
+    removers[0]()
+    assert factor() == 2
+    y.register_hook(double)
+    removers[2]()
+    assert factor() == 2
