@@ -7,8 +7,6 @@ parameters and gradients are afterwards what they were.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -59,7 +57,7 @@ def diagnose(trainer: Trainer, row: Row, windows: Array) -> Row:
     """
     model = trainer.model
     found: Row = {}
-    with _evaluating(model), np.errstate(all="ignore"):
+    with model.evaluating(), np.errstate(all="ignore"):
         found["blocks"], logits = _forward(model, windows[:, :-1])
         found["future"] = _future(model, windows[:, :-1], logits)
         found["offsets"] = _offsets(logits, windows)
@@ -69,17 +67,6 @@ def diagnose(trainer: Trainer, row: Row, windows: Array) -> Row:
         if scale is not None:
             found["update_scale"] = scale
     return _rounded(found)
-
-
-@contextmanager
-def _evaluating(model: GPT2) -> Iterator[None]:
-    """Inside, dropout is off."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 def _forward(model: GPT2, ids: Array) -> tuple[Row, Array]:

@@ -69,10 +69,8 @@ def evaluate(model: GPT2, tokenizer: Tokenizer, ids: Array, stride: int, executo
         nats = _nats(model, inputs, targets)
         return [row[len(row) - new :] for row, (_, _, new) in zip(nats, group, strict=True)]
 
-    training = model.training
-    model.eval()
-    parts = [part for found in executor.map(work, groups) for part in found]
-    model.train(training)
+    with model.evaluating():
+        parts = [part for found in executor.map(work, groups) for part in found]
     return Evaluation(ids, np.concatenate(parts), int(tokenizer.byte_lengths[ids[1:]].sum()))
 
 

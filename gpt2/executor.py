@@ -155,10 +155,8 @@ class ShardExecutor:
             with no_grad():
                 return model.loss(*batch).item() * batch[1].size, batch[1].size
 
-        training = model.training
-        model.eval()
-        results = self.shared(work, batches)
-        model.train(training)
+        with model.evaluating():
+            results = self.shared(work, batches)
         return sum(loss for loss, _ in results) / sum(count for _, count in results)
 
     def shared(self, f: Callable[[A], R], items: list[A]) -> list[R]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,11 +24,10 @@ class LanguageModel(Protocol):
     """What generation needs of a model."""
 
     config: Any
-    training: bool
 
     def next_logits(self, ids: Array, cache: Any = None) -> Tensor: ...
     def new_cache(self, batch_size: int) -> Any: ...
-    def train(self, mode: bool = True) -> Any: ...
+    def evaluating(self) -> AbstractContextManager[None]: ...
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,7 @@ def steps(
     rngs = [stream(seed + row, "sampling") for row in range(len(ids))]
     cache = model.new_cache(len(ids)) if use_cache else None
     first = fed = 0  # where the window begins that the model sees, and the first token that it has not seen
-    training = model.training
-    model.train(False)
-    try:
+    with model.evaluating():
         for _ in range(max_new_tokens):
             if ids.shape[1] - first > context:  # slide: every position in the window changes, so the cache starts anew
                 first = ids.shape[1] - context + min(slide, context) - 1
@@ -145,8 +143,6 @@ def steps(
             tokens = np.array([draw(row, rng) for row, rng in zip(p, rngs, strict=True)], ids.dtype)
             ids = np.concatenate([ids, tokens[:, None]], axis=1)
             yield Step(tokens, logits, p)
-    finally:
-        model.train(training)
 
 
 def generate(

@@ -101,15 +101,10 @@ def inspect(model: GPT2, ids: Array) -> Inspection:
     DataError for more tokens than the context, or than a page can show, and RunError for a model that computes no numbers.
     """
     check_length(model, len(ids))
-    training = model.training
-    model.eval()
-    try:
-        with ShardExecutor(threads=0, shards=1, batch_size=1):  # the work is shared among cores as it is in training
-            kept = _forward(model, ids)
-            lens, logs = _lens(model, kept["residual"], ids)
-            gradients = logit_gradients(model, ids, *_candidates(lens.tokens[-1], ids))
-    finally:
-        model.train(training)
+    with model.evaluating(), ShardExecutor(threads=0, shards=1, batch_size=1):  # shared among cores as training is
+        kept = _forward(model, ids)
+        lens, logs = _lens(model, kept["residual"], ids)
+        gradients = logit_gradients(model, ids, *_candidates(lens.tokens[-1], ids))
     qk = [split_heads(qkv, 3, model.config.num_heads)[:2] for qkv in kept["qkv"]]  # L times 2 of (H, T, d_k)
     attention = np.stack([attention_weights(q, k) for q, k in qk])
     seen = np.tri(len(ids), dtype=bool)

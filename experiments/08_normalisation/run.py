@@ -85,15 +85,15 @@ def trained(norm: str, seed: int, steps: int, windows: int) -> list[float]:
     train_ids, val_ids, _ = small_training.text()
     model = build(norm, seed)
     small_training.train(model, model.loss, train_ids, steps, seed=seed, learning_rate=5e-3)
-    model.eval()
-    running = small_training.evaluate(model.loss, val_ids, windows=windows)
+    with model.evaluating():
+        running = small_training.evaluate(model.loss, val_ids, windows=windows)
 
     def alone(inputs: Any, targets: Any) -> Tensor:
         return Tensor(np.mean([model.loss(x, y).item() for x, y in zip(inputs, targets, strict=True)]))
 
     if norm == "LayerNorm":
         return [running] * 3
-    model.train()  # the statistics are now those of whatever is passed
+    # In training, the statistics are those of whatever is passed.
     return [running, *(small_training.evaluate(of, val_ids, windows=windows) for of in (model.loss, alone))]
 
 

@@ -121,9 +121,9 @@ def model():
 
 def test_greedy_is_predict_append_repeat(model):
     ids = [1, 2]
-    for _ in range(30):  # beyond the context of 12: only the last 12 are seen
-        ids.append(int(model.eval()(np.array(ids[-12:])).data[-1].argmax()))
-    model.train()
+    with model.evaluating():
+        for _ in range(30):  # beyond the context of 12: only the last 12 are seen
+            ids.append(int(model(np.array(ids[-12:])).data[-1].argmax()))
     for use_cache in (True, False):
         np.testing.assert_array_equal(model.generate([1, 2], 30, use_cache=use_cache), ids)
     assert model.training
@@ -132,14 +132,13 @@ def test_greedy_is_predict_append_repeat(model):
 @pytest.mark.parametrize("chunks", [[12], [1] * 12, [5, 1, 1, 5], [1, 11], [3, 9]])
 def test_a_cache_changes_no_logits(model, rng, chunks):
     ids = rng.integers(0, 11, (3, 12))
-    with no_grad():
-        expected = model.eval()(ids).data
+    with model.evaluating(), no_grad():
+        expected = model(ids).data
         cache, at = model.new_cache(3), 0
         for size in chunks:
             at += size
             found = model.next_logits(ids[:, at - size : at], cache).data
             np.testing.assert_allclose(found, expected[:, at - 1], atol=1e-5)
-    model.train()
 
 
 def test_long_prompts_go_through_a_cache_in_blocks(rng):
@@ -171,10 +170,10 @@ def test_sliding_forgets_as_many_tokens_as_asked(model):
     """With slide 4 the model sees, one after another, windows of 12, 9, 10, 11, 12, 9... tokens."""
     ids = [*range(11), 0]
     seen = 12
-    for _ in range(9):
-        ids.append(int(model.eval()(np.array(ids[-seen:])).data[-1].argmax()))
-        seen = seen + 1 if seen < 12 else 9
-    model.train()
+    with model.evaluating():
+        for _ in range(9):
+            ids.append(int(model(np.array(ids[-seen:])).data[-1].argmax()))
+            seen = seen + 1 if seen < 12 else 9
     assert model.generate(ids[:12], 9, slide=4).tolist() == ids
 
 
@@ -205,7 +204,7 @@ def test_a_step_shows_what_it_was_chosen_from(model):
 
 
 def test_a_cache_refuses_what_it_cannot_hold_or_differentiate(model):
-    cache = model.eval().new_cache(1)
+    cache = model.new_cache(1)
     with no_grad():
         model.next_logits(np.zeros((1, 10), int), cache)
     with pytest.raises(DataError, match=r"\(1, 5\) after 10 tokens"):
@@ -214,7 +213,6 @@ def test_a_cache_refuses_what_it_cannot_hold_or_differentiate(model):
         model.next_logits(np.zeros((1, 3), int), model.new_cache(1))
     with pytest.raises(ShapeError, match="for 1 sequences"):
         model.new_cache(1)[0].attend(Tensor(np.zeros((2, 3, 48), np.float32)))
-    model.train()
 
 
 # -- text

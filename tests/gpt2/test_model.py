@@ -1,11 +1,20 @@
 """The model: its sizes, its causality, its gradients, and that it is the same function as PyTorch's."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from torch_gpt2 import torch_loss
 
-from gpt2 import GPT2, GPT2Config
+from gpt2 import GPT2, GPT2Config, TrainConfig
+from gpt2.diagnostics import diagnose
 from gpt2.errors import DataError
+from gpt2.evaluation import evaluate
+from gpt2.executor import ShardExecutor
+from gpt2.generation import Sampling, steps
+from gpt2.inspection import inspect
+from gpt2.tokenizers import ByteTokenizer
+from gpt2.trainer import Trainer
 from tinygrad2 import Tensor, nn, ops, optim
 
 SMALL = {"vocab_size": 17, "max_seq_len": 8, "d_model": 16, "num_layers": 2, "num_heads": 4}
@@ -204,3 +213,44 @@ def test_label_smoothing_is_that_of_torch(torch, rng):
     logits = torch.tensor(model(ids).data, requires_grad=True)
     theirs = torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.tensor(targets.ravel()), label_smoothing=0.3)
     assert model.loss(ids, targets, label_smoothing=0.3).item() == pytest.approx(theirs.item(), rel=1e-10)
+
+
+IDS = np.arange(40)
+USES = {
+    "generate": lambda model, _: model.generate(np.zeros(1, int), 3),
+    "steps, closed early": lambda model, _: next(steps(model, np.zeros((1, 1), int), 3, Sampling())),
+    "inspect": lambda model, _: inspect(model, IDS[:8]),
+    "evaluate": lambda model, executor: evaluate(model, ByteTokenizer(), IDS, 8, executor),
+    "validate": lambda model, executor: executor.evaluate(model, [(IDS[None, :8], IDS[None, 1:9])]),
+    "diagnose": lambda model, executor: diagnose(Trainer(model, TrainConfig(), IDS, executor), {}, IDS[None, :9]),
+}
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["ends", "fails"])
+@pytest.mark.parametrize("use", USES)
+def test_who_evaluates_a_model_leaves_every_mode_as_it_was(use, fails):
+    model = build(vocab_size=257, dropout=0.5)
+    model.h[1].attn.eval()
+    modes, inside = [module.training for module in model.modules()], []
+
+    def look(*_):
+        inside.extend(module.training for module in model.modules())
+        if fails:
+            raise ZeroDivisionError
+
+    model.ln_f.register_forward_hook(look)
+    with ShardExecutor(1, 1, 1) as executor, pytest.raises(ZeroDivisionError) if fails else nullcontext():
+        USES[use](model, executor)
+    assert inside
+    assert not any(inside)
+    assert [module.training for module in model.modules()] == modes
+
+
+def test_a_preset_prints_on_a_screen():
+    with nn.init.shapes_only():
+        model = GPT2(GPT2Config.preset("small", tie_embeddings=True))
+    lines = repr(model).splitlines()
+    assert len(lines) < 50
+    assert lines[0] == f"GPT2, {model.num_parameters():,} parameters"
+    assert "  h.0 to h.11 (12 times), each: Block, 7,087,872 parameters" in lines
+    assert "    weight: the same as wte.weight" in lines
