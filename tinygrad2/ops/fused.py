@@ -16,8 +16,6 @@ from tinygrad2.errors import ShapeError
 from tinygrad2.ops.op import Array, Fused, Needed, outline
 from tinygrad2.ops.reductions import log_softmax
 
-ALL = (True, True, True)
-
 
 class Linear(Fused):
     samples = (
@@ -42,7 +40,7 @@ class Linear(Fused):
 
     @staticmethod
     def vjp(
-        g: Array, rounded: Array | None, x: Array, w: Array, b: Array | None, *, needed: Needed = ALL
+        g: Array, rounded: Array | None, x: Array, w: Array, b: Array | None, *, needed: Needed = (True, True, True)
     ) -> tuple[Array | None, ...]:
         return kernels.linear_vjp(g, rounded, x, w, (needed[0], needed[1], needed[2] and b is not None))
 
@@ -277,22 +275,24 @@ class LinearCrossEntropy(Fused):
     )
 
     @staticmethod
-    def spec(h: Any, w: Any, b: Any, targets: Array, *, gradients: Needed = ALL) -> Any:
+    def spec(h: Any, w: Any, b: Any, targets: Array, *, gradients: Needed = (True, True, True)) -> Any:
         return CrossEntropy.spec(Linear.spec(h, np.swapaxes(w, 0, 1), b), targets)
 
     @staticmethod
-    def rule(g: Any, out: Any, h: Any, w: Any, b: Any, targets: Array, *, gradients: Needed = ALL) -> Any:
+    def rule(g: Any, out: Any, h: Any, w: Any, b: Any, targets: Array, *, gradients: Needed = (True, True, True)) -> Any:
         logits = h @ w.T + (0 if b is None else b)
         d = (Softmax.spec(logits, axis=-1) - np.eye(len(w))[targets]) * g / len(targets)
         return d @ w, d.T @ h, d, None
 
     @staticmethod
-    def forward(h: Array, w: Array, b: Array | None, targets: Array, *, gradients: Needed = ALL) -> tuple[Array, Any]:
+    def forward(
+        h: Array, w: Array, b: Array | None, targets: Array, *, gradients: Needed = (True, True, True)
+    ) -> tuple[Array, Any]:
         return kernels.linear_cross_entropy(h, w, b, targets, gradients)
 
     @staticmethod
     def vjp(
-        g: Array, saved: Any, h: Array, w: Array, b: Array | None, targets: Array, *, gradients: Needed = ALL
+        g: Array, saved: Any, h: Array, w: Array, b: Array | None, targets: Array, *, gradients: Needed = (True, True, True)
     ) -> tuple[Any, ...]:
         return (*(None if part is None else part if g == 1 else part * g for part in saved), None)
 

@@ -115,7 +115,10 @@ class Op:
     @classmethod
     def run(cls, arrays: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Array, Any]:
         """The value, and what `vjp` receives as its second argument: for a plain op, the value itself."""
-        out = np.asarray(cls.forward(*arrays, **settings))
+        found = cls.forward(*arrays, **settings)
+        out = np.asarray(found)
+        if out.dtype == object:
+            raise UnsupportedError(f"{cls.name}: its forward gave a {type(found).__name__}, which is not an array of numbers")
         return out, out
 
     @classmethod
@@ -235,7 +238,10 @@ class Fused(Op):
 
     @classmethod
     def run(cls, arrays: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Array, Any]:
-        return cls.forward(*arrays, **settings)
+        found: tuple[Array, Any] = cls.forward(*arrays, **settings)
+        if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[0], (np.ndarray, np.generic)):
+            raise UnsupportedError(f"{cls.name}: its forward must give (value, what vjp is to receive); it gave {found!r:.80}")
+        return np.asarray(found[0]), found[1]
 
 
 class Outline:

@@ -238,8 +238,8 @@ sum_ = np.asarray(np.sum(add_3))  # ()
 # Backward
 
 d_sum_ = np.ones_like(sum_)  # ()
-#   sum: d_x = spread(g, x, axis)
-d_add_3 = spread(d_sum_, add_3, None)  # (1, 2)
+#   sum: d_x = spread(g, x.shape, axis)
+d_add_3 = spread(d_sum_, add_3.shape, None)  # (1, 2)
 #   add: d_a = g; d_b = g
 d_add_2 = d_add_3  # (1, 2)
 d_multiply = d_add_3  # (1, 2)
@@ -247,7 +247,7 @@ d_multiply = d_add_3  # (1, 2)
 part = d_multiply * exp  # (1, 2)
 d_get_item = np.sum(part, axis=(1,), keepdims=True)  # (1, 1), un-broadcast
 d_exp = d_multiply * get_item  # (1, 2)
-#   get_item: d_x = scatter(g, x, index)
+#   get_item: d_x = scatter(g, x.shape, index)
 d_exp[:, 1:] += d_get_item  # (1, 1)
 d_add = d_add_2  # (1, 2)
 d_sin = d_add_2  # (1, 2)

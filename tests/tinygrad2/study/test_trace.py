@@ -148,7 +148,7 @@ def test_in_float64_it_is_the_same_computation_by_the_same_names():
 def test_nothing_is_noted_outside():
     x = Tensor([1.0], requires_grad=True)
     y = x * 2
-    assert y.node.place is None
+    assert y.node.observed is None
     with pytest.raises(GraphError, match="not computed inside"):
         study.Trace(y)
     with study.record(), pytest.raises(GraphError, match="made by a multiply before recording began"):

@@ -179,7 +179,9 @@ class Step:
             return
         start = len(self.lines)
         before = [_expr(self._derivative(value.node)), _expr(self.residuals[value.node])]
-        kept = [g, self.space[self.residuals[value.node]], *map(self._input_of, value.inputs, value.arrays)]
+        residuals = self.space[self.residuals[value.node]]
+        kept = [g, *map(self._input_of, value.inputs, value.arrays)]
+        kept += residuals if isinstance(residuals, tuple) else [residuals]
         rules = value.op.sources if issubclass(value.op, Primitive) else None
         if rules is None:
             yield from self._together(value, before, kept)
@@ -206,20 +208,19 @@ class Step:
                 if x is not None and c is not None:
                     yield x, _Part(c, part, value, kept)
             return
-        targets, parts, notes = list[str](), list[tuple[Value, _Part]](), list[str]()
-        for (x, c), kept in zip(pairs, others, strict=True):
-            if x is None or c is None:
-                targets.append("_")
-                continue
-            notes.append(str(np.shape(c)))
-            like, d = self.space[self.names[x.node]], self._derivative(x.node)
-            direct = x not in self.arrived and d not in targets and (np.shape(c), c.dtype) == (like.shape, like.dtype)
-            targets.append(d if direct else f"part_{sum(t.startswith('part_') for t in targets) + 1}")
-            self.space[targets[-1]] = c
-            parts.append((x, _Part(c, None if direct else _expr(targets[-1]), value, kept)))
-        left = ", ".join(targets) if len(targets) > 1 else f"({targets[0]},)"
-        self.lines.append(Line(f"{left} = {ast.unparse(expr)}", ", ".join(notes), value.path))
-        yield from parts
+        wanted = [(x, c, kept) for (x, c), kept in zip(pairs, others, strict=True) if x is not None and c is not None]
+        direct = [x for x, c, _ in wanted if x not in self.arrived and _is_like(c, self.space[self.names[x.node]])]
+        direct = [x for x in direct if sum(y is x for y, _, _ in wanted) == 1]
+        rest = iter(["part"] if len(wanted) - len(direct) == 1 else [f"part_{i}" for i in range(1, 1 + len(wanted))])
+        names = [self._derivative(x.node) if x in direct else next(rest) for x, _, _ in wanted]
+        targets = iter(names)
+        left = ", ".join("_" if x is None or c is None else next(targets) for x, c in pairs)
+        left = left if len(pairs) > 1 else f"({left},)"
+        notes = ", ".join(str(np.shape(c)) for _, c, _ in wanted)
+        self.lines.append(Line(f"{left} = {ast.unparse(expr)}", notes, value.path))
+        for name, (x, c, kept) in zip(names, wanted, strict=True):
+            self.space[name] = c
+            yield x, _Part(c, None if x in direct else _expr(name), value, kept)
 
     def _input_of(self, x: Value | None, array: Any) -> Any:
         return array if x is None else self.space[self.names[x.node]]
@@ -325,6 +326,10 @@ def _is_basic(index: Any) -> bool:
     """Whether an index names every entry at most once."""
     parts = index if isinstance(index, tuple) else (index,)
     return all(part is None or part is ... or isinstance(part, (slice, int, np.integer)) for part in parts)
+
+
+def _is_like(c: Any, x: Array) -> bool:
+    return isinstance(c, np.ndarray) and (c.shape, c.dtype) == (x.shape, x.dtype)
 
 
 def _is_new(c: Any, kept: Sequence[Any]) -> bool:
