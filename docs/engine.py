@@ -72,21 +72,21 @@ RULES: dict[Any, tuple[Callable[..., Any], ...]] = {
     np.sqrt: (lambda g, out, x: g / (2 * out),),
     np.tanh: (lambda g, out, x: g * (1 - out * out),),
     np.matmul: (lambda g, out, a, b: g @ np.swapaxes(b, -1, -2), lambda g, out, a, b: np.swapaxes(a, -1, -2) @ g),
-    np.sum: (lambda g, out, x, axis=None, keepdims=False: spread(g, x, axis),),
+    np.sum: (lambda g, out, x, axis=None, keepdims=False: spread(g, x.shape, axis),),
     np.reshape: (lambda g, out, x, shape: np.reshape(g, x.shape),),
     np.swapaxes: (lambda g, out, x, axis1, axis2: np.swapaxes(g, axis1, axis2),),
-    operator.getitem: (lambda g, out, x, index: scatter(g, x, index),),
+    operator.getitem: (lambda g, out, x, index: scatter(g, x.shape, index),),
 }
 
 
-def spread(g: Any, x: Any, axis: Any) -> Any:
-    """Every entry of `x` is in one of the sums, with slope 1: it gets the cotangent of that sum."""
-    return np.broadcast_to(np.reshape(g, np.sum(x, axis=axis, keepdims=True).shape), x.shape)
+def spread(g: Any, shape: tuple[int, ...], axis: Any) -> Any:
+    """Every entry of an array of this shape is in one of the sums, with slope 1: it gets the cotangent of that sum."""
+    return np.broadcast_to(np.reshape(g, np.sum(np.zeros(shape), axis=axis, keepdims=True).shape), shape)
 
 
-def scatter(g: Any, x: Any, index: Any) -> Any:
-    """What was picked gets its `g`, as often as it was picked; the rest of `x` gets zero."""
-    zeros = np.zeros_like(x)
+def scatter(g: Any, shape: tuple[int, ...], index: Any) -> Any:
+    """What was picked gets its `g`, as often as it was picked; the rest gets zero."""
+    zeros = np.zeros(shape, g.dtype)
     np.add.at(zeros, index, g)
     return zeros
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gpt2 import GPT2, GPT2Config
+from gpt2.executor import ShardExecutor
 from tinygrad2 import Tensor, autograd, nn, no_grad, optim
 from tinygrad2.errors import AnomalyError, GraphError, ShapeError
 
@@ -114,13 +115,33 @@ def test_an_in_place_write_raises_at_the_line_that_writes():
     np.testing.assert_array_equal(w.grad.data, [2, 4])
 
 
-def test_watching_is_per_thread():
+def test_a_thread_of_ones_own_is_not_watched():
     seen = []
     with autograd.detect_anomaly():
         thread = threading.Thread(target=lambda: seen.append(autograd.observing()))
         thread.start()
         thread.join()
     assert seen == [None]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_shards_on_threads_are_watched_as_one_is(count):
+    """The log of a negative number, in the second of two shards: the op, the module and the line are named."""
+    net = model()
+    net.ln_f.register_forward_hook(lambda module, inputs, out: np.log(out) if inputs[0].shape[1] == 2 else out)
+    parts = [IDS, IDS[:, :2]]
+    with ShardExecutor(count, count, 2) as executor, autograd.detect_anomaly():
+        with pytest.raises(AnomalyError, match=r"the forward of log made \d+ nan .* at test_anomaly.py:\d+: .*np.log\(out\)"):
+            list(executor.map(lambda ids: net.loss(ids, ids), parts))
+    assert all(p.data.flags.writeable for p in net.parameters())
+
+
+def test_healthy_shards_on_threads_raise_nothing_and_are_unlocked_after():
+    net = model()
+    with ShardExecutor(2, 2, 2) as executor, autograd.detect_anomaly():
+        losses = list(executor.map(lambda ids: net.loss(ids, ids), [IDS] * 6))
+        list(executor.map(lambda loss: autograd.grad([loss], net.parameters()), losses))
+    assert all(p.data.flags.writeable for p in net.parameters())
 
 
 # -- a leaf that changes between forward and backward

@@ -2,12 +2,13 @@
 
 import os
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from contextvars import copy_context
 
 import numpy as np
 import pytest
 
+from tinygrad2 import Tensor, autograd, nn, study
 from tinygrad2.files import write_atomically
 from tinygrad2.kernels import products, threads
 
@@ -72,6 +73,37 @@ def test_a_task_shares_no_further_and_sees_what_is_on():
         assert threads.count(100) == 2
     assert tasks == [(2, 1, "raise")] * 4
     assert inner == [1, 1]
+
+
+MODES = {
+    "no_grad": (autograd.no_grad, lambda: not autograd.is_recording()),
+    "enable_grad": (autograd.enable_grad, autograd.is_recording),
+    "detect_anomaly": (autograd.detect_anomaly, lambda: autograd.observing() is not None),
+    "record": (study.record, lambda: autograd.observing() is not None),
+    "dropout_stream": (lambda: nn.dropout_stream(RNG), lambda: nn.dropout.stream() is RNG),
+    "shapes_only": (nn.init.shapes_only, nn.init.is_shapes_only),
+}
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(("context", "is_on"), MODES.values(), ids=MODES)
+def test_what_is_on_around_a_call_is_on_in_the_threads_of_a_pool(context, is_on):
+    with autograd.no_grad() if context is autograd.enable_grad else nullcontext(), threads.pool(2) as pool:
+        with context():
+            task = pool.submit(is_on)
+            assert is_on()
+            assert task.result()
+            assert elsewhere(is_on) == (context is autograd.enable_grad)  # a thread of one's own begins as the program did
+        assert not is_on()
+        assert not pool.submit(is_on).result()
+
+
+def test_a_leaf_is_one_value_in_what_is_recorded_on_several_threads():
+    w = Tensor(np.ones(3), requires_grad=True)
+    with threads.pool(4) as pool, study.record():
+        losses = list(pool.map(lambda i: np.sum(w * i), range(32)))
+    leaves = [study.Trace(loss).leaves for loss in losses]
+    assert len({id(leaf) for (leaf,) in leaves}) == 1
 
 
 @pytest.mark.skipif(products.mkl() is None, reason="pip install -e '.[mkl]'")

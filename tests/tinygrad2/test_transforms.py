@@ -180,3 +180,124 @@ def test_checkpoint_passes_integers_through():
     t = Tensor(A, requires_grad=True)
     checkpoint(ops.embedding, t, np.array([0, 0, 3])).sum().backward()
     np.testing.assert_array_equal(t.grad.data[:, 0], [2, 0, 0, 1])
+
+
+# -- derivatives of what is around a function
+
+
+INSIDE = {
+    "grad": lambda a: grad(lambda y: np.sum(a * y * y))(X).sum(),
+    "value_and_grad": lambda a: np.sum(value_and_grad(lambda y: np.sum(a * y * y))(X)[1] * V),
+    "the value": lambda a: value_and_grad(lambda y: np.sum(a * a * y * y))(X)[0],
+    "vjp": lambda a: np.sum(vjp(lambda y: np.sin(a * y), X)[1](V)[0] * X),
+    "vjp, of its cotangent": lambda a: np.sum(vjp(lambda y: np.sin(y), X)[1](a * V)[0] * X),
+    "jvp": lambda a: np.sum(jvp(lambda y: np.sin(a * y), X, V)[1] * X),
+    "jvp, of its tangent": lambda a: np.sum(jvp(lambda y: np.sin(y), X, a * V)[1] * X),
+    "hvp": lambda a: np.sum(hvp(lambda y: np.sum(a * a * y**3), X, V)[1][0] * X),
+    "hvp, of its vector": lambda a: np.sum(hvp(lambda y: np.sum(y**3), X, a * V)[1][0] * X),
+    "jacobian": lambda a: np.sum(jacobian(lambda y: a * a * y * y)(X) * A),
+    "hessian": lambda a: np.sum(hessian(lambda y: np.sum(np.sin(a * y)))(X) * A),
+    "two deep": lambda a: grad(lambda b: b * grad(lambda y: np.sum(a * b * y * y))(X).sum())(2.0),
+    "a function that is made there": lambda a: grad(lambda y: np.sum(np.sin(y)))(a * X)[1] * a,
+}
+AROUND = {
+    "grad": lambda f, a: grad(f)(a),
+    "value_and_grad": lambda f, a: value_and_grad(f)(a)[1],
+    "vjp": lambda f, a: vjp(f, a)[1](1.0)[0],
+    "jvp": lambda f, a: jvp(f, a, 1.0)[1],
+    "hvp": lambda f, a: hvp(lambda b: f(b) * b, a, 1.0)[1][0],
+    "jacobian": lambda f, a: jacobian(f)(a),
+    "hessian": lambda f, a: hessian(f)(a),
+}
+
+
+@pytest.mark.parametrize("inner", INSIDE.values(), ids=INSIDE)
+@pytest.mark.parametrize("outer", AROUND)
+def test_a_transform_inside_another_depends_on_what_it_reads_from_there(outer, inner):
+    """Against differences of the inner one alone, which no outer derivative goes through."""
+    at, h = 0.7, 1e-4
+    value = {k: inner(Tensor(at + k * h)).item() for k in (-2, -1, 0, 1, 2)}
+    slope = (8 * (value[1] - value[-1]) - (value[2] - value[-2])) / (12 * h)
+    curve = (16 * (value[1] + value[-1]) - (value[2] + value[-2]) - 30 * value[0]) / (12 * h * h)
+    expected = {"hvp": 2 * slope + at * curve, "hessian": curve}.get(outer, slope)
+    found = AROUND[outer](inner, at)
+    assert found.item() == pytest.approx(expected, rel=1e-5, abs=1e-5)
+    assert not found.requires_grad
+
+
+def test_by_hand():
+    assert grad(lambda x: x * grad(lambda y: x * y)(2.0))(1.0).item() == 2  # x times x
+    assert grad(lambda x: x * grad(lambda y: x + y)(x))(1.0).item() == 1  # x times 1, though both variables are at x
+    assert grad(lambda x: x * grad(lambda y: x * y)(x))(3.0).item() == 6
+    assert grad(lambda x: grad(lambda y: x * y * y)(x))(3.0).item() == 12  # 2 x x, by both
+
+
+def test_a_leaf_outside_of_all_transforms_counts_too():
+    w = Tensor(2.0, requires_grad=True)
+    slope = grad(lambda y: w * y * y)(3.0)
+    slope.backward()
+    assert (slope.item(), w.grad.item()) == (12, 6)
+    assert grad(lambda y: w * y)(w).item() == 2  # the argument alone, though it is the same Tensor
+    with no_grad():
+        assert not grad(lambda y: w * y * y)(3.0).requires_grad
+        assert grad(lambda x: x * grad(lambda y: x * y)(2.0))(1.0).item() == 2
+
+
+def test_a_function_that_reads_the_leaf_and_not_its_argument():
+    w = Tensor(3.0, requires_grad=True)
+    for transform in (lambda f: grad(f)(w), lambda f: vjp(f, w)[1](1.0)[0], lambda f: jvp(f, w, 1.0)[1]):
+        assert transform(lambda _: w * w).item() == 6
+    assert hvp(lambda _: w * w, w, 1.0)[1][0].item() == 2
+
+
+def test_steps_of_descent_inside_a_loss():
+    """Learning to learn (MAML, Finn et al., 2017): through two steps, for the start and for the step size."""
+
+    def inner(w):
+        return np.sum(np.sin(w) * np.array([1.0, 2.0, -1.0, 0.5])) + np.sum(w**4)
+
+    def outer(w, rate):
+        for _ in range(2):
+            w = w - rate * grad(inner)(w)
+        return np.sum(np.cos(w) * np.array([1.0, -1.0, 2.0, 3.0]))
+
+    for f, inputs in ((outer, [0.3 * X, np.array(0.1)]), (lambda rate: outer(0.3 * X, rate), [np.array(0.1)])):
+        gradcheck(f, inputs, order=2).assert_right()
+        slopes = [grad(f, i)(*inputs).data for i in range(len(inputs))]
+        tensors = [Tensor(x, requires_grad=True) for x in inputs]
+        f(*tensors).backward()
+        for slope, x in zip(slopes, tensors, strict=True):
+            np.testing.assert_allclose(slope, x.grad.data, rtol=1e-12)
+    direct = gradcheck(lambda w, r: grad(lambda v: outer(v, r))(w), [0.3 * X, np.array(0.1)])
+    direct.assert_right()
+
+
+CONSTANT = {
+    "a number": lambda x: 3.0,
+    "an array": lambda x: np.float64(2.0),
+    "a Tensor": lambda x: Tensor(1.5),
+    "what is cut off": lambda x: x.detach().sum(),
+    "what has no slope": lambda x: np.sum(np.floor(x)),
+    "another variable": lambda x: Tensor(2.0, requires_grad=True) * 3.0,
+}
+
+
+@pytest.mark.parametrize("f", CONSTANT.values(), ids=CONSTANT)
+def test_the_derivative_of_what_does_not_depend_on_its_input_is_zero(f):
+    zeros = np.zeros(4)
+    np.testing.assert_array_equal(grad(f)(X).data, zeros)
+    np.testing.assert_array_equal(jacobian(f)(X).data, zeros)
+    np.testing.assert_array_equal(hessian(f)(X).data, np.zeros((4, 4)))
+    np.testing.assert_array_equal(vjp(f, X)[1](2.0)[0].data, zeros)
+    np.testing.assert_array_equal(jvp(f, X, V)[1].data, 0)
+    np.testing.assert_array_equal(hvp(f, X, V)[1][0].data, zeros)
+
+
+def test_second_derivatives_of_what_is_linear_are_zero():
+    for linear in (np.sum, lambda x: x @ V, lambda x: 3 * x[1]):
+        np.testing.assert_array_equal(hessian(linear)(X).data, np.zeros((4, 4)))
+        np.testing.assert_array_equal(hvp(linear, X, V)[1][0].data, np.zeros(4))
+    assert grad(grad(lambda x: 3 * x))(1.0).item() == 0
+    assert grad(grad(grad(lambda x: x * x)))(1.0).item() == 0
+    np.testing.assert_array_equal(jacobian(jacobian(lambda x: A @ x))(X).data, np.zeros((4, 4, 4)))
+    np.testing.assert_array_equal(jacobian(lambda x: np.ones((2, 3)))(X).data, np.zeros((2, 3, 4)))

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygrad2 import kernels
 from tinygrad2.errors import ShapeError
-from tinygrad2.ops.op import Array, Fused, Needed, outline
+from tinygrad2.ops.op import Array, Fused, Needed, outline, refuse_tensors
 from tinygrad2.ops.reductions import log_softmax
 
 
@@ -224,6 +224,7 @@ def causal_attention(qkv: Any, heads: int, p: float = 0.0, rng: np.random.Genera
     Raises:
         ShapeError: the last axis is not 3 times a multiple of `heads`, or there is no axis of positions.
     """
+    refuse_tensors("causal_attention", {"heads": heads, "p": p})
     if qkv.ndim < 2 or qkv.shape[-1] % (3 * heads):
         raise ShapeError(f"causal_attention: qkv {qkv.shape} with {heads} heads: it needs shape (..., T, 3 * heads * d_k)")
     keep = None

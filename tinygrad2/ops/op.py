@@ -91,12 +91,7 @@ class Op:
         if len(extra) > len(cls.settings) or not settings.keys() <= cls.settings.keys():
             unknown = [name for name in settings if name not in cls.settings] or list(extra)
             raise UnsupportedError(f"{cls.name}: {unknown} is not supported here; it takes {list(cls.settings)}")
-        for name, value in settings.items():
-            if _holds_tensor(value):
-                raise UnsupportedError(
-                    f"{cls.name}: a Tensor was given for {name}, a setting, which gets no gradient; give {name} as a number or array, "
-                    "as its .data is"
-                )
+        refuse_tensors(cls.name, settings)
         return inputs
 
     @classmethod
@@ -202,12 +197,15 @@ def primitive(
     name = name or forward.__name__
     signatures = [_parameters(rule)[2:] for rule in rules if rule is not None]
     variadic = bool(signatures) and any(p.kind is p.VAR_POSITIONAL for p in signatures[0])
-    places = [sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in signature) for signature in signatures]
-    if not signatures or any(n != (1 if variadic else len(rules)) for n in places):
+    inputs = [sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in signature) for signature in signatures]
+    if not signatures or any(n != (1 if variadic else len(rules)) for n in inputs):
         raise UnsupportedError(
-            f"{name}: {len(rules)} rules of {places} inputs; give one rule per input, and None for one without"
+            f"{name}: {len(rules)} rules, of {inputs} inputs behind g and out; give one rule per input, None for one without"
         )
-    module = next(rule.__module__ for rule in rules if rule is not None)
+    settings = [{p.name for p in signature if p.kind is p.KEYWORD_ONLY} for signature in signatures]
+    if any(names != settings[0] for names in settings):
+        raise UnsupportedError(f"{name}: its rules take different settings, {settings}; give all of them the same, behind `*`")
+    module = next(getattr(rule, "__module__", None) or "" for rule in rules if rule is not None)
     own = module.startswith("tinygrad2.")
     forward = forward if own else _guarded(name, "forward", forward)
     called = tuple(
@@ -276,8 +274,14 @@ def _parameters(f: Callable[..., Any]) -> list[inspect.Parameter]:
     return list(inspect.signature(f).parameters.values())
 
 
+def refuse_tensors(name: str, settings: dict[str, Any]) -> None:
+    """Raise UnsupportedError if a setting of an op is a Tensor, or has one in it: it would get no gradient."""
+    for setting, value in settings.items():
+        if _holds_tensor(value):
+            raise UnsupportedError(f"{name}: {setting} is a Tensor, and settings get no gradient; give its .data or .item()")
+
+
 def _holds_tensor(value: Any) -> bool:
-    """Whether a setting is a Tensor or has one in it."""
     if isinstance(value, (tuple, list)):
         return any(map(_holds_tensor, value))
     return hasattr(type(value), "__record__")
@@ -321,6 +325,14 @@ def _complete(op: type[Op], vjp: Callable[..., Any]) -> Callable[..., Any]:
     if own and told:
         return vjp
     called = vjp if own else _guarded(op.name, "vjp", vjp)
+    parameters = _parameters(vjp)
+    places = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    if op.arity is not None and len(places) != op.arity + 2 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        expected = ", ".join(["g", "out", *op.arguments])
+        raise UnsupportedError(f"{op.name}: its vjp takes ({', '.join(places)}); for this forward it must take ({expected})")
+    names = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - {"needed"}
+    if names != set(op.settings) and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        raise UnsupportedError(f"{op.name}: its vjp takes the settings {sorted(names)}, its forward {sorted(op.settings)}")
 
     @functools.wraps(vjp)
     def complete(g: Any, residuals: Any, *arrays: Any, needed: Needed | None = None, **settings: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.errors import UnsupportedError
-from tinygrad2.ops.op import RULES, Array, primitive
+from tinygrad2.ops.op import RULES, Array, primitive, refuse_tensors
 
 Reshape = primitive(
     np.reshape,
@@ -129,6 +129,7 @@ Stack = primitive(
 
 def _split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     """The parts are slices, each of them recorded on its own."""
+    refuse_tensors("split", {"indices_or_sections": indices_or_sections, "axis": axis})
     length = x.shape[axis]
     if isinstance(indices_or_sections, int):
         if indices_or_sections < 1 or length % indices_or_sections:

@@ -39,7 +39,8 @@ def evaluate(code: str, value: Value, g: Array, **more: Any) -> Any:
     """The last statement of a program in the names of the rule of a value, and of its module; `more` adds to them."""
     assert value.op is not None
     own = {"arrays": value.arrays} if value.op.arity is None else dict(zip(value.op.arguments, value.arrays, strict=True))
-    names = {**vars(sys.modules[value.op.__module__]), "scatter": scattered, **settings(value), **own, **more}
+    module = sys.modules.get(value.op.__module__)
+    names = {**(vars(module) if module is not None else {}), "scatter": scattered, **settings(value), **own, **more}
     names |= {"g": g, "out": value.array, "np": np}
     *first, last = code.split("; ")
     exec("\n".join(first), names)

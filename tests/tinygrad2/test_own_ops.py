@@ -1,0 +1,298 @@
+"""Ops that somebody writes: in one call or as a class. What is wrong with one is said in words that name it."""
+
+import linecache
+
+import numpy as np
+import pytest
+from op_samples import OPS
+
+from tinygrad2 import Tensor, autograd, gradcheck, ops, study
+from tinygrad2.errors import DtypeError, GraphError, ShapeError, UnsupportedError
+from tinygrad2.ops import Fused, Op, primitive
+from tinygrad2.ops.op import Outline, outline
+
+X = np.array([1.0, -2.0, 3.0])
+
+
+def leaf(data=X):
+    return Tensor(data, requires_grad=True)
+
+
+def op_of(vjp, forward=lambda x: x * x, base=Op):
+    """A class, as somebody would write it."""
+    return type("Cube", (base,), {"forward": staticmethod(forward), "vjp": staticmethod(vjp), "__module__": __name__})
+
+
+def in_place(array):
+    array *= 2
+    return array
+
+
+Softsign = primitive(
+    lambda x, *, scale=1.0: scale * x / (1 + np.abs(x)),
+    lambda g, out, x, *, scale=1.0: g * scale / (1 + np.abs(x)) ** 2,
+    name="softsign",
+)
+
+
+def test_one_call_is_an_op():
+    gradcheck(lambda x: Softsign.call(x, scale=3.0), [X], order=2).assert_right()
+    gradcheck(lambda x: Softsign.call(x, 2.0), [X]).assert_right()
+    np.testing.assert_array_equal(Softsign.call(X), X / (1 + np.abs(X)))
+    assert Softsign.formula(0).code == "g * scale / (1 + np.abs(x)) ** 2"
+    with pytest.raises(UnsupportedError, match=r"softsign: \['slope'\] is not supported here; it takes \['scale'\]"):
+        Softsign.call(leaf(), slope=1)
+
+
+def test_an_op_of_any_number_of_inputs():
+    total = primitive(
+        lambda *xs, w: sum(w * x for x in xs), lambda g, out, i, *arrays, w: w * g * (1 + 0 * arrays[i]), name="total"
+    )
+    gradcheck(lambda a, b, c: total.call(a, b, c, w=2.5), [X, X + 1, X + 2]).assert_right()
+    assert total.formula(2).code == "w * g * (1 + 0 * arrays[2])"
+
+
+@pytest.mark.parametrize(
+    ("op", "message"),
+    [
+        (op_of(lambda g, out, x: 2 * g * x), r"cube: its vjp gave a ndarray, and not a tuple .* `return \(cotangent,\)`"),
+        (op_of(lambda g, out, x: None), r"cube: its vjp gave None; does it lack a return\?"),
+        (op_of(lambda g, out, x: (g, g)), r"cube: its vjp gave 2 cotangents for 1 inputs"),
+        (op_of(lambda g, out, x: (g[:2],)), r"cube: its rule gave a cotangent of shape \(2,\) for an input of shape \(3,\)"),
+        (op_of(lambda g, out, x: (g[:, None] * g,)), None),  # (3, 3) can be summed to (3,), as after broadcasting
+        (op_of(lambda g, out, x: (np.ones((2, 2)),)), r"cube: its rule gave a cotangent of shape \(2, 2\)"),
+        (op_of(lambda g, out, x: (1.0,)), r"cube: its rule gave a cotangent of shape \(\)"),
+        (op_of(lambda g, out, x: (1j * g,)), r"cube: its rule gave a cotangent of complex128 for an input of float64"),
+        (op_of(lambda g, out, x: (in_place(g),)), r"cube: its vjp writes into an array that it was given"),
+        (op_of(lambda g, out, x: (in_place(x),)), r"cube: its vjp writes into an array"),
+        (op_of(lambda g, out, x: (in_place(out),)), r"cube: its vjp writes into an array"),
+        (op_of(lambda g, out, x: (np.multiply(g, 2, out=g),)), r"cube: its vjp writes into an array"),
+        (op_of(lambda g, out, x: (g,), in_place), r"cube: its forward writes into an array"),
+        (op_of(lambda g, out, x: (g,), lambda x: None), r"cube: its forward gave None; does it lack a return\?"),
+        (op_of(lambda g, out, x: (g,), lambda x: {"y": x}), r"cube: its forward gave a dict, which is not an array of numbers"),
+        (op_of(lambda g, saved, x: (g,), base=Fused), r"cube: its forward must give \(value, .*; it gave array\("),
+        (
+            op_of(lambda g, saved, x: (in_place(saved[0]),), lambda x: (x * x, (x,)), Fused),
+            r"cube: its vjp writes into an array",
+        ),
+        (primitive(lambda x: x * x, lambda g, out, x: None, name="sq"), r"sq: its rule of input 0 gave None"),
+        (primitive(lambda x: x * x, lambda g, out, x: in_place(g), name="sq"), r"sq: its rule of input 0 writes into an array"),
+        (primitive(lambda x: x * x, lambda g, out, x: g[1:], name="sq"), r"sq: its rule gave a cotangent of shape \(2,\)"),
+        (primitive(in_place, lambda g, out, x: g, name="sq"), r"sq: its forward writes into an array"),
+    ],
+)
+def test_what_an_op_does_wrong_is_said_of_it(op, message):
+    def run():
+        x = leaf()
+        op.call(x).backward(np.array([1.0, 2.0, 3.0]))
+        return x
+
+    before = X.copy()
+    if message is None:
+        run()
+    else:
+        with pytest.raises((GraphError, ShapeError, DtypeError, UnsupportedError), match=f"^{message}"):
+            run()
+    np.testing.assert_array_equal(X, before)
+
+
+@pytest.mark.parametrize(
+    ("declare", "message"),
+    [
+        (lambda: primitive(lambda a, b: a, lambda g, out, a, b: g, name="f"), r"f: 1 rules, of \[2\] inputs"),
+        (lambda: primitive(lambda a: a, lambda g, out, a: g, None, name="f"), r"f: 2 rules, of \[1\] inputs"),
+        (lambda: primitive(lambda a: a, name="f"), r"f: 0 rules, of \[\] inputs"),
+        (
+            lambda: primitive(lambda a, b, *, k: a, lambda g, out, a, b, *, k: g, lambda g, out, a, b: g, name="f"),
+            r"f: its rules take different settings, \[{'k'}, set\(\)\]",
+        ),
+        (lambda: op_of(lambda g, x: (g,)), r"cube: its vjp takes \(g, x\); for this forward it must take \(g, out, x\)"),
+        (lambda: op_of(lambda g, out, x, *, k: (g,)), r"cube: its vjp takes the settings \['k'\], its forward \[\]"),
+    ],
+)
+def test_what_does_not_fit_is_refused_when_it_is_declared(declare, message):
+    with pytest.raises(UnsupportedError, match=f"^{message}"):
+        declare()
+
+
+def test_an_array_that_a_vjp_gives_twice_is_added_to_apart():
+    def both(g, out, a, b):
+        h = 2 * g
+        return h, h.reshape(-1)
+
+    pair = op_of(both, lambda a, b: 2 * (a + b))
+    a, b = leaf(), leaf()
+    (pair.call(a, b) + a * 10 + a * 100).backward(np.array([1.0, 2.0, 3.0]))
+    np.testing.assert_array_equal(b.grad.data, [2, 4, 6])
+    np.testing.assert_array_equal(a.grad.data, [112, 224, 336])
+
+
+# -- what is computed and kept
+
+
+def counted(op, calls):
+    """The same rules, counting."""
+
+    def counting(i, rule):
+        def rule_of_input(*args, **settings):
+            calls.append(i)
+            return rule(*args, **settings)
+
+        return rule_of_input
+
+    return tuple(counting(i, rule) for i, rule in enumerate(op.rules))
+
+
+@pytest.mark.parametrize("constant", [lambda x: x, lambda x: Tensor(x), 2.5])
+def test_a_rule_runs_only_where_its_cotangent_is_wanted(constant, monkeypatch):
+    calls = []
+    monkeypatch.setattr(ops.arithmetic.Multiply, "rules", counted(ops.arithmetic.Multiply, calls))
+    other = constant(X) if callable(constant) else constant
+    (leaf() * other).sum().backward()
+    (other * leaf()).sum().backward()
+    assert calls == [0, 1]
+    a, b = leaf(), leaf()
+    autograd.grad((a * b).sum(), b)  # a wants a gradient, but nobody asked for it
+    assert calls == [0, 1, 1]
+
+
+@pytest.mark.parametrize("wanted", [(True, False, False), (False, True, False), (False, False, True), (True, False, True)])
+def test_a_fused_op_is_told_what_is_needed(wanted, monkeypatch):
+    told = []
+    vjp = ops.fused.Linear.vjp
+    monkeypatch.setattr(ops.fused.Linear, "vjp", lambda *args, needed: told.append(list(needed)) or vjp(*args, needed=needed))
+    arrays = np.ones((2, 3)), np.ones((3, 4)), np.ones(4)
+    inputs = [Tensor(x, requires_grad=w) for x, w in zip(arrays, wanted, strict=True)]
+    g = np.arange(8.0).reshape(2, 4)
+    ops.linear(*inputs).backward(g)
+    assert told == [list(wanted)]
+    assert [x.grad is not None if x.requires_grad else False for x in inputs] == list(wanted)
+    found = ops.fused.Linear.vjp(g, None, *arrays, needed=wanted)
+    assert [c is not None for c in found] == list(wanted)
+
+
+@pytest.mark.parametrize("wanted", [(True, True, True), (True, False, False), (False, True, False), (False, False, True)])
+def test_the_head_computes_only_the_gradients_that_are_needed(wanted, rng):
+    arrays = rng.standard_normal((6, 3)), rng.standard_normal((4, 3)), rng.standard_normal(4)
+    targets = np.array([1, 2, 0, 0, 0, 3])
+    every = [leaf(x) for x in arrays]
+    ops.linear_cross_entropy(*every, targets).backward()
+    some = [Tensor(x, requires_grad=w) for x, w in zip(arrays, wanted, strict=True)]
+    loss = ops.linear_cross_entropy(*some, targets)
+    assert [part is not None for part in loss.node.residuals] == list(wanted)
+    loss.backward()
+    for x, y in zip(some, every, strict=True):
+        assert not x.requires_grad or np.array_equal(x.grad.data, y.grad.data)
+
+
+@pytest.mark.parametrize(
+    ("f", "primals", "residuals"),
+    [
+        (lambda x: x + X, [Outline, Outline], False),
+        (lambda x: x * X, [Outline, np.ndarray], False),  # what multiplies it is read, and not it itself
+        (lambda x: X * x, [np.ndarray, Outline], False),
+        (lambda x: x * x, [np.ndarray, np.ndarray], False),
+        (np.exp, [Outline], True),
+        (np.sin, [np.ndarray], False),
+        (np.sum, [Outline], False),
+        (lambda x: x / X, [Outline, np.ndarray], False),
+        (lambda x: X / x, [Outline, np.ndarray], True),
+        (lambda x: x[1:], [Outline], False),
+        (lambda x: np.matmul(np.ones((2, 3)), x), [np.ndarray, Outline], False),
+        (lambda x: np.where(X > 0, x, X), [np.ndarray, Outline, Outline], False),
+    ],
+)
+def test_what_no_rule_reads_is_not_kept(f, primals, residuals):
+    node = f(np.exp(leaf())).node
+    assert [type(x) for x in node.primals] == primals
+    assert (node.residuals is not None) == residuals
+
+
+def test_an_outline_cannot_be_computed_with():
+    shape = outline(np.ones((2, 3), np.float32))
+    assert (shape.shape, shape.ndim, shape.size, shape.dtype) == ((2, 3), 2, 6, np.float32)
+    for wrong in (lambda: shape * 2.0, lambda: np.exp(shape), lambda: np.ones((2, 3)) * shape, lambda: shape[0]):
+        with pytest.raises(TypeError):
+            wrong()
+
+
+def test_a_rule_whose_source_is_not_there_keeps_all_and_shows_nothing():
+    space = {}
+    exec("rule = lambda g, out, x: g * 3 * x**2", space)
+    cube = primitive(lambda x: x**3, space["rule"], name="cube")
+    assert cube.formula(0) is None
+    gradcheck(cube.call, [X]).assert_right()
+    with study.record():
+        loss = np.sum(cube.call(leaf()) * np.array([1.0, 10.0, 100.0]))
+    trace = study.Trace(loss)
+    np.testing.assert_allclose(trace.backward().gradients[trace.leaves[0]], 3 * X**2 * [1, 10, 100])
+
+
+def test_a_file_that_changed_after_it_was_read_is_not_believed(tmp_path):
+    """Where lines have moved, another lambda is where the rule was: it would say what is read."""
+    before, after = "first = lambda g, out, x: g * x\n", "first = lambda g, out, x: g * 1\n"
+    path = tmp_path / "rules.py"
+    path.write_text(before)
+    space = {"__name__": "rules", "__file__": str(path)}
+    exec(compile(before, str(path), "exec"), space)
+    path.write_text(after)
+    linecache.checkcache(str(path))
+    op = primitive(lambda x: 0.5 * x * x, space["first"], name="half_square")
+    assert op.formula(0) is None
+    gradcheck(op.call, [X]).assert_right()
+
+
+def test_several_rules_on_one_line_are_told_apart():
+    f = primitive(lambda a, b: a * a * b, lambda g, out, a, b: 2 * g * a * b, lambda g, out, a, b: g * a * a, name="f")
+    assert [f.formula(i).code for i in (0, 1)] == ["2 * g * a * b", "g * a * a"]
+    nested = primitive(lambda x: 2 * x, lambda g, out, x: (lambda h: h + h)(g), name="twice")
+    assert nested.formula(0).code == "(lambda h: h + h)(g)"
+
+
+# -- settings
+
+
+SETTINGS = [(op, setting) for op in OPS for setting in op.settings]
+
+
+@pytest.mark.parametrize("requires_grad", [False, True])
+@pytest.mark.parametrize("nest", [lambda x: x, lambda x: (x, 1), lambda x: [[x]]], ids=["alone", "in a tuple", "in lists"])
+@pytest.mark.parametrize(("op", "setting"), SETTINGS, ids=[f"{op.name}-{setting}" for op, setting in SETTINGS])
+def test_a_tensor_for_a_setting_is_refused_by_name(op, setting, nest, requires_grad):
+    args, settings = op.sample(0)
+    args = args[: op.arity]
+    for inputs in (args, [Tensor(a) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a for a in args]):
+        with pytest.raises(UnsupportedError, match=f"^{op.name}: {setting} is a Tensor, and settings get no gradient"):
+            op.call(*inputs, **{**settings, setting: nest(Tensor(1.0, requires_grad=requires_grad))})
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, t: np.sum(x, axis=t),
+        lambda x, t: x.sum(t),
+        lambda x, t: np.split(x, t),
+        lambda x, t: np.split(x, [1], axis=t),
+        lambda x, t: np.concatenate([x, x], axis=t),
+        lambda x, t: np.pad(x, 1, constant_values=t),
+        lambda x, t: np.reshape(x, (t, 3)),
+        lambda x, t: ops.layer_norm(x, x, x, t),
+        lambda x, t: ops.causal_attention(Tensor(np.ones((2, 6))), t),
+        lambda x, t: ops.softmax(x, axis=t),
+    ],
+)
+def test_so_it_is_through_every_door(call):
+    with pytest.raises(UnsupportedError, match=" is a Tensor, and settings get no gradient; give its .data or .item()"):
+        call(leaf(), Tensor(1.0, requires_grad=True))
+
+
+def test_the_bounds_of_clip_are_inputs():
+    x, low, high = np.array([-2.0, 0.1, 0.5, 3.0]), np.array([-1.0, 0.3, -0.2, 1.0]), np.array(2.0)
+    for f in (np.clip, lambda x, a, b: np.clip(x, a_min=a, a_max=b), lambda x, a, b: np.clip(np.clip(x, a, None), None, b)):
+        gradcheck(f, [x, low, high]).assert_right()
+        np.testing.assert_array_equal(f(Tensor(x), low, high).data, np.clip(x, low, high))
+    t = [leaf(np.array([1.0, 1.0, 1.0, 1.0])), leaf(np.array([1.0, 0.0, 2.0, 5.0])), leaf(np.array([3.0, 1.0, 2.0, 4.0]))]
+    np.clip(*t).backward(
+        np.array([1.0, 2.0, 3.0, 4.0])
+    )  # at a bound x gets it; between equal bounds, and crossed ones, the upper
+    np.testing.assert_array_equal([a.grad.data for a in t], [[1, 2, 0, 0], [0, 0, 0, 0], [0, 0, 3, 4]])
