@@ -30,20 +30,21 @@ class Profile:
     def watching(self) -> Iterator[None]:
         """While ops and kernels are timed."""
         ops = list(_subclasses(Op))
-        before = [(op, vars(op).get("run"), vars(op)["vjp"]) for op in ops]
+        before = [(op, vars(op).get("run"), vars(op)["vjp"], op.rules) for op in ops]
         current = kernels.current
         timed = {name: self._timed(name, getattr(current, name)) for name in WITHOUT_OP}
         names = {name: getattr(current, name) for name in dir(current) if not name.startswith("__")}
         for op in ops:
             op.run = self._timed(op.name, op.run)  # type: ignore[method-assign]
             op.vjp = staticmethod(self._timed(f"{op.name} backward", op.vjp))
+            op.rules = op.rules and tuple(self._timed(f"{op.name} backward", rule) for rule in op.rules)
         kernels.current = SimpleNamespace(**{**names, **timed})
         try:
             yield
         finally:
             kernels.current = current
-            for op, run, vjp in before:
-                op.vjp = vjp
+            for op, run, vjp, rules in before:
+                op.vjp, op.rules = vjp, rules
                 if run is None:
                     del op.run
                 else:

@@ -28,49 +28,58 @@ def _sigmoid(x: Array) -> Array:
     return np.exp(-np.logaddexp(0, -x))
 
 
+Sigmoid = primitive(_sigmoid, lambda g, out, x: g * out * (1 - out), name="sigmoid", samples=ANY)
+sigmoid = Sigmoid.call
+"""1 / (1 + exp(-x)), without overflow."""
+
+
 def _softplus(x: Array) -> Array:
     return np.logaddexp(0, x)
+
+
+Softplus = primitive(_softplus, lambda g, out, x: g * sigmoid(x), name="softplus", samples=ANY)
+softplus = Softplus.call
+"""log(1 + exp(x)), without overflow."""
 
 
 def _relu(x: Array) -> Array:
     return np.maximum(x, 0)
 
 
+Relu = primitive(_relu, lambda g, out, x: np.where(x > 0, g, 0), name="relu", samples=ANY)
+relu = Relu.call
+"""max(x, 0); the gradient at 0 is 0 (Nair & Hinton, 2010)."""
+
+
 def _silu(x: Array) -> Array:
-    return x * sigmoid(x)
+    return x * _sigmoid(x)
+
+
+Silu = primitive(_silu, lambda g, out, x: g * sigmoid(x) * (1 + x * (1 - sigmoid(x))), name="silu", samples=ANY)
+silu = Silu.call
+"""x sigmoid(x) (Hendrycks & Gimpel, 2016; Elfwing et al., 2018)."""
+
+_erf_of_each = np.vectorize(math.erf, otypes=[np.float64])
 
 
 def _erf(x: Array) -> Array:
     return np.asarray(_erf_of_each(x), np.asarray(x).dtype) if np.size(x) else np.array(x)
 
 
-def _gelu_erf(x: Array) -> Array:
-    return 0.5 * x * (1 + erf(x / math.sqrt(2)))
-
-
-_erf_of_each = np.vectorize(math.erf, otypes=[np.float64])
-
-Sigmoid = primitive(_sigmoid, lambda g, out, x: g * out * (1 - out), name="sigmoid", samples=ANY)
-Softplus = primitive(_softplus, lambda g, out, x: g * sigmoid(x), name="softplus", samples=ANY)
-Relu = primitive(_relu, lambda g, out, x: np.where(x > 0, g, 0), name="relu", samples=ANY)
-Silu = primitive(_silu, lambda g, out, x: g * sigmoid(x) * (1 + x * (1 - sigmoid(x))), name="silu", samples=ANY)
 Erf = primitive(_erf, lambda g, out, x: g * (2 / math.sqrt(math.pi)) * np.exp(-x * x), name="erf", samples=ANY)
+erf = Erf.call
+"""The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
+
+
+def _gelu_erf(x: Array) -> Array:
+    return 0.5 * x * (1 + _erf(x / math.sqrt(2)))
+
+
 GeluErf = primitive(
     _gelu_erf,
     lambda g, out, x: g * (0.5 * (1 + erf(x / math.sqrt(2))) + x * np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)),
     name="gelu_erf",
     samples=ANY,
 )
-
-sigmoid = Sigmoid.call
-"""1 / (1 + exp(-x)), without overflow."""
-softplus = Softplus.call
-"""log(1 + exp(x)), without overflow."""
-relu = Relu.call
-"""max(x, 0); the gradient at 0 is 0 (Nair & Hinton, 2010)."""
-silu = Silu.call
-"""x sigmoid(x) (Hendrycks & Gimpel, 2016; Elfwing et al., 2018)."""
-erf = Erf.call
-"""The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
 gelu_erf = GeluErf.call
 """x times the normal distribution function of x: the exact GELU (Hendrycks & Gimpel, 2016, eq. 1)."""

@@ -101,10 +101,10 @@ class LayerNorm(Fused):
     @staticmethod
     def rule(g: Any, out: Any, x: Any, gain: Any, bias: Any, *, eps: float) -> Any:
         mean = lambda a: np.mean(a, axis=-1, keepdims=True)  # noqa: E731  (shown as it is)
-        std = np.sqrt(mean((x - mean(x)) ** 2) + eps)
-        unit = (x - mean(x)) / std
+        std = np.sqrt(mean((x - mean(x)) ** 2) + eps)  # type: ignore[no-untyped-call]
+        unit = (x - mean(x)) / std  # type: ignore[no-untyped-call]
         h = g * gain
-        return (h - mean(h) - unit * mean(h * unit)) / std, g * unit, g
+        return (h - mean(h) - unit * mean(h * unit)) / std, g * unit, g  # type: ignore[no-untyped-call]
 
     @staticmethod
     def forward(x: Array, gain: Array, bias: Array, *, eps: float) -> tuple[Array, tuple[Array, Array]]:

@@ -56,9 +56,9 @@ class Op:
         if "forward" in vars(cls):
             cls._declare(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower(), _parameters(cls.forward))
             if not cls.__module__.startswith("tinygrad2."):
-                cls.forward = staticmethod(_guarded(cls.name, "forward", cls.forward))  # type: ignore[assignment]
+                cls.forward = staticmethod(_guarded(cls.name, "forward", cls.forward))
             if "vjp" in vars(cls):
-                cls.vjp = staticmethod(_complete(cls, inspect.unwrap(cls.vjp)))  # type: ignore[assignment]
+                cls.vjp = staticmethod(_complete(cls, inspect.unwrap(cls.vjp)))
             if of is not None:
                 RULES[of] = cls.call
 
@@ -218,8 +218,8 @@ def primitive(
             return [called[0](g, out, i, *arrays, **settings) if w else None for i, w in enumerate(wanted)]
         return [f(g, out, *arrays, **settings) if w else None for f, w in zip(called, wanted, strict=True)]
 
-    body = {"forward": staticmethod(forward), "vjp": staticmethod(vjp), "rules": None if variadic else called}
-    body |= {"sources": rules, "samples": samples, "_plans": {}}
+    body: dict[str, Any] = {"forward": staticmethod(forward), "vjp": staticmethod(vjp)}
+    body |= {"rules": None if variadic else called, "sources": rules, "samples": samples, "_plans": {}}
     op: type[Primitive] = type(name.title().replace("_", ""), (Primitive,), {**body, "__module__": module})
     op._declare(name, signatures[0][variadic:])
     RULES[of or forward] = op.call
