@@ -21,9 +21,9 @@ from tinygrad2.ops.op import Array, Op
 
 @contextmanager
 def detect_anomaly() -> Iterator[None]:
-    """Inside, also on the threads of a pool, the first op that makes a NaN or an infinity raises AnomalyError, forward or backward.
+    """Inside, also on the threads of a pool, the first op that makes a NaN or an infinity raises AnomalyError.
 
-    The message has the op, the module path, the line of your code, and the ranges of what went in. Arrays that backward
+    Forward or backward: the message has the op, the module path, the line of your code, and the ranges of what went in. Arrays that backward
     needs are read-only meanwhile, so that an in-place write raises at the line that writes. Slow: for debugging.
     """
     with observe(Watch()), np.errstate(all="ignore"):  # what NumPy would warn of is raised by the watch
@@ -62,8 +62,8 @@ class Watch(Observer):
         made = _made(values, (g, *node.primals))
         if made:
             raise AnomalyError(
-                f"the backward of {node.op.name} made {_count(values, made)}; its forward was {node.observed or 'not watched'}; "
-                f"cotangent: {_range(g)}; inputs: {_ranges(node.primals)}"
+                f"the backward of {node.op.name} made {_count(values, made)}; its forward was "
+                f"{node.observed or 'not watched'}; cotangent: {_range(g)}; inputs: {_ranges(node.primals)}"
             )
 
     def released(self, node: Any) -> None:

@@ -1,10 +1,8 @@
 """The backward pass.
 
-Going through the nodes of the graph from the highest number to the lowest visits each one after all its uses. That is the whole
-algorithm, and it is `walk`: take the highest node off a heap, ask for its contributions to the cotangents of its inputs, add them
-to what the inputs already have. The rest of this file says what a contribution is, and how it is added.
-
-With `create_graph` the cotangents are Tensors, so the rules themselves are recorded and can be differentiated again.
+Going through the nodes of the graph from the highest number to the lowest visits each one after all its uses. That is the
+whole algorithm, and it is `walk`. The rest says what a contribution is, and how it is added: to arrays, in place where nothing
+else refers to them; or, with `create_graph`, to Tensors, so that the rules themselves are recorded and can be differentiated.
 """
 
 from __future__ import annotations
@@ -12,67 +10,35 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 
 from tinygrad2 import kernels
 from tinygrad2.anomaly import detect_anomaly
 from tinygrad2.errors import DtypeError, GraphError, ShapeError
-from tinygrad2.graph import (
-    Node,
-    T,
-    TensorLike,
-    ancestors,
-    enable_grad,
-    is_recording,
-    no_grad,
-    record,
-    require_float,
-)
+from tinygrad2.graph import Node, T, TensorLike, ancestors, enable_grad, is_recording, no_grad
 from tinygrad2.observer import observing
 from tinygrad2.ops.indexing import Scatter
 from tinygrad2.ops.op import Array, Identity, Op, Outline
 
-__all__ = [
-    "Node",
-    "backpropagate",
-    "detect_anomaly",
-    "enable_grad",
-    "grad",
-    "is_recording",
-    "no_grad",
-    "observing",
-    "record",
-    "require_float",
-    "walk",
-]
-
-
-class Numbered(Protocol):
-    """A value of a computation, with a higher number than all that it was computed from."""
-
-    @property
-    def number(self) -> int: ...
-
-
-N = TypeVar("N", bound=Numbered)
+__all__ = ["backpropagate", "detect_anomaly", "enable_grad", "grad", "is_recording", "no_grad", "observing", "walk"]
 
 
 def walk(
-    roots: Iterable[tuple[N, Any]],
-    visit: Callable[[N, Any], Iterable[tuple[N, Any]]],
-    add: Callable[[N, Any, Any], Any],
-    cotangents: dict[N, Any],
+    roots: Iterable[tuple[Any, Any]],
+    visit: Callable[[Any, Any], Iterable[tuple[Any, Any]]],
+    add: Callable[[Any, Any, Any], Any],
+    cotangents: dict[Any, Any],
 ) -> None:
     """Go back from the roots, and visit each node once, with its whole cotangent.
 
     `visit(node, cotangent)` gives the contributions of a node, each with the parent that it is for; `add(node, before,
     contribution)` gives the sum, `before` being None for the first. `cotangents` has what has arrived so far.
     """
-    waiting: list[tuple[int, N]] = []
+    waiting: list[tuple[int, Any]] = []
 
-    def arrive(contributions: Iterable[tuple[N, Any]]) -> None:
+    def arrive(contributions: Iterable[tuple[Any, Any]]) -> None:
         for node, contribution in contributions:
             if node not in cotangents:
                 heapq.heappush(waiting, (-node.number, node))
@@ -105,23 +71,20 @@ def grad(
     outputs = list(outputs) if isinstance(outputs, (list, tuple)) else [cast(T, outputs)]
     inputs = list(inputs) if isinstance(inputs, (list, tuple)) else [cast(T, inputs)]
     given = cotangents if isinstance(cotangents, (list, tuple)) else [cotangents] * len(outputs)
-    tensor = type(outputs[0])
-    roots = [(output, g) for output, g in zip(outputs, given, strict=True)]
     for i, x in enumerate(inputs):
         if x.node is None:
             raise GraphError(f"grad: input {i} does not require a gradient; make it Tensor(..., requires_grad=True)")
-    wanted = {x.node for x in inputs if x.node is not None}
+    nodes = [cast(Node, x.node) for x in inputs]
     retain = create_graph if retain_graph is None else retain_graph
-    found = backpropagate(roots, wanted, create_graph, retain, None if create_graph else ready)
-    result = []
-    for i, x in enumerate(inputs):
-        g = found.get(x.node) if x.node is not None else None
-        if g is None and not allow_unused:
+    roots = zip(outputs, given, strict=True)
+    found = backpropagate(roots, set(nodes), create_graph, retain, None if create_graph else ready)
+    for i, (x, node) in enumerate(zip(inputs, nodes, strict=True)):
+        if node not in found and not allow_unused:
             raise GraphError(
                 f"grad: input {i}, of shape {x.data.shape}, is not used by the outputs; pass allow_unused=True for None"
             )
-        result.append(tensor.wrap(g, None) if isinstance(g, np.ndarray) else g)
-    return result
+    gradients = [found.get(node) for node in nodes]
+    return [type(outputs[0]).wrap(g, None) if isinstance(g, np.ndarray) else g for g in gradients]
 
 
 def backpropagate(
@@ -135,21 +98,25 @@ def backpropagate(
 
     `roots` pairs each output with its cotangent, None standing for the 1 of a scalar. `ready`: see `grad`.
     """
-    seeds = []
+    roots = list(roots)
     for output, g in roots:
         if output.node is None:
             raise GraphError("backward: nothing was recorded; no input has requires_grad=True, or no_grad() was on")
-        seed = _seed(output, g)
-        if isinstance(seed, np.ndarray) == create_graph:
-            seed = output.wrap(seed, None) if create_graph else seed.data
-        seeds.append((output.node, (seed, False)))
+        if g is None and output.data.size != 1:
+            raise GraphError(
+                f"backward: the output has shape {output.data.shape}, not one number; "
+                "pass a cotangent of that shape, or sum to a scalar first"
+            )
+    back = _Backward(type(output), wanted, create_graph, retain, ready)
+    back.count_uses([output.node for output, _ in roots])
+    given = [np.ones_like(output.data) if g is None else g for output, g in roots]
+    seeds = [(out.node, (back.cotangent("backward", g, out.data), False)) for g, (out, _) in zip(given, roots, strict=True)]
     with enable_grad() if create_graph else nullcontext():
-        way = _Way(type(output), wanted, create_graph, retain, ready, [node for node, _ in seeds])
-        walk(seeds, way.visit, way.add, way.cotangents)
-    return way.found
+        walk(seeds, back.visit, back.add, back.cotangents)
+    return back.found
 
 
-class _Way:
+class _Backward:
     """What is done on the way back.
 
     cotangents   what has arrived so far, by node. The first to arrive is kept as it is, without a copy
@@ -159,13 +126,7 @@ class _Way:
     """
 
     def __init__(
-        self,
-        tensor: type[TensorLike],
-        wanted: set[Node] | None,
-        create_graph: bool,
-        retain: bool,
-        ready: Callable[[Array], None] | None,
-        roots: list[Node],
+        self, tensor: type[TensorLike], wanted: set[Node] | None, create_graph: bool, retain: bool, ready: Any
     ) -> None:
         self.tensor, self.wanted, self.create_graph, self.retain, self.ready = tensor, wanted, create_graph, retain, ready
         self.lowest = min((node.number for node in wanted), default=0) if wanted is not None else 0
@@ -173,27 +134,24 @@ class _Way:
         self.owned: set[Node] = set()
         self.found: dict[Node, Any] = {}
         self.uses: dict[Node, int] = {}
-        for node in ancestors(roots) if ready is not None else ():
-            for parent in node.parents:
-                if parent is not None and parent.op is None and not parent.hooks and self._is_wanted(parent):
-                    self.uses[parent] = self.uses.get(parent, 0) + 1
         self.observer = observing()
 
     def visit(self, node: Node, g: Any) -> Iterator[tuple[Node, tuple[Any, bool]]]:
         """The contributions of a node, each with whether it is an array that nothing else refers to."""
-        for hook in node.hooks:
-            g = _hooked(hook, g, self.tensor, self.create_graph)
+        for hook in node.hooks:  # which gets a copy, since others may hold the same array
+            given = hook(g if self.create_graph else self.tensor.wrap(np.array(g), None))
+            g = g if given is None else self.cotangent("hook", given, g)
             self.owned.discard(node)
-        if self._is_wanted(node):
+        if self.is_wanted(node):
             self.found[node] = g if self.create_graph or node in self.owned else np.array(g)
         if node.op is None:
             return
-        needed = self._needed(node)
+        needed = self.needed(node)
         out, inputs = node.residuals, node.primals or ()
         if self.create_graph:
             inputs = tuple([x if p is None else self.tensor.wrap(x, p) for x, p in zip(inputs, node.parents, strict=True)])
             out = out if out is None or node.op.spec is not None else self.tensor.wrap(out, node)
-        rules = node.op.rules or self._handed_out(node, g, out, inputs, needed)
+        rules = node.op.rules or self.rules_together(node, g, out, inputs, needed)
         kept = [id(g), *map(id, inputs)]
         if self.retain or node.observed is not None:  # else what was kept beside the inputs is not read again
             kept += map(id, out) if isinstance(out, tuple) else [id(out)]
@@ -209,8 +167,8 @@ class _Way:
                 yield parent, (c, True)
             elif c is not None:
                 yield parent, (_fitted(node.op, c if self.create_graph else np.asarray(c), x), not self.create_graph)
-        if self.uses:
-            self._tell(node.parents)
+        for parent in node.parents if self.uses else ():
+            self.tell(parent)
         if not self.retain:
             if self.observer is not None:
                 self.observer.released(node)
@@ -221,7 +179,7 @@ class _Way:
         """The sum for a node of what it has and one contribution more."""
         c, is_new = contribution
         if isinstance(c, Scatter):
-            total = np.zeros(c.shape, c.values.dtype) if before is None else self._own(node)
+            total = np.zeros(c.shape, c.values.dtype) if before is None else self.own(node)
             self.owned.add(node)
             c.add_to(total)
             return total
@@ -236,40 +194,43 @@ class _Way:
         self.owned.add(node)
         return np.asarray(before + c)
 
-    def _own(self, node: Node) -> Array:
+    def own(self, node: Node) -> Any:
         """The sum of what has arrived, from now on in an array that nothing else refers to."""
         if node not in self.owned:
             self.cotangents[node] = np.array(self.cotangents[node])
             self.owned.add(node)
-        return cast(Array, self.cotangents[node])
+        return self.cotangents[node]
 
-    def _is_wanted(self, node: Node) -> bool:
+    def is_wanted(self, node: Node) -> bool:
+        """Whether the cotangent of a node was asked for."""
         return node.op is None if self.wanted is None else node in self.wanted
 
-    def _needed(self, node: Node) -> list[bool]:
-        """Which inputs of a node lead to what is wanted, as far as is known. Raises GraphError where its rules cannot be applied."""
+    def needed(self, node: Node) -> list[bool]:
+        """Which inputs of a node lead to what is wanted, as far as is known. Raises GraphError where no rule can be applied."""
         assert node.op is not None
         if node.primals is None:
             raise GraphError(
                 f"backward: the graph of this {node.op.name} was freed by an earlier backward; "
                 "compute the loss again, or pass retain_graph=True the first time"
             )
-        needed = []
+        needed, wanted, lowest = [], self.wanted, self.lowest
         for parent, version in zip(node.parents, node.parent_versions, strict=True):
-            if parent is not None and parent.version != version:
+            if parent is None:
+                needed.append(False)
+                continue
+            if parent.version != version:
                 raise GraphError(
                     f"backward: a leaf that {node.op.name} used was changed after that, so its gradient would be of neither "
                     "value; call backward before changing parameters, or compute the loss again"
                 )
-            is_open = parent is not None and (parent.op is not None or self.wanted is None or parent in self.wanted)
-            needed.append(is_open and parent.number >= self.lowest)  # type: ignore[union-attr]
+            needed.append(parent.number >= lowest and (wanted is None or parent.op is not None or parent in wanted))
         return needed
 
-    def _handed_out(self, node: Node, g: Any, out: Any, inputs: tuple[Any, ...], needed: list[bool]) -> list[Any]:
-        """The rules of an op that gives all cotangents at once: each only hands out its own, an array apart from the others."""
+    def rules_together(self, node: Node, g: Any, out: Any, inputs: tuple[Any, ...], needed: list[bool]) -> list[Any]:
+        """The rules of an op that gives all cotangents at once: each hands out its own, an array apart from the others."""
         assert node.op is not None
         if self.create_graph and node.op.spec is not None:
-            found = _through_specification(node, g, needed, self.tensor)
+            found = self.through_specification(node, g, needed)
         else:
             found = list(node.op.vjp(g, out, *inputs, needed=needed, **node.settings))
         owners: set[int] = set()
@@ -280,13 +241,38 @@ class _Way:
                 owners.add(owner)
         return [lambda *_, c=c, **__: c for c in found]
 
-    def _tell(self, parents: Iterable[Node | None]) -> None:
-        """Call `ready` with what is complete, now that a node has given its parents their contributions."""
-        for parent in parents:
-            if parent in self.uses:
-                self.uses[parent] -= 1
-                if not self.uses[parent] and parent in self.cotangents and self.ready is not None:
-                    self.ready(self._own(parent))
+    def through_specification(self, node: Node, g: Any, needed: list[bool]) -> list[Any]:
+        """The cotangents of a fused op's inputs as Tensors, by the rules of the primitives that it stands for."""
+        op, primals = cast(Any, node.op), node.primals or ()
+        if any(isinstance(x, Outline) for x in primals):
+            raise GraphError(f"backward: {op.name} in bfloat16 has no second derivative; compute it in float32")
+        # New nodes stand for the inputs, so that the way back ends there.
+        ends = [Node(Identity, (p,), (x,)) if p is not None else None for x, p in zip(primals, node.parents, strict=True)]
+        inputs = [self.tensor.wrap(x, end) if end is not None else x for x, end in zip(primals, ends, strict=True)]
+        wanted = {end for end, is_needed in zip(ends, needed, strict=True) if end is not None and is_needed}
+        found = backpropagate([(op.spec(*inputs, **node.settings), g)], wanted, create_graph=True, retain=True)
+        return [found.get(end) if end is not None else None for end in ends]
+
+    def cotangent(self, who: str, given: Any, like: Any) -> Any:
+        """What somebody gave as the cotangent of a value: an array, or a Tensor to create a graph."""
+        given = given if hasattr(given, "node") else self.tensor.wrap(np.asarray(given, like.dtype), None)
+        if given.data.shape != like.shape:
+            raise ShapeError(f"{who}: a cotangent of shape {given.data.shape} was given for a value of shape {like.shape}")
+        return given if self.create_graph else given.data
+
+    def count_uses(self, roots: Iterable[Node | None]) -> None:
+        """With `ready`: how often each wanted leaf without hooks is an input of what leads to the roots."""
+        for node in ancestors(roots) if self.ready is not None else ():
+            for parent in node.parents:
+                if parent is not None and parent.op is None and not parent.hooks and self.is_wanted(parent):
+                    self.uses[parent] = self.uses.get(parent, 0) + 1
+
+    def tell(self, parent: Node | None) -> None:
+        """Call `ready` if all has arrived at a leaf, one more op having given it its contribution."""
+        if parent in self.uses:
+            self.uses[parent] -= 1
+            if not self.uses[parent] and parent in self.cotangents:
+                self.ready(self.own(parent))
 
 
 def unbroadcast(g: Any, x: Array) -> Any:
@@ -310,44 +296,3 @@ def _fitted(op: type[Op], c: Any, x: Any) -> Any:
         return unbroadcast(c, x)
     except (ShapeError, DtypeError) as error:
         raise type(error)(f"{op.name}: its rule gave {error}") from None
-
-
-def _through_specification(node: Node, g: Any, needed: Sequence[bool], tensor: type[TensorLike]) -> list[Any]:
-    """The cotangents of a fused op's inputs as Tensors, by the rules of the primitives that it stands for."""
-    assert node.op is not None
-    assert node.op.spec is not None
-    primals = node.primals or ()
-    if any(isinstance(x, Outline) for x in primals):
-        raise GraphError(f"backward: {node.op.name} in bfloat16 has no second derivative; compute it in float32")
-    # New nodes stand for the inputs, so that the way back ends there.
-    ends = [Node(Identity, (p,), (x,)) if p is not None else None for x, p in zip(primals, node.parents, strict=True)]
-    inputs = [tensor.wrap(x, end) if end is not None else x for x, end in zip(primals, ends, strict=True)]
-    wanted = {end for end, is_needed in zip(ends, needed, strict=True) if end is not None and is_needed}
-    found = backpropagate([(node.op.spec(*inputs, **node.settings), g)], wanted, create_graph=True, retain=True)
-    return [found.get(end) if end is not None else None for end in ends]
-
-
-def _seed(output: TensorLike, g: Any) -> Any:
-    """The cotangent to start from, checked against the output."""
-    if g is None:
-        if output.data.size != 1:
-            raise GraphError(
-                f"backward: the output has shape {output.data.shape}, not one number; "
-                "pass a cotangent of that shape, or sum to a scalar first"
-            )
-        return np.ones_like(output.data)
-    g = g if hasattr(g, "node") else np.asarray(g, output.data.dtype)
-    if g.shape != output.data.shape:
-        raise ShapeError(f"backward: cotangent of shape {g.shape} for an output of shape {output.data.shape}")
-    return g
-
-
-def _hooked(hook: Callable[[Any], Any], g: Any, tensor: type[TensorLike], create_graph: bool) -> Any:
-    """What a hook makes of a cotangent: the same, or what it gives instead."""
-    given = hook(g if create_graph else tensor.wrap(np.array(g), None))  # a copy: others may hold the same array
-    if given is None:
-        return g
-    given = given if hasattr(given, "node") else tensor.wrap(np.asarray(given, g.dtype), None)
-    if given.data.shape != g.shape:
-        raise ShapeError(f"hook: gave a gradient of shape {given.data.shape} instead of one of shape {g.shape}")
-    return given if create_graph else given.data

@@ -54,18 +54,8 @@ class Node:
     """One value in the graph: a leaf (`op` is None, keeps `.grad`) or the result of an op on other values."""
 
     __slots__ = (
-        "__weakref__",
-        "grad",
-        "hooks",
-        "number",
-        "observed",
-        "op",
-        "parent_versions",
-        "parents",
-        "primals",
-        "residuals",
-        "settings",
-        "version",
+        *("__weakref__", "number", "op", "parents", "parent_versions", "primals", "residuals", "settings"),
+        *("grad", "version", "hooks", "observed"),
     )
 
     def __init__(

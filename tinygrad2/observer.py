@@ -35,7 +35,7 @@ def observing() -> Observer | None:
 
 @contextmanager
 def observe(observer: Observing) -> Iterator[Observing]:
-    """Inside, `observer` is told of every op, also on the threads of a pool. An inner observer takes the place of an outer one."""
+    """Inside, `observer` is told of every op, also on the threads of a pool. An inner one takes the place of an outer one."""
     before, modules = _observer.get(), _modules.get()
     _observer.set(observer)
     _modules.set(())

@@ -5,6 +5,7 @@ NumPy's own functions and operators accept Tensors (`np.exp(t)`, `2 / t`, `array
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from tinygrad2 import autograd
+from tinygrad2 import autograd, graph
 from tinygrad2.errors import GraphError, UnsupportedError
 from tinygrad2.ops import RULES, Array, GetItem, Op
 
@@ -24,6 +25,12 @@ PLAIN = {
     *(np.shape, np.ndim, np.size, np.all, np.any, np.allclose, np.array_equal, np.isclose, np.zeros_like, np.ones_like),
 }
 """Functions whose derivative is zero or meaningless: computed on the arrays, never recorded."""
+
+
+def _of(self: Tensor, function: Any, *args: Any, **settings: Any) -> Tensor:
+    """A function of NumPy, as a method."""
+    found: Tensor = RULES[function](self, *args, **settings)
+    return found
 
 
 class Tensor(NDArrayOperatorsMixin):
@@ -44,7 +51,7 @@ class Tensor(NDArrayOperatorsMixin):
     __slots__ = ("_data", "node")
     __hash__ = object.__hash__  # by identity: == compares entries, as in NumPy
     _data: Array
-    node: autograd.Node | None
+    node: graph.Node | None
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         self.node = None
@@ -54,7 +61,7 @@ class Tensor(NDArrayOperatorsMixin):
         self.requires_grad = requires_grad
 
     @classmethod
-    def wrap(cls, data: Array, node: autograd.Node | None) -> Tensor:
+    def wrap(cls, data: Array, node: graph.Node | None) -> Tensor:
         """A Tensor around an array and a node, as they are."""
         tensor = object.__new__(Tensor)  # never a subclass: what is computed from a Parameter is a plain Tensor
         tensor._data, tensor.node = data, node
@@ -85,8 +92,8 @@ class Tensor(NDArrayOperatorsMixin):
         if self.node is not None and self.node.op is not None:
             raise GraphError("requires_grad: only a leaf can be changed; use detach() for a result")
         if value and self.node is None:
-            autograd.require_float(self.data)
-            self.node = autograd.Node()
+            graph.require_float(self.data)
+            self.node = graph.Node()
         elif not value:
             self.node = None
 
@@ -144,7 +151,7 @@ class Tensor(NDArrayOperatorsMixin):
     # -- NumPy's protocols
     @classmethod
     def __record__(cls, op: type[Op], inputs: Sequence[Any], settings: dict[str, Any]) -> Tensor:
-        return autograd.record(Tensor, op, inputs, settings)
+        return graph.record(Tensor, op, inputs, settings)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
         if method != "__call__" or out is not None:
@@ -168,7 +175,7 @@ class Tensor(NDArrayOperatorsMixin):
         )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        if self.node is not None and autograd.is_recording():
+        if self.node is not None and graph.is_recording():
             raise GraphError("this tensor is part of a graph; say .numpy() or .data to take its array out of it")
         return np.array(self.data, dtype, copy=copy)
 
@@ -235,18 +242,6 @@ class Tensor(NDArrayOperatorsMixin):
         return f"Tensor({body}{dtype}{', requires_grad=True' if self.requires_grad else ''})"
 
     # -- NumPy's methods, which are its functions
-    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        """`np.sum`."""
-        return RULES[np.sum](self, axis=axis, keepdims=keepdims)
-
-    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        """`np.mean`."""
-        return RULES[np.mean](self, axis=axis, keepdims=keepdims)
-
-    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        """`np.max`."""
-        return RULES[np.max](self, axis=axis, keepdims=keepdims)
-
     def reshape(self, *shape: Any) -> Tensor:
         """`np.reshape`; the shape as one tuple or as separate numbers."""
         return RULES[np.reshape](self, shape[0] if len(shape) == 1 else shape)
@@ -255,13 +250,11 @@ class Tensor(NDArrayOperatorsMixin):
         """`np.transpose`; the axes as one tuple, as separate numbers, or left out to reverse them."""
         return RULES[np.transpose](self, (axes[0] if len(axes) == 1 else axes) or None)
 
-    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
-        """`np.swapaxes`."""
-        return RULES[np.swapaxes](self, axis1, axis2)
-
-    def astype(self, dtype: Any) -> Tensor:
-        """The same numbers in another dtype; the gradient is converted back."""
-        return RULES[np.astype](self, dtype=dtype)
+    sum = functools.partialmethod(_of, np.sum)
+    mean = functools.partialmethod(_of, np.mean)
+    max = functools.partialmethod(_of, np.max)
+    swapaxes = functools.partialmethod(_of, np.swapaxes)
+    astype = functools.partialmethod(_of, np.astype)
 
 
 for _name in ("add", "sub", "mul", "truediv", "pow", "matmul"):

@@ -1,11 +1,11 @@
 """Functions of functions: gradients, Jacobians, Hessians and their products, and recomputation to save memory.
 
-Each takes a function that is written with NumPy's functions and gives one Tensor. The results are Tensors, and recorded where they
-depend on something else that wants a gradient: an argument, or what the function reads from around it, such as the variable of
-another transform that this one stands inside. The derivative of what does not depend on an input is zero.
+Each takes a function that is written with NumPy's functions and gives one Tensor. The results are Tensors, and recorded where
+they depend on something else that wants a gradient: another argument, or what the function reads from around it, such as the
+variable of a transform that this one stands inside. The derivative of what does not depend on an input is zero.
 
-A function that does not use its argument, but the leaf itself that is handed in (as a model its parameters) is differentiated
-by that leaf.
+A function that does not use its argument, but the very leaf that is handed in (as a model its parameters), is differentiated by
+that leaf.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ _inside: ContextVar[frozenset[Node]] = ContextVar("inside", default=frozenset())
 class _Point:
     """A function at a point.
 
-    variables   the inputs as nodes of their own: what the function reads from around it is another, even if it is the same Tensor
+    variables   the inputs as nodes of their own: a Tensor that the function reads from around it is another, even if it is the same
     out         its value there
     deeper      whether what is computed from it is to be recorded: it depends on more than the inputs, or a direction does
     """

@@ -6,7 +6,7 @@ import numpy as np
 
 from gpt2 import GPT2, GPT2Config
 from gpt2.info import as_text, describe
-from tinygrad2 import autograd
+from tinygrad2 import graph
 
 
 def test_the_data_flow_of_the_source_document():
@@ -21,14 +21,14 @@ def test_the_data_flow_of_the_source_document():
 def test_shown_shapes_are_those_of_a_forward_pass(monkeypatch):
     config = GPT2Config(vocab_size=11, max_seq_len=6, d_model=8, num_layers=2, num_heads=2, d_ff=20)
     seen = []
-    record = autograd.record
+    record = graph.record
 
     def watch(tensor, op, inputs, params):
         out = record(tensor, op, inputs, params)
         seen.append((op.name, out.shape))
         return out
 
-    monkeypatch.setattr(autograd, "record", watch)
+    monkeypatch.setattr(graph, "record", watch)
     GPT2(config)(np.zeros(3, int))
     steps = {
         "embedding": ["token embedding wte[ids]", "positional embedding wpe[0..T-1]"],

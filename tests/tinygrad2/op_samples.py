@@ -19,9 +19,21 @@ SAMPLES = [(op, number) for op in OPS for number in range(len(op.samples))]
 NAMES = [f"{op.name}({op.samples[number]})" for op, number in SAMPLES]
 
 
+def arguments(op, number, seed=0):
+    """The arguments that a sample stands for, positional and by name."""
+    rng = np.random.default_rng([seed, number])
+    names = {
+        "np": np,
+        "normal": lambda *shape: np.asarray(rng.standard_normal(shape)),
+        "positive": lambda *shape: np.asarray(rng.uniform(0.5, 2.0, shape)),
+        "arguments": lambda *args, **settings: (args, settings),
+    }
+    return eval(f"arguments({op.samples[number]})", names)
+
+
 def sample(op, number, seed=0):
     """(f, inputs): a function of the floating-point inputs alone, and those inputs."""
-    args, params = op.sample(number, seed)
+    args, params = arguments(op, number, seed)
     places = [i for i, a in enumerate(args[: op.arity]) if isinstance(a, np.ndarray) and a.dtype == float]
 
     def f(*inputs):
@@ -35,7 +47,7 @@ def sample(op, number, seed=0):
 
 def bound(op, number):
     """The array arguments and the settings of a sample by name, with defaults filled in."""
-    args, params = op.sample(number)
+    args, params = arguments(op, number)
     arrays = op.bind(args, params)
     named = {"arrays": arrays} if op.arity is None else dict(zip(op.arguments, arrays, strict=True))
     return arrays, params, {**op.settings, **params, **named}

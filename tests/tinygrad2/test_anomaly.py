@@ -130,9 +130,9 @@ def test_shards_on_threads_are_watched_as_one_is(count):
     net = model()
     net.ln_f.register_forward_hook(lambda module, inputs, out: np.log(out) if inputs[0].shape[1] == 2 else out)
     parts = [IDS, IDS[:, :2]]
-    with ShardExecutor(count, count, 2) as executor, autograd.detect_anomaly():
-        with pytest.raises(AnomalyError, match=r"the forward of log made \d+ nan .* at test_anomaly.py:\d+: .*np.log\(out\)"):
-            list(executor.map(lambda ids: net.loss(ids, ids), parts))
+    message = r"the forward of log made \d+ nan .* at test_anomaly.py:\d+: .*np.log\(out\)"
+    with ShardExecutor(count, count, 2) as executor, autograd.detect_anomaly(), pytest.raises(AnomalyError, match=message):
+        list(executor.map(lambda ids: net.loss(ids, ids), parts))
     assert all(p.data.flags.writeable for p in net.parameters())
 
 
@@ -229,7 +229,7 @@ def test_a_leaf_that_is_its_own_output_can_have_a_hook():
 def test_a_hook_of_the_wrong_shape_is_refused():
     x = leaf(1.0, 2.0)
     x.register_hook(lambda g: np.ones(3))
-    with pytest.raises(ShapeError, match=r"hook: gave a gradient of shape \(3,\) instead of one of shape \(2,\)"):
+    with pytest.raises(ShapeError, match=r"^hook: a cotangent of shape \(3,\) was given for a value of shape \(2,\)"):
         (x * 1).sum().backward()
     with pytest.raises(GraphError, match="does not require a gradient"):
         Tensor([1.0]).register_hook(print)

@@ -213,7 +213,11 @@ def test_retain_graph_allows_a_second_backward():
     ("attempt", "error", "message"),
     [
         (lambda x: (x * 2).backward(), GraphError, r"shape \(2,\), not one number"),
-        (lambda x: (x * 2).backward(np.ones(3)), ShapeError, r"cotangent of shape \(3,\) for an output of shape \(2,\)"),
+        (
+            lambda x: (x * 2).backward(np.ones(3)),
+            ShapeError,
+            r"^backward: a cotangent of shape \(3,\) was given for a value of shape \(2,\)",
+        ),
         (lambda x: Tensor([1.0]).sum().backward(), GraphError, "nothing was recorded"),
         (lambda x: autograd.grad(x.sum(), [leaf(1.0)]), GraphError, r"input 0, of shape \(1,\), is not used"),
         (lambda x: autograd.grad(x.sum(), [Tensor([1.0])]), GraphError, "input 0 does not require a gradient"),

@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from op_samples import NAMES, OPS, SAMPLES, bound, gradients, sample, weigh
+from op_samples import NAMES, OPS, SAMPLES, arguments, bound, gradients, sample, weigh
 
 from tinygrad2 import Tensor, autograd, gradcheck, ops
 from tinygrad2.errors import ShapeError, UnsupportedError
@@ -68,7 +68,7 @@ def test_formula_is_the_rule(op, number):
 @each_sample
 def test_value_is_numpys(op, number):
     """An op that stands for a NumPy function computes that function, with its defaults."""
-    args, params = op.sample(number)
+    args, params = arguments(op, number)
     args, params = (op.bind(args, params), {}) if op.name == "clip" else (args, params)  # np.clip wants the two
     for function in [function for function, rule in ops.RULES.items() if getattr(rule, "__self__", None) is op]:
         ours, numpys = op.call(*args, **params), function(*args, **params)
@@ -306,7 +306,7 @@ def test_against_pytorch(torch, op, number, dtype, tolerance, implementation):
         return
     ours = [Tensor(x.astype(dtype), requires_grad=True) for x in inputs]
     theirs = [torch.tensor(x.data, requires_grad=True) for x in ours]
-    args, params = op.sample(number)
+    args, params = arguments(op, number)
     floats, full = iter(theirs), []
     for i, a in enumerate(args):
         full.append(next(floats) if i < (op.arity or 99) and isinstance(a, np.ndarray) and a.dtype == float else a)

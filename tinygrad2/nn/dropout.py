@@ -17,7 +17,7 @@ _stream: ContextVar[np.random.Generator | None] = ContextVar("stream", default=N
 
 @contextmanager
 def dropout_stream(rng: np.random.Generator) -> Iterator[None]:
-    """Inside, dropout draws from `rng`: the way to make a training step repeatable. Threads of a pool each want one of their own."""
+    """Inside, dropout draws from `rng`: the way to make a step repeatable. Threads of a pool each want one of their own."""
     before = _stream.get()
     _stream.set(rng)
     try:

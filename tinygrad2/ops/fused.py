@@ -1,7 +1,7 @@
 """The hot ops: fast kernels with hand-derived gradients, each beside its specification in plain NumPy.
 
-A specification is what the op *means*. The tests hold the kernel against it, value and gradient, and higher
-derivatives go through it.
+A specification is what the op *means*, and a rule its gradient on paper. The tests hold the kernel against both, and higher
+derivatives go through the specification.
 """
 
 from __future__ import annotations
@@ -13,40 +13,19 @@ import numpy as np
 
 from tinygrad2 import kernels
 from tinygrad2.errors import ShapeError
-from tinygrad2.ops.op import Array, Fused, Needed, outline, refuse_tensors
+from tinygrad2.ops.op import Array, fused, outline, refuse_tensors
 from tinygrad2.ops.reductions import log_softmax
 
-
-class Linear(Fused):
-    samples = (
-        "normal(2, 3, 4), normal(4, 5), normal(5)",
-        "normal(3, 4), normal(4, 5), None",
-        "normal(3, 4), normal(5, 4).T, None",
-        "normal(0, 4), normal(4, 5), normal(5)",
-        "normal(1, 1), normal(1, 1), normal(1)",
-    )
-
-    @staticmethod
-    def spec(x: Any, w: Any, b: Any) -> Any:
-        return x @ w if b is None else x @ w + b
-
-    @staticmethod
-    def rule(g: Any, out: Any, x: Any, w: Any, b: Any) -> Any:
-        return g @ w.T, x.reshape(-1, x.shape[-1]).T @ g.reshape(-1, g.shape[-1]), g
-
-    @staticmethod
-    def forward(x: Array, w: Array, b: Array | None) -> tuple[Array, Array | None]:
-        return kernels.linear(x, w, b)
-
-    @staticmethod
-    def vjp(
-        g: Array, rounded: Array | None, x: Array, w: Array, b: Array | None, *, needed: Needed = (True, True, True)
-    ) -> tuple[Array | None, ...]:
-        return kernels.linear_vjp(g, rounded, x, w, (needed[0], needed[1], needed[2] and b is not None))
-
-    @classmethod
-    def kept(cls, arrays: tuple[Any, ...], residuals: Any, needed: Needed) -> tuple[tuple[Any, ...], Any]:
-        return arrays if residuals is None else (outline(arrays[0]), *arrays[1:]), residuals
+Linear = fused(
+    lambda x, w, b: kernels.linear(x, w, b),
+    lambda g, rounded, x, w, b, *, needed: kernels.linear_vjp(g, rounded, x, w, (*needed[:2], needed[2] and b is not None)),
+    spec=lambda x, w, b: x @ w if b is None else x @ w + b,
+    rule=lambda g, out, x, w, b: (g @ w.T, x.reshape(-1, x.shape[-1]).T @ g.reshape(-1, g.shape[-1]), g),
+    name="linear",
+    samples="normal(2, 3, 4), normal(4, 5), normal(5); normal(3, 4), normal(4, 5), None; normal(3, 4), normal(5, 4).T, None; "
+    "normal(0, 4), normal(4, 5), normal(5); normal(1, 1), normal(1, 1), normal(1)",
+    kept=lambda arrays, rounded: arrays if rounded is None else (outline(arrays[0]), *arrays[1:]),
+)
 
 
 def linear(x: Any, w: Any, b: Any = None) -> Any:
@@ -58,26 +37,20 @@ def linear(x: Any, w: Any, b: Any = None) -> Any:
     return Linear.call(x, w, b)
 
 
-class GELU(Fused):
-    samples = ("normal(3, 4)", "normal()", "normal(0, 3)", "normal(1, 1)")
+def gelu_rule(g: Any, out: Any, x: Any) -> Any:
+    c = np.sqrt(2 / np.pi)
+    t = np.tanh(c * (x + 0.044715 * x**3))
+    return g * (0.5 * (1 + t) + 0.5 * x * (1 - t**2) * c * (1 + 3 * 0.044715 * x**2))
 
-    @staticmethod
-    def spec(x: Any) -> Any:
-        return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
 
-    @staticmethod
-    def rule(g: Any, out: Any, x: Any) -> Any:
-        c = np.sqrt(2 / np.pi)
-        t = np.tanh(c * (x + 0.044715 * x**3))
-        return g * (0.5 * (1 + t) + 0.5 * x * (1 - t**2) * c * (1 + 3 * 0.044715 * x**2))
-
-    @staticmethod
-    def forward(x: Array) -> tuple[Array, Array | None]:
-        return kernels.gelu(x)
-
-    @staticmethod
-    def vjp(g: Array, saved: Array | None, x: Array) -> tuple[Array]:
-        return (kernels.gelu_vjp(g, saved, x),)
+GELU = fused(
+    lambda x: kernels.gelu(x),
+    lambda g, saved, x: (kernels.gelu_vjp(g, saved, x),),
+    spec=lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))),
+    rule=gelu_rule,
+    name="gelu",
+    samples="normal(3, 4); normal(); normal(0, 3); normal(1, 1)",
+)
 
 
 def gelu(x: Any) -> Any:
@@ -85,34 +58,29 @@ def gelu(x: Any) -> Any:
     return GELU.call(x)
 
 
-class LayerNorm(Fused):
-    samples = (
-        "normal(2, 3, 5), normal(5), normal(5), eps=1e-5",
-        "normal(0, 3), normal(3), normal(3), eps=1e-5",
-        "normal(1, 4), normal(4), normal(4), eps=1e-5",
-    )
+def layer_norm_spec(x: Any, gain: Any, bias: Any, *, eps: float) -> Any:
+    centred = x - np.mean(x, axis=-1, keepdims=True)
+    std = np.sqrt(np.mean(centred * centred, axis=-1, keepdims=True) + eps)
+    return centred / std * gain + bias
 
-    @staticmethod
-    def spec(x: Any, gain: Any, bias: Any, *, eps: float) -> Any:
-        centred = x - np.mean(x, axis=-1, keepdims=True)
-        std = np.sqrt(np.mean(centred * centred, axis=-1, keepdims=True) + eps)
-        return centred / std * gain + bias
 
-    @staticmethod
-    def rule(g: Any, out: Any, x: Any, gain: Any, bias: Any, *, eps: float) -> Any:
-        mean = lambda a: np.mean(a, axis=-1, keepdims=True)  # noqa: E731  (shown as it is)
-        std = np.sqrt(mean((x - mean(x)) ** 2) + eps)  # type: ignore[no-untyped-call]
-        unit = (x - mean(x)) / std  # type: ignore[no-untyped-call]
-        h = g * gain
-        return (h - mean(h) - unit * mean(h * unit)) / std, g * unit, g  # type: ignore[no-untyped-call]
+def layer_norm_rule(g: Any, out: Any, x: Any, gain: Any, bias: Any, *, eps: float) -> Any:
+    mean = lambda a: np.mean(a, axis=-1, keepdims=True)  # noqa: E731  (shown as it is)
+    std = np.sqrt(mean((x - mean(x)) ** 2) + eps)  # type: ignore[no-untyped-call]
+    unit = (x - mean(x)) / std  # type: ignore[no-untyped-call]
+    h = g * gain
+    return (h - mean(h) - unit * mean(h * unit)) / std, g * unit, g  # type: ignore[no-untyped-call]
 
-    @staticmethod
-    def forward(x: Array, gain: Array, bias: Array, *, eps: float) -> tuple[Array, tuple[Array, Array]]:
-        return kernels.layer_norm(x, gain, bias, eps)
 
-    @staticmethod
-    def vjp(g: Array, saved: Any, x: Array, gain: Array, bias: Array, *, eps: float) -> tuple[Array, Array, Array]:
-        return kernels.layer_norm_vjp(g, saved, x, gain)
+LayerNorm = fused(
+    lambda x, gain, bias, *, eps: kernels.layer_norm(x, gain, bias, eps),
+    lambda g, saved, x, gain, bias, *, eps: kernels.layer_norm_vjp(g, saved, x, gain),
+    spec=layer_norm_spec,
+    rule=layer_norm_rule,
+    name="layer_norm",
+    samples="normal(2, 3, 5), normal(5), normal(5), eps=1e-5; normal(0, 3), normal(3), normal(3), eps=1e-5; "
+    "normal(1, 4), normal(4), normal(4), eps=1e-5",
+)
 
 
 def layer_norm(x: Any, gain: Any, bias: Any, eps: float = 1e-5) -> Any:
@@ -125,26 +93,24 @@ def layer_norm(x: Any, gain: Any, bias: Any, eps: float = 1e-5) -> Any:
     return LayerNorm.call(x, gain, bias, eps=eps)
 
 
-class Softmax(Fused):
-    samples = ("normal(3, 4), axis=-1", "normal(3, 4), axis=0", "normal(0, 3), axis=-1", "normal(3, 1), axis=0")
+def softmax_spec(x: Any, *, axis: int) -> Any:
+    e = np.exp(x - np.max(_detached(x), axis=axis, keepdims=True))
+    return e / np.sum(e, axis=axis, keepdims=True)
 
-    @staticmethod
-    def spec(x: Any, *, axis: int) -> Any:
-        e = np.exp(x - np.max(_detached(x), axis=axis, keepdims=True))
-        return e / np.sum(e, axis=axis, keepdims=True)
 
-    @staticmethod
-    def rule(g: Any, out: Any, x: Any, *, axis: int) -> Any:
-        return out * (g - np.sum(g * out, axis=axis, keepdims=True))
+def _softmax(x: Array, *, axis: int) -> tuple[Array, Array]:
+    p = np.swapaxes(kernels.softmax(np.swapaxes(x, axis, -1)), axis, -1)
+    return p, p
 
-    @staticmethod
-    def forward(x: Array, *, axis: int) -> tuple[Array, Array]:
-        p = np.swapaxes(kernels.softmax(np.swapaxes(x, axis, -1)), axis, -1)
-        return p, p
 
-    @staticmethod
-    def vjp(g: Array, saved: Array, x: Array, *, axis: int) -> tuple[Array]:
-        return (np.swapaxes(kernels.softmax_vjp(np.swapaxes(g, axis, -1), np.swapaxes(saved, axis, -1)), axis, -1),)
+Softmax = fused(
+    _softmax,
+    lambda g, p, x, *, axis: (np.swapaxes(kernels.softmax_vjp(np.swapaxes(g, axis, -1), np.swapaxes(p, axis, -1)), axis, -1),),
+    spec=softmax_spec,
+    rule=lambda g, out, x, *, axis: out * (g - np.sum(g * out, axis=axis, keepdims=True)),
+    name="softmax",
+    samples="normal(3, 4), axis=-1; normal(3, 4), axis=0; normal(0, 3), axis=-1; normal(3, 1), axis=0",
+)
 
 
 def softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
@@ -172,42 +138,32 @@ def attention_weights(q: Any, k: Any) -> Any:
     return Softmax.spec(np.where(np.tri(q.shape[-2], dtype=bool), scores, -np.inf), axis=-1)
 
 
-class CausalAttention(Fused):
-    samples = (
-        "normal(2, 4, 12), heads=2",
-        "normal(2, 4, 12), heads=2, keep=(normal(2, 2, 4, 4) > -0.5) / 0.7",
-        "normal(3, 6), heads=1",
-        "normal(1, 1, 6), heads=2",
-        "normal(0, 3, 6), heads=2",
-    )
+def causal_attention_spec(qkv: Any, *, heads: int, keep: Array | None = None) -> Any:
+    q, k, v = split_heads(qkv, 3, heads)  # (..., H, T, d_k)
+    weights = attention_weights(q, k)  # (..., H, T, T)
+    return merge_heads((weights if keep is None else weights * keep) @ v)  # (..., T, C)
 
-    @staticmethod
-    def spec(qkv: Any, *, heads: int, keep: Array | None = None) -> Any:
-        q, k, v = split_heads(qkv, 3, heads)  # (..., H, T, d_k)
-        weights = attention_weights(q, k)  # (..., H, T, T)
-        return merge_heads((weights if keep is None else weights * keep) @ v)  # (..., T, C)
 
-    @staticmethod
-    def rule(g: Any, out: Any, qkv: Any, *, heads: int, keep: Array | None = None) -> Any:
-        q, k, v = split_heads(qkv, 3, heads)
-        h = split_heads(g, 1, heads)[0]
-        p = attention_weights(q, k)
-        kept = p if keep is None else p * keep
-        d = h @ np.swapaxes(v, -1, -2) * (1 if keep is None else keep)
-        s = p * (d - np.sum(d * p, axis=-1, keepdims=True)) / math.sqrt(q.shape[-1])
-        return merge_heads(s @ k, np.swapaxes(s, -1, -2) @ q, np.swapaxes(kept, -1, -2) @ h)
+def causal_attention_rule(g: Any, out: Any, qkv: Any, *, heads: int, keep: Array | None = None) -> Any:
+    q, k, v = split_heads(qkv, 3, heads)
+    h = split_heads(g, 1, heads)[0]
+    p = attention_weights(q, k)
+    kept = p if keep is None else p * keep
+    d = h @ np.swapaxes(v, -1, -2) * (1 if keep is None else keep)
+    s = p * (d - np.sum(d * p, axis=-1, keepdims=True)) / math.sqrt(q.shape[-1])
+    return merge_heads(s @ k, np.swapaxes(s, -1, -2) @ q, np.swapaxes(kept, -1, -2) @ h)
 
-    @staticmethod
-    def forward(qkv: Array, *, heads: int, keep: Array | None = None) -> tuple[Array, Any]:
-        return kernels.causal_attention(qkv, heads, keep)
 
-    @staticmethod
-    def vjp(g: Array, saved: Any, qkv: Array, *, heads: int, keep: Array | None = None) -> tuple[Array]:
-        return (kernels.causal_attention_vjp(g, saved, qkv, heads, keep),)
-
-    @classmethod
-    def kept(cls, arrays: tuple[Any, ...], residuals: Any, needed: Needed) -> tuple[tuple[Any, ...], Any]:
-        return arrays if residuals[1] is None else (outline(arrays[0]),), residuals
+CausalAttention = fused(
+    lambda qkv, *, heads, keep=None: kernels.causal_attention(qkv, heads, keep),
+    lambda g, saved, qkv, *, heads, keep=None: (kernels.causal_attention_vjp(g, saved, qkv, heads, keep),),
+    spec=causal_attention_spec,
+    rule=causal_attention_rule,
+    name="causal_attention",
+    samples="normal(2, 4, 12), heads=2; normal(2, 4, 12), heads=2, keep=(normal(2, 2, 4, 4) > -0.5) / 0.7; "
+    "normal(3, 6), heads=1; normal(1, 1, 6), heads=2; normal(0, 3, 6), heads=2",
+    kept=lambda arrays, saved: arrays if saved[1] is None else (outline(arrays[0]),),
+)
 
 
 def causal_attention(qkv: Any, heads: int, p: float = 0.0, rng: np.random.Generator | None = None) -> Any:
@@ -236,27 +192,25 @@ def causal_attention(qkv: Any, heads: int, p: float = 0.0, rng: np.random.Genera
     return CausalAttention.call(qkv, heads=heads, keep=keep)
 
 
-class CrossEntropy(Fused):
-    samples = ("normal(6, 4), np.array([1, 2, 0, 0, 0, 3])", "normal(1, 3), np.array([2])", "normal(2, 1), np.zeros(2, int)")
+def cross_entropy_spec(logits: Any, targets: Array) -> Any:
+    shifted = logits - np.max(_detached(logits), axis=-1, keepdims=True)
+    picked = shifted[np.arange(len(targets)), targets]
+    return np.mean(np.log(np.sum(np.exp(shifted), axis=-1)) - picked)
 
-    @staticmethod
-    def spec(logits: Any, targets: Array) -> Any:
-        shifted = logits - np.max(_detached(logits), axis=-1, keepdims=True)
-        picked = shifted[np.arange(len(targets)), targets]
-        return np.mean(np.log(np.sum(np.exp(shifted), axis=-1)) - picked)
 
-    @staticmethod
-    def rule(g: Any, out: Any, logits: Any, targets: Array) -> Any:
-        p = Softmax.spec(logits, axis=-1)
-        return (p - np.eye(logits.shape[-1])[targets]) * g / len(targets), None
+def cross_entropy_rule(g: Any, out: Any, logits: Any, targets: Array) -> Any:
+    p = Softmax.spec(logits, axis=-1)
+    return (p - np.eye(logits.shape[-1])[targets]) * g / len(targets), None
 
-    @staticmethod
-    def forward(logits: Array, targets: Array) -> tuple[Array, Array]:
-        return kernels.cross_entropy(logits, targets)
 
-    @staticmethod
-    def vjp(g: Array, saved: Array, logits: Array, targets: Array) -> tuple[Array, None]:
-        return saved * g, None
+CrossEntropy = fused(
+    lambda logits, targets: kernels.cross_entropy(logits, targets),
+    lambda g, gradient, logits, targets: (gradient * g, None),
+    spec=cross_entropy_spec,
+    rule=cross_entropy_rule,
+    name="cross_entropy",
+    samples="normal(6, 4), np.array([1, 2, 0, 0, 0, 3]); normal(1, 3), np.array([2]); normal(2, 1), np.zeros(2, int)",
+)
 
 
 def cross_entropy(logits: Any, targets: Any) -> Any:
@@ -268,34 +222,24 @@ def cross_entropy(logits: Any, targets: Any) -> Any:
     return CrossEntropy.call(np.reshape(logits, (-1, logits.shape[-1])), targets.reshape(-1))
 
 
-class LinearCrossEntropy(Fused):
-    samples = (
-        "normal(6, 3), normal(4, 3), normal(4), np.array([1, 2, 0, 0, 0, 3])",
-        "normal(6, 3), normal(4, 3), None, np.array([1, 2, 0, 0, 0, 3])",
-        "normal(1, 1), normal(1, 1), None, np.zeros(1, int)",
-    )
+def linear_cross_entropy_rule(g: Any, out: Any, h: Any, w: Any, b: Any, targets: Array, *, gradients: Any = None) -> Any:
+    logits = h @ w.T + (0 if b is None else b)
+    d = (Softmax.spec(logits, axis=-1) - np.eye(len(w))[targets]) * g / len(targets)
+    return d @ w, d.T @ h, d, None
 
-    @staticmethod
-    def spec(h: Any, w: Any, b: Any, targets: Array, *, gradients: Needed = (True, True, True)) -> Any:
-        return CrossEntropy.spec(Linear.spec(h, np.swapaxes(w, 0, 1), b), targets)
 
-    @staticmethod
-    def rule(g: Any, out: Any, h: Any, w: Any, b: Any, targets: Array, *, gradients: Needed = (True, True, True)) -> Any:
-        logits = h @ w.T + (0 if b is None else b)
-        d = (Softmax.spec(logits, axis=-1) - np.eye(len(w))[targets]) * g / len(targets)
-        return d @ w, d.T @ h, d, None
-
-    @staticmethod
-    def forward(
-        h: Array, w: Array, b: Array | None, targets: Array, *, gradients: Needed = (True, True, True)
-    ) -> tuple[Array, Any]:
-        return kernels.linear_cross_entropy(h, w, b, targets, gradients)
-
-    @staticmethod
-    def vjp(
-        g: Array, saved: Any, h: Array, w: Array, b: Array | None, targets: Array, *, gradients: Needed = (True, True, True)
-    ) -> tuple[Any, ...]:
-        return (*(None if part is None else part if g == 1 else part * g for part in saved), None)
+LinearCrossEntropy = fused(
+    lambda h, w, b, targets, *, gradients=(True, True, True): kernels.linear_cross_entropy(h, w, b, targets, gradients),
+    lambda g, saved, h, w, b, targets, *, gradients=None: (
+        *(part if part is None or g == 1 else part * g for part in saved),
+        None,
+    ),
+    spec=lambda h, w, b, targets, *, gradients=None: cross_entropy_spec(Linear.spec(h, np.swapaxes(w, 0, 1), b), targets),
+    rule=linear_cross_entropy_rule,
+    name="linear_cross_entropy",
+    samples="normal(6, 3), normal(4, 3), normal(4), np.array([1, 2, 0, 0, 0, 3]); "
+    "normal(6, 3), normal(4, 3), None, np.array([1, 2, 0, 0, 0, 3]); normal(1, 1), normal(1, 1), None, np.zeros(1, int)",
+)
 
 
 def linear_cross_entropy(h: Any, w: Any, b: Any, targets: Any, gradients: bool = True) -> Any:

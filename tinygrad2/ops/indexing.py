@@ -66,32 +66,23 @@ GetItem = primitive(  # with everything that NumPy allows as an index
     _get_item,
     lambda g, out, x, *, index: scatter(g, x.shape, index),
     name="get_item",
-    samples=(
-        "normal(3, 4), index=(slice(1, None), [0, 0, 2])",
-        "normal(3, 4), index=(slice(None, None, -2), None, 1)",
-        "normal(3, 4), index=normal(3, 4) > 0",
-        "normal(3), index=-1",
-        "normal(), index=()",
-        "normal(0, 3), index=(slice(None), 1)",
-        "normal(1, 3), index=0",
-    ),
+    samples="normal(3, 4), index=(slice(1, None), [0, 0, 2]); normal(3, 4), index=(slice(None, None, -2), None, 1); "
+    "normal(3, 4), index=normal(3, 4) > 0; normal(3), index=-1; normal(), index=(); "
+    "normal(0, 3), index=(slice(None), 1); normal(1, 3), index=0",
 )
 PutItem = primitive(  # the transpose of GetItem
     _put_item,
     lambda g, out, values, *, shape, index: g[index],
     name="put_item",
-    samples=("normal(3), shape=(4,), index=[0, 2, 2]", "normal(), shape=(2, 2), index=(0, 1)"),
+    samples="normal(3), shape=(4,), index=[0, 2, 2]; normal(), shape=(2, 2), index=(0, 1)",
 )
 Embedding = primitive(
     _rows,
     lambda g, out, table, ids: scatter(g, table.shape, ids),
     None,
     name="embedding",
-    samples=(
-        "normal(3, 4), np.array([[1, 2, 1], [0, 0, 1]])",
-        "normal(3, 4), np.zeros((0, 2), int)",
-        "normal(1, 2), np.zeros(3, int)",
-    ),
+    samples="normal(3, 4), np.array([[1, 2, 1], [0, 0, 1]]); normal(3, 4), np.zeros((0, 2), int); "
+    "normal(1, 2), np.zeros(3, int)",
 )
 
 

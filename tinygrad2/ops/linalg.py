@@ -38,16 +38,9 @@ Matmul = primitive(
     lambda g, out, a, b: matrix(g, a.ndim, b.ndim) @ np.swapaxes(column(b), -1, -2),
     lambda g, out, a, b: np.squeeze(np.swapaxes(row(a), -1, -2) @ matrix(g, a.ndim, b.ndim), () if b.ndim > 1 else -1),
     name="matmul",
-    samples=(
-        "normal(2, 3, 4), normal(4, 5)",
-        "normal(4), normal(4)",
-        "normal(4), normal(2, 4, 3)",
-        "normal(2, 3, 4), normal(4)",
-        "normal(2, 1, 3, 4), normal(5, 4, 2)",
-        "normal(3, 0), normal(0, 2)",
-        "normal(0, 3), normal(3, 2)",
-        "normal(1, 1), normal(1, 1)",
-    ),
+    samples="normal(2, 3, 4), normal(4, 5); normal(4), normal(4); normal(4), normal(2, 4, 3); "
+    "normal(2, 3, 4), normal(4); normal(2, 1, 3, 4), normal(5, 4, 2); normal(3, 0), normal(0, 2); "
+    "normal(0, 3), normal(3, 2); normal(1, 1), normal(1, 1)",
     of=np.matmul,
 )
 
@@ -60,15 +53,11 @@ Einsum = primitive(  # products of named axes, summed over those that the result
     _einsum,
     lambda g, out, i, *arrays, subscripts: einsum_vjp(g, i, arrays, subscripts),
     name="einsum",
-    samples=(
-        "normal(2, 3), normal(3, 4), subscripts='ij,jk->ik'",
-        "normal(2, 3), normal(3), normal(2), subscripts='ij,j,i->'",
-        "normal(2, 3, 4), subscripts='ijk->ki'",
-        "normal(2, 3, 4), normal(2, 4, 5), subscripts='...ij,...jk->...ik'",
-        "normal(1, 3, 4), normal(2, 4, 5), subscripts='...ij,...jk->...ik'",
-        "normal(0, 3), normal(3), subscripts='ij,j->i'",
-        "normal(), normal(2), subscripts=',i->i'",
-    ),
+    samples="normal(2, 3), normal(3, 4), subscripts='ij,jk->ik'; "
+    "normal(2, 3), normal(3), normal(2), subscripts='ij,j,i->'; normal(2, 3, 4), subscripts='ijk->ki'; "
+    "normal(2, 3, 4), normal(2, 4, 5), subscripts='...ij,...jk->...ik'; "
+    "normal(1, 3, 4), normal(2, 4, 5), subscripts='...ij,...jk->...ik'; "
+    "normal(0, 3), normal(3), subscripts='ij,j->i'; normal(), normal(2), subscripts=',i->i'",
 )
 
 

@@ -1,8 +1,8 @@
 """What an op is: a forward, a rule for the cotangent of each input, and a place in NumPy's vocabulary.
 
 A rule is written once, in plain NumPy. Handed arrays it computes a gradient; handed Tensors (which implement NumPy's protocols)
-the same lines are recorded and can be differentiated again. Nothing here imports Tensor: an input that wants to be recorded says
-so through a `__record__` method on its class.
+the same lines are recorded and can be differentiated again. Nothing here imports Tensor: an input that wants to be recorded
+says so through a `__record__` method on its class.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,11 +21,12 @@ from tinygrad2.errors import GraphError, UnsupportedError
 from tinygrad2.kernels.reference import Array as Array
 from tinygrad2.ops.source import Formula, formulas
 
-RULES: dict[Callable[..., Any], Callable[..., Any]] = {}
-"""From a NumPy function to what computes and records it: `RULES[np.sin] is Sin.call`."""
-
+Function = Callable[..., Any]
 Needed = Sequence[bool]
 """For each input of an op, whether its cotangent is wanted."""
+
+RULES: dict[Function, Function] = {}
+"""From a NumPy function to what computes and records it: `RULES[np.sin] is Sin.call`."""
 
 
 class Op:
@@ -34,40 +36,39 @@ class Op:
         forward(*arrays, **settings): the value. What follows `*` are settings, which get no gradient.
         vjp(g, out, *arrays, **settings): a tuple with one cotangent per array, `None` where there is none. `g` is the cotangent
             of `out`. A cotangent is `g`, a view of it, or a new array; it need not undo broadcasting: the engine does. Nothing
-            that it is given may be written to. If it has a parameter `needed`, it is told which cotangents are wanted, as bools.
+            that it is given may be written to. Of a parameter `needed` it gets which cotangents are wanted, as bools.
 
     `samples` are arguments to try the op with, as Python text in which `normal(2, 3)` and `positive(2, 3)` are random arrays of
     that shape; the tests check every op on all of them. `class Sin(Op, of=np.sin)` also makes `np.sin(tensor)` arrive here.
     """
 
     name: ClassVar[str]
-    forward: ClassVar[Callable[..., Any]]
-    vjp: ClassVar[Callable[..., Any]]
-    rules: ClassVar[tuple[Callable[..., Any], ...] | None] = None  # one for each input, where these are apart
+    forward: ClassVar[Function]
+    vjp: ClassVar[Function]
+    rules: ClassVar[tuple[Function, ...] | None] = None  # one for each input, where these are apart
+    spec: ClassVar[Function | None] = None
+    rule: ClassVar[Function | None] = None
     samples: ClassVar[tuple[str, ...]] = ()
-    spec: ClassVar[Callable[..., Any] | None] = None
-    rule: ClassVar[Callable[..., Any] | None] = None
     arguments: ClassVar[tuple[str, ...]]  # the names of the arrays; empty where there may be any number
     optional: ClassVar[int]  # so many arguments, the last ones, may be left out: they are None then
     arity: ClassVar[int | None]
     settings: ClassVar[dict[str, Any]]  # the defaults by name
 
-    def __init_subclass__(cls, of: Callable[..., Any] | None = None) -> None:
+    def __init_subclass__(cls, of: Function | None = None) -> None:
         if "forward" in vars(cls):
-            cls._declare(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower(), _parameters(cls.forward))
-            if not cls.__module__.startswith("tinygrad2."):
-                cls.forward = staticmethod(_guarded(cls.name, "forward", cls.forward))
+            cls.name = vars(cls).get("name") or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+            cls._declare(_parameters(cls.forward))
+            cls.forward = staticmethod(_guarded(cls.name, "forward", cls.forward))
             if "vjp" in vars(cls):
                 cls.vjp = staticmethod(_complete(cls, inspect.unwrap(cls.vjp)))
             if of is not None:
                 RULES[of] = cls.call
 
     @classmethod
-    def _declare(cls, name: str, parameters: Sequence[inspect.Parameter]) -> None:
+    def _declare(cls, parameters: Sequence[inspect.Parameter]) -> None:
         """Read the arguments and settings from the parameters of a function."""
         arguments = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-        cls.name, cls.arguments = name, tuple(p.name for p in arguments)
-        cls.optional = sum(p.default is not p.empty for p in arguments)
+        cls.arguments, cls.optional = tuple(p.name for p in arguments), sum(p.default is not p.empty for p in arguments)
         cls.arity = None if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(arguments)
         cls.settings = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
@@ -83,7 +84,7 @@ class Op:
 
     @classmethod
     def bind(cls, args: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Any, ...]:
-        """The inputs among the arguments of a call; its settings join those that were given by name. Raises UnsupportedError."""
+        """The inputs among the arguments of a call; its settings join those given by name. Raises UnsupportedError."""
         inputs, extra = args[: cls.arity], args[cls.arity :] if cls.arity is not None else ()
         for name in cls.arguments[len(inputs) :] if cls.optional else ():
             inputs = (*inputs, settings.pop(name, None))
@@ -93,19 +94,6 @@ class Op:
             raise UnsupportedError(f"{cls.name}: {unknown} is not supported here; it takes {list(cls.settings)}")
         refuse_tensors(cls.name, settings)
         return inputs
-
-    @classmethod
-    def sample(cls, number: int, seed: int = 0) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments that one of `samples` stands for, positional and by name."""
-        rng = np.random.default_rng([seed, number])
-        names = {
-            "np": np,
-            "normal": lambda *shape: np.asarray(rng.standard_normal(shape)),
-            "positive": lambda *shape: np.asarray(rng.uniform(0.5, 2.0, shape)),
-            "arguments": lambda *args, **settings: (args, settings),
-        }
-        arguments: tuple[tuple[Any, ...], dict[str, Any]] = eval(f"arguments({cls.samples[number]})", names)
-        return arguments
 
     @classmethod
     def run(cls, arrays: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Array, Any]:
@@ -118,7 +106,7 @@ class Op:
 
     @classmethod
     def kept(cls, arrays: tuple[Any, ...], residuals: Any, needed: Needed) -> tuple[tuple[Any, ...], Any]:
-        """What is kept for `vjp` of the inputs, and of what `run` gave beside the value: an `Outline` for what it does not read."""
+        """What backward will read of the inputs, and of what `run` gave beside the value; an `Outline` for what it will not."""
         return arrays, residuals
 
     @classmethod
@@ -134,15 +122,11 @@ class Op:
 class Primitive(Op):
     """An op whose cotangents are an expression each; see `primitive`."""
 
-    sources: ClassVar[tuple[Callable[..., Any] | None, ...]]  # the rules as they were given
+    sources: ClassVar[tuple[Function | None, ...]]  # the rules as they were given
     _plans: ClassVar[dict[Needed, tuple[Sequence[bool], bool]]]
 
     def __init_subclass__(cls) -> None:
         """Whatever there is to know, `primitive` says."""
-
-    @classmethod
-    def _rule(cls, index: Any) -> Callable[..., Any] | None:
-        return cls.sources[index if cls.arity is not None else 0]
 
     @classmethod
     def kept(cls, arrays: tuple[Any, ...], residuals: Any, needed: Needed) -> tuple[tuple[Any, ...], Any]:
@@ -152,7 +136,8 @@ class Primitive(Op):
     @classmethod
     def _plan(cls, needed: Needed) -> tuple[Sequence[bool], bool]:
         """Of which inputs, and whether of the result, the rules that are needed read the entries."""
-        found = [cls.formula(i) for i, wanted in enumerate(needed) if wanted and cls._rule(i)]
+        pairs = zip(needed, cls.sources if cls.arity is not None else cls.sources * len(needed), strict=True)
+        found = [cls.formula(i) for i, (wanted, rule) in enumerate(pairs) if wanted and rule is not None]
 
         def read(place: int) -> bool:
             return any(formula is None or formula.reads(formula.parameters[place]) for formula in found)
@@ -162,7 +147,7 @@ class Primitive(Op):
 
     @classmethod
     def formula(cls, index: Any) -> Formula | None:
-        rule = cls._rule(index)
+        rule = cls.sources[index if cls.arity is not None else 0]
         found = formulas(rule) if rule is not None else None
         if found is None or len(found) != 1:
             return None
@@ -170,11 +155,7 @@ class Primitive(Op):
 
 
 def primitive(
-    forward: Callable[..., Any],
-    *rules: Callable[..., Any] | None,
-    samples: tuple[str, ...] = (),
-    name: str = "",
-    of: Callable[..., Any] | None = None,
+    forward: Function, *rules: Function | None, samples: str = "", name: str = "", of: Function | None = None
 ) -> type[Primitive]:
     """An op from its forward and a rule for each input, None where an input gets no gradient.
 
@@ -188,29 +169,17 @@ def primitive(
 
     Args:
         forward: a NumPy function, or one written with them: f(*arrays, **settings).
-        samples: arguments to try it with; see `Op`.
+        samples: arguments to try it with, apart by "; "; see `Op`.
         name: what messages call it; that of `forward` unless given.
         of: the NumPy function that arrives here when it is called on a Tensor; `forward` unless given.
 
     Raises UnsupportedError where the rules do not fit each other.
     """
     name = name or forward.__name__
-    signatures = [_parameters(rule)[2:] for rule in rules if rule is not None]
-    variadic = bool(signatures) and any(p.kind is p.VAR_POSITIONAL for p in signatures[0])
-    inputs = [sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in signature) for signature in signatures]
-    if not signatures or any(n != (1 if variadic else len(rules)) for n in inputs):
-        raise UnsupportedError(
-            f"{name}: {len(rules)} rules, of {inputs} inputs behind g and out; give one rule per input, None for one without"
-        )
-    settings = [{p.name for p in signature if p.kind is p.KEYWORD_ONLY} for signature in signatures]
-    if any(names != settings[0] for names in settings):
-        raise UnsupportedError(f"{name}: its rules take different settings, {settings}; give all of them the same, behind `*`")
-    module = next(getattr(rule, "__module__", None) or "" for rule in rules if rule is not None)
-    own = module.startswith("tinygrad2.")
-    forward = forward if own else _guarded(name, "forward", forward)
-    called = tuple(
-        [_nothing if f is None else f if own else _guarded(name, f"rule of input {i}", f) for i, f in enumerate(rules)]
-    )
+    given = [rule for rule in rules if rule is not None]
+    parameters = _parameters(given[0])[2:] if given else []
+    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    called = tuple([_nothing if f is None else _guarded(name, f"rule of input {i}", f) for i, f in enumerate(rules)])
 
     def vjp(g: Any, out: Any, *arrays: Any, needed: Needed | None = None, **settings: Any) -> list[Any]:
         wanted = needed or [x is not None for x in arrays]
@@ -218,10 +187,14 @@ def primitive(
             return [called[0](g, out, i, *arrays, **settings) if w else None for i, w in enumerate(wanted)]
         return [f(g, out, *arrays, **settings) if w else None for f, w in zip(called, wanted, strict=True)]
 
-    body: dict[str, Any] = {"forward": staticmethod(forward), "vjp": staticmethod(vjp)}
-    body |= {"rules": None if variadic else called, "sources": rules, "samples": samples, "_plans": {}}
-    op: type[Primitive] = type(name.title().replace("_", ""), (Primitive,), {**body, "__module__": module})
-    op._declare(name, signatures[0][variadic:])
+    body: dict[str, Any] = {"forward": staticmethod(_guarded(name, "forward", forward)), "vjp": staticmethod(vjp), "name": name}
+    body |= {"rules": None if variadic else called, "sources": rules, "_plans": {}}
+    op = _made(Primitive, name, given[0] if given else forward, samples, body)
+    op._declare(parameters[variadic:])
+    for rule in given:
+        _check(op, rule, "rules", ["i", "array"] if variadic else ["array"] * len(rules))
+    if not given:
+        raise UnsupportedError(f"{name}: there is no rule; give one per input, None for an input without gradient")
     RULES[of or forward] = op.call
     return op
 
@@ -229,10 +202,12 @@ def primitive(
 class Fused(Op):
     """An op with a hand-derived gradient on arrays and a plain-NumPy specification.
 
-    `forward` returns `(value, residuals)` and `vjp(g, residuals, *arrays, **settings)` receives what it left. `spec` computes the
-    same value from primitive ops: it is the documentation, the test oracle, and the path for higher derivatives. `rule(g, out,
-    *arrays, **settings)`, if there is one, is the gradient in plain NumPy: what is shown, where `vjp` is a kernel.
+    `forward` returns `(value, residuals)` and `vjp(g, residuals, *arrays, **settings)` receives what it left. `spec` computes
+    the same value from primitive ops: it is the documentation, the test oracle, and the path for higher derivatives. `rule(g,
+    out, *arrays, **settings)`, if there is one, is the gradient in plain NumPy: what is shown, where `vjp` is a kernel.
     """
+
+    spec: ClassVar[Function]
 
     @classmethod
     def run(cls, arrays: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Array, Any]:
@@ -242,36 +217,53 @@ class Fused(Op):
         return np.asarray(found[0]), found[1]
 
 
+def fused(
+    forward: Function,
+    vjp: Function,
+    *,
+    spec: Function,
+    rule: Function,
+    name: str,
+    samples: str,
+    kept: Function = lambda arrays, residuals: arrays,
+) -> type[Fused]:
+    """A `Fused` op from its parts; `kept(arrays, residuals)` says what is kept of the inputs."""
+    parts = {"forward": forward, "vjp": vjp, "spec": spec, "rule": rule}
+    body: dict[str, Any] = {"name": name, **{key: staticmethod(part) for key, part in parts.items()}}
+    body["kept"] = classmethod(lambda cls, arrays, residuals, needed: (kept(arrays, residuals), residuals))
+    return _made(Fused, name, forward, samples, body)
+
+
+def _made(base: Any, name: str, like: Function, samples: str, body: dict[str, Any]) -> Any:
+    """A class of that name, as if it were written beside a function."""
+    body |= {"samples": tuple(samples.split("; ")) if samples else (), "__module__": getattr(like, "__module__", None) or ""}
+    return type(name.title().replace("_", ""), (base,), body)
+
+
+@dataclass(frozen=True, slots=True)
 class Outline:
     """The shape and dtype of an array whose entries nothing reads: it takes no memory, and cannot be computed with."""
 
-    __slots__ = ("dtype", "shape")
-
-    def __init__(self, x: Array) -> None:
-        self.shape, self.dtype = x.shape, x.dtype
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """The number of entries."""
-        return math.prod(self.shape)
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    ndim = property(lambda self: len(self.shape))
+    size = property(lambda self: math.prod(self.shape))
 
 
 def outline(x: Any) -> Any:
     """The Outline of an array; anything else as it is."""
-    return Outline(x) if isinstance(x, np.ndarray) else x
+    return Outline(x.shape, x.dtype) if isinstance(x, np.ndarray) else x
 
 
 def _nothing(*_: Any, **__: Any) -> None:
     """The rule of an input that gets no gradient."""
 
 
-def _parameters(f: Callable[..., Any]) -> list[inspect.Parameter]:
+def _parameters(f: Function) -> list[inspect.Parameter]:
     return list(inspect.signature(f).parameters.values())
+
+
+# -- what is wrong with an op is said of it
 
 
 def refuse_tensors(name: str, settings: dict[str, Any]) -> None:
@@ -287,6 +279,15 @@ def _holds_tensor(value: Any) -> bool:
     return hasattr(type(value), "__record__")
 
 
+def _check(op: type[Op], f: Function, what: str, inputs: Sequence[str]) -> None:
+    """Raise UnsupportedError unless a function can be called as a rule of this op is."""
+    try:
+        inspect.signature(f).bind("g", "out", *inputs, **op.settings)
+    except TypeError as error:
+        called = ", ".join(["g", "out", *inputs, *(f"{name}=" for name in op.settings)])
+        raise UnsupportedError(f"{op.name}: its {what} will be called with ({called}), which does not fit: {error}") from None
+
+
 def _read_only(value: Any) -> Any:
     """Views, of all arrays in it, that cannot be written to."""
     if isinstance(value, tuple):
@@ -298,19 +299,21 @@ def _read_only(value: Any) -> Any:
     return view
 
 
-def _guarded(name: str, what: str, f: Callable[..., Any]) -> Callable[..., Any]:
-    """A part of an op that was written elsewhere: what it is given cannot be written to, and it must give something."""
+def _guarded(name: str, what: str, f: Function) -> Function:
+    """A part of an op; if it was written elsewhere, what it is given cannot be written to, and it must give something."""
+    f = inspect.unwrap(f)
+    if (getattr(f, "__module__", None) or "").startswith(("tinygrad2.", "numpy")):
+        return f
 
-    @functools.wraps(inspect.unwrap(f))
+    @functools.wraps(f)
     def guarded(*args: Any, **settings: Any) -> Any:
         try:
-            found = inspect.unwrap(f)(*map(_read_only, args), **settings)
+            found = f(*map(_read_only, args), **settings)
         except ValueError as error:
             if "read-only" not in str(error):
                 raise
             raise GraphError(
-                f"{name}: its {what} writes into an array that it was given and that others read too; make a new one: g = 2 * g, "
-                "not g *= 2"
+                f"{name}: its {what} writes into an array that it was given and others read too; make a new one: g = 2 * g"
             ) from error
         if found is None:
             raise GraphError(f"{name}: its {what} gave None; does it lack a return?")
@@ -319,34 +322,23 @@ def _guarded(name: str, what: str, f: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-def _complete(op: type[Op], vjp: Callable[..., Any]) -> Callable[..., Any]:
-    """A vjp that may be told what is needed; what one that was written elsewhere gives is checked."""
-    own, told = op.__module__.startswith("tinygrad2."), "needed" in inspect.signature(vjp).parameters
-    if own and told:
-        return vjp
-    called = vjp if own else _guarded(op.name, "vjp", vjp)
-    parameters = _parameters(vjp)
-    places = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-    if op.arity is not None and len(places) != op.arity + 2 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        expected = ", ".join(["g", "out", *op.arguments])
-        raise UnsupportedError(f"{op.name}: its vjp takes ({', '.join(places)}); for this forward it must take ({expected})")
-    names = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - {"needed"}
-    if names != set(op.settings) and not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        raise UnsupportedError(f"{op.name}: its vjp takes the settings {sorted(names)}, its forward {sorted(op.settings)}")
+def _complete(op: type[Op], vjp: Function) -> Function:
+    """A vjp that may be told what is needed, and is checked to give one cotangent for each input."""
+    told = "needed" in inspect.signature(vjp).parameters
+    if op.arity is not None:
+        _check(op, functools.partial(vjp, needed=None) if told else vjp, "vjp", op.arguments)
+    called = _guarded(op.name, "vjp", vjp)
 
     @functools.wraps(vjp)
     def complete(g: Any, residuals: Any, *arrays: Any, needed: Needed | None = None, **settings: Any) -> Any:
         if told:
             settings["needed"] = needed or (True,) * len(arrays)
         found = called(g, residuals, *arrays, **settings)
-        if not own and not isinstance(found, (tuple, list)):
+        if not isinstance(found, (tuple, list)) or len(found) != len(arrays):
+            gave = f"{len(found)} cotangents" if isinstance(found, (tuple, list)) else f"a {type(found).__name__}"
             raise GraphError(
-                f"{op.name}: its vjp gave a {type(found).__name__}, and not a tuple of one cotangent per input; for one input that is "
-                "`return (cotangent,)`, with the comma"
-            )
-        if not own and len(found) != len(arrays):
-            raise GraphError(
-                f"{op.name}: its vjp gave {len(found)} cotangents for {len(arrays)} inputs; give one for each, None for one without"
+                f"{op.name}: its vjp gave {gave} for {len(arrays)} inputs; return a tuple with one cotangent for each, None for "
+                "one without; for a single one that is `return (cotangent,)`, with the comma"
             )
         return found
 
@@ -357,7 +349,5 @@ def _identity(x: Array) -> Array:
     return x
 
 
-Identity = primitive(
-    _identity, lambda g, out, x: g, name="identity", samples=("normal(2)", "normal()", "normal(0)", "normal(1)")
-)
+Identity = primitive(_identity, lambda g, out, x: g, name="identity", samples="normal(2); normal(); normal(0); normal(1)")
 """The same array: another name for a value in the graph."""

@@ -12,12 +12,8 @@ Axis = int | tuple[int, ...] | None
 Shape = tuple[int, ...]
 
 FOLDS = (
-    "normal(2, 3, 4), axis=(0, -1)",
-    "normal(2, 3)",
-    "normal(2, 3), axis=1, keepdims=True",
-    "normal()",
-    "normal(0, 3), axis=1",
-    "normal(1, 1), axis=0",
+    "normal(2, 3, 4), axis=(0, -1); normal(2, 3); normal(2, 3), axis=1, keepdims=True; normal(); normal(0, 3), axis=1; "
+    "normal(1, 1), axis=0"
 )
 
 
@@ -74,17 +70,12 @@ def product_of_others(x: Any, axis: Axis) -> Any:
     return np.transpose(np.reshape(others, last.shape), np.argsort(order))
 
 
-Var = primitive(np.var, for_var, samples=(*FOLDS, "normal(3, 4), axis=1, ddof=1"))
+Var = primitive(np.var, for_var, samples=FOLDS + "; normal(3, 4), axis=1, ddof=1")
 Std = primitive(
     np.std,
     for_std,
-    samples=(
-        "normal(2, 3, 4), axis=(0, -1)",
-        "normal(3, 4), axis=1, ddof=1",
-        "normal(2, 3), axis=1, keepdims=True",
-        "normal(0, 3), axis=1",
-        "normal(3, 1), axis=0",
-    ),
+    samples="normal(2, 3, 4), axis=(0, -1); normal(3, 4), axis=1, ddof=1; normal(2, 3), axis=1, keepdims=True; "
+    "normal(0, 3), axis=1; normal(3, 1), axis=0",
 )
 Max = primitive(np.max, for_best, samples=FOLDS)
 Min = primitive(np.min, for_best, samples=FOLDS)
@@ -93,22 +84,15 @@ Min = primitive(np.min, for_best, samples=FOLDS)
 Prod = primitive(
     np.prod,
     lambda g, out, x, *, axis=None, keepdims=False: spread(g, x.shape, axis) * product_of_others(x, axis),
-    samples=(*FOLDS, "np.array([[2.0, 0.0, 3.0], [0.0, 0.0, 1.5]]), axis=1"),
+    samples=FOLDS + "; np.array([[2.0, 0.0, 3.0], [0.0, 0.0, 1.5]]), axis=1",
 )
 
 # Without an axis the sums are one row.
 Cumsum = primitive(
     np.cumsum,
     lambda g, out, x, *, axis=None: np.reshape(np.flip(np.cumsum(np.flip(g, axis or 0), axis=axis or 0), axis or 0), x.shape),
-    samples=(
-        "normal(3, 4), axis=1",
-        "normal(3, 4), axis=0",
-        "normal(2, 3)",
-        "normal(3), -1",
-        "normal()",
-        "normal(0, 3), axis=0",
-        "normal(1, 1), axis=0",
-    ),
+    samples="normal(3, 4), axis=1; normal(3, 4), axis=0; normal(2, 3); normal(3), -1; normal(); "
+    "normal(0, 3), axis=0; normal(1, 1), axis=0",
 )
 
 
@@ -136,7 +120,7 @@ LogSoftmax = primitive(
     _log_softmax,
     lambda g, out, x, *, axis=-1: g - np.exp(out) * np.sum(g, axis=axis, keepdims=True),
     name="log_softmax",
-    samples=("normal(2, 3, 4)", "normal(3, 4), axis=0", "normal(2, 3, 2), axis=(0, 2)", "normal(0, 3)", "normal(3, 1)"),
+    samples="normal(2, 3, 4); normal(3, 4), axis=0; normal(2, 3, 2), axis=(0, 2); normal(0, 3); normal(3, 1)",
 )
 
 logsumexp = Logsumexp.call

@@ -14,56 +14,42 @@ from tinygrad2.ops.op import RULES, Array, primitive, refuse_tensors
 Reshape = primitive(
     np.reshape,
     lambda g, out, x, *, shape: np.reshape(g, x.shape),
-    samples=("normal(3, 4), (2, -1)", "normal(), (1, 1)", "normal(0, 3), (3, 0)", "normal(1, 1), ()"),
+    samples="normal(3, 4), (2, -1); normal(), (1, 1); normal(0, 3), (3, 0); normal(1, 1), ()",
 )
 Squeeze = primitive(
     np.squeeze,
     lambda g, out, x, *, axis=None: np.reshape(g, x.shape),
-    samples=("normal(3, 1, 2)", "normal(1, 3, 1), axis=-1", "normal()", "normal(1, 0)"),
+    samples="normal(3, 1, 2); normal(1, 3, 1), axis=-1; normal(); normal(1, 0)",
 )
 ExpandDims = primitive(
     np.expand_dims,
     lambda g, out, x, *, axis: np.reshape(g, x.shape),
-    samples=("normal(3, 2), 1", "normal(3), axis=(0, -1)", "normal(), 0", "normal(0, 3), 0", "normal(1), 0"),
+    samples="normal(3, 2), 1; normal(3), axis=(0, -1); normal(), 0; normal(0, 3), 0; normal(1), 0",
 )
 Transpose = primitive(
     np.transpose,
     lambda g, out, x, *, axes=None: np.transpose(g, None if axes is None else np.argsort([a % g.ndim for a in axes])),
-    samples=(
-        "normal(2, 3, 4), (2, 0, 1)",
-        "normal(2, 3, 4), (0, -1, 1)",
-        "normal(2, 3)",
-        "normal()",
-        "normal(0, 3)",
-        "normal(1, 3)",
-    ),
+    samples="normal(2, 3, 4), (2, 0, 1); normal(2, 3, 4), (0, -1, 1); normal(2, 3); normal(); normal(0, 3); normal(1, 3)",
 )
 Swapaxes = primitive(
     np.swapaxes,
     lambda g, out, x, *, axis1, axis2: np.swapaxes(g, axis1, axis2),
-    samples=("normal(2, 3, 4), 0, -1", "normal(0, 3), 0, 1", "normal(1, 3), 0, 1"),
+    samples="normal(2, 3, 4), 0, -1; normal(0, 3), 0, 1; normal(1, 3), 0, 1",
 )
 Flip = primitive(
     np.flip,
     lambda g, out, x, *, axis=None: np.flip(g, axis),
-    samples=(
-        "normal(3, 4), 1",
-        "normal(3, 4)",
-        "normal(2, 3, 2), axis=(0, -1)",
-        "normal()",
-        "normal(0, 3), 1",
-        "normal(1, 3), 0",
-    ),
+    samples="normal(3, 4), 1; normal(3, 4); normal(2, 3, 2), axis=(0, -1); normal(); normal(0, 3), 1; normal(1, 3), 0",
 )
 Tril = primitive(
     np.tril,
     lambda g, out, x, *, k=0: np.tril(g, k),
-    samples=("normal(3, 4)", "normal(2, 3, 3), k=-1", "normal(0, 3)", "normal(1, 3)"),
+    samples="normal(3, 4); normal(2, 3, 3), k=-1; normal(0, 3); normal(1, 3)",
 )
 Triu = primitive(
     np.triu,
     lambda g, out, x, *, k=0: np.triu(g, k),
-    samples=("normal(3, 4)", "normal(2, 3, 3), k=1", "normal(0, 3)", "normal(3, 1)"),
+    samples="normal(3, 4); normal(2, 3, 3), k=1; normal(0, 3); normal(3, 1)",
 )
 
 
@@ -83,19 +69,14 @@ def inside(shape: tuple[int, ...], pad_width: Any) -> tuple[slice, ...]:
 Pad = primitive(
     pad,
     lambda g, out, x, *, pad_width, mode="constant", constant_values=0: g[inside(x.shape, pad_width)],
-    samples=(
-        "normal(2, 3), ((1, 0), (2, 1))",
-        "normal(3), 2",
-        "normal(2, 2), (1, 0), constant_values=7.0",
-        "normal(0, 2), 1",
-        "normal(1, 1), 1",
-    ),
+    samples="normal(2, 3), ((1, 0), (2, 1)); normal(3), 2; normal(2, 2), (1, 0), constant_values=7.0; "
+    "normal(0, 2), 1; normal(1, 1), 1",
     of=np.pad,
 )
 BroadcastTo = primitive(  # the engine sums the cotangent back
     np.broadcast_to,
     lambda g, out, x, *, shape: g,
-    samples=("normal(3, 1), (2, 3, 4)", "normal(), (2,)", "normal(0, 1), (0, 3)"),
+    samples="normal(3, 1), (2, 3, 4); normal(), (2,); normal(0, 1), (0, 3)",
 )
 
 
@@ -117,13 +98,13 @@ Concatenate = primitive(
     _concatenate,
     lambda g, out, i, *arrays, axis=0: piece(g, i, [x.shape[axis] for x in arrays], axis),
     name="concatenate",
-    samples=("normal(2, 3), normal(2, 1), axis=-1", "normal(2, 3), normal(1, 3), normal(0, 3)", "normal(3)"),
+    samples="normal(2, 3), normal(2, 1), axis=-1; normal(2, 3), normal(1, 3), normal(0, 3); normal(3)",
 )
 Stack = primitive(
     _stack,
     lambda g, out, i, *arrays, axis=0: np.take(g, i, axis),
     name="stack",
-    samples=("normal(2, 3), normal(2, 3), axis=1", "normal(), normal()", "normal(0, 2), normal(0, 2), axis=-1", "normal(1)"),
+    samples="normal(2, 3), normal(2, 3), axis=1; normal(), normal(); normal(0, 2), normal(0, 2), axis=-1; normal(1)",
 )
 
 

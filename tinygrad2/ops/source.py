@@ -31,7 +31,7 @@ class Formula:
 
     def of(self, i: int | str) -> Formula:
         """The same of an op of any number of inputs, for one of them."""
-        return replace(self, result=re.sub(r"\bi\b", str(i), self.result), parameters=self.parameters + ("arrays",))
+        return replace(self, result=re.sub(r"\bi\b", str(i), self.result), parameters=(*self.parameters, "arrays"))
 
     @property
     def code(self) -> str:

@@ -13,12 +13,12 @@ from tinygrad2.study.recording import Value
 
 
 def code(value: Value, index: int) -> str:
-    """A program whose last statement is the cotangent of one input. Raises GraphError where the rule's source does not say it."""
+    """A program whose last statement is the cotangent of one input. Raises GraphError where the source does not say it."""
     assert value.op is not None
     formula = value.op.formula(index)
     if formula is None:
         raise GraphError(
-            f"study: the rule of {value.op.name} cannot be shown; write it as assignments and one `return` in a file, or as a lambda"
+            f"study: the rule of {value.op.name} cannot be shown; write it in a file, as a lambda, or assignments and a `return`"
         )
     return formula.code
 

@@ -1,8 +1,8 @@
 """What memory a computation keeps for its backward pass: which ops keep it, what for, and until when.
 
-A recorded computation keeps everything, so this tells of the same computation when nobody observes it: what is `kept` of each op
-then. The numbers are bytes of arrays. Not counted: the leaves, which would be there anyway, the
-gradients on their way back, and Python's own objects.
+A recorded computation keeps everything, so this tells of the same computation when nobody observes it: what is `kept` of each
+op then. The numbers are bytes of arrays. Not counted: the leaves, which would be there anyway, the gradients on their way back,
+and Python's own objects.
 """
 
 from __future__ import annotations

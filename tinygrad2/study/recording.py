@@ -69,7 +69,7 @@ class Value:
 
 
 _leaves: WeakValueDictionary[int, Value] = WeakValueDictionary()
-"""By the id of its node: each leaf that a computation still remembers, so that it is one in all recordings, and on all threads."""
+"""By the id of its node: each leaf that a computation still remembers, so that it is one in all recordings, on all threads."""
 
 _lock = threading.Lock()
 
@@ -117,7 +117,7 @@ class Recorder(Observer):
 
 @contextmanager
 def record() -> Iterator[None]:
-    """Inside, also on the threads of a pool, every op notes what the functions of `study` need: its values, its module, its source line.
+    """Inside, also on the threads of a pool, every op notes what the functions of `study` need: values, module, source line.
 
     Memory: everything that was computed is kept for as long as its result is, even past `backward`.
     Raises GraphError inside `autograd.detect_anomaly()`, which looks at the same ops.

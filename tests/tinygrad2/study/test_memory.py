@@ -85,7 +85,7 @@ def test_memory_is_freed_step_by_step_as_predicted(implementation, monkeypatch, 
     predicted = ledger(loss)
     steps = predicted.trace.results[::-1]
     measured = {}
-    add, needed, current = autograd._Way.add, autograd._Way._needed, [-1]
+    add, needed, current = autograd._Backward.add, autograd._Backward.needed, [-1]
 
     def adding(*args):  # is called when a rule has run, while the engine still holds what it read
         measured.setdefault(current[0], held())
@@ -95,8 +95,8 @@ def test_memory_is_freed_step_by_step_as_predicted(implementation, monkeypatch, 
         current[0] += 1
         return needed(*args)
 
-    monkeypatch.setattr(autograd._Way, "add", adding)
-    monkeypatch.setattr(autograd._Way, "_needed", counting)
+    monkeypatch.setattr(autograd._Backward, "add", adding)
+    monkeypatch.setattr(autograd._Backward, "needed", counting)
     with traced():
         again = loss_of(model, fused=False)
         again.backward()

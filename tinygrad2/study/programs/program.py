@@ -193,7 +193,7 @@ def _listed(start: str, items: Sequence[str], indent: str) -> list[str]:
 
 
 def _formula(op: type[Op]) -> list[str]:
-    """What is shown of the rules of an op: their steps, and what they give for each input, all executable; nothing if unknown."""
+    """What is shown of the rules of an op: their steps, and what they give for each input, all executable."""
     names = dict(enumerate(op.arguments)) if op.arity is not None else {"i": "arrays[i]"}
     found = {name: formula for i, name in names.items() if (formula := op.formula(i)) is not None}
     steps = dict.fromkeys(step for formula in found.values() for step in formula.steps)

@@ -123,12 +123,12 @@ class Step:
             k: self._literal(value.settings.get(k, default), f"{self.names[value.node]}_{k}", value.path)
             for k, default in value.op.settings.items()
         }
-        if "needed" in [p.name for p in _parameters(f)]:
-            needed = _expr(repr(tuple(x is not None for x in value.inputs)))
-            settings["needed"] = needed, needed
-        keywords = [ast.keyword(k, v[0]) for k, v in settings.items() if k in value.settings or k == "needed"]
+        keywords = [ast.keyword(k, v[0]) for k, v in settings.items() if k in value.settings]
         if f.__module__.partition(".")[0] == "numpy":
             return plain_call(ast.Call(_expr(f"np.{f.__name__}"), [expr for expr, _ in pairs], keywords))
+        if "needed" in [p.name for p in _parameters(f)]:
+            needed = _expr(repr(tuple(x is not None for x in value.inputs)))
+            settings["needed"], keywords = (needed, needed), [*keywords, ast.keyword("needed", needed)]
         bound, rest = dict(settings), list(pairs)
         for p in _parameters(f):
             if p.kind is p.POSITIONAL_OR_KEYWORD:
