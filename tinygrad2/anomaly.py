@@ -23,8 +23,8 @@ from tinygrad2.ops.op import Array, Op
 def detect_anomaly() -> Iterator[None]:
     """Inside, also on the threads of a pool, the first op that makes a NaN or an infinity raises AnomalyError.
 
-    Forward or backward: the message has the op, the module path, the line of your code, and the ranges of what went in. Arrays that backward
-    needs are read-only meanwhile, so that an in-place write raises at the line that writes. Slow: for debugging.
+    Forward or backward: the message has the op, the module path, the line of your code, and the ranges of what went in. Arrays
+    that backward needs are read-only meanwhile, so that an in-place write raises at the line that writes. Slow: for debugging.
     """
     with observe(Watch()), np.errstate(all="ignore"):  # what NumPy would warn of is raised by the watch
         yield

@@ -141,7 +141,7 @@ _inside: ContextVar[frozenset[Node]] = ContextVar("inside", default=frozenset())
 class _Point:
     """A function at a point.
 
-    variables   the inputs as nodes of their own: a Tensor that the function reads from around it is another, even if it is the same
+    variables   the inputs as nodes of their own: what the function reads from around it is another, be it the same Tensor
     out         its value there
     deeper      whether what is computed from it is to be recorded: it depends on more than the inputs, or a direction does
     """
