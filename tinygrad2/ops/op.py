@@ -115,8 +115,10 @@ class Op:
 
         Of an op of any number of inputs, "i" stands for each of them.
         """
-        found = formulas(cls.rule or cls.vjp)
-        return found[index] if found is not None and index < len(found) and found[index].result != "None" else None
+        found = formulas(cls.rule or cls.vjp, several=cls.rule is None)
+        if found is None or len(found) != cls.arity or found[index].result == "None":
+            return None
+        return found[index]
 
 
 class Primitive(Op):

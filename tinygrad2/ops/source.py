@@ -6,7 +6,6 @@ import ast
 import functools
 import inspect
 import linecache
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import CodeType
@@ -23,15 +22,19 @@ class Formula:
     parameters   what it calls the cotangent, the result, and the inputs
     steps        what is computed first: "best = x == spread(out, x.shape, axis)"
     result       the cotangent of one input: "g * b"
+    rest         what it calls the inputs where it takes any number: "arrays"
     """
 
     parameters: tuple[str, ...]
     steps: tuple[str, ...]
     result: str
+    rest: str = ""
 
     def of(self, i: int | str) -> Formula:
-        """The same of an op of any number of inputs, for one of them."""
-        return replace(self, result=re.sub(r"\bi\b", str(i), self.result), parameters=(*self.parameters, "arrays"))
+        """The same of an op of any number of inputs, for one of them: its number stands where the rule has a name for it."""
+        put = _Put(self.parameters[2], str(i))
+        texts = [ast.unparse(put.visit(ast.parse(text))) for text in (*self.steps, self.result)]
+        return replace(self, parameters=(*self.parameters, self.rest), steps=tuple(texts[:-1]), result=texts[-1])
 
     @property
     def code(self) -> str:
@@ -43,6 +46,16 @@ class Formula:
         return name in _read(self)
 
 
+class _Put(ast.NodeTransformer):
+    """Puts an expression where a name is."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name, self.expression = name, ast.parse(text, mode="eval").body
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self.expression if node.id == self.name and isinstance(node.ctx, ast.Load) else node
+
+
 @functools.cache
 def _read(formula: Formula) -> frozenset[str]:
     tree = ast.parse(formula.code)
@@ -51,21 +64,33 @@ def _read(formula: Formula) -> frozenset[str]:
 
 
 @functools.cache
-def formulas(rule: Callable[..., Any]) -> tuple[Formula, ...] | None:
+def formulas(rule: Callable[..., Any], several: bool = False) -> tuple[Formula, ...] | None:
     """What a rule returns: one formula or, if it returns a tuple, one for each of its entries, with the steps that it needs.
 
-    None where the source is not to be had, or is more than assignments and a `return`.
+    None where the source is not to be had, or is more than assignments and a `return`; and where what is always a tuple
+    (`several`) is not written entry by entry.
     """
     node = syntax(rule)
     if node is None:
         return None
     parameters = tuple(p.arg for p in (*node.args.posonlyargs, *node.args.args))
+    rest = node.args.vararg.arg if node.args.vararg else ""
     body = [ast.Return(node.body)] if isinstance(node, ast.Lambda) else node.body[ast.get_docstring(node) is not None :]
     *steps, last = body
-    if not isinstance(last, ast.Return) or last.value is None or not all(isinstance(step, ast.Assign) for step in steps):
+    if not isinstance(last, ast.Return) or last.value is None or not all(map(_names_values, steps)):
         return None
     results = last.value.elts if isinstance(last.value, ast.Tuple) else [last.value]
-    return tuple(Formula(parameters, tuple(_needed(steps, result)), ast.unparse(result)) for result in results)
+    if any(isinstance(result, ast.Starred) for result in results) or (several and not isinstance(last.value, ast.Tuple)):
+        return None
+    if len(results) == 1:  # all of it runs, whether it is needed or not
+        return (Formula(parameters, tuple(map(ast.unparse, steps)), ast.unparse(results[0]), rest),)
+    return tuple(Formula(parameters, tuple(_needed(steps, result)), ast.unparse(result), rest) for result in results)
+
+
+def _names_values(step: ast.stmt) -> bool:
+    """Whether a statement gives names to values, and does not change a part of what has one."""
+    targets = step.targets if isinstance(step, ast.Assign) else []
+    return bool(targets) and not any(isinstance(node, (ast.Subscript, ast.Attribute)) for t in targets for node in ast.walk(t))
 
 
 def _needed(steps: list[Any], result: ast.expr) -> list[str]:
