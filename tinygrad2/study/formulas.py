@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-import sys
+import ast
+import inspect
+import re
 from typing import Any
 
 import numpy as np
 
-from tinygrad2.errors import GraphError
-from tinygrad2.ops.op import Array
+from tinygrad2.ops.op import Array, Op
 from tinygrad2.study.recording import Value
 
 
-def code(value: Value, index: int) -> str:
-    """A program whose last statement is the cotangent of one input. Raises GraphError where the source does not say it."""
+def code(value: Value, index: int) -> str | None:
+    """A program whose last statement is the cotangent of one input; None where the source of the rule does not say it.
+
+    Its names are `g`, `out`, those of `argument_names`, the settings, and what the rule has around it. Where a rule calls its
+    parameters something else, it begins with an assignment.
+    """
     assert value.op is not None
     formula = value.op.formula(index)
-    if formula is None:
-        raise GraphError(
-            f"study: the rule of {value.op.name} cannot be shown; write it in a file, as a lambda, or assignments and a `return`"
-        )
-    return formula.code
+    if formula is None or (value.op.rule is None and value.residuals is not value.array):  # it reads what is not on the page
+        return None
+    ours = ("g", "out", *(value.op.arguments if value.op.arity is not None else (str(index), "arrays")))
+    if len(ours) != len(formula.parameters):  # some of them have one name together
+        return None
+    names = dict(zip(formula.parameters, ours, strict=True))
+    names["needed"] = str((True,) * len(value.inputs))
+    other = {own: name for own, name in names.items() if own != name and re.search(rf"\b{own}\b", formula.code)}
+    if not other:
+        return formula.code
+    return f"{ast.unparse(ast.parse(', '.join(other) + ' = ' + ', '.join(other.values())))}; {formula.code}"
 
 
 def argument_names(value: Value) -> list[str]:
@@ -36,15 +47,24 @@ def settings(value: Value) -> dict[str, Any]:
 
 
 def evaluate(code: str, value: Value, g: Array, **more: Any) -> Any:
-    """The last statement of a program in the names of the rule of a value, and of its module; `more` adds to them."""
+    """The last statement of a program in the names of the rule of a value, and of what is around it; `more` adds to them."""
     assert value.op is not None
     own = {"arrays": value.arrays} if value.op.arity is None else dict(zip(value.op.arguments, value.arrays, strict=True))
-    module = sys.modules.get(value.op.__module__)
-    names = {**(vars(module) if module is not None else {}), "scatter": scattered, **settings(value), **own, **more}
+    names = {**_around(value.op), "scatter": scattered, **settings(value), **own, **more}
     names |= {"g": g, "out": value.array, "np": np}
-    *first, last = code.split("; ")
-    exec("\n".join(first), names)
-    return eval(last, names)
+    *steps, last = ast.parse(code).body
+    assert isinstance(last, ast.Expr)
+    exec(compile(ast.Module(steps, []), value.op.name, "exec"), names)
+    return eval(compile(ast.Expression(last.value), value.op.name, "eval"), names)
+
+
+def _around(op: type[Op]) -> dict[str, Any]:
+    """The names that the rules of an op see: those of the module, and of a function that the op was made in."""
+    found: dict[str, Any] = {}
+    for rule in map(inspect.unwrap, filter(None, getattr(op, "sources", (op.rule or op.vjp,)))):
+        if inspect.isfunction(rule):
+            found |= {**rule.__globals__, **inspect.getclosurevars(rule).nonlocals}
+    return found
 
 
 def scattered(g: Array, shape: tuple[int, ...], index: Any) -> Array:

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
+from tinygrad2.ops.source import FACTS
+
 LOWEST, OR, AND, NOT, COMPARE, ADD, TIMES, MATMUL, MINUS, PREFIX, POWER, ATOM = range(12)
 """How tightly what is written holds together. A fraction, a root and a sum can be factors, but not the base of a power."""
 
@@ -25,12 +27,14 @@ GREEK = {
 }
 MODULES = ("np", "numpy", "math")
 BIG = {"sum": "∑", "prod": "∏"}
-FACTS = ("shape", "ndim", "size", "dtype")
-"""Attributes that are functions of an array in NumPy: `x.shape` is np.shape(x)."""
 SIGNS = {ast.Add: ("+", ADD), ast.Sub: ("−", ADD), ast.Mult: ("⊙", TIMES), ast.Mod: ("mod", TIMES), ast.MatMult: ("", MATMUL)}
 COMPARISONS = {
     **{ast.Eq: "=", ast.NotEq: "≠", ast.Lt: "&lt;", ast.LtE: "≤", ast.Gt: "&gt;", ast.GtE: "≥"},
     **{ast.In: "∈", ast.NotIn: "∉"},
+}
+JOINS: dict[type, tuple[str, int]] = {
+    **{ast.And: ("and", AND), ast.BitAnd: ("and", AND)},
+    **{ast.Or: ("or", OR), ast.BitOr: ("or", OR)},
 }
 LEFT = 'style="text-align: left"'
 BRACE = 'style="border-left: 0.09em solid; border-radius: 0.5em"'
@@ -87,8 +91,6 @@ class _Writer(ast.NodeVisitor):
 
     def statement(self, statement: ast.stmt) -> str:
         """An assignment or a cotangent."""
-        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Starred):
-            return _row("<mtext>each of&#xA0;</mtext>", self.visit(statement.value.value).xml)
         if isinstance(statement, ast.Expr):
             return self.visit(statement.value).xml
         if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
@@ -118,7 +120,7 @@ class _Writer(ast.NodeVisitor):
         return _Piece(_name(repr(node.value)) if node.value in (None, True, False) else _code(repr(node.value)))
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> _Piece:
-        if isinstance(node.op, ast.Not):
+        if isinstance(node.op, ast.Not | ast.Invert):
             return _Piece(_iverson(self._condition(node).xml))
         if not isinstance(node.op, ast.USub):
             return self.generic_visit(node)
@@ -127,6 +129,8 @@ class _Writer(ast.NodeVisitor):
         return _Piece(_row(_mo("−"), shown), MINUS, x.tail if shown is x.xml else ATOM, True, x.scalar, x.scalar)
 
     def visit_BinOp(self, node: ast.BinOp) -> _Piece:
+        if type(node.op) in JOINS:  # of masks
+            return _Piece(_iverson(self._condition(node).xml))
         a, b = self.visit(node.left), self.visit(node.right)
         both = a.scalar and b.scalar
         if isinstance(node.op, ast.Pow):
@@ -147,7 +151,7 @@ class _Writer(ast.NodeVisitor):
         return _Piece(_iverson(self._condition(node).xml))
 
     def visit_BoolOp(self, node: ast.BoolOp) -> _Piece:
-        return self._joined(node, [self.visit(x) for x in node.values])
+        return self._joined(node.op, [self.visit(x) for x in node.values])
 
     def visit_IfExp(self, node: ast.IfExp) -> _Piece:
         return self._cases(node.test, node.body, node.orelse)
@@ -187,7 +191,7 @@ class _Writer(ast.NodeVisitor):
             return _Piece(_name(name), scalar=number, last=number)
         if node.attr == "T":
             return self._transposed(node.value)
-        if node.attr in FACTS:
+        if node.attr in FACTS:  # functions of an array in NumPy: `x.shape` is np.shape(x)
             return _Piece(_row(_name(node.attr), _fenced(self.visit(node.value).xml)))
         return _Piece(_row(self.visit(node.value).at(ATOM), '<mo lspace="0" rspace="0">.</mo>', _name(node.attr)))
 
@@ -244,10 +248,12 @@ class _Writer(ast.NodeVisitor):
 
     def _condition(self, node: ast.expr) -> _Piece:
         """What is true or false, as a sentence and not as a number."""
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.Invert):
             return _Piece(_row("<mtext>not&#xA0;</mtext>", self._condition(node.operand).at(COMPARE)), NOT)
         if isinstance(node, ast.BoolOp):
-            return self._joined(node, [self._condition(x) for x in node.values])
+            return self._joined(node.op, [self._condition(x) for x in node.values])
+        if isinstance(node, ast.BinOp) and type(node.op) in JOINS:
+            return self._joined(node.op, [self._condition(x) for x in (node.left, node.right)])
         if not isinstance(node, ast.Compare):
             return self.visit(node)
         parts = [self.visit(node.left).before(ADD)]
@@ -256,8 +262,8 @@ class _Writer(ast.NodeVisitor):
             parts += [_word(words[type(op)]) if type(op) in words else _mo(COMPARISONS[type(op)]), self.visit(x).at(ADD)]
         return _Piece(_row(*parts), COMPARE)
 
-    def _joined(self, node: ast.BoolOp, pieces: list[_Piece]) -> _Piece:
-        word, level = ("and", AND) if isinstance(node.op, ast.And) else ("or", OR)
+    def _joined(self, op: ast.AST, pieces: list[_Piece]) -> _Piece:
+        word, level = JOINS[type(op)]
         parts = [x for piece in pieces for x in (_word(word), piece.before(level + 1))]
         return _Piece(_row(*parts[1:]), level)
 

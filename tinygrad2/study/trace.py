@@ -140,11 +140,12 @@ class Trace:
         return result
 
 
-def pulled(value: Value, g: Array) -> Sequence[Any]:
-    """The cotangents of the inputs of a value by the rules of its op, None for constants."""
+def pulled(value: Value, g: Array, arrays: tuple[Any, ...] | None = None) -> Sequence[Any]:
+    """The cotangents of the inputs of a value by the rules of its op, None for constants; `arrays` in place of its own."""
     assert value.op is not None
+    residuals = value.residuals if arrays is None else value.op.run(arrays, value.settings)[1]
     needed = [x is not None for x in value.inputs]
-    found: Sequence[Any] = value.op.vjp(g, value.residuals, *value.arrays, needed=needed, **value.settings)
+    found: Sequence[Any] = value.op.vjp(g, residuals, *(arrays or value.arrays), needed=needed, **value.settings)
     return found
 
 
@@ -183,11 +184,11 @@ Contribute = Callable[[Value, Array], Sequence[Contribution]]
 """From a value and its gradient to what it adds to the gradients of its inputs."""
 
 
-def contributed(value: Value, g: Array) -> list[Contribution]:
-    """What a value adds to the gradients of its inputs by the rule of its op."""
+def contributed(value: Value, g: Array, arrays: tuple[Any, ...] | None = None) -> list[Contribution]:
+    """What a value adds to the gradients of its inputs by the rule of its op; `arrays` as in `pulled`."""
     return [
         Contribution(value, i, target, raw)
-        for i, (target, raw) in enumerate(zip(value.inputs, pulled(value, g), strict=True))
+        for i, (target, raw) in enumerate(zip(value.inputs, pulled(value, g, arrays), strict=True))
         if target is not None and raw is not None
     ]
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from tinygrad2.ops.indexing import Scatter
 from tinygrad2.ops.op import Array
-from tinygrad2.study.formulas import evaluate
+from tinygrad2.study.formulas import code, evaluate
 from tinygrad2.study.lab.faults import Fault, Healthy, OntoStale, Overwrites
 from tinygrad2.study.trace import Contribution
 
@@ -38,11 +38,10 @@ def _stale_activation(healthy: Healthy, part: Contribution, g: Array) -> Contrib
 
 def _unsummed(part: Contribution, g: Array) -> Array | None:
     """A contribution from before broadcasting was undone, if it has another shape then."""
-    assert part.user.op is not None
-    formula = part.user.op.formula(part.index)
-    if isinstance(part.raw, Scatter) or formula is None:
+    text = code(part.user, part.index)
+    if isinstance(part.raw, Scatter) or text is None:
         return None
-    raw = np.asarray(evaluate(formula.code, part.user, g))
+    raw = np.asarray(evaluate(text, part.user, g))
     return raw if raw.size > part.target.array.size else None
 
 

@@ -49,8 +49,9 @@ function cropped(array, shape) {
 
 const equal = (a, b) => a === b || (Number.isNaN(a) && Number.isNaN(b));
 
-/** Whether the rule of an edge, evaluated here, gives what is stored; null where not all that it needs is here. */
+/** Whether the rule of an edge, evaluated here, gives what is stored; null where not all that it needs is here, or it is not. */
 function recomputed(edge) {
+  if (edge.code === null) return null;
   const user = values[edge.user];
   const stored = arrays[edge.raw === null ? edge.part : edge.raw];
   try {

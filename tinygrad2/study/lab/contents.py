@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygrad2.ops.indexing import Scatter
 from tinygrad2.ops.op import Array
-from tinygrad2.study.formulas import argument_names, code, evaluate, scattered, settings
+from tinygrad2.study.formulas import argument_names, code, evaluate, settings
 from tinygrad2.study.lab.diagnose import TOLERANCE, Case, Diagnosis, shown
 from tinygrad2.study.lab.questions import choices, unbroadcast_code
 from tinygrad2.study.mathml import mathml
@@ -149,23 +149,22 @@ def _value(
 
 
 def _edge(part: Contribution, g: Array, before: Array | None, after: Array, arrays: Arrays, favoured: bool) -> Data:
-    """One use of a value: the rule, what it gives, and the sum before and after."""
+    """One use of a value: the rule, where its source says it, what it gives, and the sum before and after."""
     user, target = part.user, part.target.array
-    assert user.op is not None
     text = code(user, part.index)
     favour = favoured and not part.target.is_leaf  # of a parameter a part will do: no rule reads its gradient
-    shown = np.asarray(evaluate(text, user, g))
-    raw = part.raw if not isinstance(part.raw, Scatter) else scattered(part.raw.values, target.shape, part.raw.index)
-    before_sum = shown if shown.shape != target.shape else np.asarray(raw)
+    raw = np.asarray(part.array if isinstance(part.raw, Scatter) else part.raw)
+    shown = raw if text is None else np.asarray(evaluate(text, user, g))
+    before_sum = shown if shown.shape != target.shape else raw
     return {
         "code": text,
-        "math": mathml(text),
+        "math": text and mathml(text),
         "summed": unbroadcast_code(before_sum.shape, target.shape),
         "raw": arrays.add(before_sum.astype(target.dtype), favour) if before_sum.shape != target.shape else None,
         "part": arrays.add(part.array, favour),
         "before": None if before is None else arrays.add(before, favour),
         "after": arrays.add(after, favour),
-        "choices": choices(part, text, g, before),
+        "choices": choices(part, text, g, before) if text else [],
     }
 
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from tinygrad2.autograd import unbroadcast
 from tinygrad2.ops.op import Array
-from tinygrad2.study.formulas import evaluate
+from tinygrad2.study.formulas import code, evaluate
 from tinygrad2.study.recording import Value
-from tinygrad2.study.trace import Backward, Contribution, Trace
+from tinygrad2.study.trace import Backward, Contribution, Trace, contributed
 
 OLDER = 0.3
 """How far the parameters of the older step are from those of now, as a fraction of their size."""
@@ -53,14 +53,11 @@ class Healthy:
 
     def with_older(self, value: Value, g: Array, leaves: bool) -> list[Contribution]:
         """What the rule of a value gives where it reads its inputs as they were; the leaves too, if so said."""
-        assert value.op is not None
         arrays = tuple(
             array if x is None or (x.is_leaf and not leaves) else self.older[x]
             for x, array in zip(value.inputs, value.arrays, strict=True)
         )
-        cotangents = value.op.vjp(g, value.op.run(arrays, value.settings)[1], *arrays, **value.settings)
-        parts = enumerate(zip(value.inputs, cotangents, strict=True))
-        return [Contribution(value, i, x, raw) for i, (x, raw) in parts if x is not None and raw is not None]
+        return contributed(value, g, arrays)
 
     def is_first(self, part: Contribution) -> bool:
         """Whether nothing was added before to the gradient that a contribution goes to."""
@@ -94,9 +91,8 @@ class Fault:
         if value.op is None or value.op.name not in self.edits:
             return {}
         old, new = self.edits[value.op.name]
-        formulas = {i: value.op.formula(i) for i, x in enumerate(value.inputs) if x is not None}
-        right = {i: formula.code for i, formula in formulas.items() if formula is not None}
-        return {i: (code, code.replace(old, new)) for i, code in right.items() if old in code}
+        right = {i: code(value, i) for i, x in enumerate(value.inputs) if x is not None}
+        return {i: (text, text.replace(old, new)) for i, text in right.items() if text is not None and old in text}
 
     def planted(self, healthy: Healthy, value: Value) -> list[Contribution] | None:
         """What a value contributes with this mistake in it; None where the mistake changes nothing of its shape or place."""

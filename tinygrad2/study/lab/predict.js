@@ -97,6 +97,7 @@ const Predict = {
   form(edge, now) {
     const kind = this.kind(now);
     if (kind === "pick") {
+      if (!edge.choices.length) return h("p", { class: "soft" }, `${NO_FORMULA} So there are none to choose from; type yours.`);
       return edge.choices.map((choice, i) => {
         const chosen = now.said === String(i);
         const state = chosen ? (choice.mistake === null ? "right" : "wrong") : "";
@@ -139,6 +140,7 @@ const Predict = {
   /** The verdict on an answer. */
   judge(edge, kind, said) {
     const target = arrays[values[edge.target].array];
+    if (kind === "pick" && !edge.choices.length) return null;
     if (kind === "pick") {
       const choice = edge.choices[natural(said, edge.choices.length - 1)];
       return choice.mistake === null ? { right: true, kind: "right", text: "that is the rule." } : { right: false, kind: "picked", text: `${choice.mistake}.` };
@@ -160,8 +162,9 @@ const Predict = {
       const names = { ...namesOf(user, arrays[user.gradient]), ...(edge.before === null ? {} : { before: arrays[edge.before] }) };
       const answer = evaluate(said, names).at(-1);
       if (!answer) return { right: false, kind: "error", text: "this gives no array." };
-      const rule = edge.choices.find((choice) => choice.mistake === null).code;
-      const truth = after.whole ? convert(after) : evaluate(rule, names).at(-1);
+      const rule = edge.choices.find((choice) => choice.mistake === null);
+      if (!after.whole && !rule) return { right: false, kind: "error", text: "the gradient is too large to be in this page, and there is no formula for it." };
+      const truth = after.whole ? convert(after) : evaluate(rule.code, names).at(-1);
       return verdict(answer, truth, { parts: after.whole ? terms.map((term, k) => ({ ...convert(term), name: k ? "this use" : "before" })) : [], before: raw, tolerance });
     } catch (error) {
       if (error instanceof NumPy.Error) return { right: false, kind: "error", text: error.message };

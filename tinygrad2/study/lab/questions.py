@@ -59,8 +59,8 @@ def choices(part: Contribution, code: str, g: Array, before: Array | None) -> li
                 answer = np.asarray(evaluate(text, part.user, g, before=before))
         except ValueError:
             found.setdefault(text, f"{mistake}; the shapes do not even fit")
-        except (TypeError, IndexError, AttributeError):
-            continue  # a mutant need not make sense; then it is not offered
+        except Exception:  # a mutant need not make sense; then it is not offered
+            continue
         else:
             known = any(a.shape == answer.shape and np.allclose(a, answer, rtol=1e-3, atol=1e-9) for a in answers)
             if not known and np.isfinite(answer).all():
@@ -73,16 +73,19 @@ def choices(part: Contribution, code: str, g: Array, before: Array | None) -> li
 
 def _whole(code: str, summed: str | None, accumulate: bool) -> str:
     """A rule with what the engine does with it: the sum that undoes broadcasting, and the one over uses."""
-    *first, last = [ast.unparse(statement) for statement in ast.parse(code).body]
+    *steps, last = _statements(code)
     last = summed.format(last) if summed else last
-    return ast.unparse(ast.parse("; ".join([*first, f"before + ({last})" if accumulate else last]))).replace("\n", "; ")
+    return "; ".join([*steps, *_statements(f"before + ({last})" if accumulate else last)])
+
+
+def _statements(code: str) -> list[str]:
+    return [ast.unparse(statement) for statement in ast.parse(code).body]
 
 
 def _mutants(code: str) -> Iterator[tuple[str, str]]:
     """The same program with one mistake, and what the mistake is."""
-    *first, last = code.split("; ")
-    yield "; ".join([*first, f"-({last})"]), "the sign is wrong"
-    parts = code.split("; ")
+    parts = _statements(code)
+    yield "; ".join([*parts[:-1], f"-({parts[-1]})"]), "the sign is wrong"
     for i, part in enumerate(parts):
         for node in ast.walk(ast.parse(part)):
             for instead, mistake in _mistaken(node):
@@ -97,7 +100,8 @@ class _Replaced(ast.NodeTransformer):
         self.text, self.instead, self.done = text, instead, False
 
     def visit(self, node: ast.AST) -> Any:
-        if not self.done and isinstance(node, ast.expr) and ast.unparse(node) == self.text:
+        is_value = isinstance(node, ast.expr) and not isinstance(getattr(node, "ctx", None), ast.Store)
+        if not self.done and is_value and ast.unparse(node) == self.text:
             self.done = True
             return self.instead
         return self.generic_visit(node)

@@ -65,6 +65,8 @@ function upstream(op, passed = healthy) {
   );
 }
 
+const NO_FORMULA = "What this op's rule gave. Its formula is not shown: a rule is read where it is a lambda, or assignments and one return, in a file.";
+
 /** What an op sends to one of its inputs: the rule, its value before and after broadcasting is undone, and the running sum. */
 function sent(right, passed = healthy) {
   const edge = passed.edge(right);
@@ -88,7 +90,9 @@ function sent(right, passed = healthy) {
       h("strong", null, h("code", null, input), ` = ${target.name}`),
       h("span", { class: `tag ${complete ? "good" : ""}` }, `${which}: ${complete ? "the gradient is complete" : "more will be added"}`),
     ),
-    h("div", { class: "rule" }, rule(edge, input), h("pre", null, edge.code.split("; ").join("\n"))),
+    edge.code === null
+      ? h("p", { class: "soft" }, NO_FORMULA)
+      : h("div", { class: "rule" }, rule(edge, input), h("pre", null, edge.code.split("; ").join("\n"))),
     h(
       "div",
       { class: "row" },

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,6 +13,7 @@ from browsers import driver_path
 
 from gpt2 import GPT2, GPT2Config
 from tinygrad2 import Tensor, study
+from tinygrad2.ops.op import Op
 from tinygrad2.study.lab import SIZE
 
 DOCS = Path(__file__).parents[4] / "docs"
@@ -436,6 +438,60 @@ def test_modules_open_and_close(network):
     assert fewer < rows
     network.press("n")  # and it stays closed
     assert len([row for row in network.all("#map .op") if row.is_displayed()]) == fewer
+
+
+class Halves(Op):
+    """What a loop gives has no formula."""
+
+    @staticmethod
+    def forward(x):
+        return x / 4
+
+    @staticmethod
+    def vjp(g, out, x):
+        for _ in range(2):
+            g = g / 2
+        return (g,)
+
+
+def test_an_op_without_a_formula_is_shown_without_it_and_can_be_predicted(browser, tmp_path):
+    x = Tensor([[0.5, -1.5, 2.0]], requires_grad=True)
+    with study.record():
+        loss = np.sum(Halves.call(np.tanh(x)) * np.array([1.0, 4.0, 2.0]))
+    study.lab(loss, tmp_path / "lab.html")
+    page = Page(browser, tmp_path / "lab.html")
+    page.open(anew=True)
+    assert page.text("#check") == "✓ checked here: 4 receipts add up, 3 rules give the same again"
+    step = next(i for i, op in enumerate(page.data["steps"]) if page.data["values"][op]["variable"] == "halves")
+    page.open(mode="watch", step=step)
+    assert "Its formula is not shown" in page.text(".send")
+    assert page.numbers(".send .part")[0][1] == [0.25, 1.0, 0.5]
+    edge = edge_of(page, "halves", "tanh")
+    page.open(mode="predict", edge=edge)
+    assert "none to choose from" in page.text(".ask")
+    page.open(mode="predict", edge=edge, said="0")  # an address that somebody typed
+    assert not page.all(".verdict")
+    assert answer(page, "type", "g / 4", edge)[0] == "right"
+    assert answer(page, "type", "-g / 4", edge)[0] == "sign"
+    assert answer(page, "shape", "1, 3", edge)[0] == "right"
+    page.click("next")
+    assert len(page.data["diagnose"]["cases"]) > 2
+    culprits = {case["culprit"] for case in page.data["diagnose"]["cases"]}
+    for number in range(len(page.data["diagnose"]["cases"])):
+        assert solve(page, number) in culprits | {"healthy"}
+        assert page.one(".verdict").get_attribute("data-kind") == "won"
+    assert page.errors() == []
+
+
+def test_what_is_neither_whole_nor_has_a_formula_is_not_judged(browser, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[study.lab.__module__], "LIMITS", (0,))
+    x = Tensor(np.ones((15, 15)), requires_grad=True)
+    with study.record():
+        loss = np.sum(Halves.call(x))
+    study.lab(loss, tmp_path / "lab.html")
+    page = Page(browser, tmp_path / "lab.html")
+    kind, said = answer(page, "type", "3.0", edge_of(page, "halves", "x"))
+    assert (kind, "too large to be in this page, and there is no formula for it" in said) == ("error", True)
 
 
 def test_a_page_stays_within_its_size(browser, tmp_path):

@@ -55,8 +55,8 @@
     const kept = range(x.shape.length).filter((axis) => !axes.includes(axis));
     const order = [...kept, ...axes];
     const { data } = transpose(x, order);
-    const length = count(x, axes);
-    return { order, rows: range(count(x, kept)).map((i) => data.subarray(i * length, (i + 1) * length)) };
+    const length = count(x.shape, axes);
+    return { order, rows: range(count(x.shape, kept)).map((i) => data.subarray(i * length, (i + 1) * length)) };
   }
 
   // One number for each row.
@@ -97,7 +97,7 @@
   }
   const averaged = (x, axis, keepdims, f) => fold(x, axesOf(axis, x.shape.length), keepdims, f);
 
-  const count = (x, axis) => sizeOf(axesOf(axis, x.shape.length).map((i) => x.shape[i]));
+  const count = (shape, axis) => sizeOf(axesOf(axis, shape.length).map((i) => shape[i]));
   const productOfOthers = (x, axis) => along(x, axis, (row) => {
     spend(row.length ** 2);
     return row.map((_, i) => prod(row.filter((_, j) => j !== i)));

@@ -94,10 +94,10 @@
   // What the formulas of tinygrad2 call, as the modules of its ops define it.
   const OURS = defined({
     "erf(x)": (x) => entrywise(erf, x),
-    "scatter(g, x, index)": (g, x, index) => scatter(asArray(g), x, index),
-    "einsum_vjp(g, arrays, subscripts)": (g, arrays, subscripts) =>
-      listOf(einsumVjp(asArray(g), [...iterate(arrays)].map(asArray), subscripts)),
-    "count(x, axis)": count,
+    "scatter(g, shape, index)": (g, shape, index) => scatter(asArray(g), asShape(shape), index),
+    "einsum_vjp(g, i, arrays, subscripts)": (g, i, arrays, subscripts) =>
+      einsumVjp(asArray(g), i, [...iterate(arrays)].map(asArray), subscripts),
+    "count(shape, axis)": (shape, axis) => count(asShape(shape), axis),
     "product_of_others(x, axis)": productOfOthers,
     "inside(shape, pad_width)": (shape, widths) => {
       const pairs = broadcastTo(asArray(widths), [asShape(shape).length, 2]).data;
@@ -109,10 +109,12 @@
     sigmoid = lambda x: np.exp(-np.logaddexp(0, -x))
     softmax = lambda x, axis=-1: (lambda e: e / np.sum(e, axis=axis, keepdims=True))(
       np.exp(x - np.max(x, axis=axis, keepdims=True)))
-    spread = lambda g, x, axis: np.broadcast_to(np.reshape(g, np.sum(x, axis=axis, keepdims=True).shape), x.shape)
-    as_matrices = lambda a, b, g: (
-      np.expand_dims(a, 0) if a.ndim == 1 else a, np.expand_dims(b, -1) if b.ndim == 1 else b,
-      np.expand_dims(g, (-2,) * (a.ndim == 1) + (-1,) * (b.ndim == 1)))
+    spread = lambda g, shape, axis: np.broadcast_to(
+      np.reshape(g, np.sum(np.zeros(shape), axis=axis, keepdims=True).shape), shape)
+    row = lambda a: np.expand_dims(a, 0) if a.ndim == 1 else a
+    column = lambda b: np.expand_dims(b, -1) if b.ndim == 1 else b
+    matrix = lambda g, a_ndim, b_ndim: np.expand_dims(g, (-2,) * (a_ndim == 1) + (-1,) * (b_ndim == 1))
+    piece = lambda g, i, lengths, axis: np.split(g, np.cumsum(lengths)[:-1], axis)[i]
     split_heads = lambda x, parts, heads: [np.swapaxes(part, -2, -3) for part in np.split(
       np.reshape(x, (*x.shape[:-1], parts * heads, x.shape[-1] // (parts * heads))), parts, axis=-2)]
     merged = lambda x: np.reshape(x, (*x.shape[:-2], x.shape[-2] * x.shape[-1]))

@@ -187,7 +187,11 @@
   const CONSTANTS = Object.entries({ pi: Math.PI, e: Math.E, inf: Infinity, nan: NaN, newaxis: null });
   const NUMPY = new Map([
     ...Object.entries(ENTRYWISE).map(([name, f]) => {
-      return define(f.length === 1 ? `${name}(x)` : `${name}(x, y)`, (...inputs) => apply(name, ...inputs));
+      const call = (...inputs) => {
+        const type = inputs.pop();
+        return type === null ? apply(name, ...inputs) : typed(apply(name, ...inputs), type);
+      };
+      return define(`${name}(${f.length === 1 ? "x" : "x, y"}, dtype=None)`, call);
     }),
     ...named(Object.keys(FOLDS), "(x, axis=None, keepdims=False)", (name) => (...args) => folded(name, ...args)),
     ...defined(FUNCTIONS),

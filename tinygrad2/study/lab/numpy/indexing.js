@@ -130,10 +130,10 @@
   }
   const stack = (parts, axis) => concatenate(parts.map((part) => expandDims(part, axis)), axis);
 
-  function scatter(g, x, index) {
-    const { shape, where } = locate(x.shape, index);
+  function scatter(g, whole, index) {
+    const { shape, where } = locate(whole, index);
     const values = broadcastTo(g, shape).data;
-    const out = zeros(x.shape);
+    const out = zeros(whole);
     where.forEach((place, i) => (out.data[place] += values[i]));
     return out;
   }

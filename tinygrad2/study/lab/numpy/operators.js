@@ -73,7 +73,7 @@
   function attribute(x, name) {
     if (x?.kind === "name") return x.members.has(name) ? x.members.get(name) : fail(`${x.name} has no '${name}' here`);
     if (x?.kind === "function" && name === "at") {
-      fail(`np.${x.name}.at changes an array in place, which this page cannot; use scatter(g, x, index)`);
+      fail(`np.${x.name}.at changes an array in place, which this page cannot; use scatter(g, x.shape, index)`);
     }
     if (!isArray(x) && !isScalar(x)) fail(`${kindOf(x)} has no attribute '${name}'`);
     if (Object.hasOwn(PROPERTIES, name)) return PROPERTIES[name](asArray(x));

@@ -42,7 +42,7 @@
   const RANK = new Map(Object.entries({ "|": 1, "^": 2, "&": 3, "+": 4, "-": 4, "*": 5, "/": 5, "//": 5, "%": 5, "@": 5 }));
   const CONSTANTS = new Map([["None", null], ["True", true], ["False", false], ["...", ELLIPSIS]]);
   const constant = (value) => ({ kind: "value", value });
-  const tupleOf = ({ items, comma }) => (comma || items[0].kind === "star" ? { kind: "tuple", items } : items[0]);
+  const tupleOf = ({ items, comma }) => (comma ? { kind: "tuple", items } : items[0]);
 
   // The statements of a text: Python's grammar, each rule a function, the loosest first.
   function parse(source) {

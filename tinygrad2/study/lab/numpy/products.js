@@ -1,4 +1,4 @@
-// Sums of products: matmul, dot, einsum and the gradients of einsum, all of them one contraction of arrays with named axes.
+// Sums of products: matmul, dot, einsum and the gradient of einsum, all of them one contraction of arrays with named axes.
 {
   const { fail, spend, sizeOf, shapeText, zeros, strided, stridesOf, unequal, broadcastTo, reshape } = NumPyParts;
 
@@ -86,17 +86,15 @@
     return contract(arrays, terms, result);
   }
 
-  function einsumVjp(g, arrays, subscripts) {
+  function einsumVjp(g, i, arrays, subscripts) {
     const { terms, result } = subscripted(subscripts, arrays);
-    const without = (items, i) => items.filter((_, j) => j !== i);
-    return arrays.map((x, i) => {
-      const others = [result, ...without(terms, i)];
-      const known = terms[i].filter((name) => others.flat().includes(name));
-      const product = contract([g, ...without(arrays, i)], others, known);
-      const length = (name) => (known.includes(name) ? product.shape[known.indexOf(name)] : 1);
-      const full = x.shape.map((n, axis) => (n ? Math.max(length(terms[i][axis]), n) : 0));
-      return broadcastTo(reshape(product, terms[i].map(length)), full);
-    });
+    const without = (items) => items.filter((_, j) => j !== i);
+    const others = [result, ...without(terms)];
+    const known = terms[i].filter((name) => others.flat().includes(name));
+    const product = contract([g, ...without(arrays)], others, known);
+    const length = (name) => (known.includes(name) ? product.shape[known.indexOf(name)] : 1);
+    const full = arrays[i].shape.map((n, axis) => (n ? Math.max(length(terms[i][axis]), n) : 0));
+    return broadcastTo(reshape(product, terms[i].map(length)), full);
   }
 
   Object.assign(NumPyParts, { matmul, dot, einsum, einsumVjp });
