@@ -339,8 +339,8 @@ def _complete(op: type[Op], vjp: Function) -> Function:
         if not isinstance(found, (tuple, list)) or len(found) != len(arrays):
             gave = f"{len(found)} cotangents" if isinstance(found, (tuple, list)) else f"a {type(found).__name__}"
             raise GraphError(
-                f"{op.name}: its vjp gave {gave} for {len(arrays)} inputs; return a tuple with one cotangent for each, None for "
-                "one without; of a single one that is `return (cotangent,)`, with the comma"
+                f"{op.name}: its vjp gave {gave} for {len(arrays)} inputs; return a tuple with one cotangent for each, None "
+                "for one without; a single one is `return (cotangent,)`, with the comma"
             )
         return found
 

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 import pytest
-from op_samples import OPS
+from op_samples import OPS, arguments
 
 from gpt2 import GPT2, GPT2Config
 from tinygrad2 import Tensor, nn, ops, study
@@ -181,7 +181,7 @@ def test_every_wrong_formula_is_of_its_op_and_wrong(key, name, monkeypatch):
     assert any(fault.edits[name][0] in formula.code for formula in formulas if formula)
     monkeypatch.setattr(op, "samples", (*SQUARE.get(name, ()), *op.samples))
     for number in range(len(op.samples)):
-        args, params = op.sample(number)
+        args, params = arguments(op, number)
         arrays = [
             Tensor(a, requires_grad=True) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a for a in args[: op.arity]
         ]
