@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from contextlib import contextmanager
 from functools import partial
 from itertools import groupby
-from types import BuiltinFunctionType, FunctionType, GeneratorType, MethodType, ModuleType, TracebackType
+from operator import itemgetter
+from types import GeneratorType, ModuleType
 from typing import Any, Self
 
 import numpy as np
@@ -32,8 +32,8 @@ class Module:
     """Something with parameters that can be called.
 
     A subclass sets parameters and modules as attributes, alone or in lists, tuples and dicts of any nesting, and defines
-    `forward`. A parameter's name is its path: `h.3.attn.c_attn.weight`, `experts.left.0.bias`. ModuleError where something
-    has no name, such as a module in a set; what is already named may be held anywhere besides.
+    `forward`. A parameter's name is its path: `h.3.attn.c_attn.weight`, `experts.left.0.bias`. What has no name, such as a
+    module in a set, or is below itself raises ModuleError, when it is set or listed; what has one may be anywhere besides.
     """
 
     training = True
@@ -55,40 +55,31 @@ class Module:
                 out.register_hook(partial(hook, self))
         return out
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        named, unnamed = _parts(dict(vars(cls)))
-        for name, *_ in (*named, *unnamed):
-            raise ModuleError(f"{cls.__name__}.{name} belongs to the class, where no walk looks; set it in __init__")
-        if vars(cls).get("__slots__"):
-            raise ModuleError(f"{cls.__name__} has __slots__, where no walk looks; leave them out")
-
     def __setattr__(self, name: str, value: Any) -> None:
         if type(value) not in ATOMS:
-            self._named({name: value})
-            if isinstance(vars(self).get(name), Parameter) and type(value) in (Tensor, np.ndarray):
-                raise ModuleError(
-                    f"{type(self).__name__}.{name} is a Parameter, which this {type(value).__name__} would take out of the "
-                    f"model; set .{name}.data, or give a Parameter"
-                )
+            kind, old = type(value).__name__, vars(self).get(name)
+            if not name or "." in name:
+                raise ModuleError(f"{name!r} cannot name a {kind}; the name of an attribute is text without dots")
+            if isinstance(value, (GeneratorType, map, filter, zip)):
+                raise ModuleError(f"{name}: the items of a {kind} come only once; make it a list")
+            if isinstance(old, Parameter) and isinstance(value, (Tensor, np.ndarray)) and not isinstance(value, Parameter):
+                raise ModuleError(f"{name} is a Parameter, and this {kind} is none; set {name}.data, or give a Parameter")
+            unnamed: Named = []
+            _find(value, name, [], unnamed, (id(self),))
+            if unnamed:  # it may have a name elsewhere
+                self._walk("", {name: value})
         super().__setattr__(name, value)
 
     def register_forward_hook(self, hook: Callable[[Any, tuple[Any, ...], Any], Any]) -> Callable[[], None]:
-        """Call `hook(module, inputs, output)` after every forward; what it returns replaces the output.
-
-        Returns a function that removes the hook.
-        """
+        """Call `hook(module, inputs, output)` after every forward; what it returns replaces that. Call the result to stop."""
         return self._register("_forward_hooks", hook)
 
     def register_backward_hook(self, hook: Callable[[Any, Tensor], Any]) -> Callable[[], None]:
-        """Call `hook(module, gradient)` with the gradient of the output in every backward; what it returns replaces it.
-
-        Returns a function that removes the hook.
-        """
+        """Call `hook(module, gradient of output)` in every backward; what it returns replaces it. Call the result to stop."""
         return self._register("_backward_hooks", hook)
 
     def _register(self, where: str, hook: Callable[..., Any]) -> Callable[[], None]:
-        registered = _Hook(hook)
+        registered = partial(hook)  # a new object, so that the same hook may be there twice and be removed once
         setattr(self, where, (*getattr(self, where), registered))
         return lambda: setattr(self, where, tuple(h for h in getattr(self, where) if h is not registered))
 
@@ -98,53 +89,50 @@ class Module:
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Each module held directly or in lists, tuples and dicts, with its name; one that is shared, once per name."""
-        return ((name, part) for name, part in self._named(vars(self)) if isinstance(part, Module))
+        return ((name, part) for name, part in self._walk()[0][2] if isinstance(part, Module))
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and every one below it, with their paths; its own is `prefix`. One that is shared comes once per path.
-
-        Raises ModuleError where a module is below itself.
-        """
+        """This module and all below it, with their paths; its own is `prefix`. One that is shared comes once per path."""
         return ((path, module) for path, module, _ in self._walk(prefix))
 
     def modules(self) -> Iterator[Module]:
         """This module and every one below it."""
-        return (module for _, module in self.named_modules())
+        return (module for _, module, _ in self._walk())
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         """Each parameter once, with its path; one that is shared goes by its first name."""
         listed: set[int] = set()
-        for path, _, parts in self._walk(prefix):
-            for name, part in parts:
+        for _, _, named in self._walk(prefix):
+            for path, part in named:
                 if isinstance(part, Parameter) and id(part) not in listed:
                     listed.add(id(part))
-                    yield _join(path, name), part
+                    yield path, part
 
-    def _walk(self, path: str, above: tuple[Module, ...] = ()) -> list[tuple[str, Module, list[tuple[str, Part]]]]:
-        """This module and every one below it: path, module, and the parts that it names itself."""
-        parts = self._named(vars(self))
-        walked, above = [(path, self, parts)], (*above, self)
-        for name, part in parts:
-            if isinstance(part, Module):
-                if part in above:
-                    raise ModuleError(
-                        f"{type(above[0]).__name__}.{_join(path, name)} is a {type(part).__name__} that holds this one; "
-                        "give it to forward(), or hold it by weakref.ref()"
-                    )
-                walked += part._walk(_join(path, name), above)
-        return walked
+    def _walk(self, prefix: str = "", new: Mapping[str, Any] | None = None) -> list[tuple[str, Module, Named]]:
+        """The path of this module and of all below it, the module, and the parts that it names, were `new` attributes set."""
+        walked: list[tuple[str, Module, Named]] = []
+        unnamed: Named = []
 
-    def _named(self, attributes: dict[str, Any]) -> list[tuple[str, Part]]:
-        """The parts in some of this module's attributes, by name. Raises ModuleError where one has none here or below."""
-        named, unnamed = _parts(attributes)
-        ids = _ids({**vars(self), **attributes}, {id(self)}) if unnamed else set()
-        for path, part, place in unnamed:
+        def visit(path: str, module: Module, attributes: dict[str, Any], above: tuple[int, ...]) -> None:
+            named: Named = []
+            walked.append((path, module, named))
+            above = (*above, id(module))
+            for name, value in attributes.items():
+                if isinstance(value, Parameter):
+                    named.append((f"{path}.{name}" if path else name, value))
+                elif type(value) not in ATOMS:
+                    _find(value, f"{path}.{name}" if path else name, named, unnamed, above)
+            for below, part in named:
+                if isinstance(part, Module):
+                    visit(below, part, vars(part), above)
+
+        visit(prefix, self, {**vars(self), **(new or {})}, ())
+        ids = {id(part) for _, _, named in walked for _, part in named} if unnamed else ()
+        for path, part in unnamed:
             if id(part) not in ids:
-                raise ModuleError(
-                    f"{type(self).__name__}.{path}: a {type(part).__name__} {place} has no name; make it an attribute, or put "
-                    "it in lists, tuples and dicts; attributes and keys are to be text without dots"
-                )
-        return named
+                what = f"{path}: this {type(part).__name__} of a {type(self).__name__} has no name"
+                raise ModuleError(f"{what}; put it in attributes, lists, tuples or dicts, whose keys are text without dots")
+        return walked
 
     def __repr__(self) -> str:
         """A tree: every module and parameter on a line, equal siblings once."""
@@ -186,10 +174,7 @@ class Module:
                 module.training = mode
 
     def to(self, dtype: Any) -> Self:
-        """Convert every parameter in place, for example to np.float64; gradients are forgotten.
-
-        Raises DtypeError for one that is not floating-point.
-        """
+        """Convert every parameter in place to a floating-point dtype, or raise DtypeError; gradients are forgotten."""
         if np.dtype(dtype).kind != "f":
             raise DtypeError(f"to({np.dtype(dtype)}): parameters are floating-point, to have gradients; give a float dtype")
         for p in self.parameters():
@@ -221,84 +206,37 @@ class Module:
 
 
 Part = Parameter | Module
-PARTS = (Parameter, Module)
+Named = list[tuple[str, Part]]
+ATOMS = {type(None), bool, int, float, str}  # the commonest types of what holds nothing
 
 
-class _Hook(partial[Any]):
-    """A hook as it is registered: a new object each time, so that the same hook may be there twice and be removed once."""
-
-
-ATOMS = {type(None), bool, int, float, str}
-"""The commonest types of what holds nothing."""
-
-SEALED = (type, ModuleType, FunctionType, MethodType, BuiltinFunctionType, GeneratorType, TracebackType, Tensor, _Hook)
-"""What is code, or remembers a graph: it may refer to any module without being a place to keep one."""
-
-FOREIGN = sys.stdlib_module_names - {"builtins", "collections", "functools", "itertools", "types"}
-"""Python's own packages whose objects are not looked into: a logger, say, leads to every file of the program."""
-
-
-def _join(path: str, name: Any) -> str:
-    return ".".join((path, name) if path else (name,))  # join: an Enum's member that is text counts as its text
-
-
-def _parts(attributes: dict[str, Any]) -> tuple[list[tuple[str, Part]], list[tuple[str, Part, str]]]:
-    """The parameters and modules in some attributes: those with a name and, with their places, those without."""
-    named: list[tuple[str, Part]] = []
-    unnamed: list[tuple[str, Part, str]] = []
-
-    def find(value: Any, path: str, named: list[tuple[str, Part]], above: tuple[Any, ...]) -> None:
-        if isinstance(value, PARTS):
-            named.append((path, value))
-        elif isinstance(value, (list, tuple, dict)):
-            if any(value is one for one in above):
-                raise ModuleError(f"the attribute {path!r} is a {type(value).__name__} that holds itself; take it out")
-            look_into(value, path, named, (*above, value))
-        elif isinstance(value, (GeneratorType, map, filter, zip)):
-            raise ModuleError(f"the attribute {path!r} is a {type(value).__name__}, whose items come only once; make it a list")
-        else:
-            unnamed.extend((path, part, f"in a {type(value).__name__}") for part in _inside(value))
-
-    def look_into(value: Any, path: str, named: list[tuple[str, Part]], above: tuple[Any, ...]) -> None:
-        for key, inner in value.items() if isinstance(value, dict) else ((str(i), inner) for i, inner in enumerate(value)):
-            if type(inner) in ATOMS:
-                pass
-            elif isinstance(key, str) and key and "." not in key:
-                find(inner, _join(path, key), named, above)
-            else:
-                lost: list[tuple[str, Part]] = []
-                find(inner, f"{path}[{key!r}]", lost, above)
-                unnamed.extend((below, part, f"under the key {key!r}") for below, part in lost)
-            if type(key) not in ATOMS:
-                unnamed.extend((path, part, "as a key") for part in _inside(key))
-
-    look_into(attributes, "", named, ())
-    return named, unnamed
-
-
-def _inside(value: Any) -> Iterator[Part]:
-    """The parameters and modules that a value without names for them refers to, however deep."""
-    todo, looked_at = [value], set()
-    while todo:
-        value = todo.pop()
-        if isinstance(value, PARTS):
-            yield value
-        elif isinstance(value, np.ndarray):
-            todo += value.flat if value.dtype == object else ()
-        elif type(value) not in ATOMS and id(value) not in looked_at and not isinstance(value, SEALED):
-            looked_at.add(id(value))
-            if type(value).__module__.partition(".")[0] not in FOREIGN:
-                todo += gc.get_referents(value)
-
-
-def _ids(attributes: dict[str, Any], listed: set[int]) -> set[int]:
-    """`listed`, and the ids of all parts that are named in these attributes or below."""
-    for _, part in _parts(attributes)[0]:
-        if id(part) not in listed:
-            listed.add(id(part))
-            if isinstance(part, Module):
-                _ids(vars(part), listed)
-    return listed
+def _find(value: Any, path: str, named: Named, unnamed: Named, above: tuple[int, ...]) -> None:
+    """Add the parts in a value, which is held by those `above`, to `named` or, where no path leads to them, to `unnamed`."""
+    if id(value) in above:
+        if named is not unnamed:
+            raise ModuleError(f"{path} is a {type(value).__name__} that holds itself; take it out, or hold it by weakref.ref()")
+        return
+    if isinstance(value, (Parameter, Module)):
+        named.append((path, value))
+        return
+    held: list[tuple[Any, str, Named]] = []  # what is in it, its path, and where its parts belong
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            good = isinstance(key, str) and key and "." not in key
+            held.append((inner, ".".join((path, key if good else repr(key))), named if good else unnamed))
+            held.append((key, f"{path} (a key)", unnamed))
+    elif isinstance(value, (list, tuple)):
+        held = [(inner, f"{path}.{i}", named) for i, inner in enumerate(value)]
+    else:
+        inside: Any = value if isinstance(value, (set, frozenset, deque, KeysView, ValuesView, ItemsView)) else ()
+        if isinstance(value, np.ndarray) and value.dtype == object:
+            inside = value.flat
+        elif hasattr(value, "__dict__") and named is not unnamed and not isinstance(value, (type, ModuleType)):
+            inside = vars(value).values()  # one level: an object in an object may lead anywhere
+        held = [(inner, f"{path} (a {type(value).__name__})", unnamed) for inner in inside]
+    for inner, below, where in held:
+        if type(inner) not in ATOMS:
+            _find(inner, below, where, unnamed, (*above, id(value)))
 
 
 def _tree(part: Part, path: str, shown: dict[int, str]) -> list[str]:
@@ -311,14 +249,14 @@ def _tree(part: Part, path: str, shown: dict[int, str]) -> list[str]:
     total, frozen = part.num_parameters(), sum(p.size for p in part.parameters() if not p.requires_grad)
     some = f", {frozen:,} of them frozen" if 0 < frozen < total else ", frozen" if frozen else ""
     lines = [type(part).__name__ + (f", {total:,} parameters{some}" if total else "")]
-    inner = [(name, _tree(child, _join(path, name), shown)) for name, child in part._named(vars(part))]
-
-    def kind(sibling: tuple[str, list[str]]) -> tuple[str, list[str]]:
-        name, text = sibling  # equal in all but where they are, and in the same list, tuple or dict
-        return name.rpartition(".")[0] or name, [line.replace(f"{_join(path, name)}.", "") for line in text]
-
-    for _, group in groupby(inner, kind):
-        (name, (title, *rest)), *more = group
-        names = f"{name} to {more[-1][0]} ({len(more) + 1} times), each" if more else name
+    before = path and f"{path}."
+    below = []
+    for name, child in part._walk()[0][2]:
+        text = _tree(child, before + name, shown)
+        kind = name.rpartition(".")[0] or name, [line.replace(f"{before}{name}.", "") for line in text]
+        below.append((kind, name, text))
+    for _, group in groupby(below, itemgetter(0)):  # equal in all but where they are, and in the same list, tuple or dict
+        (_, name, (title, *rest)), *more = group
+        names = f"{name} to {more[-1][1]} ({len(more) + 1} times), each" if more else name
         lines += [f"  {names}: {title}", *(f"  {line}" for line in rest)]
     return lines
