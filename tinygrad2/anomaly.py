@@ -39,7 +39,7 @@ class Watch(Observer):
 
     def place(self) -> str:
         """The module path and the line of the user's code that is running."""
-        inside = f"in {self.module_path() or type(self.root).__name__} " if self.root is not None else ""
+        inside = f"in {self.call.path or type(self.call.root).__name__} " if self.call is not None else ""
         return f"{inside}at {self.line()[1]}"
 
     def forward(self, op: type[Op], arrays: Sequence[Any], out: Array, leaves: Sequence[bool]) -> None:

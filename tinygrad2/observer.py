@@ -13,14 +13,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from tinygrad2.ops.op import Array, Op
 
 PACKAGE = Path(__file__).parent
 Observing = TypeVar("Observing", bound="Observer")
-_modules: ContextVar[tuple[Any, ...]] = ContextVar("modules", default=())  # those that are being called, the outermost first
+_call: ContextVar[Call | None] = ContextVar("call", default=None)  # of the innermost module that is being called
 _observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
+
+
+class Call(NamedTuple):
+    """A module that is being called: its path in the outermost one, and by path what that one has, looked up once."""
+
+    root: Any
+    path: str
+    modules: list[tuple[str, Any]]
+    parameters: list[tuple[str, Any]]
 
 
 @functools.cache
@@ -35,15 +44,15 @@ def observing() -> Observer | None:
 
 @contextmanager
 def observe(observer: Observing) -> Iterator[Observing]:
-    """Inside, `observer` is told of every op, also on the threads of a pool. An inner one takes the place of an outer one."""
-    before, modules = _observer.get(), _modules.get()
+    """Inside, `observer` is told of every op, also on the threads of a pool. An inner observer replaces an outer one."""
+    before, call = _observer.get(), _call.get()
     _observer.set(observer)
-    _modules.set(())
+    _call.set(None)
     try:
         yield observer
     finally:
         _observer.set(before)
-        _modules.set(modules)
+        _call.set(call)
         observer.close()
 
 
@@ -53,25 +62,21 @@ class Observer:
     @contextmanager
     def inside(self, module: Any) -> Iterator[None]:
         """While a module is called."""
-        before = _modules.get()
-        _modules.set((*before, module))
+        before = call = _call.get()
+        if call is None or all(one is not module for _, one in call.modules):  # the outermost, or made since that was entered
+            root = module if call is None else call.root
+            call = Call(root, "", list(root.named_modules()), list(root.named_parameters()))
+        path = next((path for path, one in call.modules if one is module), "")
+        _call.set(call._replace(path=path))
         try:
             yield
         finally:
-            _modules.set(before)
+            _call.set(before)
 
     @property
-    def root(self) -> Any:
-        """The outermost module that is being called, or None."""
-        return next(iter(_modules.get()), None)
-
-    def module_path(self) -> str:
-        """The path of the innermost module that is being called, in the outermost; empty for that one."""
-        modules = _modules.get()
-        if not modules:
-            return ""
-        paths = {id(module): path for path, module in modules[0].named_modules()}
-        return paths.get(id(modules[-1]), "")
+    def call(self) -> Call | None:
+        """The call of the innermost module that is being called, or None."""
+        return _call.get()
 
     def line(self, besides: tuple[Path, ...] = (PACKAGE,)) -> tuple[Any, str]:
         """The innermost frame whose file is in none of these folders or files, and its line as `file.py:12: text`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -83,7 +84,8 @@ class Recorder(Observer):
         assert node.primals is not None
         inputs = tuple(self._value(parent, x) for parent, x in zip(node.parents, node.primals, strict=True))
         _, source = self.line(ENGINE)
-        node.observed = Value(node, out, node.op.name, self.module_path(), source, inputs, node.primals)
+        path = self.call.path if self.call is not None else ""
+        node.observed = Value(node, out, node.op.name, path, source, inputs, node.primals)
 
     def _value(self, node: Node | None, array: Array) -> Value | None:
         if node is None:
@@ -104,8 +106,8 @@ class Recorder(Observer):
 
     def _name(self, node: Node) -> str:
         """The name of a leaf: as a parameter of the outermost module or, elsewhere, of a variable that holds it."""
-        if self.root is not None:
-            for name, parameter in self.root.named_parameters():
+        if self.call is not None:
+            for name, parameter in chain(self.call.parameters, self.call.root.named_parameters()):  # those of now: if it is new
                 if parameter.node is node:
                     return str(name)
         frame, _ = self.line(ENGINE)

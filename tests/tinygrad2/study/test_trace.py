@@ -1,5 +1,9 @@
 """What is recorded, and the backward pass taken again from it: the engine's numbers, bit for bit."""
 
+import contextvars
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -180,3 +184,49 @@ def test_a_step_that_the_optimizer_has_taken_is_gone():
     model.ln_f.bias.data += 1
     with pytest.raises(GraphError, match=r"ln_f\.bias was changed after"):
         study.Trace(loss)
+
+
+class Scale(nn.Module):
+    """`inner(x) * w`; it makes a layer and a parameter of its own when it is called, if it is to grow."""
+
+    def __init__(self, inner=None, grows=False):
+        self.inner, self.grows, self.w = inner, grows, nn.Parameter(np.array(2.0))
+
+    def forward(self, x):
+        if self.grows:
+            self.late, self.w = Scale(), nn.Parameter(np.array(3.0))
+            x = self.late(x)
+        return (self.inner(x) if self.inner else x) * self.w
+
+
+def test_a_module_is_named_by_its_path_in_the_outermost_which_is_walked_once(monkeypatch):
+    shared = Scale()
+    net = nn.Module()
+    net.a, net.b, net.list = Scale(shared), Scale(Scale(shared)), [Scale(grows=True)]
+    net.forward = lambda x: net.list[0](net.b(net.a(x)))
+    walks, walk = [], nn.Module.named_modules
+    monkeypatch.setattr(nn.Module, "named_modules", lambda self, prefix="": walks.append(self) or walk(self, prefix))
+    with study.record():
+        trace = study.Trace(net(np.array(1.0)))
+        outside = study.Trace(shared(np.array(1.0)))
+    paths = ["a.inner", "a", "a.inner", "b.inner", "b", "list.0.late", "list.0"]
+    assert [value.path for value in trace.results] == paths
+    assert sorted(leaf.full_name for leaf in trace.leaves) == sorted({f"{path}.w" for path in paths})
+    assert [value.full_name for value in outside.values] == ["a.inner.w", "multiply"]
+    assert walks == [net, net, shared]  # the second for what has been made since
+
+
+def test_each_thread_has_the_path_of_its_own_call():
+    net = Scale(Scale(Scale()))
+    meet = threading.Barrier(4, timeout=10)
+
+    def call(module):
+        meet.wait()
+        return [[value.path for value in study.Trace(module(np.ones(()))).results] for _ in range(50)]
+
+    with study.record(), ThreadPoolExecutor(4) as pool:
+        modules = [net, net.inner, net, net.inner.inner]
+        waiting = [pool.submit(contextvars.copy_context().run, call, module) for module in modules]
+        found = [each.result() for each in waiting]
+    whole = ["inner.inner", "inner", ""]
+    assert found == [[whole] * 50, [["inner", ""]] * 50, [whole] * 50, [[""]] * 50]
