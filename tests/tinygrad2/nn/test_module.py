@@ -113,16 +113,13 @@ class Free(nn.Module):
             setattr(self, name, value)
 
 
-class Colour(str, Enum):  # noqa: UP042  (str() of a member is not its text, unlike that of a StrEnum's)
-    RED = "red"
-
-
+RED = Enum("Colour", {"RED": "red"}, type=str).RED  # text, but str() of it is not its text
 NESTED = [
     ((parameter(2), parameter(3)), ["x.0", "x.1"]),
     ({"a": parameter(2), "b c": [parameter(3)]}, ["x.a", "x.b c.0"]),
     ([[linear()], ({"k": linear()},)], ["x.0.0.weight", "x.0.0.bias", "x.1.0.k.weight", "x.1.0.k.bias"]),
     (namedtuple("Pair", "left right")(parameter(2), linear()), ["x.0", "x.1.weight", "x.1.bias"]),
-    (OrderedDict({np.str_("a"): parameter(2), Colour.RED: parameter(3)}), ["x.a", "x.red"]),
+    (OrderedDict({np.str_("a"): parameter(2), RED: parameter(3)}), ["x.a", "x.red"]),
     ([None, 3, "text", np.ones(2), Tensor([1.0]), parameter(2)], ["x.5"]),
 ]
 
@@ -214,7 +211,8 @@ def test_what_has_a_name_may_be_anywhere_besides():
 
 def test_code_graphs_and_hooks_are_no_place_for_parts():
     other, w = linear(), parameter(2)
-    net = Free(layer=linear(), act=lambda x: other(x) * w, method=other.forward, kind=nn.Linear, last=(w * 2).sum())
+    net = Free(layer=linear(), act=lambda x: other(x) * w, method=other.forward, last=(w * 2).sum())
+    net.kind, net.deep = type("Kind", (), {"part": other}), SimpleNamespace(a=SimpleNamespace(b=other))
     net.layer.register_forward_hook(partial(lambda part, *_: None, other))
     net.layer.register_backward_hook(other)
     assert [name for name, _ in net.named_parameters()] == ["layer.weight", "layer.bias"]
@@ -258,19 +256,20 @@ def test_a_model_prints_as_a_tree():
 
     net = Free(w=parameter(2, 3), h=[block() for _ in range(12)], k=parameter(2), table={"a": nn.Dropout(0.5)})
     net.tied, net.again = [net.h[0].norm.weight] * 2, net.h[11]
-    net.h[11].norm.bias.requires_grad = net.k.requires_grad = False
+    for p in (net.k, *net.h[11].parameters()):
+        p.requires_grad = False
     assert (
         repr(net)
-        == """Free, 104 parameters, 6 of them frozen
+        == """Free, 104 parameters, 10 of them frozen
   w: (2, 3) float64
   h.0 to h.10 (11 times), each: Free, 8 parameters
     norm: LayerNorm, 8 parameters
       weight: (4,) float32
       bias: (4,) float32
     tied: the same as h.0.norm.weight
-  h.11: Free, 8 parameters, 4 of them frozen
-    norm: LayerNorm, 8 parameters, 4 of them frozen
-      weight: (4,) float32
+  h.11: Free, 8 parameters, frozen
+    norm: LayerNorm, 8 parameters, frozen
+      weight: (4,) float32, frozen
       bias: (4,) float32, frozen
     tied: the same as h.11.norm.weight
   k: (2,) float64, frozen
@@ -289,7 +288,7 @@ def test_evaluating_restores_each_modules_own_mode():
     modes = [module.training for module in net.modules()]
     with net.evaluating():
         with pytest.raises(ZeroDivisionError), net.evaluating():
-            net.layers[0].train().missing = 1 / 0
+            Free(mode=net.layers[0].train(), fails=1 / 0)
         assert not any(module.training for module in net.modules())
     assert [module.training for module in net.modules()] == modes == [True, True, False, True, True]
 
