@@ -14,7 +14,7 @@ import numpy as np
 from experiments.harness import Claim, Result, Track
 from gpt2 import GPT2, GPT2Config
 from tinygrad2 import Tensor, study
-from tinygrad2.ops.op import Scatter
+from tinygrad2.ops.indexing import Scatter
 from tinygrad2.study import Contribution
 from tinygrad2.study.trace import contributed
 
