@@ -191,8 +191,13 @@ def layer_norm(x: Array, gain: Array, bias: Array, eps: float) -> tuple[Array, t
     return out.reshape(x.shape), (mean, rstd)
 
 
-def layer_norm_vjp(g: Array, saved: tuple[Array, Array], x: Array, gain: Array) -> tuple[Array, Array, Array]:
-    """Cotangents of x, gain and bias: for x, rstd * (h - mean(h) - unit * mean(h * unit)) with h = g * gain."""
+def layer_norm_vjp(
+    g: Array, saved: tuple[Array, Array], x: Array, gain: Array, needed: Sequence[bool] = (True, True, True)
+) -> tuple[Array, Array, Array]:
+    """Cotangents of x, gain and bias: for x, rstd * (h - mean(h) - unit * mean(h * unit)) with h = g * gain.
+
+    Those of gain and bias are zero where they are not needed.
+    """
     mean, rstd = saved
     g2, x2 = rows(g), rows(x)
     n = g2.shape[1]
@@ -205,8 +210,10 @@ def layer_norm_vjp(g: Array, saved: tuple[Array, Array], x: Array, gain: Array) 
             unit = x2[part] - mean[part]
             unit *= r
             np.multiply(g2[part], unit, out=h)
-            for_gain += column_sums(h)
-            for_bias += column_sums(g2[part])
+            if needed[1]:
+                for_gain += column_sums(h)
+            if needed[2]:
+                for_bias += column_sums(g2[part])
             along = (h @ gain)[:, None] / n
             np.multiply(g2[part], gain, out=h)
             h -= (g2[part] @ gain)[:, None] / n

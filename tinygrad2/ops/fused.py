@@ -74,7 +74,7 @@ def layer_norm_rule(g: Any, out: Any, x: Any, gain: Any, bias: Any, *, eps: floa
 
 LayerNorm = fused(
     lambda x, gain, bias, *, eps: kernels.layer_norm(x, gain, bias, eps),
-    lambda g, saved, x, gain, bias, *, eps: kernels.layer_norm_vjp(g, saved, x, gain),
+    lambda g, saved, x, gain, bias, *, needed, eps: kernels.layer_norm_vjp(g, saved, x, gain, needed),
     spec=layer_norm_spec,
     rule=layer_norm_rule,
     name="layer_norm",

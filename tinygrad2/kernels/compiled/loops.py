@@ -155,7 +155,9 @@ def layer_norm(x: Array, gain: Array, bias: Array, eps: float) -> tuple[Array, t
     return out.reshape(x.shape), (mean, rstd)
 
 
-def layer_norm_vjp(g: Array, saved: tuple[Array, Array], x: Array, gain: Array) -> tuple[Array, Array, Array]:
+def layer_norm_vjp(
+    g: Array, saved: tuple[Array, Array], x: Array, gain: Array, needed: Any = None
+) -> tuple[Array, Array, Array]:
     """See `reference.layer_norm_vjp`."""
     mean, rstd = saved
     if not fits(g, x, gain, mean):
