@@ -44,12 +44,26 @@ def test_one_call_is_an_op():
         Softsign.call(leaf(), slope=1)
 
 
+def test_only_who_says_so_takes_the_place_of_a_rule(monkeypatch):
+    monkeypatch.setattr(ops.op, "RULES", dict(ops.RULES))
+    before = ops.RULES[np.sign]
+    through = primitive(np.sign, lambda g, out, x: g, name="straight_through")
+    assert ops.RULES[np.sign] == ops.op.RULES[np.sign] == before
+    primitive(np.sign, lambda g, out, x: g, name="straight_through", of=np.sign)
+    primitive(np.cbrt, lambda g, out, x: g / (3 * out * out))
+    assert ops.op.RULES[np.sign] != before
+    assert np.cbrt in ops.op.RULES
+    x = leaf()
+    through.call(x).backward(np.array([1.0, 2.0, 3.0]))
+    np.testing.assert_array_equal(x.grad.data, [1, 2, 3])
+
+
 def test_an_op_of_any_number_of_inputs():
     total = primitive(
         lambda *xs, w: sum(w * x for x in xs), lambda g, out, i, *arrays, w: w * g * (1 + 0 * arrays[i]), name="total"
     )
     gradcheck(lambda a, b, c: total.call(a, b, c, w=2.5), [X, X + 1, X + 2]).assert_right()
-    assert total.formula(2).code == "w * g * (1 + 0 * arrays[2])"
+    assert total.formula(2).code == "i = 2; w * g * (1 + 0 * arrays[i])"
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,9 @@ def spelled_like_a_text(g, out, i, *arrays):
 
 
 VARIADIC = {
-    own_names: "2 * g * xs[1]",
-    in_steps: "mine = arrays[1]; g * (mine + mine)",
-    spelled_like_a_text: "2 * g * np.einsum('i->i', arrays[1])",
+    own_names: "k = 1; 2 * g * xs[k]",
+    in_steps: "i = 1; mine = arrays[i]; g * (mine + mine)",
+    spelled_like_a_text: "i = 1; 2 * g * np.einsum('i->i', arrays[i])",
 }
 
 

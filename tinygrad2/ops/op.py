@@ -153,7 +153,7 @@ class Primitive(Op):
         found = formulas(rule) if rule is not None else None
         if found is None or len(found) != 1:
             return None
-        return found[0] if cls.arity is not None else found[0].of(index)
+        return found[0] if cls.arity is not None or index == "i" else found[0].of(index)
 
 
 def primitive(
@@ -173,7 +173,7 @@ def primitive(
         forward: a NumPy function, or one written with them: f(*arrays, **settings).
         samples: arguments to try it with, apart by "; "; see `Op`.
         name: what messages call it; that of `forward` unless given.
-        of: the NumPy function that arrives here when it is called on a Tensor; `forward` unless given.
+        of: the NumPy function that arrives here when it is called on a Tensor; `forward` unless given, if it has no rule yet.
 
     Raises UnsupportedError where the rules do not fit each other.
     """
@@ -197,7 +197,8 @@ def primitive(
         _check(op, rule, "rules", ["i", "array"] if variadic else ["array"] * len(rules))
     if not given:
         raise UnsupportedError(f"{name}: there is no rule; give one per input, None for an input without gradient")
-    RULES[of or forward] = op.call
+    if of is not None or forward not in RULES:  # only who says so takes the place of a rule
+        RULES[of or forward] = op.call
     return op
 
 

@@ -30,11 +30,9 @@ class Formula:
     result: str
     rest: str = ""
 
-    def of(self, i: int | str) -> Formula:
-        """The same of an op of any number of inputs, for one of them: its number stands where the rule has a name for it."""
-        put = _Put(self.parameters[2], str(i))
-        texts = [ast.unparse(put.visit(ast.parse(text))) for text in (*self.steps, self.result)]
-        return replace(self, parameters=(*self.parameters, self.rest), steps=tuple(texts[:-1]), result=texts[-1])
+    def of(self, i: int) -> Formula:
+        """The same of an op of any number of inputs, for one of them."""
+        return replace(self, parameters=(*self.parameters, self.rest), steps=(f"{self.parameters[2]} = {i}", *self.steps))
 
     @property
     def code(self) -> str:
@@ -44,16 +42,6 @@ class Formula:
     def reads(self, name: str) -> bool:
         """Whether it uses the entries of an array, and not only its shape or dtype."""
         return name in _read(self)
-
-
-class _Put(ast.NodeTransformer):
-    """Puts an expression where a name is."""
-
-    def __init__(self, name: str, text: str) -> None:
-        self.name, self.expression = name, ast.parse(text, mode="eval").body
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return self.expression if node.id == self.name and isinstance(node.ctx, ast.Load) else node
 
 
 @functools.cache
