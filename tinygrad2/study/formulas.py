@@ -23,7 +23,7 @@ def code(value: Value, index: int) -> str | None:
     formula = value.op.formula(index)
     if formula is None or (value.op.rule is None and value.residuals is not value.array):  # it reads what is not on the page
         return None
-    ours = ("g", "out", *(value.op.arguments if value.op.arity is not None else (str(index), "arrays")))
+    ours = ("g", "out", *(value.op.arguments if value.op.arity is not None else (formula.parameters[2], "arrays")))
     if len(ours) != len(formula.parameters):  # some of them have one name together
         return None
     names = dict(zip(formula.parameters, ours, strict=True))

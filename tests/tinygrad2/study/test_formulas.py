@@ -106,7 +106,7 @@ TRIPLES = {
     "a rule beside a kernel": (ResidualsAndARule, "g + 2 * g"),
     "any number": (
         primitive(lambda *xs: 3 * sum(xs), lambda g, out, k, *xs: 3 * g + 0 * xs[k], name="any_number"),
-        "xs = arrays; 3 * g + 0 * xs[0]",
+        "xs = arrays; k = 0; 3 * g + 0 * xs[k]",
     ),
     "a loop": (triple(looped), None),
     "no source": (triple(eval("lambda g, out, x: 3 * g", {"__name__": "elsewhere"})), None),
