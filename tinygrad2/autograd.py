@@ -20,7 +20,7 @@ from tinygrad2.errors import DtypeError, GraphError, ShapeError
 from tinygrad2.graph import Node, T, TensorLike, ancestors, enable_grad, is_recording, no_grad
 from tinygrad2.observer import observing
 from tinygrad2.ops.indexing import Scatter
-from tinygrad2.ops.op import Array, Identity, Op, Outline
+from tinygrad2.ops.op import Array, Fused, Identity, Op, Outline
 
 __all__ = ["backpropagate", "detect_anomaly", "enable_grad", "grad", "is_recording", "no_grad", "observing", "walk"]
 
@@ -231,6 +231,10 @@ class _Backward:
         assert node.op is not None
         if self.create_graph and node.op.spec is not None:
             found = self.through_specification(node, g, needed)
+        elif self.create_graph and issubclass(node.op, Fused):
+            raise GraphError(
+                f"backward: {node.op.name} has no second derivative: it has a vjp for arrays, and no spec; add one"
+            )
         else:
             found = list(node.op.vjp(g, out, *inputs, needed=needed, **node.settings))
         owners: set[int] = set()

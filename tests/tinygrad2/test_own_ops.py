@@ -121,13 +121,21 @@ def test_what_an_op_does_wrong_is_said_of_it(op, message):
     [
         (
             lambda: primitive(lambda a, b: a, lambda g, out, a, b: g, name="f"),
-            r"f: its rules will be called with \(g, out, array\), .*: missing .* 'b'",
+            r"f: 1 rules for the inputs \['a', 'b'\]; give one for each",
         ),
         (
             lambda: primitive(lambda a: a, lambda g, out, a: g, None, name="f"),
-            r"f: its rules .* \(g, out, array, array\), .*: too many",
+            r"f: 2 rules for the inputs \['a'\]",
         ),
-        (lambda: primitive(lambda a: a, name="f"), r"f: there is no rule; give one per input"),
+        (lambda: primitive(lambda a: a, name="f"), r"f: 0 rules for the inputs \[\]"),
+        (
+            lambda: primitive(lambda x, axis=0: x, lambda g, out, x, axis=0: g, name="f"),
+            r"f: 1 rules for the inputs \['x', 'axis'\]; .*; settings follow `\*`",
+        ),
+        (
+            lambda: primitive(lambda a, b: a, lambda g, out, a, b: g, lambda g, out, a: g, name="f"),
+            r"f: its rules will be called with \(g, out, array, array\), which does not fit: too many",
+        ),
         (
             lambda: primitive(lambda a, b, *, k: a, lambda g, out, a, b, *, k: g, lambda g, out, a, b: g, name="f"),
             r"f: its rules will be called with \(g, out, array, array, k=\), .*: got an unexpected keyword argument 'k'",
@@ -154,6 +162,48 @@ def test_an_array_that_a_vjp_gives_twice_is_added_to_apart():
     (pair.call(a, b) + a * 10 + a * 100).backward(np.array([1.0, 2.0, 3.0]))
     np.testing.assert_array_equal(b.grad.data, [2, 4, 6])
     np.testing.assert_array_equal(a.grad.data, [112, 224, 336])
+
+
+class Cubed(Fused):
+    """A specification that is another function."""
+
+    @staticmethod
+    def spec(x):
+        return x * x * x
+
+    @staticmethod
+    def forward(x):
+        return x * x, None
+
+    @staticmethod
+    def vjp(g, saved, x):
+        return (2 * g * x,)
+
+
+def test_a_specification_that_is_another_function_is_found():
+    gradcheck(Cubed.call, [X]).assert_right()
+    result = gradcheck(Cubed.call, [X], order=2)
+    assert result.verdict == "wrong"
+    assert "is the spec of an op its forward?" in result.note
+
+
+def test_a_fused_op_without_specification_has_no_second_derivative():
+    square = op_of(lambda g, saved, x: (2 * g * saved,), lambda x: (x * x, x), Fused)
+    gradcheck(square.call, [X]).assert_right()
+    x = leaf()
+    with pytest.raises(GraphError, match="^backward: cube has no second derivative: .* no spec"):
+        autograd.grad(np.sum(square.call(x)), x, create_graph=True)
+
+
+def test_a_subclass_with_another_vjp_is_an_op_like_any():
+    class Scaled(Cubed):
+        @staticmethod
+        def vjp(g, saved, x):
+            return (4 * g * x,)
+
+    x = leaf()
+    Scaled.call(x).backward(np.array([1.0, 2.0, 3.0]))
+    np.testing.assert_array_equal(x.grad.data, 4 * X * [1, 2, 3])
 
 
 # -- what is computed and kept

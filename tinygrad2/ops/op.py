@@ -59,10 +59,10 @@ class Op:
             cls.name = vars(cls).get("name") or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
             cls._declare(_parameters(cls.forward))
             cls.forward = staticmethod(_guarded(cls.name, "forward", cls.forward))
-            if "vjp" in vars(cls):
-                cls.vjp = staticmethod(_complete(cls, inspect.unwrap(cls.vjp)))
             if of is not None:
                 RULES[of] = cls.call
+        if "vjp" in vars(cls):
+            cls.vjp = staticmethod(_complete(cls, inspect.unwrap(cls.vjp)))
 
     @classmethod
     def _declare(cls, parameters: Sequence[inspect.Parameter]) -> None:
@@ -173,7 +173,7 @@ def primitive(
         forward: a NumPy function, or one written with them: f(*arrays, **settings).
         samples: arguments to try it with, apart by "; "; see `Op`.
         name: what messages call it; that of `forward` unless given.
-        of: the NumPy function that arrives here when it is called on a Tensor; `forward` unless given, if it has no rule yet.
+        of: the NumPy function that arrives here when it is called on a Tensor; else it is `forward`, if that has no rule yet.
 
     Raises UnsupportedError where the rules do not fit each other.
     """
@@ -193,10 +193,13 @@ def primitive(
     body |= {"rules": None if variadic else called, "sources": rules, "_plans": {}}
     op = _made(Primitive, name, given[0] if given else forward, samples, body)
     op._declare(parameters[variadic:])
+    if not given or op.arity not in (None, len(rules)):
+        raise UnsupportedError(
+            f"{name}: {len(rules)} rules for the inputs {list(op.arguments)}; give one for each, None for one without gradient; "
+            "settings follow `*`, as in lambda g, out, x, *, axis=None: ..."
+        )
     for rule in given:
         _check(op, rule, "rules", ["i", "array"] if variadic else ["array"] * len(rules))
-    if not given:
-        raise UnsupportedError(f"{name}: there is no rule; give one per input, None for an input without gradient")
     if of is not None or forward not in RULES:  # only who says so takes the place of a rule
         RULES[of or forward] = op.call
     return op
@@ -316,7 +319,7 @@ def _guarded(name: str, what: str, f: Function) -> Function:
             if "read-only" not in str(error):
                 raise
             raise GraphError(
-                f"{name}: its {what} writes into an array that it was given and others read too; make a new one: g = 2 * g"
+                f"{name}: its {what} writes into an array that it was given and others read; make a new one, 2 * g and not g *= 2"
             ) from error
         if found is None:
             raise GraphError(f"{name}: its {what} gave None; does it lack a return?")
