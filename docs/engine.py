@@ -39,11 +39,11 @@ class Tensor(NDArrayOperatorsMixin):  # the mixin makes a call of every operator
         self.number = next(Tensor.numbers)  # counted up: an input has a lower number than what is computed from it
         self.rules, self.inputs, self.arrays, self.settings = rules, inputs, arrays, settings
 
-    # A NumPy function that is handed a Tensor does not run: it asks the Tensor what to do. Those that work entry by entry, such
-    # as np.exp, ask by the first method, others, such as np.sum, by the second; x[index] is Python's, and asks by the third.
+    # A NumPy function that is handed a Tensor asks it what to do, instead of running. So ask those that work entry by entry:
     def __array_ufunc__(self, function: Any, method: str, *inputs: Any, **settings: Any) -> Tensor:
         return record(function if method == "__call__" else getattr(function, method), inputs, settings)
 
+    # ... and so the others, such as np.sum:
     def __array_function__(self, function: Any, types: Any, inputs: Any, settings: Any) -> Tensor:
         return record(function, inputs, settings)
 
@@ -60,8 +60,9 @@ def record(function: Any, inputs: Sequence[Any], settings: dict[str, Any]) -> Te
     return Tensor(function(*arrays, **settings), RULES[function], inputs, arrays, settings)
 
 
-# 2. One expression for each input: from the gradient `g` of the result (its *cotangent*), the result `out`, the inputs and the
-# settings to what that input gets. Most are a line of calculus: the slope of a product for one factor is the other factor.
+# 2. One expression for each input: a rule takes `g`, the gradient of the result (its *cotangent*), the result `out`, the inputs
+# and the settings, and gives what its input gets. The slope of a product with respect to one factor is the other factor.
+# Matrices have two axes or more here. For -x, x ** 2 and np.mean write 0 - x, x * x and np.sum(x) / n, or add their rules.
 RULES: dict[Any, tuple[Callable[..., Any], ...]] = {
     np.add: (lambda g, out, a, b: g, lambda g, out, a, b: g),
     np.subtract: (lambda g, out, a, b: g, lambda g, out, a, b: -g),
@@ -92,12 +93,12 @@ def scatter(g: Any, shape: tuple[int, ...], index: Any) -> Any:
 
 
 def grad(loss: Tensor, wanted: Sequence[Tensor]) -> list[Any]:
-    """3. The walk: the gradient of `loss`, one number, with respect to each `wanted` Tensor. To be read: some share memory."""
+    """3. The walk: the gradient of `loss`, one number, for each `wanted` Tensor. Only read them: two may be one array."""
     if loss.data.size != 1:
         raise ValueError(f"the loss has shape {loss.shape}: it must be one number, such as its np.sum")
     cotangents = {loss: np.ones_like(loss.data)}  # the slope of the loss with respect to itself is 1
     waiting = [(-loss.number, loss)]
-    while waiting:  # the highest number first (a heap gives its lowest, hence the minus): after all uses, so `g` is complete
+    while waiting:  # the highest number first (a heap gives its lowest, hence the minus): after all its uses
         node = heapq.heappop(waiting)[1]
         for x, contribution in visit(node, cotangents[node]):
             if x not in cotangents:
@@ -108,7 +109,7 @@ def grad(loss: Tensor, wanted: Sequence[Tensor]) -> list[Any]:
 
 def visit(node: Tensor, g: Any) -> Iterator[tuple[Tensor, Any]]:
     """Each input that is a Tensor, and what this use of it contributes to its cotangent. A leaf has no inputs."""
-    for x, rule in zip(node.inputs, node.rules, strict=False):  # what comes after the last rule is a setting
+    for x, rule in zip(node.inputs, node.rules, strict=False):  # np.sum(x, 0) has two inputs and one rule: 0 is a setting
         if isinstance(x, Tensor):
             yield x, unbroadcast(rule(g, node.data, *node.arrays, **node.settings), x)
 

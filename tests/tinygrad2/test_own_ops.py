@@ -83,7 +83,7 @@ def test_an_op_of_any_number_of_inputs():
         (op_of(lambda g, out, x: (np.ones((2, 2)),)), r"cube: its rule gave a cotangent of shape \(2, 2\)"),
         (op_of(lambda g, out, x: (1.0,)), r"cube: its rule gave a cotangent of shape \(\)"),
         (op_of(lambda g, out, x: (1j * g,)), r"cube: its rule gave a cotangent of complex128 for an input of float64"),
-        (op_of(lambda g, out, x: (in_place(g),)), r"cube: its vjp writes into an array that it was given"),
+        (op_of(lambda g, out, x: (in_place(g),)), r"cube: its vjp writes into an array it was given"),
         (op_of(lambda g, out, x: (in_place(x),)), r"cube: its vjp writes into an array"),
         (op_of(lambda g, out, x: (in_place(out),)), r"cube: its vjp writes into an array"),
         (op_of(lambda g, out, x: (np.multiply(g, 2, out=g),)), r"cube: its vjp writes into an array"),
@@ -191,7 +191,7 @@ def test_a_fused_op_without_specification_has_no_second_derivative():
     square = op_of(lambda g, saved, x: (2 * g * saved,), lambda x: (x * x, x), Fused)
     gradcheck(square.call, [X]).assert_right()
     x = leaf()
-    with pytest.raises(GraphError, match="^backward: cube has no second derivative: .* no spec"):
+    with pytest.raises(GraphError, match=r"^backward: cube has no second derivative: .* no spec"):
         autograd.grad(np.sum(square.call(x)), x, create_graph=True)
 
 

@@ -173,7 +173,7 @@ def primitive(
         forward: a NumPy function, or one written with them: f(*arrays, **settings).
         samples: arguments to try it with, apart by "; "; see `Op`.
         name: what messages call it; that of `forward` unless given.
-        of: the NumPy function that arrives here when it is called on a Tensor; else it is `forward`, if that has no rule yet.
+        of: the NumPy function that arrives here when it is called on a Tensor; else `forward`, if it has no rule yet.
 
     Raises UnsupportedError where the rules do not fit each other.
     """
@@ -319,7 +319,7 @@ def _guarded(name: str, what: str, f: Function) -> Function:
             if "read-only" not in str(error):
                 raise
             raise GraphError(
-                f"{name}: its {what} writes into an array that it was given and others read; make a new one, 2 * g and not g *= 2"
+                f"{name}: its {what} writes into an array it was given, which others read; make a new one: 2 * g, not g *= 2"
             ) from error
         if found is None:
             raise GraphError(f"{name}: its {what} gave None; does it lack a return?")
