@@ -55,6 +55,8 @@ class Tensor(NDArrayOperatorsMixin):
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         self.node = None
+        if isinstance(data, Tensor) and data.node is not None and data.node.op is not None and graph.is_recording():
+            raise GraphError("Tensor: what it is made of is part of a graph, which would be cut here; say .detach() to cut it")
         self._data = np.asarray(data.data if isinstance(data, Tensor) else data, dtype)
         if self._data.dtype == object:
             raise UnsupportedError(f"Tensor: {type(data).__name__} is not an array of numbers: {data!r:.60}")

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from tinygrad2 import Tensor, nn
+from tinygrad2 import Tensor, nn, no_grad
 from tinygrad2.errors import GraphError, UnsupportedError
 
 
@@ -202,3 +202,13 @@ def test_a_hook_may_be_there_twice_and_is_removed_once(make):
     y.register_hook(double)
     removers[2]()
     assert factor() == 2
+
+
+@pytest.mark.parametrize("make", [Tensor, nn.Parameter, lambda t: Tensor(t, requires_grad=True)])
+def test_a_tensor_made_of_one_in_a_graph_would_cut_it(make):
+    t = Tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(GraphError, match=r"is part of a graph, which would be cut here; say .detach\(\) to cut it"):
+        make(t * 2)
+    with no_grad():
+        make(t * 2)
+    assert make((t * 2).detach()).shape == make(t).shape == (2,)

@@ -173,7 +173,7 @@ def primitive(
         forward: a NumPy function, or one written with them: f(*arrays, **settings).
         samples: arguments to try it with, apart by "; "; see `Op`.
         name: what messages call it; that of `forward` unless given.
-        of: the NumPy function that arrives here when it is called on a Tensor; else `forward`, if it has no rule yet.
+        of: the NumPy function that arrives here when it is called on a Tensor; else `forward`, if it has no rule.
 
     Raises UnsupportedError where the rules do not fit each other.
     """
@@ -195,7 +195,7 @@ def primitive(
     op._declare(parameters[variadic:])
     if not given or op.arity not in (None, len(rules)):
         raise UnsupportedError(
-            f"{name}: {len(rules)} rules for the inputs {list(op.arguments)}; give one for each, None for one without gradient; "
+            f"{name}: {len(rules)} rules for the inputs {list(op.arguments)}; give one for each, None for one without; "
             "settings follow `*`, as in lambda g, out, x, *, axis=None: ..."
         )
     for rule in given:
