@@ -16,12 +16,12 @@ import numpy as np
 from tinygrad2.errors import AnomalyError
 from tinygrad2.observer import Observer, observe
 from tinygrad2.ops.indexing import Scatter
-from tinygrad2.ops.op import Array, Op
+from tinygrad2.ops.op import Array, Op, Outline
 
 
 @contextmanager
 def detect_anomaly() -> Iterator[None]:
-    """Inside, also on the threads of a pool, the first op that makes a NaN or an infinity raises AnomalyError.
+    """Inside, the first op that makes a NaN or an infinity raises AnomalyError.
 
     Forward or backward: the message has the op, the module path, the line of your code, and the ranges of what went in. Arrays
     that backward needs are read-only meanwhile, so that an in-place write raises at the line that writes. Slow: for debugging.
@@ -37,7 +37,7 @@ class Watch(Observer):
         self._lock = threading.Lock()  # shards on several threads keep the same arrays
         self._locked: dict[int, tuple[Array, int]] = {}  # by id: the array, and how many nodes keep it
 
-    def place(self) -> str:
+    def where(self) -> str:
         """The module path and the line of the user's code that is running."""
         inside = f"in {self.call.path or type(self.call.root).__name__} " if self.call is not None else ""
         return f"{inside}at {self.line()[1]}"
@@ -46,20 +46,20 @@ class Watch(Observer):
         """Raise AnomalyError if `op` has made a NaN or an infinity, or was given a NaN by a leaf."""
         for x, leaf in zip(arrays, leaves, strict=True):
             if leaf and "nan" in _flaws(x):
-                raise AnomalyError(f"{op.name} was given a NaN, {self.place()}; inputs: {_ranges(arrays)}")
+                raise AnomalyError(f"{op.name} was given a NaN, {self.where()}; inputs: {_ranges(arrays)}")
         made = _made(out, arrays)
         if made:
-            raise AnomalyError(f"the forward of {op.name} made {_count(out, made)}, {self.place()}; inputs: {_ranges(arrays)}")
+            raise AnomalyError(f"the forward of {op.name} made {_count(out, made)}, {self.where()}; inputs: {_ranges(arrays)}")
 
     def recorded(self, node: Any, out: Array) -> None:
         """Remember where, and lock what backward will need."""
-        node.observed = self.place()
-        self.lock(node.primals)
+        node.observed = self.where()
+        self.lock(_arrays(node.op.kept(node.primals, node.residuals, tuple([p is not None for p in node.parents]))))
 
     def backward(self, node: Any, g: Any, cotangent: Any) -> None:
         """Raise AnomalyError if a rule of a node has made a NaN or an infinity from what it was given."""
         values = _plain(cotangent.values if isinstance(cotangent, Scatter) else cotangent)
-        made = _made(values, (g, *node.primals))
+        made = _made(values, (g, *node.primals, *_arrays(node.residuals)))
         if made:
             raise AnomalyError(
                 f"the backward of {node.op.name} made {_count(values, made)}; its forward was "
@@ -68,7 +68,7 @@ class Watch(Observer):
 
     def released(self, node: Any) -> None:
         """What a node kept may be written to again."""
-        self.unlock(node.primals)
+        self.unlock(_arrays(node.op.kept(node.primals, node.residuals, tuple([p is not None for p in node.parents]))))
 
     def lock(self, arrays: Sequence[Any]) -> None:
         """Make arrays that a node keeps read-only, so that whoever writes to one is stopped at that line."""
@@ -94,6 +94,13 @@ class Watch(Observer):
         for x, _ in sorted(self._locked.values(), key=lambda pair: pair[0].base is not None):  # views after bases
             x.flags.writeable = True
         self._locked.clear()
+
+
+def _arrays(held: Any) -> list[Array]:
+    """The arrays in nested tuples."""
+    if isinstance(held, tuple):
+        return [array for part in held for array in _arrays(part)]
+    return [held] if isinstance(held, np.ndarray) else []
 
 
 def _is_locked(base: Any) -> bool:
@@ -134,8 +141,8 @@ def _ranges(arrays: Sequence[Any]) -> str:
 
 
 def _range(x: Any) -> str:
-    x = _plain(x)
-    if not x.size or x.dtype.kind not in "fiu":
+    x = x if isinstance(x, Outline) else _plain(x)
+    if isinstance(x, Outline) or not x.size or x.dtype.kind not in "fiu":
         return f"{x.dtype} {x.shape}"
     finite = x[np.isfinite(x)]
     span = f"from {finite.min():.4g} to {finite.max():.4g}" if finite.size else "nothing finite"

@@ -151,25 +151,30 @@ class _Backward:
         if self.create_graph:
             inputs = tuple([x if p is None else self.tensor.wrap(x, p) for x, p in zip(inputs, node.parents, strict=True)])
             out = out if out is None or node.op.spec is not None else self.tensor.wrap(out, node)
-        rules = node.op.rules or self.rules_together(node, g, out, inputs, needed)
-        kept = [id(g), *map(id, inputs)]
+        if node.op.rules is None:
+            cotangents: Iterable[Any] = self.together(node, g, out, inputs, needed)
+        else:
+            cotangents = (
+                rule(g, out, *inputs, **node.settings) if n else None for rule, n in zip(node.op.rules, needed, strict=True)
+            )
+        kept = [id(g), *map(id, inputs), *map(id, node.settings.values())]
         if self.retain or node.observed is not None:  # else what was kept beside the inputs is not read again
             kept += map(id, out) if isinstance(out, tuple) else [id(out)]
-        for parent, rule, is_needed, x in zip(node.parents, rules, needed, inputs, strict=True):
-            if parent is None or not is_needed:
+        for parent, c, x, is_needed in zip(node.parents, cotangents, inputs, needed, strict=True):
+            if parent is None or c is None or not is_needed:
                 continue
-            c = rule(g, out, *inputs, **node.settings)
-            if self.observer is not None and c is not None:
+            if self.observer is not None:
                 self.observer.backward(node, g, c)
-            if isinstance(c, np.ndarray) and c.shape == x.shape and c.dtype == x.dtype:
-                yield parent, (c, c.base is None and id(c) not in kept)
-            elif isinstance(c, Scatter):
-                yield parent, (c, True)
-            elif c is not None:
-                yield parent, (_fitted(node.op, c if self.create_graph else np.asarray(c), x), not self.create_graph)
+            if self.create_graph:
+                c = c if hasattr(c, "node") else self.tensor.wrap(np.asarray(c), None)
+                yield parent, (unbroadcast(c, x, node.op), False)
+            elif isinstance(c, np.ndarray) and c.shape == x.shape and c.dtype == x.dtype:
+                yield parent, (c, c.base is None and id(c) not in kept and c.flags.writeable)
+            else:
+                yield parent, (c if isinstance(c, Scatter) else unbroadcast(np.asarray(c), x, node.op), True)
         for parent in node.parents if self.uses else ():
             self.tell(parent)
-        if not self.retain:
+        if not self.retain and node.op is not Identity:  # which keeps nothing, and names the variable of a transform
             if self.observer is not None:
                 self.observer.released(node)
             node.primals = node.residuals = None
@@ -226,24 +231,23 @@ class _Backward:
             needed.append(parent.number >= lowest and (wanted is None or parent.op is not None or parent in wanted))
         return needed
 
-    def rules_together(self, node: Node, g: Any, out: Any, inputs: tuple[Any, ...], needed: list[bool]) -> list[Any]:
-        """The rules of an op that gives all cotangents at once: each hands out its own, an array apart from the others."""
+    def together(self, node: Node, g: Any, out: Any, inputs: tuple[Any, ...], needed: list[bool]) -> list[Any]:
+        """What an op gives that computes the cotangents of its inputs at once: none shares its memory with another."""
         assert node.op is not None
         if self.create_graph and node.op.spec is not None:
-            found = self.through_specification(node, g, needed)
-        elif self.create_graph and issubclass(node.op, Fused):
+            return self.through_specification(node, g, needed)
+        if self.create_graph and issubclass(node.op, Fused):
             raise GraphError(
                 f"backward: {node.op.name} has no second derivative: it has a vjp for arrays, and no spec; add one"
             )
-        else:
-            found = list(node.op.vjp(g, out, *inputs, needed=needed, **node.settings))
+        found = list(node.op.vjp(g, out, *inputs, needed=needed, **node.settings))
         owners: set[int] = set()
         for i, c in enumerate(found):
             if isinstance(c, np.ndarray) and c is not g:
                 owner = id(c if c.base is None else c.base)
                 found[i] = np.array(c) if owner in owners else c
                 owners.add(owner)
-        return [lambda *_, c=c, **__: c for c in found]
+        return found
 
     def through_specification(self, node: Node, g: Any, needed: list[bool]) -> list[Any]:
         """The cotangents of a fused op's inputs as Tensors, by the rules of the primitives that it stands for."""
@@ -259,7 +263,8 @@ class _Backward:
 
     def cotangent(self, who: str, given: Any, like: Any) -> Any:
         """What somebody gave as the cotangent of a value: an array, or a Tensor to create a graph."""
-        given = given if hasattr(given, "node") else self.tensor.wrap(np.asarray(given, like.dtype), None)
+        given = given if hasattr(given, "node") else self.tensor.wrap(np.asarray(given), None)
+        given = given if given.data.dtype == like.dtype else given.astype(like.dtype)
         if given.data.shape != like.shape:
             raise ShapeError(f"{who}: a cotangent of shape {given.data.shape} was given for a value of shape {like.shape}")
         return given if self.create_graph else given.data
@@ -279,24 +284,19 @@ class _Backward:
                 self.ready(self.own(parent))
 
 
-def unbroadcast(g: Any, x: Array) -> Any:
-    """Sum a cotangent back to the shape its input had before broadcasting, in the input's dtype."""
+def unbroadcast(g: Any, x: Array, op: type[Op] | None = None) -> Any:
+    """Sum a cotangent back to the shape its input had before broadcasting, in the input's dtype; errors are said of the op."""
+    who = f"{op.name}: its rule gave " if op is not None else ""
     if g.shape != x.shape:
         extra = g.ndim - x.ndim
         if extra < 0 or any(n not in (1, m) for n, m in zip(x.shape, g.shape[extra:], strict=True)):
-            raise ShapeError(f"a cotangent of shape {g.shape} for an input of shape {x.shape}, to which it cannot be summed")
+            raise ShapeError(
+                f"{who}a cotangent of shape {g.shape} for an input of shape {x.shape}, to which it cannot be summed"
+            )
         stretched = tuple(i + extra for i, n in enumerate(x.shape) if n == 1 and g.shape[i + extra] != 1)
         g = np.reshape(np.sum(g, axis=(*range(extra), *stretched), keepdims=True), x.shape)
     if g.dtype == x.dtype:
         return g
     if g.dtype.kind not in "fiub":
-        raise DtypeError(f"a cotangent of {g.dtype} for an input of {x.dtype}; give real numbers")
+        raise DtypeError(f"{who}a cotangent of {g.dtype} for an input of {x.dtype}; give real numbers")
     return g.astype(x.dtype)
-
-
-def _fitted(op: type[Op], c: Any, x: Any) -> Any:
-    """A contribution in the shape of its input; what cannot be is said of the op."""
-    try:
-        return unbroadcast(c, x)
-    except (ShapeError, DtypeError) as error:
-        raise type(error)(f"{op.name}: its rule gave {error}") from None

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ContextDecorator
+from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from tinygrad2.context import within
 from tinygrad2.errors import DtypeError, ShapeError
 from tinygrad2.observer import observing
 from tinygrad2.ops.op import Array, Op
@@ -22,27 +23,18 @@ _numbers = itertools.count()
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
 
 
-class no_grad(ContextDecorator):
-    """Inside `with no_grad():` (or a function decorated with it) nothing is recorded, also on the threads of a pool."""
-
-    _mode = False
-
-    def __enter__(self) -> Self:
-        self._before = is_recording()
-        _recording.set(self._mode)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        _recording.set(self._before)
-
-    def _recreate_cm(self) -> Self:  # a decorated function may call itself: each call needs its own memory
-        return type(self)()
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Inside `with no_grad():` (or a function decorated with `@no_grad()`) nothing is recorded."""
+    with within(_recording, False):
+        yield
 
 
-class enable_grad(no_grad):
+@contextmanager
+def enable_grad() -> Iterator[None]:
     """Inside, ops are recorded again, even within `no_grad`."""
-
-    _mode = True
+    with within(_recording, True):
+        yield
 
 
 def is_recording() -> bool:

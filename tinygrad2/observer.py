@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from tinygrad2.context import within
 from tinygrad2.ops.op import Array, Op
 
 PACKAGE = Path(__file__).parent
@@ -44,15 +45,11 @@ def observing() -> Observer | None:
 
 @contextmanager
 def observe(observer: Observing) -> Iterator[Observing]:
-    """Inside, `observer` is told of every op, also on the threads of a pool. An inner observer replaces an outer one."""
-    before, call = _observer.get(), _call.get()
-    _observer.set(observer)
-    _call.set(None)
+    """Inside, `observer` is told of every op. An inner observer replaces an outer one."""
     try:
-        yield observer
+        with within(_observer, observer), within(_call, None):
+            yield observer
     finally:
-        _observer.set(before)
-        _call.set(call)
         observer.close()
 
 
@@ -62,16 +59,13 @@ class Observer:
     @contextmanager
     def inside(self, module: Any) -> Iterator[None]:
         """While a module is called."""
-        before = call = _call.get()
+        call = _call.get()
         if call is None or all(one is not module for _, one in call.modules):  # the outermost, or made since that was entered
             root = module if call is None else call.root
             call = Call(root, "", list(root.named_modules()), list(root.named_parameters()))
         path = next((path for path, one in call.modules if one is module), "")
-        _call.set(call._replace(path=path))
-        try:
+        with within(_call, call._replace(path=path)):
             yield
-        finally:
-            _call.set(before)
 
     @property
     def call(self) -> Call | None:

@@ -96,7 +96,7 @@ def checkpoint(f: Function, *inputs: Any) -> Tensor:
     """f(*inputs), keeping only the inputs for backward: everything between is computed again when it is needed.
 
     `f` must give the same result both times (draw no random numbers of its own), and gradients reach the inputs only:
-    parameters that it uses must be passed, too; otherwise backward raises GraphError. One Tensor out (Chen et al., 2016).
+    parameters that it uses must be passed, too, or it raises GraphError. One Tensor out (Chen et al., 2016).
     """
     first = next((x for x in inputs if isinstance(x, Tensor)), None)
     if first is None:
@@ -107,8 +107,13 @@ def checkpoint(f: Function, *inputs: Any) -> Tensor:
 
         @staticmethod
         def forward(*arrays: Any) -> tuple[Any, None]:
-            with autograd.no_grad():
-                return f(*(Tensor(a) for a in arrays)).data, None
+            out = f(*(Tensor(a) for a in arrays))
+            if out.requires_grad:
+                raise GraphError(
+                    "checkpoint: the function uses a tensor that requires a gradient but was not passed to it, and would get "
+                    "none; pass it as an input"
+                )
+            return out.data, None
 
         @staticmethod
         def vjp(g: Any, saved: None, *arrays: Any) -> tuple[Any, ...]:
@@ -117,12 +122,6 @@ def checkpoint(f: Function, *inputs: Any) -> Tensor:
             with autograd.enable_grad():
                 out = f(*again)
             found = autograd.backpropagate([(out, g)])
-            strangers = len(set(found) - {x.node for x in again})
-            if strangers:
-                raise GraphError(
-                    f"checkpoint: the function uses {strangers} tensors that require a gradient but were not passed to it, "
-                    "and would get none; pass them as inputs"
-                )
             return tuple(found.get(x.node) if x.node is not None else None for x in again)
 
     return Checkpoint.call(*inputs)
@@ -157,16 +156,28 @@ class _Point:
                 out = f(*variables)
         finally:
             _inside.set(around)
-        if not isinstance(out, Tensor) and np.asarray(out).dtype.kind not in "fiub":
+        if not isinstance(out, (Tensor, np.ndarray, np.generic, int, float)):
             raise GraphError(f"the function gave a {type(out).__name__}; it must give a Tensor, computed from its inputs")
-        self.out = out if isinstance(out, Tensor) else Tensor(out)
+        self.out = out if isinstance(out, Tensor) else Tensor(out, dtype=None if isinstance(out, np.ndarray) else float)
         reached = set(ancestors([self.out.node]))
         others = any(node.op is None and (node in around or not isinstance(node, _Variable)) for node in reached)
         self.deeper = recording and (others or any(map(_wants_gradient, directions)))
-        self.variables = [
-            x if _is_leaf(x) and v.node not in reached and x.node in reached else v
-            for x, v in zip(inputs, variables, strict=True)
-        ]
+        self.variables = [self._meant(i, v, reached) for i, v in enumerate(variables)]
+
+    @staticmethod
+    def _meant(i: int, variable: Tensor, reached: set[Node]) -> Tensor:
+        """What to differentiate by: a variable or, where the function reads the leaf that was handed in, that leaf."""
+        node = variable.node
+        while node is not None and node.op is Identity:
+            node = node.parents[0]
+        if node is None or node.op is not None or isinstance(node, _Variable) or node not in reached:
+            return variable
+        if any(node in other.parents for other in reached if other.op is not Identity) and variable.node in reached:
+            raise GraphError(
+                f"input {i} is used as the argument and, the same Tensor, from around the function; use it in one way, or hand "
+                "in its .detach() to differentiate by the argument alone"
+            )
+        return Tensor.wrap(variable.data, variable.node if variable.node in reached else node)
 
     @property
     def value(self) -> Tensor:
@@ -219,10 +230,6 @@ def _listed(inputs: Any) -> Sequence[Any]:
 
 def _wants_gradient(x: Any) -> bool:
     return isinstance(x, Tensor) and x.requires_grad
-
-
-def _is_leaf(x: Any) -> bool:
-    return isinstance(x, Tensor) and x.node is not None and x.node.op is None
 
 
 def _leaf(x: Any) -> Tensor:

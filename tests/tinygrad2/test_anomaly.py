@@ -115,6 +115,29 @@ def test_an_in_place_write_raises_at_the_line_that_writes():
     np.testing.assert_array_equal(w.grad.data, [2, 4])
 
 
+def test_what_was_recorded_before_is_not_blamed_for_what_it_has():
+    x = leaf(np.nan, 1.0)
+    y = np.exp(x)  # its rule reads its result alone, which is not finite
+    with autograd.detect_anomaly():
+        y.sum().backward()
+    np.testing.assert_array_equal(x.grad.data, [np.nan, np.e])
+    z = (leaf(0.0, 1.0) + leaf(1.0, 2.0)) * 10.0
+    with (
+        autograd.detect_anomaly(),
+        pytest.raises(AnomalyError, match=r"the backward of multiply made 2 inf .* inputs: float64 \(2,\);"),
+    ):
+        z.backward([1e308, 1e308])
+
+
+def test_what_a_rule_reads_of_a_result_cannot_be_written_to():
+    with autograd.detect_anomaly():
+        y = np.exp(leaf(1.0, 2.0))
+        with pytest.raises(ValueError, match="read-only"):
+            y.data[0] = 99
+        y.sum().backward()
+        y.data[0] = 99
+
+
 def test_a_thread_of_ones_own_is_not_watched():
     seen = []
     with autograd.detect_anomaly():

@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 import pytest
 
-from tinygrad2 import Tensor, autograd, no_grad, ops
+from tinygrad2 import Tensor, autograd, grad, no_grad, ops
 from tinygrad2.errors import DtypeError, GraphError, ShapeError
 from tinygrad2.ops.op import Identity, Op
 
@@ -56,6 +56,31 @@ def test_the_given_cotangent_is_not_written_to():
     np.testing.assert_array_equal(x.grad.data, [3, 6])
     x.grad.data *= 2
     np.testing.assert_array_equal(g, [1, 2])
+
+
+def test_a_cotangent_takes_the_dtype_of_its_value():
+    x = Tensor(np.ones((3, 2), np.float32), requires_grad=True)
+    for given in (Tensor(np.ones((2, 2))), Tensor(np.ones((2, 2), int)), np.ones((2, 2))):
+        x.grad = None
+        x[[0, 2]].backward(given)
+        assert x.grad.dtype == np.float32
+    picked = x[[0, 2]]
+    picked.register_hook(lambda g: Tensor(np.full(g.shape, 2.0)))
+    x.grad = None
+    picked.backward(np.ones((2, 2)))
+    assert x.grad.dtype == np.float32
+
+
+def test_the_variable_of_a_transform_outlives_a_backward_inside_of_it():
+    w = Tensor(2.0, requires_grad=True)
+    assert grad(lambda x: autograd.grad(x * w, [w])[0] * x)(3.0).item() == 3
+
+    def f(x):
+        w.grad = None
+        (x * w).backward()
+        return x * x * w.grad.detach()
+
+    assert grad(f)(3.0).item() == 18
 
 
 def test_no_gradient_is_an_array_of_the_caller():

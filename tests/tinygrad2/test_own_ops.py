@@ -1,6 +1,9 @@
 """Ops that somebody writes: in one call or as a class. What is wrong with one is said in words that name it."""
 
+import functools
 import linecache
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -137,6 +140,16 @@ def test_what_an_op_does_wrong_is_said_of_it(op, message):
             r"f: its rules will be called with \(g, out, array, array\), which does not fit: too many",
         ),
         (
+            lambda: primitive(lambda x, *, k=1: x * k, lambda g, out, x, *, k=2: g * k, name="f"),
+            r"f: k is 2 where it is left out, and 1 elsewhere; say the same",
+        ),
+        (
+            lambda: primitive(
+                lambda a, b, *, k=1: a * k + b, lambda g, out, a, b, *, k=1: g * k, lambda g, out, a, b, *, k=3: g, name="f"
+            ),
+            r"f: k is 1 where it is left out, and 3 elsewhere",
+        ),
+        (
             lambda: primitive(lambda a, b, *, k: a, lambda g, out, a, b, *, k: g, lambda g, out, a, b: g, name="f"),
             r"f: its rules will be called with \(g, out, array, array, k=\), .*: got an unexpected keyword argument 'k'",
         ),
@@ -204,6 +217,73 @@ def test_a_subclass_with_another_vjp_is_an_op_like_any():
     x = leaf()
     Scaled.call(x).backward(np.array([1.0, 2.0, 3.0]))
     np.testing.assert_array_equal(x.grad.data, 4 * X * [1, 2, 3])
+
+
+def halved(f):
+    """A decorator, of somebody who knows functools."""
+
+    @functools.wraps(f)
+    def half(*args, **settings):
+        return f(*args, **settings) / 2
+
+    return half
+
+
+@halved
+def square(x):
+    return x * x
+
+
+@halved
+def for_square(g, out, x):
+    return 2 * g * x
+
+
+def test_what_is_decorated_runs_as_it_is():
+    op = primitive(square, for_square)
+    x = leaf()
+    y = op.call(x)
+    y.backward(np.array([1.0, 2.0, 3.0]))
+    np.testing.assert_array_equal(y.data, X * X / 2)
+    np.testing.assert_array_equal(x.grad.data, X * [1, 2, 3])
+    assert op.formula(0) is None  # what its decorator does is not known
+
+    class Square(Op):
+        forward, vjp = staticmethod(square), staticmethod(halved(lambda g, out, x: np.array([2 * g * x])))
+
+    with pytest.raises(GraphError, match="square: its vjp gave a ndarray"):
+        Square.call(leaf()).sum().backward()
+
+
+def test_an_op_is_given_all_its_arrays():
+    with pytest.raises(UnsupportedError, match=r"where is of \['condition', 'a', 'b'\]; it was given 1 of them"):
+        np.where(Tensor([0.0, 1.0]))
+    with pytest.raises(UnsupportedError, match=r"multiply is of \['a', 'b'\]; it was given 1"):
+        ops.arithmetic.Multiply.call(leaf())
+
+
+def test_what_a_setting_holds_is_not_written_to():
+    given = np.array([1.0, 2.0, 3.0])
+    inject = primitive(lambda x, *, d: x * 1, lambda g, out, x, *, d: d, name="inject")
+    frozen = np.array([5.0, 5.0, 5.0])
+    frozen.flags.writeable = False
+    cached = primitive(lambda x: x * 1, lambda g, out, x: frozen, name="cached")
+    x = leaf()
+    (inject.call(x, d=given) + x * 2 + cached.call(x) + x).sum().backward()
+    np.testing.assert_array_equal(given, [1, 2, 3])
+    np.testing.assert_array_equal(x.grad.data, [9, 10, 11])
+
+
+def test_a_rule_may_give_plain_arrays_and_numbers_also_when_it_is_recorded():
+    zeros = primitive(lambda x: np.sign(x), lambda g, out, x: np.zeros(x.shape), name="zeros")
+    three = primitive(lambda x: 3 * x, lambda g, out, x: 3.0, name="three")
+    for op, x, slope in ((zeros, leaf(), 0), (three, leaf(np.array(2.0)), 3)):
+        (g,) = autograd.grad(np.sum(op.call(x * x)), [x], create_graph=True)
+        assert isinstance(g, Tensor)
+        np.testing.assert_array_equal(g.data, slope * 2 * x.data)
+    table = leaf(np.ones((3, 2)))
+    (g,) = autograd.grad(np.sum(zeros.call(ops.embedding(table, [0, 2]))), [table], create_graph=True)
+    np.testing.assert_array_equal(g.data, np.zeros((3, 2)))
 
 
 # -- what is computed and kept
@@ -319,6 +399,15 @@ def test_a_file_that_changed_after_it_was_read_is_not_believed(tmp_path):
     op = primitive(lambda x: 0.5 * x * x, space["first"], name="half_square")
     assert op.formula(0) is None
     gradcheck(op.call, [X]).assert_right()
+
+
+def test_without_positions_in_the_code_all_is_kept():
+    program = (
+        "import numpy as np; from tinygrad2 import Tensor; x = Tensor([1.0, 2.0], requires_grad=True); "
+        "np.sum(x * np.array([3.0, 5.0])).backward(); print(x.grad.data.tolist())"
+    )
+    done = subprocess.run([sys.executable, "-X", "no_debug_ranges", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[3.0, 5.0]\n"
 
 
 def test_several_rules_on_one_line_are_told_apart():

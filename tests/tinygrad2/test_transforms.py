@@ -100,8 +100,9 @@ def test_they_work_inside_no_grad():
 def test_mistakes():
     with pytest.raises(GraphError, match=r"shape \(4,\), not one number"):
         grad(np.sin)(X)
-    with pytest.raises(GraphError, match="gave a NoneType; it must give a Tensor"):
-        grad(lambda x: None)(X)
+    for gave, f in (("NoneType", lambda x: None), ("tuple", lambda x: (x, x)), ("list", lambda x: [x])):
+        with pytest.raises(GraphError, match=f"gave a {gave}; it must give a Tensor"):
+            grad(f)(X)
     with pytest.raises(GraphError, match=r"shape \(4,\), not one number"):
         grad(lambda x: np.ones(4))(X)
     with pytest.raises(ShapeError, match=r"tangent of shape \(2,\) for an input of shape \(4,\)"):
@@ -171,9 +172,12 @@ def test_checkpoint_keeps_nothing_but_its_inputs():
 
 def test_checkpoint_refuses_to_lose_a_gradient():
     x, w = Tensor(A, requires_grad=True), Tensor(A, requires_grad=True)
-    out = checkpoint(lambda x: layer(x, w), x)
-    with pytest.raises(GraphError, match="uses 1 tensors that require a gradient but were not passed"):
-        out.sum().backward()
+    with pytest.raises(GraphError, match="uses a tensor that requires a gradient but was not passed"):
+        checkpoint(lambda x: layer(x, w), x)
+    with pytest.raises(GraphError, match="uses a tensor that requires a gradient but was not passed"):
+        grad(lambda a: checkpoint(lambda z: z * z * a, x).sum())(3.0)
+    with no_grad():
+        checkpoint(lambda x: layer(x, w), x)
 
 
 def test_checkpoint_passes_integers_through():
@@ -237,7 +241,6 @@ def test_a_leaf_outside_of_all_transforms_counts_too():
     slope = grad(lambda y: w * y * y)(3.0)
     slope.backward()
     assert (slope.item(), w.grad.item()) == (12, 6)
-    assert grad(lambda y: w * y)(w).item() == 2  # the argument alone, though it is the same Tensor
     with no_grad():
         assert not grad(lambda y: w * y * y)(3.0).requires_grad
         assert grad(lambda x: x * grad(lambda y: x * y)(2.0))(1.0).item() == 2
@@ -248,6 +251,17 @@ def test_a_function_that_reads_the_leaf_and_not_its_argument():
     for transform in (lambda f: grad(f)(w), lambda f: vjp(f, w)[1](1.0)[0], lambda f: jvp(f, w, 1.0)[1]):
         assert transform(lambda _: w * w).item() == 6
     assert hvp(lambda _: w * w, w, 1.0)[1][0].item() == 2
+    for second in (hessian, lambda f: grad(grad(f)), lambda f: jacobian(grad(f)), lambda f: grad(lambda a: jvp(f, a, 1.0)[1])):
+        assert second(lambda _: w**3)(w).item() == 18
+
+
+def test_a_leaf_that_is_used_in_both_ways_is_refused():
+    w = Tensor(2.0, requires_grad=True)
+    for transform in (lambda f: grad(f)(w), lambda f: hessian(f)(w), lambda f: jvp(f, w, 1.0)):
+        with pytest.raises(GraphError, match="input 0 is used as the argument and, the same Tensor, from around the function"):
+            transform(lambda y: w * y * y)
+    assert grad(lambda y: w * y * y)(w.detach()).item() == 8
+    assert grad(lambda y: y * y + 0 * w.detach())(w).item() == 4
 
 
 def test_steps_of_descent_inside_a_loss():
@@ -274,6 +288,7 @@ def test_steps_of_descent_inside_a_loss():
 
 CONSTANT = {
     "a number": lambda x: 3.0,
+    "an integer": lambda x: 3,
     "an array": lambda x: np.float64(2.0),
     "a Tensor": lambda x: Tensor(1.5),
     "what is cut off": lambda x: x.detach().sum(),

@@ -192,11 +192,11 @@ def layer_norm(x: Array, gain: Array, bias: Array, eps: float) -> tuple[Array, t
 
 
 def layer_norm_vjp(
-    g: Array, saved: tuple[Array, Array], x: Array, gain: Array, needed: Sequence[bool] = (True, True, True)
-) -> tuple[Array, Array, Array]:
+    g: Array, saved: tuple[Array, Array], x: Array, gain: Array, needed: Sequence[bool]
+) -> tuple[Array, Array | None, Array | None]:
     """Cotangents of x, gain and bias: for x, rstd * (h - mean(h) - unit * mean(h * unit)) with h = g * gain.
 
-    Those of gain and bias are zero where they are not needed.
+    Those of gain and bias are None where they are not needed.
     """
     mean, rstd = saved
     g2, x2 = rows(g), rows(x)
@@ -223,7 +223,8 @@ def layer_norm_vjp(
         return for_gain, for_bias
 
     found = share(work, len(x2), FEWEST)
-    return out.reshape(g.shape), sum(gain for gain, _ in found), sum(bias for _, bias in found)
+    for_gain, for_bias = (sum(part[i] for part in found) if needed[1 + i] else None for i in (0, 1))
+    return out.reshape(g.shape), for_gain, for_bias
 
 
 def softmax(x: Array) -> Array:

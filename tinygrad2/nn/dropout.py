@@ -9,6 +9,7 @@ from contextvars import ContextVar
 import numpy as np
 
 from tinygrad2 import ops
+from tinygrad2.context import within
 from tinygrad2.nn.module import Module
 from tinygrad2.tensor import Tensor
 
@@ -18,12 +19,8 @@ _stream: ContextVar[np.random.Generator | None] = ContextVar("stream", default=N
 @contextmanager
 def dropout_stream(rng: np.random.Generator) -> Iterator[None]:
     """Inside, dropout draws from `rng`: the way to make a step repeatable. Threads of a pool each want one of their own."""
-    before = _stream.get()
-    _stream.set(rng)
-    try:
+    with within(_stream, rng):
         yield
-    finally:
-        _stream.set(before)
 
 
 def stream() -> np.random.Generator:

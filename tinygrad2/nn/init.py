@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad2.context import within
 from tinygrad2.ops import Array
 
 _shapes_only: ContextVar[bool] = ContextVar("shapes_only", default=False)
@@ -18,12 +19,8 @@ _shapes_only: ContextVar[bool] = ContextVar("shapes_only", default=False)
 @contextmanager
 def shapes_only() -> Iterator[None]:
     """Inside, arrays have their shape and no memory (read-only zeros that all share one entry): a model to look at."""
-    before = _shapes_only.get()
-    _shapes_only.set(True)
-    try:
+    with within(_shapes_only, True):
         yield
-    finally:
-        _shapes_only.set(before)
 
 
 def is_shapes_only() -> bool:

@@ -32,8 +32,8 @@ class Module:
     """Something with parameters that can be called.
 
     A subclass sets parameters and modules as attributes, alone or in lists, tuples and dicts of any nesting, and defines
-    `forward`. A parameter's name is its path: `h.3.attn.c_attn.weight`, `experts.left.0.bias`. What has no name, such as a
-    module in a set, or is below itself raises ModuleError, when it is set or listed; what has one may be anywhere besides.
+    `forward`. A parameter's name is its path: `h.3.attn.c_attn.weight`, `experts.left.0.bias`. Setting what has a parameter or
+    module without a name in it, such as in a set, raises ModuleError, unless the module names that one already.
     """
 
     training = True
@@ -64,10 +64,12 @@ class Module:
                 raise ModuleError(f"{name}: the items of a {kind} come only once; make it a list")
             if isinstance(old, Parameter) and isinstance(value, (Tensor, np.ndarray)) and not isinstance(value, Parameter):
                 raise ModuleError(f"{name} is a Parameter, and this {kind} is none; set {name}.data, or give a Parameter")
-            unnamed: Named = []
-            _find(value, name, [], unnamed, (id(self),))
-            if unnamed:  # it may have a name elsewhere
-                self._walk("", {name: value})
+            parts = [part for _, part in _named(value, name)]
+            if any(part is self for part in parts):
+                raise ModuleError(f"{name} is a {kind} that holds itself; take it out, or hold it by weakref.ref()")
+            for holder, part in _unnamed(value):
+                if all(part is not one for one in [self, *parts, *(x for _, _, named in self._walk() for _, x in named)]):
+                    raise ModuleError(f"{name}: this {type(part).__name__} in {holder} has no name; {NAMED}")
         super().__setattr__(name, value)
 
     def register_forward_hook(self, hook: Callable[[Any, tuple[Any, ...], Any], Any]) -> Callable[[], None]:
@@ -108,30 +110,23 @@ class Module:
                     listed.add(id(part))
                     yield path, part
 
-    def _walk(self, prefix: str = "", new: Mapping[str, Any] | None = None) -> list[tuple[str, Module, Named]]:
-        """The path of this module and of all below it, the module, and the parts that it names, were `new` attributes set."""
-        walked: list[tuple[str, Module, Named]] = []
-        unnamed: Named = []
-
-        def visit(path: str, module: Module, attributes: dict[str, Any], above: tuple[int, ...]) -> None:
-            named: Named = []
-            walked.append((path, module, named))
-            above = (*above, id(module))
-            for name, value in attributes.items():
-                if isinstance(value, Parameter):
-                    named.append((f"{path}.{name}" if path else name, value))
-                elif type(value) not in ATOMS:
-                    _find(value, f"{path}.{name}" if path else name, named, unnamed, above)
-            for below, part in named:
-                if isinstance(part, Module):
-                    visit(below, part, vars(part), above)
-
-        visit(prefix, self, {**vars(self), **(new or {})}, ())
-        ids = {id(part) for _, _, named in walked for _, part in named} if unnamed else ()
-        for path, part in unnamed:
-            if id(part) not in ids:
-                what = f"{path}: this {type(part).__name__} of a {type(self).__name__} has no name"
-                raise ModuleError(f"{what}; put it in attributes, lists, tuples or dicts, whose keys are text without dots")
+    def _walk(self, path: str = "", above: tuple[Module, ...] = ()) -> list[tuple[str, Module, Named]]:
+        """The path of this module and of all below it, the module, and the parts that it names."""
+        prefix, above = path and f"{path}.", (*above, self)
+        named = [
+            pair
+            for name, value in list(vars(self).items())
+            if type(value) not in ATOMS
+            for pair in _named(value, prefix + name)
+        ]
+        walked = [(path, self, named)]
+        for below, part in named:
+            if isinstance(part, Module):
+                if any(part is one for one in above):
+                    raise ModuleError(
+                        f"{below} is a {type(part).__name__} that holds itself; take it out, or hold it by weakref.ref()"
+                    )
+                walked += part._walk(below, above)
         return walked
 
     def __repr__(self) -> str:
@@ -207,36 +202,51 @@ class Module:
 
 Part = Parameter | Module
 Named = list[tuple[str, Part]]
-ATOMS = {type(None), bool, int, float, str}  # the commonest types of what holds nothing
+ATOMS = {type(None), bool, int, float, str, bytes}  # the commonest types of what holds nothing
 
 
-def _find(value: Any, path: str, named: Named, unnamed: Named, above: tuple[int, ...]) -> None:
-    """Add the parts in a value, which is held by those `above`, to `named` or, where no path leads to them, to `unnamed`."""
-    if id(value) in above:
-        if named is not unnamed:
-            raise ModuleError(f"{path} is a {type(value).__name__} that holds itself; take it out, or hold it by weakref.ref()")
-        return
+NAMED = "put it in attributes, lists, tuples or dicts, whose keys are text without dots"
+
+
+def _named(value: Any, path: str, above: tuple[int, ...] = ()) -> Iterator[tuple[str, Part]]:
+    """The parts in a value, with the paths to them through lists, tuples and dicts."""
     if isinstance(value, (Parameter, Module)):
-        named.append((path, value))
+        yield path, value
+    elif isinstance(value, (list, tuple, dict)):
+        if id(value) in above:
+            raise ModuleError(f"{path} is a {type(value).__name__} that holds itself; take it out")
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            if type(inner) in ATOMS:
+                continue
+            is_name = isinstance(key, int) if not isinstance(value, dict) else isinstance(key, str) and key and "." not in key
+            below = ".".join((path, key if isinstance(key, str) else str(key)))
+            for pair in _named(inner, below, (*above, id(value))):
+                if not is_name:
+                    raise ModuleError(f"{path}: this {type(pair[1]).__name__} under the key {key!r} has no name; {NAMED}")
+                yield pair
+
+
+def _unnamed(value: Any, holder: str = "", above: tuple[int, ...] = ()) -> Iterator[tuple[str, Part]]:
+    """The parts in a value that no path leads to, and what holds them; `holder` is that, once inside of it."""
+    if isinstance(value, (Parameter, Module)):
+        if holder:
+            yield holder, value
         return
-    held: list[tuple[Any, str, Named]] = []  # what is in it, its path, and where its parts belong
+    if type(value) in ATOMS or id(value) in above:
+        return
+    inside, inner = holder or f"a {type(value).__name__}", list[tuple[str, Any]]()
     if isinstance(value, dict):
-        for key, inner in value.items():
-            good = isinstance(key, str) and key and "." not in key
-            held.append((inner, ".".join((path, key if good else repr(key))), named if good else unnamed))
-            held.append((key, f"{path} (a key)", unnamed))
+        inner = [pair for key, x in value.items() for pair in ((holder, x), (holder or "a key", key))]
     elif isinstance(value, (list, tuple)):
-        held = [(inner, f"{path}.{i}", named) for i, inner in enumerate(value)]
-    else:
-        inside: Any = value if isinstance(value, (set, frozenset, deque, KeysView, ValuesView, ItemsView)) else ()
-        if isinstance(value, np.ndarray) and value.dtype == object:
-            inside = value.flat
-        elif hasattr(value, "__dict__") and named is not unnamed and not isinstance(value, (type, ModuleType)):
-            inside = vars(value).values()  # one level: an object in an object may lead anywhere
-        held = [(inner, f"{path} (a {type(value).__name__})", unnamed) for inner in inside]
-    for inner, below, where in held:
-        if type(inner) not in ATOMS:
-            _find(inner, below, where, unnamed, (*above, id(value)))
+        inner = [(holder, x) for x in value]
+    elif isinstance(value, (set, frozenset, deque, KeysView, ValuesView, ItemsView)):
+        inner = [(inside, x) for x in value]
+    elif isinstance(value, np.ndarray) and value.dtype == object:
+        inner = [(inside, x) for x in value.flat]
+    elif not holder and hasattr(value, "__dict__") and not isinstance(value, (type, ModuleType)):
+        inner = [(inside, x) for x in vars(value).values()]  # one level: an object in an object may lead anywhere
+    for where, x in inner:
+        yield from _unnamed(x, where, (*above, id(value)))
 
 
 def _tree(part: Part, path: str, shown: dict[int, str]) -> list[str]:

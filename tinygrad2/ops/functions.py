@@ -33,29 +33,19 @@ sigmoid = Sigmoid.call
 """1 / (1 + exp(-x)), without overflow."""
 
 
-def _softplus(x: Array) -> Array:
-    return np.logaddexp(0, x)
-
-
-Softplus = primitive(_softplus, lambda g, out, x: g * sigmoid(x), name="softplus", samples=ANY)
+Softplus = primitive(lambda x: np.logaddexp(0, x), lambda g, out, x: g * sigmoid(x), name="softplus", samples=ANY)
 softplus = Softplus.call
 """log(1 + exp(x)), without overflow."""
 
 
-def _relu(x: Array) -> Array:
-    return np.maximum(x, 0)
-
-
-Relu = primitive(_relu, lambda g, out, x: np.where(x > 0, g, 0), name="relu", samples=ANY)
+Relu = primitive(lambda x: np.maximum(x, 0), lambda g, out, x: np.where(x > 0, g, 0), name="relu", samples=ANY)
 relu = Relu.call
 """max(x, 0); the gradient at 0 is 0 (Nair & Hinton, 2010)."""
 
 
-def _silu(x: Array) -> Array:
-    return x * _sigmoid(x)
-
-
-Silu = primitive(_silu, lambda g, out, x: g * sigmoid(x) * (1 + x * (1 - sigmoid(x))), name="silu", samples=ANY)
+Silu = primitive(
+    lambda x: x * _sigmoid(x), lambda g, out, x: g * sigmoid(x) * (1 + x * (1 - sigmoid(x))), name="silu", samples=ANY
+)
 silu = Silu.call
 """x sigmoid(x) (Hendrycks & Gimpel, 2016; Elfwing et al., 2018)."""
 
@@ -71,12 +61,8 @@ erf = Erf.call
 """The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
 
 
-def _gelu_erf(x: Array) -> Array:
-    return 0.5 * x * (1 + _erf(x / math.sqrt(2)))
-
-
 GeluErf = primitive(
-    _gelu_erf,
+    lambda x: 0.5 * x * (1 + _erf(x / math.sqrt(2))),
     lambda g, out, x: g * (0.5 * (1 + erf(x / math.sqrt(2))) + x * np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)),
     name="gelu_erf",
     samples=ANY,

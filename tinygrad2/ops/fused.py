@@ -222,7 +222,9 @@ def cross_entropy(logits: Any, targets: Any) -> Any:
     return CrossEntropy.call(np.reshape(logits, (-1, logits.shape[-1])), targets.reshape(-1))
 
 
-def linear_cross_entropy_rule(g: Any, out: Any, h: Any, w: Any, b: Any, targets: Array, *, gradients: Any = None) -> Any:
+def linear_cross_entropy_rule(
+    g: Any, out: Any, h: Any, w: Any, b: Any, targets: Array, *, gradients: Any = (True, True, True)
+) -> Any:
     logits = h @ w.T + (0 if b is None else b)
     d = (Softmax.spec(logits, axis=-1) - np.eye(len(w))[targets]) * g / len(targets)
     return d @ w, d.T @ h, d, None
@@ -230,11 +232,13 @@ def linear_cross_entropy_rule(g: Any, out: Any, h: Any, w: Any, b: Any, targets:
 
 LinearCrossEntropy = fused(
     lambda h, w, b, targets, *, gradients=(True, True, True): kernels.linear_cross_entropy(h, w, b, targets, gradients),
-    lambda g, saved, h, w, b, targets, *, gradients=None: (
+    lambda g, saved, h, w, b, targets, *, gradients=(True, True, True): (
         *(part if part is None or g == 1 else part * g for part in saved),
         None,
     ),
-    spec=lambda h, w, b, targets, *, gradients=None: cross_entropy_spec(Linear.spec(h, np.swapaxes(w, 0, 1), b), targets),
+    spec=lambda h, w, b, targets, *, gradients=(True, True, True): cross_entropy_spec(
+        Linear.spec(h, np.swapaxes(w, 0, 1), b), targets
+    ),
     rule=linear_cross_entropy_rule,
     name="linear_cross_entropy",
     samples="normal(6, 3), normal(4, 3), normal(4), np.array([1, 2, 0, 0, 0, 3]); "

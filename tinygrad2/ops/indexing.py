@@ -42,10 +42,6 @@ def scatter(g: Any, shape: tuple[int, ...], index: Any) -> Any:
     return Scatter(index, g, shape) if isinstance(g, np.ndarray) else PutItem.call(g, shape=shape, index=index)
 
 
-def _get_item(x: Array, *, index: Any) -> Array:
-    return np.asarray(x[index])
-
-
 def _put_item(values: Array, *, shape: tuple[int, ...], index: Any) -> Array:
     out = np.zeros(shape, values.dtype)
     np.add.at(out, index, values)
@@ -63,7 +59,7 @@ def _rows(table: Array, ids: Array) -> Array:
 
 
 GetItem = primitive(  # with everything that NumPy allows as an index
-    _get_item,
+    lambda x, *, index: np.asarray(x[index]),
     lambda g, out, x, *, index: scatter(g, x.shape, index),
     name="get_item",
     samples="normal(3, 4), index=(slice(1, None), [0, 0, 2]); normal(3, 4), index=(slice(None, None, -2), None, 1); "

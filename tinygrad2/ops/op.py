@@ -19,7 +19,7 @@ import numpy as np
 
 from tinygrad2.errors import GraphError, UnsupportedError
 from tinygrad2.kernels.reference import Array as Array
-from tinygrad2.ops.source import Formula, formulas
+from tinygrad2.ops.source import Formula, formulas, written
 
 Function = Callable[..., Any]
 Needed = Sequence[bool]
@@ -62,7 +62,7 @@ class Op:
             if of is not None:
                 RULES[of] = cls.call
         if "vjp" in vars(cls):
-            cls.vjp = staticmethod(_complete(cls, inspect.unwrap(cls.vjp)))
+            cls.vjp = staticmethod(_complete(cls, written(cls.vjp)))
 
     @classmethod
     def _declare(cls, parameters: Sequence[inspect.Parameter]) -> None:
@@ -92,6 +92,8 @@ class Op:
         if len(extra) > len(cls.settings) or not settings.keys() <= cls.settings.keys():
             unknown = [name for name in settings if name not in cls.settings] or list(extra)
             raise UnsupportedError(f"{cls.name}: {unknown} is not supported here; it takes {list(cls.settings)}")
+        if cls.arity not in (None, len(inputs)):
+            raise UnsupportedError(f"{cls.name} is of {list(cls.arguments)}; it was given {len(inputs)} of them")
         refuse_tensors(cls.name, settings)
         return inputs
 
@@ -200,7 +202,9 @@ def primitive(
         )
     for rule in given:
         _check(op, rule, "rules", ["i", "array"] if variadic else ["array"] * len(rules))
-    if of is not None or forward not in RULES:  # only who says so takes the place of a rule
+    if _package(forward) not in ("tinygrad2", "numpy"):
+        _check_defaults(op, forward)
+    if of is not None or (_package(forward) == "numpy" and forward not in RULES):  # only who says so takes the place of a rule
         RULES[of or forward] = op.call
     return op
 
@@ -269,6 +273,10 @@ def _parameters(f: Function) -> list[inspect.Parameter]:
     return list(inspect.signature(f).parameters.values())
 
 
+def _package(f: Any) -> str:
+    return (getattr(f, "__module__", None) or "").partition(".")[0]
+
+
 # -- what is wrong with an op is said of it
 
 
@@ -292,6 +300,17 @@ def _check(op: type[Op], f: Function, what: str, inputs: Sequence[str]) -> None:
     except TypeError as error:
         called = ", ".join(["g", "out", *inputs, *(f"{name}=" for name in op.settings)])
         raise UnsupportedError(f"{op.name}: its {what} will be called with ({called}), which does not fit: {error}") from None
+    _check_defaults(op, f)
+
+
+def _check_defaults(op: type[Op], f: Function) -> None:
+    """Raise UnsupportedError if a function takes something else for a setting that is left out than the op does."""
+    for p in _parameters(f):
+        ours = op.settings.get(p.name, p.empty)
+        if p.empty not in (p.default, ours) and repr(p.default) != repr(ours):
+            raise UnsupportedError(
+                f"{op.name}: {p.name} is {ours!r} where it is left out, and {p.default!r} elsewhere; say the same"
+            )
 
 
 def _read_only(value: Any) -> Any:
@@ -307,8 +326,8 @@ def _read_only(value: Any) -> Any:
 
 def _guarded(name: str, what: str, f: Function) -> Function:
     """A part of an op; if it was written elsewhere, what it is given cannot be written to, and it must give something."""
-    f = inspect.unwrap(f)
-    if (getattr(f, "__module__", None) or "").startswith(("tinygrad2.", "numpy")):
+    f = written(f)
+    if _package(f) in ("tinygrad2", "numpy"):
         return f
 
     @functools.wraps(f)
@@ -325,6 +344,7 @@ def _guarded(name: str, what: str, f: Function) -> Function:
             raise GraphError(f"{name}: its {what} gave None; does it lack a return?")
         return found
 
+    guarded.is_guard = True  # type: ignore[attr-defined]
     return guarded
 
 
@@ -348,12 +368,9 @@ def _complete(op: type[Op], vjp: Function) -> Function:
             )
         return found
 
+    complete.is_guard = True  # type: ignore[attr-defined]
     return complete
 
 
-def _identity(x: Array) -> Array:
-    return x
-
-
-Identity = primitive(_identity, lambda g, out, x: g, name="identity", samples="normal(2); normal(); normal(0); normal(1)")
+Identity = primitive(lambda x: x, lambda g, out, x: g, name="identity", samples="normal(2); normal(); normal(0); normal(1)")
 """The same array: another name for a value in the graph."""

@@ -80,14 +80,6 @@ BroadcastTo = primitive(  # the engine sums the cotangent back
 )
 
 
-def _concatenate(*arrays: Array, axis: int = 0) -> Array:
-    return np.concatenate(arrays, axis)
-
-
-def _stack(*arrays: Array, axis: int = 0) -> Array:
-    return np.stack(arrays, axis)
-
-
 def piece(g: Any, i: int, lengths: Sequence[int], axis: int) -> Any:
     """Number `i` of the parts that have these lengths along an axis."""
     start = sum(lengths[:i])
@@ -95,13 +87,13 @@ def piece(g: Any, i: int, lengths: Sequence[int], axis: int) -> Any:
 
 
 Concatenate = primitive(
-    _concatenate,
+    lambda *arrays, axis=0: np.concatenate(arrays, axis),
     lambda g, out, i, *arrays, axis=0: piece(g, i, [x.shape[axis] for x in arrays], axis),
     name="concatenate",
     samples="normal(2, 3), normal(2, 1), axis=-1; normal(2, 3), normal(1, 3), normal(0, 3); normal(3)",
 )
 Stack = primitive(
-    _stack,
+    lambda *arrays, axis=0: np.stack(arrays, axis),
     lambda g, out, i, *arrays, axis=0: np.take(g, i, axis),
     name="stack",
     samples="normal(2, 3), normal(2, 3), axis=1; normal(), normal(); normal(0, 2), normal(0, 2), axis=-1; normal(1)",

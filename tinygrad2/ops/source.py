@@ -95,16 +95,23 @@ def _names(tree: ast.AST, kind: type[ast.expr_context]) -> set[str]:
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, kind)}
 
 
+def written(f: Any) -> Any:
+    """A function as somebody wrote it, without a guard of `op.py` around it."""
+    return inspect.unwrap(f, stop=lambda g: not getattr(g, "is_guard", False))
+
+
 def syntax(f: Any) -> ast.Lambda | ast.FunctionDef | None:
     """The part of its file that a function was made of; None where there is none, or the file says something else by now."""
-    f = inspect.unwrap(f)
+    f = written(f)
     code = getattr(f, "__code__", None)
-    if code is None:
+    if code is None or hasattr(f, "__wrapped__"):  # a decorator may do anything
         return None
     nodes, codes = _parsed("".join(linecache.getlines(code.co_filename, f.__globals__)))
     if code not in codes:
         return None
     inside = [place for place in code.co_positions() if place[2] != place[3]]  # where its instructions are, but the first one
+    if not inside and code.co_name == "<lambda>":  # -X no_debug_ranges
+        return None
     for node in nodes:
         if isinstance(node, ast.FunctionDef):
             first = min([node.lineno, *(d.lineno for d in node.decorator_list)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -156,18 +157,18 @@ def layer_norm(x: Array, gain: Array, bias: Array, eps: float) -> tuple[Array, t
 
 
 def layer_norm_vjp(
-    g: Array, saved: tuple[Array, Array], x: Array, gain: Array, needed: Any = None
-) -> tuple[Array, Array, Array]:
+    g: Array, saved: tuple[Array, Array], x: Array, gain: Array, needed: Sequence[bool]
+) -> tuple[Array, Array | None, Array | None]:
     """See `reference.layer_norm_vjp`."""
     mean, rstd = saved
     if not fits(g, x, gain, mean):
-        return reference.layer_norm_vjp(g, saved, x, gain)
+        return reference.layer_norm_vjp(g, saved, x, gain, needed)
     g2, x2 = rows(g), rows(x)
     out, parts = np.empty_like(x2), parts_of(len(x2), FEWEST)
     for_gain, for_bias = sums = np.zeros((2, parts, x2.shape[1]), F)
     _layer_norm_vjp_spread(g2, x2, gain, mean[:, 0], rstd[:, 0], out, for_gain, for_bias, parts)
     for_gain, for_bias = sums.sum(axis=1)
-    return out.reshape(x.shape), for_gain, for_bias
+    return out.reshape(x.shape), for_gain if needed[1] else None, for_bias if needed[2] else None
 
 
 @compiled(void(matrix, indices, float32, vector))
