@@ -151,17 +151,16 @@ class _Backward:
         if self.create_graph:
             inputs = tuple([x if p is None else self.tensor.wrap(x, p) for x, p in zip(inputs, node.parents, strict=True)])
             out = out if out is None or node.op.spec is not None else self.tensor.wrap(out, node)
-        if node.op.rules is None:
-            cotangents: Iterable[Any] = self.together(node, g, out, inputs, needed)
-        else:
-            cotangents = (
-                rule(g, out, *inputs, **node.settings) if n else None for rule, n in zip(node.op.rules, needed, strict=True)
-            )
-        kept = [id(g), *map(id, inputs), *map(id, node.settings.values())]
+        rules, settings = node.op.rules, node.settings
+        together = self.together(node, g, out, inputs, needed) if rules is None else []
+        kept = [id(g), *map(id, inputs), *map(id, settings.values())]
         if self.retain or node.observed is not None:  # else what was kept beside the inputs is not read again
             kept += map(id, out) if isinstance(out, tuple) else [id(out)]
-        for parent, c, x, is_needed in zip(node.parents, cotangents, inputs, needed, strict=True):
-            if parent is None or c is None or not is_needed:
+        for i, parent in enumerate(node.parents):
+            if parent is None or not needed[i]:
+                continue
+            c, x = rules[i](g, out, *inputs, **settings) if rules is not None else together[i], inputs[i]
+            if c is None:
                 continue
             if self.observer is not None:
                 self.observer.backward(node, g, c)

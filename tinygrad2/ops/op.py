@@ -92,9 +92,10 @@ class Op:
         if len(extra) > len(cls.settings) or not settings.keys() <= cls.settings.keys():
             unknown = [name for name in settings if name not in cls.settings] or list(extra)
             raise UnsupportedError(f"{cls.name}: {unknown} is not supported here; it takes {list(cls.settings)}")
-        if cls.arity not in (None, len(inputs)):
+        if len(inputs) != cls.arity and cls.arity is not None:
             raise UnsupportedError(f"{cls.name} is of {list(cls.arguments)}; it was given {len(inputs)} of them")
-        refuse_tensors(cls.name, settings)
+        if settings:
+            refuse_tensors(cls.name, settings)
         return inputs
 
     @classmethod
