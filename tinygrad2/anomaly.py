@@ -16,7 +16,7 @@ import numpy as np
 from tinygrad2.errors import AnomalyError
 from tinygrad2.observer import Observer, observe
 from tinygrad2.ops.indexing import Scatter
-from tinygrad2.ops.op import Array, Op, Outline
+from tinygrad2.ops.op import Array, Op, Outline, arrays_in
 
 
 @contextmanager
@@ -54,12 +54,12 @@ class Watch(Observer):
     def recorded(self, node: Any, out: Array) -> None:
         """Remember where, and lock what backward will need."""
         node.observed = self.where()
-        self.lock(_arrays(node.op.kept(node.primals, node.residuals, tuple([p is not None for p in node.parents]))))
+        self.lock(arrays_in(node.op.kept(node.primals, node.residuals, tuple([p is not None for p in node.parents]))))
 
     def backward(self, node: Any, g: Any, cotangent: Any) -> None:
         """Raise AnomalyError if a rule of a node has made a NaN or an infinity from what it was given."""
         values = _plain(cotangent.values if isinstance(cotangent, Scatter) else cotangent)
-        made = _made(values, (g, *node.primals, *_arrays(node.residuals)))
+        made = _made(values, (g, *node.primals, *arrays_in(node.residuals)))
         if made:
             raise AnomalyError(
                 f"the backward of {node.op.name} made {_count(values, made)}; its forward was "
@@ -68,7 +68,7 @@ class Watch(Observer):
 
     def released(self, node: Any) -> None:
         """What a node kept may be written to again."""
-        self.unlock(_arrays(node.op.kept(node.primals, node.residuals, tuple([p is not None for p in node.parents]))))
+        self.unlock(arrays_in(node.op.kept(node.primals, node.residuals, tuple([p is not None for p in node.parents]))))
 
     def lock(self, arrays: Sequence[Any]) -> None:
         """Make arrays that a node keeps read-only, so that whoever writes to one is stopped at that line."""
@@ -94,13 +94,6 @@ class Watch(Observer):
         for x, _ in sorted(self._locked.values(), key=lambda pair: pair[0].base is not None):  # views after bases
             x.flags.writeable = True
         self._locked.clear()
-
-
-def _arrays(held: Any) -> list[Array]:
-    """The arrays in nested tuples."""
-    if isinstance(held, tuple):
-        return [array for part in held for array in _arrays(part)]
-    return [held] if isinstance(held, np.ndarray) else []
 
 
 def _is_locked(base: Any) -> bool:

@@ -20,7 +20,7 @@ from tinygrad2.errors import DtypeError, GraphError, ShapeError
 from tinygrad2.graph import Node, T, TensorLike, ancestors, enable_grad, is_recording, no_grad
 from tinygrad2.observer import observing
 from tinygrad2.ops.indexing import Scatter
-from tinygrad2.ops.op import Array, Fused, Identity, Op, Outline
+from tinygrad2.ops.op import Array, Fused, Identity, Op, Outline, arrays_in
 
 __all__ = ["backpropagate", "detect_anomaly", "enable_grad", "grad", "is_recording", "no_grad", "observing", "walk"]
 
@@ -154,8 +154,8 @@ class _Backward:
         rules, settings = node.op.rules, node.settings
         together = self.together(node, g, out, inputs, needed) if rules is None else []
         kept = [id(g), *map(id, inputs), *map(id, settings.values())]
-        if self.retain or node.observed is not None:  # else what was kept beside the inputs is not read again
-            kept += map(id, out) if isinstance(out, tuple) else [id(out)]
+        if self.retain or node.observed is not None or not node.op.is_own:  # else what was kept is not read again
+            kept += map(id, arrays_in(out))
         for i, parent in enumerate(node.parents):
             if parent is None or not needed[i]:
                 continue
@@ -167,7 +167,7 @@ class _Backward:
             if self.create_graph:
                 c = c if hasattr(c, "node") else self.tensor.wrap(np.asarray(c), None)
                 yield parent, (unbroadcast(c, x, node.op), False)
-            elif isinstance(c, np.ndarray) and c.shape == x.shape and c.dtype == x.dtype:
+            elif type(c) is np.ndarray and c.shape == x.shape and c.dtype == x.dtype:
                 yield parent, (c, c.base is None and id(c) not in kept and c.flags.writeable)
             else:
                 yield parent, (c if isinstance(c, Scatter) else unbroadcast(np.asarray(c), x, node.op), True)
@@ -257,7 +257,10 @@ class _Backward:
         ends = [Node(Identity, (p,), (x,)) if p is not None else None for x, p in zip(primals, node.parents, strict=True)]
         inputs = [self.tensor.wrap(x, end) if end is not None else x for x, end in zip(primals, ends, strict=True)]
         wanted = {end for end, is_needed in zip(ends, needed, strict=True) if end is not None and is_needed}
-        found = backpropagate([(op.spec(*inputs, **node.settings), g)], wanted, create_graph=True, retain=True)
+        out = op.spec(*inputs, **node.settings)
+        if not hasattr(out, "node"):
+            raise GraphError(f"{op.name}: its spec gave a {type(out).__name__}; write it with NumPy's functions of its inputs")
+        found = backpropagate([(out, g)], wanted, create_graph=True, retain=True)
         return [found.get(end) if end is not None else None for end in ends]
 
     def cotangent(self, who: str, given: Any, like: Any) -> Any:

@@ -2,7 +2,8 @@
 
 Each takes a function that is written with NumPy's functions and gives one Tensor. The results are Tensors, and recorded where
 they depend on something else that wants a gradient: another argument, or what the function reads from around it, such as the
-variable of a transform that this one stands inside. The derivative of what does not depend on an input is zero.
+variable of a transform that this one stands inside; inside `no_grad()` they are not, which takes less time and memory. The
+derivative of what does not depend on an input is zero, also of what left the graph by `.data` or `.item()`.
 
 A function that does not use its argument, but the very leaf that is handed in (as a model its parameters), is differentiated by
 that leaf.
@@ -11,14 +12,13 @@ that leaf.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from tinygrad2 import autograd
-from tinygrad2.errors import GraphError, ShapeError
-from tinygrad2.graph import Node, ancestors
+from tinygrad2.errors import DtypeError, GraphError, ShapeError
+from tinygrad2.graph import Node
 from tinygrad2.ops import RULES, Array, Fused
 from tinygrad2.ops.op import Identity
 from tinygrad2.tensor import Tensor
@@ -108,6 +108,8 @@ def checkpoint(f: Function, *inputs: Any) -> Tensor:
         @staticmethod
         def forward(*arrays: Any) -> tuple[Any, None]:
             out = f(*(Tensor(a) for a in arrays))
+            if not isinstance(out, Tensor):
+                raise GraphError(f"checkpoint: the function gave a {type(out).__name__}; it must give a Tensor")
             if out.requires_grad:
                 raise GraphError(
                     "checkpoint: the function uses a tensor that requires a gradient but was not passed to it, and would get "
@@ -118,10 +120,10 @@ def checkpoint(f: Function, *inputs: Any) -> Tensor:
         @staticmethod
         def vjp(g: Any, saved: None, *arrays: Any) -> tuple[Any, ...]:
             floats = [np.asarray(a).dtype.kind == "f" for a in arrays]
-            again = [Tensor(a, requires_grad=real) for a, real in zip(arrays, floats, strict=True)]
+            again = [_leaf(a) if real else Tensor(a) for a, real in zip(arrays, floats, strict=True)]
             with autograd.enable_grad():
                 out = f(*again)
-            found = autograd.backpropagate([(out, g)])
+            found = autograd.backpropagate([(out, g)]) if out.node is not None else {}
             return tuple(found.get(x.node) if x.node is not None else None for x in again)
 
     return Checkpoint.call(*inputs)
@@ -131,10 +133,6 @@ class _Variable(Node):
     """A leaf that a transform made: nothing outside of it wants its gradient."""
 
     __slots__ = ()
-
-
-_inside: ContextVar[frozenset[Node]] = ContextVar("inside", default=frozenset())
-"""The variables of the transforms whose functions are being called."""
 
 
 class _Point:
@@ -147,37 +145,26 @@ class _Point:
 
     def __init__(self, f: Function, inputs: Sequence[Any], directions: Sequence[Any] = ()) -> None:
         recording = autograd.is_recording()
-        leaves = [x if _wants_gradient(x) else _leaf(x) for x in inputs]
-        around = _inside.get()
-        _inside.set(around | {leaf.node for leaf in leaves if isinstance(leaf.node, _Variable)})
-        try:
-            with autograd.enable_grad():
-                variables = [Identity.call(leaf) for leaf in leaves]
-                out = f(*variables)
-        finally:
-            _inside.set(around)
+        with autograd.enable_grad():
+            variables = [Identity.call(x if _wants_gradient(x) else _leaf(x)) for x in inputs]
+            out = f(*variables)
         if not isinstance(out, (Tensor, np.ndarray, np.generic, int, float)):
             raise GraphError(f"the function gave a {type(out).__name__}; it must give a Tensor, computed from its inputs")
         self.out = out if isinstance(out, Tensor) else Tensor(out, dtype=None if isinstance(out, np.ndarray) else float)
-        reached = set(ancestors([self.out.node]))
-        others = any(node.op is None and (node in around or not isinstance(node, _Variable)) for node in reached)
-        self.deeper = recording and (others or any(map(_wants_gradient, directions)))
-        self.variables = [self._meant(i, v, reached) for i, v in enumerate(variables)]
-
-    @staticmethod
-    def _meant(i: int, variable: Tensor, reached: set[Node]) -> Tensor:
-        """What to differentiate by: a variable or, where the function reads the leaf that was handed in, that leaf."""
-        node = variable.node
-        while node is not None and node.op is Identity:
-            node = node.parents[0]
-        if node is None or node.op is not None or isinstance(node, _Variable) or node not in reached:
-            return variable
-        if any(node in other.parents for other in reached if other.op is not Identity) and variable.node in reached:
-            raise GraphError(
-                f"input {i} is used as the argument and, the same Tensor, from around the function; use it in one way, or hand "
-                "in its .detach() to differentiate by the argument alone"
-            )
-        return Tensor.wrap(variable.data, variable.node if variable.node in reached else node)
+        if self.out.dtype.kind == "c":
+            raise DtypeError(f"the function gave {self.out.dtype}; it must give real numbers")
+        own = [cast(Node, v.node) for v in variables]
+        inside, around = _reached(self.out.node, own)
+        self.deeper = recording and (bool(around) or any(map(_wants_gradient, (*inputs, *directions))))
+        self.variables = []
+        for i, (v, node) in enumerate(zip(variables, own, strict=True)):
+            leaf = _leaf_of(node)
+            if leaf in around and node in inside:
+                raise GraphError(
+                    f"input {i} is used as the argument and, the same Tensor, from around the function; use it in one way, or "
+                    "hand in its .detach() to differentiate by the argument alone"
+                )
+            self.variables.append(Tensor.wrap(v.data, leaf if leaf in around else node))
 
     @property
     def value(self) -> Tensor:
@@ -209,6 +196,29 @@ class _Point:
         return _gradients(total, variables, np.ones_like(total.data), self.deeper, False)
 
 
+def _reached(root: Node | None, own: list[Node]) -> tuple[set[Node], set[Node]]:
+    """The nodes that a function made on the way to its result, and those from around it that these were computed from."""
+    first = min((node.number for node in own), default=0)
+    inside, around, stack = set[Node](), set[Node](), [root]
+    while stack:
+        node = stack.pop()
+        if node is None or node in inside or node in around:
+            continue
+        if node.number < first:
+            around.add(node)
+        else:
+            inside.add(node)
+            stack += node.parents if node not in own else ()
+    return inside, around
+
+
+def _leaf_of(node: Node | None) -> Node | None:
+    """The leaf of the user's that a variable stands for, through transforms that have handed it on."""
+    while node is not None and node.op is Identity:
+        node = node.parents[0]
+    return node if node is not None and node.op is None and not isinstance(node, _Variable) else None
+
+
 def _gradients(out: Tensor, variables: Sequence[Tensor], g: Any, create_graph: bool, retain: bool) -> list[Tensor]:
     """The gradients of an output, zero for what it does not depend on."""
     if out.node is None:
@@ -221,7 +231,8 @@ def _gradients(out: Tensor, variables: Sequence[Tensor], g: Any, create_graph: b
 
 def _of_one(f: Function, args: Sequence[Any], argnum: int) -> Function:
     """f as a function of one of its arguments."""
-    return lambda x: f(*args[:argnum], x, *args[argnum + 1 :])
+    at = range(len(args))[argnum]
+    return lambda x: f(*args[:at], x, *args[at + 1 :])
 
 
 def _listed(inputs: Any) -> Sequence[Any]:

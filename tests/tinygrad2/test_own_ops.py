@@ -133,7 +133,19 @@ def test_what_an_op_does_wrong_is_said_of_it(op, message):
         (lambda: primitive(lambda a: a, name="f"), r"f: 0 rules for the inputs \[\]"),
         (
             lambda: primitive(lambda x, axis=0: x, lambda g, out, x, axis=0: g, name="f"),
+            r"f: axis=0 is an input, which is None where it is left out; a setting follows `\*`",
+        ),
+        (
+            lambda: primitive(lambda x, axis=None: x, lambda g, out, x, axis=None: g, name="f"),
             r"f: 1 rules for the inputs \['x', 'axis'\]; .*; settings follow `\*`",
+        ),
+        (
+            lambda: type("P", (Op,), {"forward": classmethod(lambda cls, x: x), "__module__": __name__}),
+            r"P: forward is a class method; make it a static method",
+        ),
+        (
+            lambda: type("Q", (ops.arithmetic.Multiply,), {"vjp": staticmethod(lambda g, out, a, b: (g, g))}),
+            r"Q: a primitive has its rules apart",
         ),
         (
             lambda: primitive(lambda a, b: a, lambda g, out, a, b: g, lambda g, out, a: g, name="f"),
@@ -253,6 +265,71 @@ def test_what_is_decorated_runs_as_it_is():
 
     with pytest.raises(GraphError, match="square: its vjp gave a ndarray"):
         Square.call(leaf()).sum().backward()
+
+
+class Marked:
+    def rule(self, g, out, x):
+        return np.where(x == 0, g, 5 * g)
+
+
+def reads_by_name(g, out, x):
+    return 2 * g * locals()["x"]
+
+
+def test_a_rule_whose_reading_cannot_be_seen_keeps_all():
+    five = primitive(lambda x: np.where(x == 0, x, 5 * x), Marked().rule, name="five")
+    square = primitive(lambda x: x * x, reads_by_name, name="square")
+    for op, slopes in ((five, [1, 5, 5]), (square, [0, 4, 6])):
+        x = leaf(np.array([0.0, 2.0, 3.0]))
+        op.call(x * 1.0).sum().backward()
+        np.testing.assert_array_equal(x.grad.data, slopes)
+    mixed = primitive(lambda a, b: a * b, lambda g, out, a, b: g * b, lambda g, out, *ab: g * ab[0], name="mixed")
+    gradcheck(mixed.call, [X, X + 1]).assert_right()
+
+
+def test_a_mixin_may_give_the_vjp():
+    class Rule:
+        @staticmethod
+        def vjp(g, out, x):
+            return (2 * g * x,)
+
+    class Square(Rule, Op):
+        @staticmethod
+        def forward(x):
+            return x * x
+
+    gradcheck(Square.call, [X]).assert_right()
+
+
+def test_what_an_op_saves_and_what_it_passes_on_are_not_written_to():
+    """The value is among the residuals, in a list, and given as the cotangent: what is added to that must not reach it."""
+    own_exp = op_of(lambda g, saved, x: (saved[0] if (g == 1).all() else g * saved[0],), lambda x: (y := np.exp(x), [y]), Fused)
+    x = leaf()
+    y = own_exp.call(x)
+    (y.sum() + (x * 10).sum()).backward()
+    np.testing.assert_array_equal(y.data, np.exp(X))
+    np.testing.assert_allclose(x.grad.data, np.exp(X) + 10)
+    same = op_of(lambda g, out, x: (g,), lambda x: x)
+    x = leaf(X.copy())
+    same.call(x).data[0] = 7  # it is the array of x itself
+    assert x.data[0] == 7
+
+
+class Matrix(np.ndarray):
+    """As np.matrix was: its product is that of matrices."""
+
+    __mul__ = __rmul__ = np.ndarray.__matmul__
+
+
+def test_a_cotangent_of_another_kind_of_array_is_an_array():
+    class Double(Op):
+        forward = staticmethod(lambda x: 2 * x)
+        vjp = staticmethod(lambda g, out, x: ((2 * g).view(Matrix),))
+
+    A = np.array([[1.0, 2.0], [3.0, 4.0]])
+    x = leaf(A)
+    Double.call(x * A).backward(np.array([[1.0, 2.0], [3.0, 5.0]]))
+    np.testing.assert_array_equal(x.grad.data, [[2, 8], [18, 40]])
 
 
 def test_an_op_is_given_all_its_arrays():

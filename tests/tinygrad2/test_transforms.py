@@ -1,14 +1,29 @@
 """Transforms against closed forms, finite differences and each other."""
 
 import gc
+import threading
 import weakref
 
 import numpy as np
 import pytest
 
 from gpt2 import GPT2, GPT2Config
-from tinygrad2 import Tensor, checkpoint, grad, gradcheck, hessian, hvp, jacobian, jvp, no_grad, ops, value_and_grad, vjp
-from tinygrad2.errors import GraphError, ShapeError
+from tinygrad2 import (
+    Tensor,
+    checkpoint,
+    grad,
+    gradcheck,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    no_grad,
+    ops,
+    transforms,
+    value_and_grad,
+    vjp,
+)
+from tinygrad2.errors import DtypeError, GraphError, ShapeError
 
 A = np.random.default_rng(0).standard_normal((4, 4))
 X, V = np.random.default_rng(1).standard_normal((2, 4))
@@ -105,6 +120,9 @@ def test_mistakes():
             grad(f)(X)
     with pytest.raises(GraphError, match=r"shape \(4,\), not one number"):
         grad(lambda x: np.ones(4))(X)
+    with pytest.raises(DtypeError, match="the function gave complex128; it must give real numbers"):
+        grad(lambda x: x * 1j)(3.0)
+    assert grad(lambda a, b: a * b * b, -1)(3.0, 2.0).item() == 12
     with pytest.raises(ShapeError, match=r"tangent of shape \(2,\) for an input of shape \(4,\)"):
         jvp(np.sin, X, np.ones(2))
 
@@ -253,6 +271,50 @@ def test_a_function_that_reads_the_leaf_and_not_its_argument():
     assert hvp(lambda _: w * w, w, 1.0)[1][0].item() == 2
     for second in (hessian, lambda f: grad(grad(f)), lambda f: jacobian(grad(f)), lambda f: grad(lambda a: jvp(f, a, 1.0)[1])):
         assert second(lambda _: w**3)(w).item() == 18
+
+
+def test_what_a_transform_gives_may_be_an_input_of_the_next():
+    """Its value and derivatives depend on the tangent: a Tensor whose history goes through variables that are done with."""
+    v, moved = jvp(np.sin, 1.0, Tensor(1.0, requires_grad=True))
+    for x in (v, moved):
+        assert hessian(lambda y: y**3)(x).item() == pytest.approx(6 * x.item())
+        assert grad(lambda y: y * grad(lambda z: z * y)(1.0))(x).item() == pytest.approx(2 * x.item())
+    kept = []
+    grad(lambda x: (kept.append(x * 1.0), x * x)[1])(2.0)
+    assert grad(grad(lambda y: y**3))(kept[0]).item() == 12
+    assert grad(lambda y: y * grad(lambda z: z * kept[0])(1.0))(3.0).item() == 2
+
+
+def test_a_transform_on_a_thread_of_its_own_sees_the_variables_around_it():
+    def in_a_thread(f):
+        found = []
+        thread = threading.Thread(target=lambda: found.append(f()))
+        thread.start()
+        thread.join()
+        return found[0]
+
+    assert grad(lambda x: x * in_a_thread(lambda: grad(lambda y: x * y)(2.0)))(1.0).item() == 2
+
+
+def test_only_what_a_function_makes_is_walked_through():
+    """A chain of ops around it is one Tensor to it, however long."""
+    h = Tensor(2.0, requires_grad=True)
+    for _ in range(1000):
+        h = h * 1.0
+    y = Tensor(3.0, requires_grad=True) * 1.0
+    made = h * y
+    assert transforms._reached((made * made).node, [y.node])[1] == {h.node}
+    assert grad(lambda y: h * y)(3.0).item() == 2
+
+
+def test_inside_a_checkpoint_a_function_means_the_same():
+    def through(f):
+        return lambda x: checkpoint(f, x) + 0 * x
+
+    for f in (lambda z: jvp(lambda y: z * z, z, 1.0)[1], lambda z: grad(lambda y: z * z)(z)):
+        value, slope = value_and_grad(through(f))(3.0)
+        assert (value.item(), slope.item()) == (0, 0)
+    assert grad(lambda x: np.sum(checkpoint(lambda a: Tensor(1.0), x) * x))(2.0).item() == 1
 
 
 def test_a_leaf_that_is_used_in_both_ways_is_refused():

@@ -56,14 +56,14 @@ class Module:
         return out
 
     def __setattr__(self, name: str, value: Any) -> None:
+        kind, old = type(value).__name__, vars(self).get(name)
+        if isinstance(old, Parameter) and value is not None and not isinstance(value, Parameter):
+            raise ModuleError(f"{name} is a Parameter, and this {kind} is none; set {name}.data, or use it in `with using()`")
         if type(value) not in ATOMS:
-            kind, old = type(value).__name__, vars(self).get(name)
             if not name or "." in name:
                 raise ModuleError(f"{name!r} cannot name a {kind}; the name of an attribute is text without dots")
             if isinstance(value, (GeneratorType, map, filter, zip)):
                 raise ModuleError(f"{name}: the items of a {kind} come only once; make it a list")
-            if isinstance(old, Parameter) and isinstance(value, (Tensor, np.ndarray)) and not isinstance(value, Parameter):
-                raise ModuleError(f"{name} is a Parameter, and this {kind} is none; set {name}.data, or give a Parameter")
             parts = [part for _, part in _named(value, name)]
             if any(part is self for part in parts):
                 raise ModuleError(f"{name} is a {kind} that holds itself; take it out, or hold it by weakref.ref()")
@@ -168,6 +168,25 @@ class Module:
             for module, mode in modes:
                 module.training = mode
 
+    @contextmanager
+    def using(self, tensors: Mapping[str, Tensor]) -> Iterator[None]:
+        """Inside, the named parameters are these Tensors: gradients go on to what these were computed from, as in MAML.
+
+        Raises ShapeError for a name that there is not, and for another shape.
+        """
+        own = dict(self.named_parameters())
+        for name, tensor in tensors.items():
+            if name not in own or tensor.shape != own[name].shape:
+                raise ShapeError(f"using: {name} {tensor.shape}; there is {own[name].shape if name in own else ', '.join(own)}")
+        before = {name: (own[name]._data, own[name].node) for name in tensors}
+        for name, tensor in tensors.items():
+            own[name]._data, own[name].node = tensor.data, tensor.node
+        try:
+            yield
+        finally:
+            for name, (data, node) in before.items():
+                own[name]._data, own[name].node = data, node
+
     def to(self, dtype: Any) -> Self:
         """Convert every parameter in place to a floating-point dtype, or raise DtypeError; gradients are forgotten."""
         if np.dtype(dtype).kind != "f":
@@ -216,7 +235,7 @@ def _named(value: Any, path: str, above: tuple[int, ...] = ()) -> Iterator[tuple
         if id(value) in above:
             raise ModuleError(f"{path} is a {type(value).__name__} that holds itself; take it out")
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            if type(inner) in ATOMS:
+            if not isinstance(inner, (Parameter, Module, list, tuple, dict)):
                 continue
             is_name = isinstance(key, int) if not isinstance(value, dict) else isinstance(key, str) and key and "." not in key
             below = ".".join((path, key if isinstance(key, str) else str(key)))

@@ -29,6 +29,10 @@ RULES: dict[Function, Function] = {}
 """From a NumPy function to what computes and records it: `RULES[np.sin] is Sin.call`."""
 
 
+def _package(f: Any) -> str:
+    return (getattr(f, "__module__", None) or "").partition(".")[0]
+
+
 class Op:
     """A differentiable function of arrays. `primitive` makes one in a line; a class is for what takes more to say.
 
@@ -49,25 +53,36 @@ class Op:
     spec: ClassVar[Function | None] = None
     rule: ClassVar[Function | None] = None
     samples: ClassVar[tuple[str, ...]] = ()
+    is_own: ClassVar[bool]  # whether it is of this package, whose rules are tested
     arguments: ClassVar[tuple[str, ...]]  # the names of the arrays; empty where there may be any number
     optional: ClassVar[int]  # so many arguments, the last ones, may be left out: they are None then
     arity: ClassVar[int | None]
     settings: ClassVar[dict[str, Any]]  # the defaults by name
 
     def __init_subclass__(cls, of: Function | None = None) -> None:
+        cls.is_own = _package(cls) == "tinygrad2"
+        for part in ("forward", "vjp"):
+            if isinstance(vars(cls).get(part), classmethod):
+                raise UnsupportedError(f"{cls.__name__}: {part} is a class method; make it a static method")
         if "forward" in vars(cls):
             cls.name = vars(cls).get("name") or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
             cls._declare(_parameters(cls.forward))
             cls.forward = staticmethod(_guarded(cls.name, "forward", cls.forward))
             if of is not None:
                 RULES[of] = cls.call
-        if "vjp" in vars(cls):
-            cls.vjp = staticmethod(_complete(cls, written(cls.vjp)))
+        vjp = getattr(cls, "vjp", None)
+        if "vjp" in vars(cls) or not getattr(vjp, "is_guard", vjp is None):
+            cls.vjp = staticmethod(_complete(cls, written(vjp)))
 
     @classmethod
     def _declare(cls, parameters: Sequence[inspect.Parameter]) -> None:
         """Read the arguments and settings from the parameters of a function."""
-        arguments = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        arguments = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        for p in arguments:
+            if p.default not in (p.empty, None):
+                raise UnsupportedError(
+                    f"{cls.name}: {p.name}={p.default!r} is an input, which is None where it is left out; a setting follows `*`"
+                )
         cls.arguments, cls.optional = tuple(p.name for p in arguments), sum(p.default is not p.empty for p in arguments)
         cls.arity = None if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(arguments)
         cls.settings = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
@@ -132,6 +147,11 @@ class Primitive(Op):
 
     def __init_subclass__(cls) -> None:
         """Whatever there is to know, `primitive` says."""
+        cls.is_own = _package(cls) == "tinygrad2"
+        if "sources" not in vars(cls):
+            raise UnsupportedError(
+                f"{cls.__name__}: a primitive has its rules apart; make another by primitive(forward, *rules)"
+            )
 
     @classmethod
     def kept(cls, arrays: tuple[Any, ...], residuals: Any, needed: Needed) -> tuple[tuple[Any, ...], Any]:
@@ -145,7 +165,7 @@ class Primitive(Op):
         found = [cls.formula(i) for i, (wanted, rule) in enumerate(pairs) if wanted and rule is not None]
 
         def read(place: int) -> bool:
-            return any(formula is None or formula.reads(formula.parameters[place]) for formula in found)
+            return any(f is None or place >= len(f.parameters) or f.reads(f.parameters[place]) for f in found)
 
         places = range(2, 2 + len(needed)) if cls.arity is not None else [3] * len(needed)
         return cls._plans.setdefault(tuple(needed), ([read(place) for place in places], read(1)))
@@ -180,7 +200,7 @@ def primitive(
 
     Raises UnsupportedError where the rules do not fit each other.
     """
-    name = name or forward.__name__
+    name = name or getattr(forward, "__name__", type(forward).__name__)
     given = [rule for rule in rules if rule is not None]
     parameters = _parameters(given[0])[2:] if given else []
     variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
@@ -251,7 +271,7 @@ def _made(base: Any, name: str, like: Function, samples: str, body: dict[str, An
     return type(name.title().replace("_", ""), (base,), body)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Outline:
     """The shape and dtype of an array whose entries nothing reads: it takes no memory, and cannot be computed with."""
 
@@ -259,11 +279,22 @@ class Outline:
     dtype: np.dtype[Any]
     ndim = property(lambda self: len(self.shape))
     size = property(lambda self: math.prod(self.shape))
+    __array_ufunc__ = None
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError("these entries were not kept, since no rule was seen to read them")
 
 
 def outline(x: Any) -> Any:
     """The Outline of an array; anything else as it is."""
     return Outline(x.shape, x.dtype) if isinstance(x, np.ndarray) else x
+
+
+def arrays_in(held: Any) -> list[Array]:
+    """The arrays in nested tuples, lists and dictionaries."""
+    if isinstance(held, (tuple, list, dict)):
+        return [array for part in (held.values() if isinstance(held, dict) else held) for array in arrays_in(part)]
+    return [held] if isinstance(held, np.ndarray) else []
 
 
 def _nothing(*_: Any, **__: Any) -> None:
@@ -272,10 +303,6 @@ def _nothing(*_: Any, **__: Any) -> None:
 
 def _parameters(f: Function) -> list[inspect.Parameter]:
     return list(inspect.signature(f).parameters.values())
-
-
-def _package(f: Any) -> str:
-    return (getattr(f, "__module__", None) or "").partition(".")[0]
 
 
 # -- what is wrong with an op is said of it
@@ -316,8 +343,10 @@ def _check_defaults(op: type[Op], f: Function) -> None:
 
 def _read_only(value: Any) -> Any:
     """Views, of all arrays in it, that cannot be written to."""
-    if isinstance(value, tuple):
-        return tuple(map(_read_only, value))
+    if type(value) in (tuple, list):
+        return type(value)(map(_read_only, value))
+    if type(value) is dict:
+        return {key: _read_only(x) for key, x in value.items()}
     if type(value) is not np.ndarray or not value.flags.writeable:
         return value
     view = value.view()
@@ -334,7 +363,7 @@ def _guarded(name: str, what: str, f: Function) -> Function:
     @functools.wraps(f)
     def guarded(*args: Any, **settings: Any) -> Any:
         try:
-            found = f(*map(_read_only, args), **settings)
+            found = f(*map(_read_only, args), **_read_only(settings))
         except ValueError as error:
             if "read-only" not in str(error):
                 raise
@@ -343,6 +372,10 @@ def _guarded(name: str, what: str, f: Function) -> Function:
             ) from error
         if found is None:
             raise GraphError(f"{name}: its {what} gave None; does it lack a return?")
+        if what == "forward" and type(found) is np.ndarray and not found.flags.writeable and args and found.base is not None:
+            return next(
+                (x for x in args if type(x) is np.ndarray and x.shape == found.shape and np.shares_memory(x, found)), found
+            )
         return found
 
     guarded.is_guard = True  # type: ignore[attr-defined]

@@ -104,8 +104,8 @@ def syntax(f: Any) -> ast.Lambda | ast.FunctionDef | None:
     """The part of its file that a function was made of; None where there is none, or the file says something else by now."""
     f = written(f)
     code = getattr(f, "__code__", None)
-    if code is None or hasattr(f, "__wrapped__"):  # a decorator may do anything
-        return None
+    if code is None or hasattr(f, "__wrapped__") or inspect.ismethod(f) or {"locals", "vars", "eval"} & set(code.co_names):
+        return None  # a decorator may do anything, a method has one parameter more, and these read what they do not name
     nodes, codes = _parsed("".join(linecache.getlines(code.co_filename, f.__globals__)))
     if code not in codes:
         return None

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.ops.op import Array, Op
+from tinygrad2.ops.source import written
 from tinygrad2.study.recording import Value
 
 
@@ -22,6 +23,8 @@ def code(value: Value, index: int) -> str | None:
     assert value.op is not None
     formula = value.op.formula(index)
     if formula is None or (value.op.rule is None and value.residuals is not value.array):  # it reads what is not on the page
+        return None
+    if _around(value.op) is None:
         return None
     ours = ("g", "out", *(value.op.arguments if value.op.arity is not None else (formula.parameters[2], "arrays")))
     if len(ours) != len(formula.parameters):  # some of them have one name together
@@ -50,7 +53,7 @@ def evaluate(code: str, value: Value, g: Array, **more: Any) -> Any:
     """The last statement of a program in the names of the rule of a value, and of what is around it; `more` adds to them."""
     assert value.op is not None
     own = {"arrays": value.arrays} if value.op.arity is None else dict(zip(value.op.arguments, value.arrays, strict=True))
-    names = {**_around(value.op), "scatter": scattered, **settings(value), **own, **more}
+    names = {**(_around(value.op) or {}), "scatter": scattered, **settings(value), **own, **more}
     names |= {"g": g, "out": value.array, "np": np}
     *steps, last = ast.parse(code).body
     assert isinstance(last, ast.Expr)
@@ -58,13 +61,14 @@ def evaluate(code: str, value: Value, g: Array, **more: Any) -> Any:
     return eval(compile(ast.Expression(last.value), value.op.name, "eval"), names)
 
 
-def _around(op: type[Op]) -> dict[str, Any]:
-    """The names that the rules of an op see: those of the module, and of a function that the op was made in."""
-    found: dict[str, Any] = {}
-    for rule in map(inspect.unwrap, filter(None, getattr(op, "sources", (op.rule or op.vjp,)))):
-        if inspect.isfunction(rule):
-            found |= {**rule.__globals__, **inspect.getclosurevars(rule).nonlocals}
-    return found
+def _around(op: type[Op]) -> dict[str, Any] | None:
+    """What the rules of an op see around them: of the module, and of functions they were made in; None if that is not one."""
+    rules = [f for f in map(written, getattr(op, "sources", (op.rule or op.vjp,))) if inspect.isfunction(f)]
+    outer = [inspect.getclosurevars(rule).nonlocals for rule in rules]
+    views = [{**rule.__globals__, **names} for rule, names in zip(rules, outer, strict=True)]
+    if any(len({id(view.get(name)) for view in views}) > 1 for names in outer for name in names):
+        return None
+    return {name: x for view in views for name, x in view.items()}
 
 
 def scattered(g: Array, shape: tuple[int, ...], index: Any) -> Array:

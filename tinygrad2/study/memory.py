@@ -8,15 +8,14 @@ and Python's own objects.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from tinygrad2.ops.op import Array
+from tinygrad2.ops.op import Array, arrays_in
 from tinygrad2.study.recording import Value
 from tinygrad2.study.trace import Trace
 from tinygrad2.tensor import Tensor
@@ -167,7 +166,7 @@ def _kept(trace: Trace) -> list[Kept]:
         assert value.op is not None
         primals, residuals = value.op.kept(value.arrays, value.residuals, tuple([x is not None for x in value.inputs]))
         held = {"input of": primals, "saved by": residuals, "setting of": value.settings}
-        for what, array in ((what, array) for what, part in held.items() for array in _arrays(part)):
+        for what, array in ((what, array) for what, part in held.items() for array in arrays_in(part)):
             key = id(_owner(array))
             if key in leaves:
                 continue
@@ -175,15 +174,6 @@ def _kept(trace: Trace) -> list[Kept]:
             if value not in piece.readers:
                 piece.readers.append(value)
     return list(found.values())
-
-
-def _arrays(held: Any) -> Iterator[Array]:
-    """The arrays in tuples, lists and dictionaries."""
-    if isinstance(held, np.ndarray):
-        yield held
-    elif isinstance(held, (tuple, list, dict)):
-        for part in held.values() if isinstance(held, dict) else held:
-            yield from _arrays(part)
 
 
 def _owner(array: Array) -> Array:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tinygrad2 import Tensor, nn, optim
+from tinygrad2 import Tensor, autograd, gradcheck, nn, optim
 from tinygrad2.errors import DtypeError, ModuleError, ShapeError
 
 
@@ -179,6 +179,7 @@ def test_what_cannot_be_an_attribute_is_refused():
         ("x", (linear() for _ in range(2)), "x: the items of a generator come only once; make it a list"),
         ("w", Tensor([1.0, 2.0]), r"w is a Parameter, and this Tensor is none; set w\.data"),
         ("w", np.ones(2), "w is a Parameter, and this ndarray is none"),
+        ("w", 0.0, "w is a Parameter, and this float is none"),
     ):
         net = Free(w=parameter(2))
         with pytest.raises(ModuleError, match=why):
@@ -294,6 +295,32 @@ def test_evaluating_restores_each_modules_own_mode():
             Free(mode=net.layers[0].train(), fails=1 / 0)
         assert not any(module.training for module in net.modules())
     assert [module.training for module in net.modules()] == modes == [True, True, False, True, True]
+
+
+def test_a_step_of_descent_inside_a_loss_of_a_module():
+    """MAML: the gradient by the weights goes through the step that was taken from them."""
+    net = linear().to(np.float64)
+    rng = np.random.default_rng(1)
+    (x, y), (u, v) = ((rng.standard_normal((4, 2)), rng.standard_normal((4, 3))) for _ in range(2))
+
+    def adapted(weight, bias):
+        with net.using({"weight": weight, "bias": bias}):
+            inner = autograd.grad(np.mean((np.tanh(net(x)) - y) ** 2), [net.weight, net.bias], create_graph=True)
+        with net.using({"weight": weight - 0.5 * inner[0], "bias": bias - 0.5 * inner[1]}):
+            return np.mean((np.tanh(net(u)) - v) ** 2)
+
+    before = net.weight.data, net.bias.data
+    gradcheck(adapted, [net.weight.data.copy(), net.bias.data.copy()]).assert_right()
+    loss = adapted(net.weight, net.bias)
+    loss.backward()
+    assert net.weight.grad is not None
+    assert [net.weight.data is before[0], net.bias.data is before[1], net.weight.requires_grad] == [True] * 3
+    with pytest.raises(ZeroDivisionError), net.using({"bias": Tensor(np.zeros(3))}):
+        Free(free=net.bias.requires_grad, fails=1 / 0)
+    assert net.bias.data is before[1]
+    for wrong in ({"bia": net.bias}, {"bias": net.weight}):
+        with pytest.raises(ShapeError, match=r"^using: (bia|bias) "), net.using(wrong):
+            pass
 
 
 # -- hooks

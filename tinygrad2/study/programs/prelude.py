@@ -23,7 +23,7 @@ from tinygrad2.errors import GraphError
 from tinygrad2.kernels import products, reference, threads
 from tinygrad2.ops.indexing import scatter
 from tinygrad2.ops.op import Fused, Op
-from tinygrad2.ops.source import syntax
+from tinygrad2.ops.source import syntax, written
 from tinygrad2.study.programs.stand_ins import STAND_INS, TRANSPARENT
 
 
@@ -214,6 +214,10 @@ def is_check(node: ast.AST) -> bool:
 
 def source_of(f: Callable[..., Any]) -> str:
     """The text of a function, as `def` even if it is a lambda. Raises GraphError where it is not to be had."""
+    f = written(f)
+    free = getattr(getattr(f, "__code__", None), "co_freevars", ())
+    if free:
+        raise GraphError(f"explain: a rule reads {', '.join(free)} from a function around it; give it as a setting of the op")
     node = syntax(f)
     if isinstance(node, ast.Lambda):
         return f"def rule({ast.unparse(node.args)}):\n    return {ast.unparse(node.body)}\n"
