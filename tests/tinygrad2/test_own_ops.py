@@ -144,6 +144,10 @@ def test_what_an_op_does_wrong_is_said_of_it(op, message):
             r"P: forward is a class method; make it a static method",
         ),
         (
+            lambda: type("P", (Op,), {"forward": staticmethod(lambda x: x), "__module__": __name__}),
+            r"p: there is no vjp beside the forward",
+        ),
+        (
             lambda: type("Q", (ops.arithmetic.Multiply,), {"vjp": staticmethod(lambda g, out, a, b: (g, g))}),
             r"Q: a primitive has its rules apart",
         ),
