@@ -239,6 +239,8 @@ class _Backward:
             raise GraphError(
                 f"backward: {node.op.name} has no second derivative: it has a vjp for arrays, and no spec; add one"
             )
+        if not hasattr(node.op, "vjp"):
+            raise GraphError(f"backward: {node.op.name} has no vjp beside its forward; give it one, as a static method")
         found = list(node.op.vjp(g, out, *inputs, needed=needed, **node.settings))
         owners: set[int] = set()
         for i, c in enumerate(found):

@@ -154,7 +154,7 @@ class _Point:
         if self.out.dtype.kind == "c":
             raise DtypeError(f"the function gave {self.out.dtype}; it must give real numbers")
         own = [cast(Node, v.node) for v in variables]
-        inside, around = _reached(self.out.node, own)
+        inside, around = _reached(self.out.node, set(own))
         self.deeper = recording and (bool(around) or any(map(_wants_gradient, (*inputs, *directions))))
         self.variables = []
         for i, (v, node) in enumerate(zip(variables, own, strict=True)):
@@ -196,7 +196,7 @@ class _Point:
         return _gradients(total, variables, np.ones_like(total.data), self.deeper, False)
 
 
-def _reached(root: Node | None, own: list[Node]) -> tuple[set[Node], set[Node]]:
+def _reached(root: Node | None, own: set[Node]) -> tuple[set[Node], set[Node]]:
     """The nodes that a function made on the way to its result, and those from around it that these were computed from."""
     first = min((node.number for node in own), default=0)
     inside, around, stack = set[Node](), set[Node](), [root]

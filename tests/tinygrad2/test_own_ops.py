@@ -76,6 +76,7 @@ def test_an_op_of_any_number_of_inputs():
             op_of(lambda g, out, x: 2 * g * x),
             r"cube: its vjp gave a ndarray for 1 inputs; return a tuple .* `return \(cotangent,\)`, with the comma",
         ),
+        (type("Cube", (Op,), {"forward": staticmethod(np.square), "__module__": __name__}), r"backward: cube has no vjp"),
         (op_of(lambda g, out, x: None), r"cube: its vjp gave None; does it lack a return\?"),
         (
             op_of(lambda g, out, x: (g, g)),
@@ -142,10 +143,6 @@ def test_what_an_op_does_wrong_is_said_of_it(op, message):
         (
             lambda: type("P", (Op,), {"forward": classmethod(lambda cls, x: x), "__module__": __name__}),
             r"P: forward is a class method; make it a static method",
-        ),
-        (
-            lambda: type("P", (Op,), {"forward": staticmethod(lambda x: x), "__module__": __name__}),
-            r"p: there is no vjp beside the forward",
         ),
         (
             lambda: type("Q", (ops.arithmetic.Multiply,), {"vjp": staticmethod(lambda g, out, a, b: (g, g))}),

@@ -71,8 +71,6 @@ class Op:
             if of is not None:
                 RULES[of] = cls.call
         vjp = getattr(cls, "vjp", None)
-        if vjp is None and "forward" in vars(cls):
-            raise UnsupportedError(f"{cls.name}: there is no vjp beside the forward; an op has both, as static methods")
         if "vjp" in vars(cls) or not getattr(vjp, "is_guard", vjp is None):
             cls.vjp = staticmethod(_complete(cls, written(vjp)))
 
