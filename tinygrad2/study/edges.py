@@ -259,11 +259,11 @@ def _shared(*paths: list[str]) -> list[str]:
 
 def _numbered(parts: list[Part]) -> list[Part]:
     """With a number after a name that has been there before."""
-    seen: Counter[str] = Counter()
+    count: Counter[str] = Counter()
     found = []
     for part in parts:
-        seen[part.name] += 1
-        found.append(part if seen[part.name] == 1 else replace(part, name=f"{part.name} {seen[part.name]}"))
+        count[part.name] += 1
+        found.append(part if count[part.name] == 1 else replace(part, name=f"{part.name} {count[part.name]}"))
     return found
 
 

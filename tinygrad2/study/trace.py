@@ -67,15 +67,15 @@ class Trace:
     def forward(
         self,
         instead: Mapping[Value, Array] | None = None,
-        seen: Mapping[tuple[Value, int], Array] | None = None,
+        inputs: Mapping[tuple[Value, int], Array] | None = None,
         dtype: Any = None,
     ) -> dict[Value, Array]:
         """Every value with others in place of some; all are computed again in a `dtype`, if one is given.
 
-        `instead` replaces values, for all that use them; `seen` replaces what one op sees as one of its inputs, by number.
+        `instead` replaces values, for all that use them; `inputs` replaces what one op reads as one of its inputs, by number.
         """
-        instead, seen = instead or {}, seen or {}
-        users = {user for user, _ in seen}
+        instead, inputs = instead or {}, inputs or {}
+        users = {user for user, _ in inputs}
         found: dict[Value, Array] = {}
         for value in self.values:
             if value in instead:
@@ -86,7 +86,7 @@ class Trace:
                 found[value] = value.array  # nothing that it depends on is another
             else:
                 arrays = [
-                    seen[value, i] if (value, i) in seen else _as(array, dtype) if x is None else found[x]
+                    inputs[value, i] if (value, i) in inputs else _as(array, dtype) if x is None else found[x]
                     for i, (x, array) in enumerate(zip(value.inputs, value.arrays, strict=True))
                 ]
                 found[value] = value.op.run(tuple(arrays), value.settings)[0]
@@ -218,14 +218,14 @@ def _array(x: Tensor | Value) -> Array:
 
 def _all_before(output: Value) -> list[Value]:
     """The output and everything it was computed from: leaves in the order of their nodes, then results as they were made."""
-    seen = {output}
+    reached = {output}
     waiting = [output]
     while waiting:
         for x in waiting.pop().inputs:
-            if x is not None and x not in seen:
-                seen.add(x)
+            if x is not None and x not in reached:
+                reached.add(x)
                 waiting.append(x)
-    return sorted(seen, key=lambda value: (not value.is_leaf, value.number))
+    return sorted(reached, key=lambda value: (not value.is_leaf, value.number))
 
 
 def unique_names(values: list[Value]) -> dict[Value, str]:

@@ -81,7 +81,7 @@ def test_each_part_is_what_a_change_seen_by_that_way_alone_does(target):
     for part in (*found.parts, *found.expanded().parts):
         way = part.contribution
         up, down = (
-            trace.forward(seen={(way.user, way.index): way.target.array + step * direction})[trace.output]
+            trace.forward(inputs={(way.user, way.index): way.target.array + step * direction})[trace.output]
             for step in (1e-5, -1e-5)
         )
         np.testing.assert_allclose((up - down) / 2e-5, np.sum(part.array * direction), rtol=1e-6, err_msg=part.name)

@@ -92,7 +92,7 @@ def test_the_forward_again_and_with_something_else():
     for part in backward.contributions[stream]:
         direction = np.random.default_rng(1).standard_normal(stream.array.shape)
         up, down = (
-            trace.forward(seen={(part.user, part.index): moved[stream] + s * direction}, dtype=np.float64)[trace.output]
+            trace.forward(inputs={(part.user, part.index): moved[stream] + s * direction}, dtype=np.float64)[trace.output]
             for s in (1e-5, -1e-5)
         )
         np.testing.assert_allclose((up - down) / 2e-5, np.sum(part.array * direction), rtol=1e-3, atol=1e-6)

@@ -250,8 +250,8 @@ class Diagnosis:
         """The slope of the loss where all that enters is nudged: central differences at two steps, extrapolated."""
 
         def loss(t: float) -> float:
-            seen = {edge: edge[0].arrays[edge[1]] + t * STEP * self.directions[edge] for edge in self.entering[op]}
-            return float(self.trace.forward(seen=seen)[self.trace.output])
+            inputs = {edge: edge[0].arrays[edge[1]] + t * STEP * self.directions[edge] for edge in self.entering[op]}
+            return float(self.trace.forward(inputs=inputs)[self.trace.output])
 
         return self._slope((8 * (loss(1) - loss(-1)) - (loss(2) - loss(-2))) / (12 * STEP))
 

@@ -82,12 +82,12 @@ class Step:
         for value in values:
             name = self.names[value.node]
             self.program.derivatives[name] = self._new(f"d_{name}", value.path)
-        seen: set[str] = set()
+        taken: set[str] = set()
         self.keys = {}
         for value in values:
             if value.is_leaf:
-                self.keys[value.node] = value.full_name if value.full_name not in seen else shown[value]
-                seen.add(self.keys[value.node])
+                self.keys[value.node] = value.full_name if value.full_name not in taken else shown[value]
+                taken.add(self.keys[value.node])
                 self._input(self.names[value.node], value.array)
 
     def _input(self, name: str, array: Array) -> None:
