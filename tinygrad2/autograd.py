@@ -154,7 +154,7 @@ class _Backward:
         rules, settings = node.op.rules, node.settings
         together = self.together(node, g, out, inputs, needed) if rules is None else []
         kept = [id(g), *map(id, inputs), *map(id, settings.values())]
-        if self.retain or node.observed is not None or not node.op.is_own:  # else what was kept is not read again
+        if self.retain or node.observed is not None:  # else what was kept is not read again
             kept += map(id, arrays_in(out))
         for i, parent in enumerate(node.parents):
             if parent is None or not needed[i]:

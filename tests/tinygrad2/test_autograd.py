@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 import pytest
 
-from tinygrad2 import Tensor, autograd, grad, no_grad, ops
+from tinygrad2 import Tensor, autograd, grad, no_grad, ops, study
 from tinygrad2.errors import DtypeError, GraphError, ShapeError
 from tinygrad2.ops.op import Identity, Op
 
@@ -56,6 +56,23 @@ def test_the_given_cotangent_is_not_written_to():
     np.testing.assert_array_equal(x.grad.data, [3, 6])
     x.grad.data *= 2
     np.testing.assert_array_equal(g, [1, 2])
+
+
+def test_what_is_recorded_for_study_is_not_added_to():
+    """The gradient of the table is among what the head has saved; the rows of the lookup are added to a copy."""
+    table, ids = Tensor(np.random.default_rng(0).standard_normal((5, 3)), requires_grad=True), np.array([1, 4, 1])
+    with study.record():
+        loss = ops.linear_cross_entropy(ops.embedding(table, ids), table, None, np.array([4, 1, 0]))
+    found = [study.Trace(loss).backward().gradients[study.Trace(loss).leaves[0]] for _ in (0, loss.backward())]
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], table.grad.data)
+
+
+def test_an_input_without_gradient_does_not_end_the_others():
+    t, a = leaf(0.0, 1.0), leaf(3.0, 5.0)
+    np.where(t, a, 2 * a).backward([1.0, 10.0])
+    np.testing.assert_array_equal(a.grad.data, [2, 10])
+    assert t.grad is None
 
 
 def test_a_cotangent_takes_the_dtype_of_its_value():

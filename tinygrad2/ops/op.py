@@ -53,14 +53,12 @@ class Op:
     spec: ClassVar[Function | None] = None
     rule: ClassVar[Function | None] = None
     samples: ClassVar[tuple[str, ...]] = ()
-    is_own: ClassVar[bool]  # whether it is of this package, whose rules are tested
     arguments: ClassVar[tuple[str, ...]]  # the names of the arrays; empty where there may be any number
     optional: ClassVar[int]  # so many arguments, the last ones, may be left out: they are None then
     arity: ClassVar[int | None]
     settings: ClassVar[dict[str, Any]]  # the defaults by name
 
     def __init_subclass__(cls, of: Function | None = None) -> None:
-        cls.is_own = _package(cls) == "tinygrad2"
         for part in ("forward", "vjp"):
             if isinstance(vars(cls).get(part), classmethod):
                 raise UnsupportedError(f"{cls.__name__}: {part} is a class method; make it a static method")
@@ -106,7 +104,8 @@ class Op:
         settings.update(zip(cls.settings, extra, strict=False))
         if len(extra) > len(cls.settings) or not settings.keys() <= cls.settings.keys():
             unknown = [name for name in settings if name not in cls.settings] or list(extra)
-            raise UnsupportedError(f"{cls.name}: {unknown} is not supported here; it takes {list(cls.settings)}")
+            takes = [*cls.arguments[len(args) :], *cls.settings]
+            raise UnsupportedError(f"{cls.name}: {unknown} is not supported here; it takes {takes}")
         if len(inputs) != cls.arity and cls.arity is not None:
             raise UnsupportedError(f"{cls.name} is of {list(cls.arguments)}; it was given {len(inputs)} of them")
         if settings:
@@ -147,7 +146,6 @@ class Primitive(Op):
 
     def __init_subclass__(cls) -> None:
         """Whatever there is to know, `primitive` says."""
-        cls.is_own = _package(cls) == "tinygrad2"
         if "sources" not in vars(cls):
             raise UnsupportedError(
                 f"{cls.__name__}: a primitive has its rules apart; make another by primitive(forward, *rules)"
