@@ -113,3 +113,39 @@ def test_a_class_has_a_formula_where_its_tuple_is_written_out():
     assert [Entries.formula(i).code for i in range(2)] == ["twice = 2 * g; twice * b / 2", "g * a"]
     assert [op.formula(i) for op in (Called, Unpacked) for i in range(2)] == [None] * 4
     assert OfOne.formula(0) is None
+
+
+def chooses(g, out, x):
+    if x.ndim:
+        return 2 * g
+    else:  # noqa: RET505  (so that a function ends in no `return`)
+        return 2 * g * 1
+
+
+def gives_nothing(g, out, x):
+    return
+
+
+def test_what_is_no_expression_has_no_formula():
+    for rule in (chooses, gives_nothing):
+        assert primitive(lambda x: 2 * x, rule, name="own").formula(0) is None
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    primitive(lambda x: 2 * x, chooses, name="own").call(x).backward([1.0, 10.0])
+    np.testing.assert_array_equal(x.grad.data, [2, 20])
+
+
+def test_of_lambdas_in_each_other_it_is_the_one_that_runs():
+    make = lambda k: lambda g, out, x: k * g  # noqa: E731
+    assert primitive(lambda x: 3 * x, make(3), name="own").formula(0).code == "k * g"
+
+
+def test_a_file_that_is_no_python_says_nothing(tmp_path):
+    path = tmp_path / "template.txt"
+    path.write_text("rule = {{ rule }}")
+    space = {"__name__": "template"}
+    exec(compile("rule = lambda g, out, x: 2 * g * x", str(path), "exec"), space)
+    square = primitive(lambda x: x * x, space["rule"], name="own")
+    assert square.formula(0) is None
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    square.call(x).backward([1.0, 10.0])
+    np.testing.assert_array_equal(x.grad.data, [2, 40])
