@@ -212,3 +212,11 @@ def test_a_tensor_made_of_one_in_a_graph_would_cut_it(make):
     with no_grad():
         make(t * 2)
     assert make((t * 2).detach()).shape == make(t).shape == (2,)
+
+
+def test_a_sum_of_two_dtypes_is_numpys():
+    a, b = np.full((2, 3), 1 / 3, np.float32), np.full((2, 3), 1 / 3)
+    for left, right in ((a, b), (b, a)):
+        total = Tensor(left, requires_grad=True) + right
+        assert total.dtype == np.float64
+        np.testing.assert_array_equal(total.data, left + right)
