@@ -99,6 +99,8 @@ def test_an_op_of_any_number_of_inputs():
             op_of(lambda g, saved, x: (in_place(saved[0]),), lambda x: (x * x, (x,)), Fused),
             r"cube: its vjp writes into an array",
         ),
+        (op_of(lambda g, s, x: (g,), lambda x: (x, 1, 2), Fused), r"cube: its forward must give \(value, .*; it gave \(array"),
+        (op_of(lambda g, s, x: (g,), lambda x: ([1.0], 1), Fused), r"cube: its forward must give \(value, .*; it gave \(\["),
         (primitive(lambda x: x * x, lambda g, out, x: None, name="sq"), r"sq: its rule of input 0 gave None"),
         (primitive(lambda x: x * x, lambda g, out, x: in_place(g), name="sq"), r"sq: its rule of input 0 writes into an array"),
         (primitive(lambda x: x * x, lambda g, out, x: g[1:], name="sq"), r"sq: its rule gave a cotangent of shape \(2,\)"),
@@ -323,6 +325,36 @@ class Matrix(np.ndarray):
     __mul__ = __rmul__ = np.ndarray.__matmul__
 
 
+def test_a_forward_may_give_a_view_of_its_input():
+    flipped = op_of(lambda g, out, x: (g[::-1],), lambda x: x[::-1])
+    half = op_of(lambda g, out, x: (np.concatenate([g, 0 * g]),), lambda x: x[:2])
+    x = leaf(np.array([1.0, 2.0, 4.0, 8.0]))
+    np.testing.assert_array_equal(flipped.call(x).data, [8, 4, 2, 1])
+    np.testing.assert_array_equal(half.call(x).data, [1, 2])
+    gradcheck(flipped.call, [X]).assert_right()
+
+
+def test_a_class_stands_for_a_function_of_numpys_where_it_says_so(monkeypatch):
+    monkeypatch.setattr(ops.op, "RULES", {})
+    parts = {"forward": staticmethod(lambda x: np.cbrt(x)), "vjp": staticmethod(lambda g, out, x: (g / (3 * out * out),))}
+    for of in ({"of": np.cbrt}, {}):
+        op = type("Cbrt", (Op,), {**parts, "__module__": __name__}, **of)
+    assert list(ops.op.RULES) == [np.cbrt]
+    gradcheck(op.call, [X]).assert_right()
+
+
+def test_a_part_of_another_op_is_named_by_the_op_that_has_it():
+    first = op_of(lambda g, out, x: (g,), in_place)
+    parts = {"forward": staticmethod(first.forward), "vjp": staticmethod(first.vjp), "__module__": __name__}
+    with pytest.raises(GraphError, match=r"^second: its forward writes"):
+        type("Second", (Op,), parts).call(leaf())
+
+
+def test_a_vjp_of_another_number_of_cotangents_shows_nothing():
+    assert op_of(lambda g, out, x: (g, g)).formula(0) is None
+    assert op_of(lambda g, out, x: (2 * g,)).formula(0).code == "2 * g"
+
+
 def test_a_cotangent_of_another_kind_of_array_is_an_array():
     class Double(Op):
         forward = staticmethod(lambda x: 2 * x)
@@ -407,6 +439,7 @@ def test_a_fused_op_is_told_what_is_needed(wanted, monkeypatch):
     assert [x.grad is not None if x.requires_grad else False for x in inputs] == list(wanted)
     found = ops.fused.Linear.vjp(g, None, *arrays, needed=wanted)
     assert [c is not None for c in found] == list(wanted)
+    assert all(c is not None for c in vjp(g, None, *arrays))
 
 
 @pytest.mark.parametrize("wanted", [(True, True, True), (True, False, False), (False, True, False), (False, False, True)])
@@ -438,6 +471,7 @@ def test_the_head_computes_only_the_gradients_that_are_needed(wanted, rng):
         (lambda x: x[1:], [Outline], False),
         (lambda x: np.matmul(np.ones((2, 3)), x), [np.ndarray, Outline], False),
         (lambda x: np.where(X > 0, x, X), [np.ndarray, Outline, Outline], False),
+        (lambda x: np.stack([x, X]), [Outline, Outline], False),
     ],
 )
 def test_what_no_rule_reads_is_not_kept(f, primals, residuals):

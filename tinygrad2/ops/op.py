@@ -352,6 +352,11 @@ def _read_only(value: Any) -> Any:
     return view
 
 
+def _is_all_of(view: Array, x: Array) -> bool:
+    """Whether a view shows an array as it is."""
+    return (view.shape, view.strides, view.dtype, view.ctypes.data) == (x.shape, x.strides, x.dtype, x.ctypes.data)
+
+
 def _guarded(name: str, what: str, f: Function) -> Function:
     """A part of an op; if it was written elsewhere, what it is given cannot be written to, and it must give something."""
     f = written(f)
@@ -370,10 +375,8 @@ def _guarded(name: str, what: str, f: Function) -> Function:
             ) from error
         if found is None:
             raise GraphError(f"{name}: its {what} gave None; does it lack a return?")
-        if what == "forward" and type(found) is np.ndarray and not found.flags.writeable and args and found.base is not None:
-            return next(
-                (x for x in args if type(x) is np.ndarray and x.shape == found.shape and np.shares_memory(x, found)), found
-            )
+        if what == "forward" and type(found) is np.ndarray:  # the very array that it got, and not the view of it
+            return next((x for x in args if type(x) is np.ndarray and _is_all_of(found, x)), found)
         return found
 
     guarded.is_guard = True  # type: ignore[attr-defined]
