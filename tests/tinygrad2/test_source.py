@@ -141,7 +141,7 @@ def test_of_lambdas_in_each_other_it_is_the_one_that_runs():
 
 def test_a_file_that_is_no_python_says_nothing(tmp_path):
     path = tmp_path / "template.txt"
-    path.write_text("rule = {{ rule }}")
+    path.write_text("rule = {% rule %}")
     space = {"__name__": "template"}
     exec(compile("rule = lambda g, out, x: 2 * g * x", str(path), "exec"), space)
     square = primitive(lambda x: x * x, space["rule"], name="own")
