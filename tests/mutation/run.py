@@ -193,7 +193,8 @@ def report(rows: dict[str, Any], reasons: dict[tuple[str, ...], str]) -> str:
     out = ["| module | mutants | killed | score |", "|---|---:|---:|---:|"]
     total = {key: sum(row[key] for row in rows.values()) for key in ("mutants", "killed")}
     for path, row in {**rows, "all": total}.items():
-        out.append(f"| {path} | {row['mutants']:,} | {row['killed']:,} | {row['killed'] / row['mutants']:.1%} |")
+        since = " (changed since)" if "source" in row and row["source"] != fingerprint(path) else ""
+        out.append(f"| {path}{since} | {row['mutants']:,} | {row['killed']:,} | {row['killed'] / row['mutants']:.1%} |")
     for path, row in rows.items():
         for line, before, after in row["survivors"]:
             why = reasons.get((path, before, after), "**not explained**")

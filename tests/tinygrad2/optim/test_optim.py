@@ -151,6 +151,23 @@ def test_clipping_scales_all_gradients_together():
     np.testing.assert_allclose(ps[1].grad.data, [4 / (5 + 1e-6)], rtol=1e-12)
 
 
+def test_the_factor_of_clipping_is_one_below_the_norm_and_where_the_norm_is_no_number():
+    assert optim.clip_factor(4.0, 2.0) == pytest.approx(2 / (4 + 1e-6), rel=1e-12)
+    assert [optim.clip_factor(norm, 2.0) for norm in (1.0, 0.0, math.inf, math.nan)] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("make", [optim.SGD, optim.AdamW, optim.Adam])
+def test_a_scaled_step_is_a_step_of_scaled_gradients(make, rng):
+    p, q = (nn.Parameter(np.ones((3, 2))) for _ in range(2))
+    mine, other = make([p]), make([q])
+    for scale in (0.25, 1.0, 2.0, 0.0):
+        g = rng.standard_normal((3, 2))
+        p.grad, q.grad = g, scale * g
+        mine.step(scale)
+        other.step()
+        np.testing.assert_allclose(p.data, q.data, rtol=1e-13)
+
+
 @pytest.mark.parametrize("schedule", [optim.warmup_cosine, optim.warmup_linear])
 def test_schedules(schedule):
     rates = [schedule(step, 1.0, 10, 110, 0.1) for step in range(120)]
