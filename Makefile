@@ -15,8 +15,8 @@ test: $(VENV)/installed-test
 # What the tests do in a small form, in full: hundreds of kills, every step resumed, every write failed, 10,000 damaged files,
 # and all that a stranger or a slip of the hand can put before a command (make hostile is that part alone).
 stress: $(VENV)/installed-test hostile
-	STRESS=1 DAMAGED_FILES=2500 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -rP tests/gpt2/test_kills.py \
-		tests/gpt2/test_resuming.py tests/gpt2/test_damage.py tests/gpt2/test_pretrained.py $(ARGS)
+	STRESS=1 DAMAGED_FILES=2500 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -rP tests/gpt2/training/test_kills.py \
+		tests/gpt2/training/test_resuming.py tests/gpt2/run/test_damage.py tests/gpt2/weights/test_hugging_face.py $(ARGS)
 
 hostile: $(VENV)/installed-test
 	$(BIN)/python tests/gpt2/hostile.py $(ARGS)
@@ -27,8 +27,8 @@ oracle: $(VENV)/installed-oracle
 
 # The kernels again, and a training, with the compiled ones and MKL's products. Everything in .venv uses them from then on.
 compiled: $(VENV)/installed-test $(VENV)/installed-fast $(VENV)/installed-mkl
-	$(BIN)/python -m pytest tests/tinygrad2 tests/gpt2/test_fast.py tests/gpt2/test_forks.py \
-		tests/gpt2/test_threads.py tests/gpt2/test_training.py $(ARGS)
+	$(BIN)/python -m pytest tests/tinygrad2 tests/gpt2/training/test_fast.py tests/gpt2/training/test_forks.py \
+		tests/gpt2/training/test_threads.py tests/gpt2/training/test_training.py $(ARGS)
 
 # One training on several ranks; here a missing mpiexec is a failure, not a skip. STRESS=1 kills a rank at 20 moments. On two hosts
 # that are network namespaces too, for root of a Linux with iproute2.
@@ -49,7 +49,7 @@ experiments-quick: $(VENV)/installed-test
 # The reference of all public names, from their docstrings: build/api/index.html. The pages for reading are in docs/.
 docs: $(VENV)/installed-docs
 	$(BIN)/python -m pdoc --docformat google -t docs/api -o build/api tinygrad2 tinygrad2.study tinygrad2.errors tinygrad2.kernels \
-		gpt2 gpt2.tokenizers gpt2.corpora gpt2.training gpt2.trainer gpt2.generation gpt2.evaluation gpt2.health gpt2.errors
+		gpt2 gpt2.tokenizers gpt2.text.corpora gpt2.training.loop gpt2.training.step gpt2.generation gpt2.insight.evaluation gpt2.run.health gpt2.errors
 
 lint: $(VENV)/installed-lint
 	$(BIN)/ruff check .

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.corpora import pydocs
-from gpt2.data import batch
+from gpt2.text.batches import batch
+from gpt2.text.corpora import pydocs
 from gpt2.tokenizers import CharTokenizer
 from tinygrad2 import Tensor, nn, no_grad, ops, optim
 from tinygrad2.ops.fused import merge_heads, split_heads

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from gpt2 import ranks, terminal
+from gpt2 import terminal
 from gpt2.commands import (
     bench,
     evaluate,
@@ -30,8 +30,9 @@ from gpt2.commands import (
 from gpt2.commands.arguments import given_settings
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.errors import GPT2Error
-from gpt2.interrupts import hangups_ignored
-from gpt2.memory import free_memory
+from gpt2.training.interrupts import hangups_ignored
+from gpt2.training.memory import free_memory
+from gpt2.training.mpi import comm
 from tinygrad2.errors import TinygradError
 
 COMMANDS = {
@@ -99,19 +100,19 @@ def _together(args: argparse.Namespace) -> int:
     """Run a command on all ranks that mpiexec started, if it did. Where one fails, all end; the lowest that failed says why."""
     try:
         given = given_settings(args)
-        ranks.join(given.get("distributed", "auto"), given.get("rank_timeout", TrainConfig.rank_timeout))
+        comm.join(given.get("distributed", "auto"), given.get("rank_timeout", TrainConfig.rank_timeout))
     except Exception as error:
         return _refuse(args, error)
-    if ranks.current() is None:
+    if comm.current() is None:
         return _run(args)
     try:
         code = _run(args)
     except BaseException as error:
-        ranks.let_others_speak(error)
+        comm.let_others_speak(error)
         traceback.print_exc()
         code = 1
     if code and code <= 128:  # above it, a signal ended all of them in order
-        ranks.fail(code)
+        comm.fail(code)
     return code
 
 
@@ -120,8 +121,8 @@ def _refuse(args: argparse.Namespace, error: Exception) -> int:
     why = _reason(error, args.verb in TOGETHER)
     if why is None:
         raise error
-    ranks.let_others_speak(error)
-    print(terminal.one_line(f"gpt2 {args.verb}: error: {ranks.name()}{why}"), file=sys.stderr)
+    comm.let_others_speak(error)
+    print(terminal.one_line(f"gpt2 {args.verb}: error: {comm.name()}{why}"), file=sys.stderr)
     return 2
 
 

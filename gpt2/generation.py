@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from gpt2.errors import ConfigError, DataError
-from gpt2.streams import stream
+from gpt2.rng import stream
 from tinygrad2 import Tensor, no_grad
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from gpt2 import generation, pretrained
+from gpt2 import generation
 from gpt2.config import GPT2Config
 from gpt2.errors import DataError
-from gpt2.streams import stream
+from gpt2.rng import stream
+from gpt2.weights import hugging_face
 from tinygrad2 import Tensor, autograd, nn, ops
 
 Cache = list[nn.KVCache]
@@ -104,7 +105,7 @@ class GPT2(nn.Module):
         `settings` replace those of the folder: with `tie_embeddings=False, head_bias=True` the embedding is copied for
         the head and the bias is zero, which computes the same. Raises RunError that lists everything that does not fit.
         """
-        checkpoint = pretrained.Checkpoint(folder, **settings)
+        checkpoint = hugging_face.Checkpoint(folder, **settings)
         weights = checkpoint.weights(dict(cls.shapes(checkpoint.config)))
         with nn.init.shapes_only():
             model = cls(checkpoint.config)
@@ -121,7 +122,7 @@ class GPT2(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a folder that `transformers.GPT2LMHeadModel.from_pretrained` loads; RunError where it cannot hold this."""
-        pretrained.write_pretrained(folder, self.config, self.state_dict())
+        hugging_face.write_pretrained(folder, self.config, self.state_dict())
 
     def _initialise_as_openai(self, rng: np.random.Generator) -> None:
         """Matrices N(0, 0.02), positions N(0, 0.01); projections onto the residual stream smaller by sqrt(2 * layers)."""

@@ -35,7 +35,7 @@ def torch():
 @pytest.fixture(scope="session")
 def text():
     """Some real English."""
-    from gpt2.corpora import pydocs
+    from gpt2.text.corpora import pydocs
 
     return pydocs()[:30_000]
 

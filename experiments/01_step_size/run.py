@@ -14,7 +14,7 @@ import numpy as np
 from experiments.harness import Claim, Result, Track, interval
 from gpt2 import GPT2, GPT2Config
 from tinygrad2 import Tensor, autograd, no_grad
-from tinygrad2.finite_differences import scatter, slopes
+from tinygrad2.gradcheck.differences import scatter, slopes
 
 CONFIG = GPT2Config(vocab_size=11, max_seq_len=8, d_model=16, num_layers=1, num_heads=2)
 STEPS = [float(10.0**k) for k in np.arange(-12, 0.1, 0.25)]

@@ -14,8 +14,8 @@ import numpy as np
 from experiments.harness import Claim, Result, Track, interval, with_interval
 from experiments.small_training import text, train
 from gpt2 import GPT2, GPT2Config
-from gpt2.data import batch
 from gpt2.model import Block
+from gpt2.text.batches import batch
 from tinygrad2 import Tensor, nn, optim
 
 SEEDS = range(5)

@@ -13,7 +13,7 @@ import numpy as np
 from experiments import small_training
 from experiments.harness import Claim, Result, Track, interval, with_interval
 from gpt2 import GPT2, GPT2Config
-from gpt2.data import batch
+from gpt2.text.batches import batch
 from tinygrad2 import Tensor, nn, ops
 
 NORMS = ("LayerNorm", "BatchNorm")

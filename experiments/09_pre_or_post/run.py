@@ -13,8 +13,8 @@ import numpy as np
 from experiments import small_training
 from experiments.harness import Claim, Result, Track, interval, with_interval
 from gpt2 import GPT2, GPT2Config
-from gpt2.data import batch
 from gpt2.model import Block
+from gpt2.text.batches import batch
 from tinygrad2 import Tensor, nn
 
 LEARNING_RATE, BLOCKS = 6e-3, 4  # of the trainings

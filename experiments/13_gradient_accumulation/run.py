@@ -14,8 +14,8 @@ import numpy as np
 from experiments.harness import Claim, Result, Track, with_interval
 from experiments.small_training import evaluate, text
 from gpt2 import GPT2, GPT2Config
-from gpt2.data import batch
-from gpt2.executor import ShardExecutor
+from gpt2.text.batches import batch
+from gpt2.training.shards import ShardExecutor
 from tinygrad2 import autograd, optim
 
 SEQ_LEN, BATCH, PARTS = 16, 16, 4

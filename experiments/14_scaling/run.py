@@ -13,7 +13,7 @@ import numpy as np
 from experiments.harness import Claim, Result, Track, interval, with_interval
 from experiments.small_training import evaluate, text
 from gpt2 import GPT2, GPT2Config
-from gpt2.data import batch
+from gpt2.text.batches import batch
 from tinygrad2 import optim
 
 Array = np.ndarray[Any, Any]

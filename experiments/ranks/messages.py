@@ -9,14 +9,14 @@ import time
 
 import numpy as np
 
-from gpt2 import ranks
+from gpt2.training.mpi import comm
 
 SIZES = [4**k for k in range(1, 13)]  # numbers of float32
 
 
 def main() -> None:
     """Time each size; what counts is the rank that is done last."""
-    job = ranks.join("auto", 60.0)
+    job = comm.join("auto", 60.0)
     assert job is not None, "start it with mpiexec"
     found = {}
     for size in SIZES:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from experiments.ranks.cost import Network, fitted, memory, reduction, ring, step, tree
 from gpt2.config import GPT2Config
-from gpt2.info import describe
+from gpt2.insight.info import describe
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "many-machines.md"

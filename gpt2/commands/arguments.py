@@ -7,11 +7,11 @@ import dataclasses
 from typing import Any
 
 from gpt2.config import PRESETS, GPT2Config, Settings, TrainConfig, read_toml
-from gpt2.corpora import Corpus, load_again, load_corpus
 from gpt2.errors import RunError
 from gpt2.model import GPT2
-from gpt2.runs import is_hugging_face, load_model
+from gpt2.run.folder import is_hugging_face, load_model
 from gpt2.terminal import note
+from gpt2.text.corpora import Corpus, load_again, load_corpus
 from gpt2.tokenizers import Tokenizer
 
 

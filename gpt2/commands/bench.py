@@ -6,10 +6,10 @@ import argparse
 import json
 from typing import Any
 
-from gpt2 import ranks
-from gpt2.benchmark import benchmark
 from gpt2.commands.arguments import add_preset, add_settings, given_settings, natural, part_of
 from gpt2.config import GPT2Config, TrainConfig
+from gpt2.training.benchmark import benchmark
+from gpt2.training.mpi import comm
 
 HELP = "time a training step: milliseconds, tokens per second, memory, and the share of what the machine can do"
 
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     config = GPT2Config.preset(preset, **part_of(GPT2Config, given))
     training = TrainConfig.preset(preset, **{"steps": 20, **part_of(TrainConfig, given)})
     found = benchmark(config, training, training.steps, args.warmup, args.profile)
-    job = ranks.current()
+    job = comm.current()
     if job and job.rank:
         return 0
     if args.json:

@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.baselines import baselines
 from gpt2.commands.arguments import add_model, given_corpus, given_model, natural
-from gpt2.corpora import Corpus
 from gpt2.errors import ConfigError, DataError, RunError
-from gpt2.evaluation import Evaluation, coloured, evaluate, legend, longest_match
-from gpt2.executor import ShardExecutor
+from gpt2.insight.evaluation import Evaluation, coloured, evaluate, legend, longest_match
 from gpt2.model import GPT2
-from gpt2.preparation import prepare, prepare_whole
-from gpt2.runs import Run, is_hugging_face
+from gpt2.run.folder import Run, is_hugging_face
 from gpt2.terminal import one_line, styled
+from gpt2.text.baselines import baselines
+from gpt2.text.corpora import Corpus
+from gpt2.text.encoding import prepare, prepare_whole
 from gpt2.tokenizers import Tokenizer
+from gpt2.training.shards import ShardExecutor
 
 HELP = "the loss of a trained model on its validation text, or on a file"
 SAMPLES = 5

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from gpt2.checking import SMALL, check_model
 from gpt2.commands.arguments import add_preset, add_settings, given_settings, natural, part_of
 from gpt2.config import GPT2Config
+from gpt2.insight.gradient_check import SMALL, check_model
 
 HELP = "compare every gradient of a small model with finite differences"
 

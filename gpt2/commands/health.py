@@ -7,9 +7,9 @@ import dataclasses
 import json
 
 from gpt2.errors import RunError
-from gpt2.health import Facts, Seen, judge
-from gpt2.metrics import history
-from gpt2.runs import Run
+from gpt2.run.folder import Run
+from gpt2.run.health import Facts, Seen, judge
+from gpt2.run.metrics import history
 from gpt2.terminal import one_line
 
 HELP = "say what is wrong with a run, why, and what to do; exit code 1 if anything is"

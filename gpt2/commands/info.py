@@ -8,7 +8,7 @@ import json
 from gpt2.commands.arguments import add_preset, add_settings, given_settings, part_of
 from gpt2.config import GPT2Config
 from gpt2.errors import ConfigError
-from gpt2.info import as_text, describe
+from gpt2.insight.info import as_text, describe
 
 HELP = "parameters, memory, work and the shape of every step; allocates nothing"
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from gpt2.commands.arguments import given_model
-from gpt2.diagnostics import DEAD
 from gpt2.errors import DataError
-from gpt2.evaluation import COLOURS
 from gpt2.files import naming
-from gpt2.inspection import Histograms, Inspection, Similarity, check_length, inspect
+from gpt2.insight.evaluation import COLOURS
+from gpt2.insight.inspection import Histograms, Inspection, Similarity, check_length, inspect
 from gpt2.model import GPT2
 from gpt2.tokenizers import Tokenizer
+from gpt2.training.measurements import DEAD
 from tinygrad2.files import write_anew
 
 Array = np.ndarray[Any, Any]
@@ -60,7 +60,9 @@ def run(args: argparse.Namespace) -> int:
 
 def page(about: dict[str, Any]) -> str:
     """The whole page as HTML; `about` goes into it as JSON."""
-    files = {kind: (resources.files("gpt2") / f"inspection.{kind}").read_text("utf-8") for kind in ("html", "css", "js")}
+    files = {
+        kind: (resources.files("gpt2.insight") / f"inspection.{kind}").read_text("utf-8") for kind in ("html", "css", "js")
+    }
     data = json.dumps(about, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     filled = files["html"].replace("@style@", files["css"]).replace("@script@", files["js"])
     return filled.replace("@data@", data)  # the last, for the prompt may hold anything

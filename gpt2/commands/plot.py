@@ -7,10 +7,10 @@ from pathlib import Path
 
 from gpt2.errors import RunError
 from gpt2.files import naming
-from gpt2.metrics import history
-from gpt2.plots import LARGEST, Losses, loss_text, plain, save
-from gpt2.runs import Run
-from gpt2.tensorboard import write_events
+from gpt2.run.folder import Run
+from gpt2.run.metrics import history
+from gpt2.run.plots import LARGEST, Losses, loss_text, plain, save
+from gpt2.run.tensorboard import write_events
 
 HELP = "draw the losses of several runs together, or write them for TensorBoard"
 

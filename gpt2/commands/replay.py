@@ -14,9 +14,9 @@ from gpt2.commands.arguments import given_corpus, natural
 from gpt2.config import TrainConfig
 from gpt2.errors import ConfigError, RunError
 from gpt2.files import naming
-from gpt2.metrics import Row, history
-from gpt2.replay import Replayed, replay
-from gpt2.runs import Run, is_hugging_face
+from gpt2.run.folder import Run, is_hugging_face
+from gpt2.run.metrics import Row, history
+from gpt2.training.replay import Replayed, replay
 from tinygrad2.files import atomic_file, check_kind
 
 HELP = "take any step of a run again, bit for bit: its batch, loss and gradients; or change one setting from there on"

@@ -15,9 +15,9 @@ import numpy as np
 
 from gpt2.errors import RunError
 from gpt2.files import naming
-from gpt2.metrics import history
-from gpt2.runs import Run
-from gpt2.series import Bins
+from gpt2.run.folder import Run
+from gpt2.run.metrics import history
+from gpt2.run.series import Bins
 from gpt2.terminal import note, one_line
 
 HELP = "list and compare the runs in a folder"

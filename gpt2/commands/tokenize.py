@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from gpt2.commands.arguments import given_corpus, natural
-from gpt2.corpora.piped import arriving, standard_input
 from gpt2.errors import ConfigError, RunError
 from gpt2.files import naming
 from gpt2.terminal import one_line, styled
+from gpt2.text.corpora.piped import arriving, standard_input
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer, load_tokenizer
 from tinygrad2.files import check_kind
 

@@ -11,21 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from gpt2 import ranks
 from gpt2.commands.arguments import add_preset, add_settings, given_corpus, given_settings, part_of
 from gpt2.config import GPT2Config, TrainConfig
-from gpt2.corpora import STDIN, Corpus
-from gpt2.distributed import executor_for
 from gpt2.errors import ConfigError
 from gpt2.files import code_sha256
-from gpt2.memory import check_fits
 from gpt2.model import GPT2
-from gpt2.preparation import prepare, tokenizer_for
-from gpt2.resuming import begun_as
-from gpt2.runs import Run, load_model, unused_folder
+from gpt2.run.folder import Run, load_model, unused_folder
 from gpt2.terminal import note, one_line, say
+from gpt2.text.corpora import STDIN, Corpus
+from gpt2.text.encoding import prepare, tokenizer_for
 from gpt2.tokenizers import Tokenizer
-from gpt2.training import Result, train
+from gpt2.training.loop import Result, train
+from gpt2.training.memory import check_fits
+from gpt2.training.mpi import comm
+from gpt2.training.mpi.executor import executor_for
+from gpt2.training.resuming import begun_as
 from tinygrad2 import kernels
 
 HELP = "train a model on text"
@@ -50,13 +50,13 @@ def run(args: argparse.Namespace) -> int:
     if args.resume and not args.out:
         raise ConfigError("--resume needs --out: the folder of the run to go on with")
     resume = args.resume and Run(Path(args.out)).config.exists()
-    job = ranks.current()
+    job = comm.current()
     if job:  # a rank that is late may find what another has written
         resume = job.gather(resume, "the start")[0]
     begun = begun_as(args.out, given, args.accept_changes) if resume else None
     preset = given.pop("preset", "tiny")
     config = begun.training if begun else TrainConfig.preset(preset, **part_of(TrainConfig, given))
-    if config.data == STDIN and ranks.count() > 1:
+    if config.data == STDIN and comm.count() > 1:
         raise ConfigError("--data -: of several ranks only one has a standard input; give a file that all can read")
     corpus = given_corpus(config.data if "data" in given or not begun else None, config.data)
     if corpus.once:

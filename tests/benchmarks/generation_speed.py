@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 from gpt2 import GPT2, GPT2Config
-from tinygrad2.kernels.memory import keep_freed_memory
+from tinygrad2.kernels.fast.memory import keep_freed_memory
 
 
 def timed(f):

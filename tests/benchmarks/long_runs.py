@@ -14,11 +14,11 @@ import tracemalloc
 from pathlib import Path
 
 from gpt2 import GPT2, GPT2Config, TrainConfig
-from gpt2.corpora import Corpus
-from gpt2.health import Facts, Watch
-from gpt2.metrics import as_line
-from gpt2.preparation import tokenizer_for
-from gpt2.runs import Run
+from gpt2.run.folder import Run
+from gpt2.run.health import Facts, Watch
+from gpt2.run.metrics import as_line
+from gpt2.text.corpora import Corpus
+from gpt2.text.encoding import tokenizer_for
 
 BLOCKS = [f"h.{i}" for i in range(4)]
 MATRICES = [f"{block}.{name}.weight" for block in BLOCKS for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")]

@@ -27,7 +27,7 @@ from typing import Any
 
 os.environ["RAYON_NUM_THREADS"] = "1"  # before tokenizers is imported
 
-from gpt2.corpora import pydocs
+from gpt2.text.corpora import pydocs
 from gpt2.tokenizers import BPETokenizer, vocabulary
 from gpt2.tokenizers.alphabet import unspell
 from gpt2.tokenizers.words import words

@@ -13,7 +13,7 @@ import pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def undrawn():
-    with patch.multiple("gpt2.training", plot_loss=lambda *_: None, plot_training=lambda *_: None):
+    with patch.multiple("gpt2.training.loop", plot_loss=lambda *_: None, plot_training=lambda *_: None):
         yield
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from small_runs import run_once
 
 from gpt2 import GPT2, GPT2Config
-from gpt2.executor import ShardExecutor
 from gpt2.generation import Sampling, generate
+from gpt2.training.shards import ShardExecutor
 from tinygrad2 import autograd
 
 SHAPE = {"d_model": 64, "num_heads": 2, "max_seq_len": 32}
@@ -123,6 +123,6 @@ def beside_a_thread_that_trains():
 
 if __name__ == "__main__":
     case = globals()[sys.argv[1]]
-    undrawn = patch.multiple("gpt2.training", plot_loss=lambda *_: None, plot_training=lambda *_: None)
+    undrawn = patch.multiple("gpt2.training.loop", plot_loss=lambda *_: None, plot_training=lambda *_: None)
     with contextlib.nullcontext() if case is after else undrawn:
         print(json.dumps(case()))

@@ -417,15 +417,15 @@ def writing(name: str, content: object) -> Callable[[Path], object]:
 
 def header(run: Path) -> dict:
     """What else the last checkpoint holds."""
-    from gpt2.checkpoints import Checkpoints
+    from gpt2.run.checkpoints import Checkpoints
 
     return Checkpoints(run / "checkpoints").load(20).about
 
 
 def sign(run: Path, path: tuple, value: object) -> None:
     """The last checkpoint with another field, its fingerprint right; it is the only one, and there is no model."""
-    from gpt2.checkpoints import Checkpoints
-    from gpt2.weights import write_weights
+    from gpt2.run.checkpoints import Checkpoints
+    from gpt2.weights.safetensors import write_weights
 
     found = Checkpoints(run / "checkpoints").load(20)
     shutil.rmtree(run / "checkpoints")
@@ -606,7 +606,7 @@ def judge(one: Try, status: int, out: str, err: str, megabytes: float) -> list[s
 
 def make_base(folder: Path) -> None:
     """Good runs of two texts, a tokenizer, a Hugging Face folder, and the tree that nobody may touch."""
-    from gpt2.corpora import pydocs
+    from gpt2.text.corpora import pydocs
 
     (folder / "victim" / "checkpoints").mkdir(parents=True)
     for name in (

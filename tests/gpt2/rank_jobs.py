@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpt2.metrics import read_metrics
-from gpt2.weights import read_weights
+from gpt2.run.metrics import read_metrics
+from gpt2.weights.safetensors import read_weights
 
 MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
 RANK = str(Path(__file__).with_name("rank.py"))

@@ -3,12 +3,13 @@
 import contextlib
 from unittest.mock import patch
 
-from gpt2 import GPT2, GPT2Config, TrainConfig, plots
-from gpt2.corpora import Corpus
-from gpt2.metrics import read_metrics
-from gpt2.preparation import prepare, tokenizer_for
-from gpt2.runs import Run
-from gpt2.training import train
+from gpt2 import GPT2, GPT2Config, TrainConfig
+from gpt2.run import plots
+from gpt2.run.folder import Run
+from gpt2.run.metrics import read_metrics
+from gpt2.text.corpora import Corpus
+from gpt2.text.encoding import prepare, tokenizer_for
+from gpt2.training.loop import train
 
 MODEL = {"max_seq_len": 16, "d_model": 16, "num_layers": 2, "num_heads": 2}
 SHORT = {"steps": 30, "eval_every": 10, "warmup_steps": 5, "learning_rate": 3e-3, "sample_tokens": 20}
@@ -30,7 +31,7 @@ def run_once(folder, text, model=(), resume=False, say=lambda _: None, draws=Fal
 
 def drawing():
     """Inside, trainings draw their pictures, although conftest.py keeps them from it."""
-    return patch.multiple("gpt2.training", plot_loss=plots.plot_loss, plot_training=plots.plot_training)
+    return patch.multiple("gpt2.training.loop", plot_loss=plots.plot_loss, plot_training=plots.plot_training)
 
 
 def without_speed(rows):

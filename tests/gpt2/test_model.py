@@ -7,14 +7,14 @@ import pytest
 from torch_gpt2 import torch_loss
 
 from gpt2 import GPT2, GPT2Config, TrainConfig
-from gpt2.diagnostics import diagnose
 from gpt2.errors import DataError
-from gpt2.evaluation import evaluate
-from gpt2.executor import ShardExecutor
 from gpt2.generation import Sampling, steps
-from gpt2.inspection import inspect
+from gpt2.insight.evaluation import evaluate
+from gpt2.insight.inspection import inspect
 from gpt2.tokenizers import ByteTokenizer
-from gpt2.trainer import Trainer
+from gpt2.training.measurements import diagnose
+from gpt2.training.shards import ShardExecutor
+from gpt2.training.step import Trainer
 from tinygrad2 import Tensor, nn, ops, optim
 
 SMALL = {"vocab_size": 17, "max_seq_len": 8, "d_model": 16, "num_layers": 2, "num_heads": 4}

@@ -16,8 +16,10 @@ from unittest.mock import Mock
 import pytest
 
 import gpt2.__main__
-from gpt2 import data, memory, terminal
+from gpt2 import terminal
 from gpt2.cli import main
+from gpt2.text import batches
+from gpt2.training import memory
 
 HOSTILE = "\x1b]0;title\x07\x1b[2J\rgone\u202eevil\x9b2J\x7f\u200b"
 """Renames the window, clears the screen, hides what stands before it, turns the line around, and so on."""
@@ -411,7 +413,7 @@ def test_memory_that_is_not_there_is_said_with_what_there_is(tmp_path, capsys, m
         ("--d-model=1048576 --num-layers=1000", "takes more than", "take a smaller model"),
         ("--max-seq-len=8", "Unable to allocate 7 TiB", "a smaller --batch-size"),
     ):
-        monkeypatch.setattr(data, "batch", Mock(side_effect=MemoryError("Unable to allocate 7 TiB")))
+        monkeypatch.setattr(batches, "batch", Mock(side_effect=MemoryError("Unable to allocate 7 TiB")))
         tiny = "--num-heads=1 --d-model=8 --num-layers=1 --out"
         assert main(["train", *tiny.split(), str(tmp_path / "run"), *flags.split()]) == 2
         err = capsys.readouterr().err

@@ -7,10 +7,11 @@ trains it with the same initial weights, batches and schedule as `gpt2 train`, a
 
 import argparse
 
-from gpt2 import GPT2, GPT2Config, TrainConfig, data
-from gpt2.corpora import load_corpus
+from gpt2 import GPT2, GPT2Config, TrainConfig
+from gpt2.text import batches
+from gpt2.text.corpora import load_corpus
 from gpt2.tokenizers import CharTokenizer
-from gpt2.trainer import SCHEDULES
+from gpt2.training.step import SCHEDULES
 
 
 def torch_loss(torch, config, state, ids, targets):
@@ -51,7 +52,7 @@ def main():
     config = GPT2Config.preset(args.preset, vocab_size=tokenizer.vocab_size)
     training = TrainConfig.preset(args.preset, seed=args.seed)
     T = config.max_seq_len
-    train, val = data.split(tokenizer.encode(corpus.text), training.val_fraction, T)
+    train, val = batches.split(tokenizer.encode(corpus.text), training.val_fraction, T)
     state = {n: torch.tensor(a, requires_grad=True) for n, a in GPT2(config, args.seed).state_dict().items()}
     groups = [
         {"params": [t for t in state.values() if t.dim() > 1], "weight_decay": training.weight_decay},
@@ -64,14 +65,16 @@ def main():
         )
         for group in optimizer.param_groups:
             group["lr"] = rate
-        ids, targets = data.batch(train, training.batch_size, T, args.seed, step)
+        ids, targets = batches.batch(train, training.batch_size, T, args.seed, step)
         _, loss = torch_loss(torch, config, state, ids, targets)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(list(state.values()), training.grad_clip)
         optimizer.step()
     with torch.no_grad():
-        losses = [(torch_loss(torch, config, state, x, y)[1].item() * y.size, y.size) for x, y in data.consecutive(val, T, 64)]
+        losses = [
+            (torch_loss(torch, config, state, x, y)[1].item() * y.size, y.size) for x, y in batches.consecutive(val, T, 64)
+        ]
     print(f"{args.preset}, seed {args.seed}: validation loss {sum(a for a, _ in losses) / sum(n for _, n in losses):.4f}")
 
 

@@ -42,36 +42,36 @@ REQUIRED = 0.95
 # The tests of a module, the likeliest to fail first. Those that compare with PyTorch are left out: loading it takes
 # longer than all the rest, and the score should not need it.
 OPS = (
-    "tests/tinygrad2/test_ops.py::test_gradient_against_finite_differences",
-    "tests/tinygrad2/test_ops.py::test_value_is_numpys",
-    "tests/tinygrad2/test_ops.py::test_fused_op_is_its_specification",
-    "tests/tinygrad2/test_ops.py::test_dimension_errors_name_the_shapes",
+    "tests/tinygrad2/ops/test_ops.py::test_gradient_against_finite_differences",
+    "tests/tinygrad2/ops/test_ops.py::test_value_is_numpys",
+    "tests/tinygrad2/ops/test_ops.py::test_fused_op_is_its_specification",
+    "tests/tinygrad2/ops/test_ops.py::test_dimension_errors_name_the_shapes",
     "tests/tinygrad2/test_tensor.py",
-    "tests/tinygrad2/test_own_ops.py",
-    "tests/tinygrad2/test_ops.py",
+    "tests/tinygrad2/ops/test_own_ops.py",
+    "tests/tinygrad2/ops/test_ops.py",
     "tests/tinygrad2/test_transforms.py",
 )
 ENGINE = (
     "tests/tinygrad2/test_autograd.py",
-    "tests/tinygrad2/test_own_ops.py",
+    "tests/tinygrad2/ops/test_own_ops.py",
     "tests/tinygrad2/test_tensor.py",
     "tests/tinygrad2/test_transforms.py",
     "tests/tinygrad2/test_anomaly.py",
-    "tests/tinygrad2/test_ops.py::test_dimension_errors_name_the_shapes",
-    "tests/tinygrad2/test_ops.py::test_gradient_against_finite_differences",
+    "tests/tinygrad2/ops/test_ops.py::test_dimension_errors_name_the_shapes",
+    "tests/tinygrad2/ops/test_ops.py::test_gradient_against_finite_differences",
 )
 FUSED = (
-    "tests/tinygrad2/test_ops.py::test_formula_is_the_rule",
-    "tests/tinygrad2/test_ops.py::test_fused_op_is_its_specification",
+    "tests/tinygrad2/ops/test_ops.py::test_formula_is_the_rule",
+    "tests/tinygrad2/ops/test_ops.py::test_fused_op_is_its_specification",
 )
 OPTIM = ("tests/tinygrad2/optim",)
-SOURCE = ("tests/tinygrad2/test_source.py", "tests/tinygrad2/test_own_ops.py", "tests/tinygrad2/study/test_formulas.py")
+SOURCE = ("tests/tinygrad2/ops/test_source.py", "tests/tinygrad2/ops/test_own_ops.py", "tests/tinygrad2/study/test_formulas.py")
 TESTS = {
     "tinygrad2/autograd.py": ENGINE,
     "tinygrad2/graph.py": ENGINE,
     "tinygrad2/tensor.py": ENGINE,
     "tinygrad2/ops/op.py": (*SOURCE, *ENGINE, *OPS),
-    "tinygrad2/ops/source.py": (*SOURCE, "tests/tinygrad2/test_ops.py::test_formula_is_the_rule"),
+    "tinygrad2/ops/source.py": (*SOURCE, "tests/tinygrad2/ops/test_ops.py::test_formula_is_the_rule"),
     "tinygrad2/ops/arithmetic.py": OPS,
     "tinygrad2/ops/functions.py": OPS,
     "tinygrad2/ops/fused.py": (*FUSED, *OPS),

@@ -7,7 +7,7 @@ import sys
 from threadpoolctl import threadpool_limits
 
 from tinygrad2 import kernels
-from tinygrad2.kernels import products, threads
+from tinygrad2.kernels.fast import products, threads
 
 LIBRARIES = ["numpy", "mkl"] if products.mkl() else ["numpy"]
 PAIRS = list(itertools.product(kernels.IMPLEMENTATIONS, LIBRARIES))
@@ -23,7 +23,7 @@ def use(patch, implementation, library):
     """From now on these kernels run, and these products."""
     patch.setattr(kernels, "current", kernels.load(implementation))
     if library == "numpy":
-        for module in ("tinygrad2.kernels.products", "tinygrad2.kernels.compiled.attention"):
+        for module in ("tinygrad2.kernels.fast.products", "tinygrad2.kernels.fast.compiled.attention"):
             if module in sys.modules:
                 patch.setattr(sys.modules[module], "mkl", lambda: None)
 

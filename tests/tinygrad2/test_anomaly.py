@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gpt2 import GPT2, GPT2Config
-from gpt2.executor import ShardExecutor
+from gpt2.training.shards import ShardExecutor
 from tinygrad2 import Tensor, autograd, nn, no_grad, optim
 from tinygrad2.errors import AnomalyError, GraphError, ShapeError
 

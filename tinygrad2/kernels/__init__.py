@@ -64,7 +64,7 @@ forked = False
 def _leave_threads() -> None:
     """In a process that was forked: OpenMP ends one that asks for its threads, or makes it wait for them without end."""
     global forked
-    compiled = sys.modules.get("tinygrad2.kernels.compiled")
+    compiled = sys.modules.get("tinygrad2.kernels.fast.compiled")
     forked = forked or getattr(compiled, "SPREADS", compiled is not None)  # it may be half loaded
     if forked and globals().get("current") is compiled:
         globals()["current"] = None
@@ -92,7 +92,7 @@ def load(name: str) -> ModuleType:
 def running() -> dict[str, str]:
     """What computes: `kernels` is made with, `products` is the library of matrix products, `unit` multiplies in bfloat16."""
     name = next(name for name in IMPLEMENTATIONS if load(name) is __getattr__("current"))
-    products = importlib.import_module("tinygrad2.kernels.products")
+    products = importlib.import_module("tinygrad2.kernels.fast.products")
     return {"kernels": name, "products": products.running(), "unit": products.unit()}
 
 

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad2 import kernels
-from tinygrad2.kernels.products import library, matmul, operand, round_to_bfloat16, rounds, weight
-from tinygrad2.kernels.threads import share
+from tinygrad2.kernels.fast.products import library, matmul, operand, round_to_bfloat16, rounds, weight
+from tinygrad2.kernels.fast.threads import share
 
 Array = npt.NDArray[Any]
 Tile = tuple[slice, slice]

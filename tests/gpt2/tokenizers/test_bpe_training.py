@@ -109,7 +109,8 @@ def test_order_and_parts_do_not_matter(text):
 
 def test_hash_seeds_do_not_matter():
     program = (
-        "from gpt2.corpora import pydocs; from gpt2.tokenizers import BPETokenizer as B; print(B.train(pydocs(), 400).sha256)"
+        "from gpt2.text.corpora import pydocs; from gpt2.tokenizers import BPETokenizer as B; "
+        "print(B.train(pydocs(), 400).sha256)"
     )
     found = set()
     for seed in "012":
@@ -138,7 +139,7 @@ def test_what_cannot_be_trained():
 @pytest.mark.oracle
 @pytest.mark.parametrize("name", ["english", "few letters", "unicode"])
 def test_hugging_faces_trainer_finds_the_same(hf, name):
-    from gpt2.corpora import pydocs
+    from gpt2.text.corpora import pydocs
 
     rng = random.Random(0)
     texts = {

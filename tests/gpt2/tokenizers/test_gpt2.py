@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from gpt2.corpora import pydocs
 from gpt2.errors import DataError
+from gpt2.text.corpora import pydocs
 from gpt2.tokenizers import words as cutting
 
 pytestmark = pytest.mark.oracle

@@ -8,7 +8,7 @@ import pytest
 
 from gpt2 import GPT2, GPT2Config
 from tinygrad2 import Tensor, autograd, nn, ops, study
-from tinygrad2.kernels import products
+from tinygrad2.kernels.fast import products
 from tinygrad2.study.memory import ledger
 
 SMALL = {"vocab_size": 11, "max_seq_len": 8, "d_model": 8, "num_layers": 2, "num_heads": 2, "d_ff": 16}

@@ -20,7 +20,8 @@ from typing import Any
 
 from tinygrad2 import kernels
 from tinygrad2.errors import GraphError
-from tinygrad2.kernels import products, reference, threads
+from tinygrad2.kernels import reference
+from tinygrad2.kernels.fast import products, threads
 from tinygrad2.ops.indexing import scatter
 from tinygrad2.ops.op import Fused, Op
 from tinygrad2.ops.source import syntax, written

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad2.kernels import products, reference
+from tinygrad2.kernels import reference
+from tinygrad2.kernels.fast import products
 from tinygrad2.kernels.reference import rows
 from tinygrad2.ops.arithmetic import Add
 from tinygrad2.ops.fused import Linear

@@ -1,0 +1,184 @@
+"""What the rules look at: the rows of a run, folded together as they come, and a few facts about it."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpt2.config import GPT2Config, TrainConfig
+from gpt2.run.metrics import Block, Diagnostics, Recorded
+from gpt2.run.series import Array, Bins, Thinned
+
+ENOUGH = 40.0
+"""Nats of `Seen.reach` after which a model must have learned something. Healthy runs beat the unigram baseline within 20."""
+
+SLOPE = 0.1
+"""How far the slope may be from 1, beyond three times its doubt. Healthy runs: less than 0.001."""
+
+UPDATE_SCALE = 0.02
+"""How far the update's size may be from that of the formula. Healthy runs: at most 0.0002."""
+
+MOST = 1 << 12
+"""Evaluations of which a median is taken, or in which a loss is looked for: a run with more has fewer of them looked at."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the rows do not say: the model's size, and how it was to be trained."""
+
+    vocab_size: int
+    d_model: int
+    steps: int
+    pretrained: bool = False
+
+    @classmethod
+    def of(cls, model: GPT2Config, training: TrainConfig) -> Facts:
+        """Those of a run with these settings."""
+        return cls(model.vocab_size, model.d_model, training.steps, bool(training.init_from))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A validation loss, in nats per token, and the number of tokens of which it is the mean."""
+
+    step: int
+    loss: float
+    tokens: int
+
+
+class Deviation:
+    """A number of the diagnostics that is 1 where all is right: how often it was known, and how often too far off."""
+
+    def __init__(self) -> None:
+        self.known = self.off = 0
+        self.last = self.last_off = math.nan
+        self.worst: tuple[int, float] | None = None  # a step, and a value that is off
+
+    def add(self, step: int, value: float, margin: float) -> None:
+        """One more. Where the margin is not finite the number could not be measured."""
+        if not math.isfinite(margin):
+            return
+        self.known, self.last = self.known + 1, value
+        if not abs(value - 1) <= margin:
+            self.off, self.last_off = self.off + 1, value
+            if self.worst is None or _factor(value) > _factor(self.worst[1]):
+                self.worst = step, value
+
+
+def _factor(value: float) -> float:
+    """How many times too large or too small, as a logarithm."""
+    return abs(math.log(value)) if 0 < value < math.inf else math.inf
+
+
+class Seen:
+    """A run, looked at from different sides. Its size, and the time of all that is asked of it, do not grow with the steps."""
+
+    def __init__(self, facts: Facts, rows: Iterable[Recorded] = ()) -> None:
+        """`rows` are the history of a run, with what was skipped."""
+        self.facts = facts
+        self.uniform = math.log(facts.vocab_size)
+        self.step: int | None = None  # that was last taken
+        self.skips, self.last_skip = 0, (0, "")  # its step, and why
+        self.losses = Bins(columns=2)
+        self.rates = 0.0  # the sum of all learning rates
+        self.at_start: float | None = None  # the validation loss before the first update
+        self.evaluation: Evaluation | None = None
+        self.best: Evaluation | None = None
+        self.best_later: Evaluation | None = None  # with a finite loss, after the first update
+        self.later: deque[Evaluation] = deque(maxlen=2)  # the last of these
+        self.lows = Thinned[Evaluation](MOST)  # each lower than all before
+        self.lowest = math.inf
+        self.baselines: dict[str, float] = {}
+        self.measured: Recorded | None = None  # the last update of which there is more to know
+        self.ratios = Thinned[tuple[float, float]](MOST)  # its learning rate, and the median of its matrices
+        self.future: float | None = None  # the largest
+        self.offsets: deque[tuple[int, dict[str, float]]] = deque(maxlen=2)  # the last
+        self.first_in_std: float | None = None
+        self.blocks: dict[str, Block] = {}  # at the last evaluation that has them
+        self.slope, self.update_scale = Deviation(), Deviation()
+        with np.errstate(all="ignore"):
+            for row in rows:
+                self.add(row)
+
+    def add(self, row: Recorded) -> None:
+        """One more row, of a later step than all before."""
+        step = row["step"]
+        if "skipped" in row:
+            self.step = step - 1
+            self.skips, self.last_skip = self.skips + 1, (step, row["skipped"])
+            return
+        self.step = step
+        if "train_loss" in row:
+            self.losses.add(step, row["train_loss"])
+            self.rates += row.get("learning_rate", 0.0)
+        if row.get("update_ratios"):
+            self.measured = row
+            self.ratios.add((row.get("learning_rate", 0.0), float(np.median(list(row["update_ratios"].values())))))
+        if "val_loss" in row:
+            self._evaluated(row)
+
+    def _evaluated(self, row: Recorded) -> None:
+        found = self.evaluation = Evaluation(row["step"], row["val_loss"], row.get("val_tokens", 1))
+        if found.step == 0:
+            self.at_start = found.loss
+        if self.best is None or found.loss < self.best.loss:
+            self.best = found
+        if found.step > 0 and math.isfinite(found.loss):
+            self.later.append(found)
+            if self.best_later is None or found.loss < self.best_later.loss:
+                self.best_later = found
+        if found.loss < self.lowest:
+            self.lowest = found.loss
+            self.lows.add(found)
+        self.baselines |= row.get("baselines", {})
+        if "diagnostics" in row:
+            self._diagnosed(found.step, row["diagnostics"])
+
+    def _diagnosed(self, step: int, found: Diagnostics) -> None:
+        self.blocks = found["blocks"]
+        if self.first_in_std is None and self.blocks:
+            self.first_in_std = next(iter(self.blocks.values()))["in_std"]
+        future = found.get("future")
+        if future is not None and (self.future is None or future > self.future):
+            self.future = future
+        if "1" in found.get("offsets", {}):
+            self.offsets.append((step, found["offsets"]))
+        if "slope" in found:
+            self.slope.add(step, found["slope"], SLOPE + 3 * found.get("slope_doubt", math.nan))
+        if "update_scale" in found:
+            self.update_scale.add(step, found["update_scale"], UPDATE_SCALE)
+
+    def training(self) -> tuple[Array, Array, int]:
+        """Steps and training losses, one or the mean of a bin at each, and over how many of them losses are averaged."""
+        steps, losses = self.losses.table().T
+        return steps, np.ascontiguousarray(losses), max(10, len(losses) // 20)
+
+    def train_loss(self, step: int) -> float:
+        """The mean over a twentieth of all updates, up to a step."""
+        steps, losses, window = self.training()
+        before = losses[steps <= step]
+        return float(before[-window:].mean()) if len(before) else math.nan
+
+    @property
+    def reach(self) -> float:
+        """How far AdamW can have moved a logit by the learning rates so far: the sum of lr * d_model, in nats.
+
+        An update moves each weight by about lr at most (Kingma & Ba, 2015, sec. 2.1), and a logit is a sum of d_model weights
+        times activations of about 1.
+        """
+        return self.rates * self.facts.d_model
+
+    @property
+    def trained_enough(self) -> bool:
+        """Whether a model that has learned nothing by now is not learning."""
+        return self.reach > ENOUGH
+
+    def at_full_rate(self) -> list[tuple[float, float]]:
+        """The measured updates with at least half of the highest learning rate: that, and the median ratio."""
+        found = self.ratios.values()
+        highest = max((rate for rate, _ in found), default=0.0)
+        return [(rate, ratio) for rate, ratio in found if rate >= highest / 2]

@@ -1,0 +1,271 @@
+"""Pictures of a run, drawn from its rows as they come: memory and time do not grow with their number."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpt2.run.metrics import Block, Recorded
+from gpt2.run.series import Array, Bins, Thinned
+from tinygrad2.files import write_anew
+
+BASELINES = {"uniform": ("ln V: every token equally likely", "--"), "perfect": ("a perfect model", "-")}
+"""How they are called, and the style of their line."""
+
+MOST_EVALUATIONS = 512
+"""In a picture of what happens inside; of more, every second one is left out, and so on."""
+
+MOST_CURVES = 200
+"""In a panel; of more, only the first are drawn."""
+
+LARGEST = 1e30
+"""What is larger is not drawn, like what is not finite: the ends of an axis could not be computed."""
+
+
+class Losses:
+    """The losses of a run: each, or the means of bins."""
+
+    def __init__(self, rows: Iterable[Recorded]) -> None:
+        self._train, self._val = Bins(columns=2), Bins(columns=2)
+        self.last_step, self.last_val, self.best_val = 0, math.nan, math.inf
+        for row in rows:
+            self.last_step = row["step"]
+            if "train_loss" in row:
+                self._train.add(row["step"], row["train_loss"])
+            if "val_loss" in row:
+                self.last_val = row["val_loss"]
+                self.best_val = min(self.best_val, self.last_val)
+                self._val.add(row["step"], self.last_val)
+
+    def train(self) -> tuple[Array, Array]:
+        """Steps and training losses."""
+        return _columns(self._train)
+
+    def val(self) -> tuple[Array, Array]:
+        """Steps and validation losses."""
+        return _columns(self._val)
+
+    def smoothed(self) -> tuple[Array, Array, int]:
+        """Steps and means of the training loss over a fiftieth of all, and how many steps that is; 1 for few."""
+        steps, losses = self.train()
+        window = max(1, len(losses) // 50)
+        means = np.convolve(losses, np.ones(window) / window, "valid") if window > 1 else losses
+        return steps[window - 1 :], means, window * self._train.width
+
+
+def _columns(bins: Bins) -> Any:
+    """Each of them; what cannot be drawn leaves a gap."""
+    steps, *columns = bins.table().T
+    return steps, *(_drawable(column) for column in columns)
+
+
+def _drawable(values: Array) -> Array:
+    return np.where(abs(values) < LARGEST, values, np.nan)
+
+
+def plot_loss(path: Path, rows: Iterable[Recorded], baselines: Mapping[str, float], title: str, step_tokens: int = 0) -> None:
+    """Training and validation loss against steps, with the baselines as lines; and, above, tokens: `step_tokens` per step.
+
+    `rows` are a history. Raises OSError where the picture cannot be written.
+    """
+    from matplotlib.figure import Figure  # slow to load, and not needed until now
+
+    run = Losses(rows)
+    figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    steps, losses = run.train()
+    axes.plot(steps, losses, color="tab:blue", alpha=0.2, linewidth=0.8)
+    steps, smooth, window = run.smoothed()
+    label = f"training (mean of {window} steps)" if window > 1 else "training"
+    axes.plot(steps, smooth, color="tab:blue", linewidth=1.6, label=label)
+    steps, val = run.val()
+    axes.plot(steps, val, color="tab:orange", marker="o", markersize=4, label=f"validation (last {loss_text(run.last_val)})")
+    for name, value in baselines.items():
+        label, style = BASELINES.get(name, (name, ":"))
+        axes.axhline(value, color="0.4", linestyle=style, linewidth=1)
+        at = axes.get_yaxis_transform()  # x as a share of the width, y as a loss
+        axes.text(0.99, value, f"{label} ({value:.3f})", transform=at, ha="right", va="bottom", color="0.3", fontsize=9)
+    axes.set(xlabel="step", ylabel="loss (nats per token)", title=plain(title))
+    axes.set_xlim(0, run.last_step or 1)
+    seen = np.concatenate([losses, val, _drawable(np.array(list(baselines.values()), float))])
+    seen = seen[np.isfinite(seen)]
+    if len(seen):
+        axes.set_ylim(seen.min() - 0.15, seen.max() + 0.15)
+    axes.grid(alpha=0.25)
+    if step_tokens:
+        above = axes.secondary_xaxis("top", functions=(partial(_times, step_tokens), partial(_times, 1 / step_tokens)))
+        above.set_xlabel("tokens seen")
+        above.xaxis.set_major_formatter(_in_thousands)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)  # nowhere inside is always free
+    save(figure, path)
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a picture of the kind that the name of its file says, whole or not at all. Raises OSError, or ValueError for a kind
+    that there is not."""
+    content = io.BytesIO()
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # of letters that no font has, of numbers too large
+        figure.savefig(content, format=path.suffix[1:] or "png")
+    write_anew(path, content.getvalue())
+
+
+def plain(text: str) -> str:
+    """A text as matplotlib draws it, and not as a formula; what cannot be printed is a question mark."""
+    return "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
+
+
+def loss_text(value: float) -> str:
+    """A loss in a label; 1e300 would have 301 digits."""
+    return f"{value:.3g}" if abs(value) >= 1e6 else f"{value:.3f}"
+
+
+def plot_training(path: Path, rows: Iterable[Recorded], title: str) -> None:
+    """What happens inside: learning rate, gradients by layer, updates by matrix, and activations by block, against steps.
+
+    `rows` are a history. Raises OSError where the picture cannot be written.
+    """
+    from matplotlib.figure import Figure  # slow to load, and not needed until now
+
+    figure = Figure(figsize=(13, 7.5), dpi=110, layout="constrained")
+    figure.suptitle(plain(title))
+    panels = figure.subplots(2, 3).ravel()
+    inside = Inside(rows)
+    steps, rates, norms = _columns(inside.updates)
+    _lines(panels[0], "learning rate", steps, {"": rates}, "tab:blue")
+    panels[0].set_ylim(bottom=0)
+    panels[0].ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
+    panels[1].plot(steps, norms, color="0.75", linewidth=0.8, label="all, unclipped")
+    _gradients(panels[1], inside.measured.values())
+    _ratios(panels[2], inside.measured.values())
+    _blocks(panels[3:], inside.diagnosed.values())
+    for axes in panels:
+        axes.set(xlabel="step", xlim=(0, inside.last_step or 1))
+        axes.grid(alpha=0.25)
+    save(figure, path)
+
+
+class Inside:
+    """What is drawn of the inside of a run."""
+
+    def __init__(self, rows: Iterable[Recorded]) -> None:
+        self.last_step = 0
+        self.updates = Bins(columns=3)  # step, learning rate, gradient norm
+        self.measured = Thinned[Measured](MOST_EVALUATIONS)
+        self.diagnosed = Thinned[Diagnosed](MOST_EVALUATIONS)
+        for row in rows:
+            self.last_step = row["step"]
+            if "train_loss" in row:
+                self.updates.add(row["step"], row.get("learning_rate", math.nan), row.get("grad_norm", math.nan))
+            if "update_ratios" in row:
+                self.measured.add((row["step"], row.get("grad_norms", {}), _by_kind(row["update_ratios"])))
+            if "diagnostics" in row:
+                blocks = row["diagnostics"]["blocks"]
+                self.diagnosed.add((row["step"], {name: _drawn(block) for name, block in blocks.items()}))
+
+
+KINDS = ("wte", "wpe", "attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj", "lm_head")
+Measured = tuple[int, Mapping[str, float], dict[str, tuple[float, float, float]]]
+"""A step; the norm of the gradient by layer; and, by kind of matrix, the lowest, the mean and the highest update ratio."""
+
+Diagnosed = tuple[int, dict[str, tuple[float, ...]]]
+"""A step, and what is drawn of each block."""
+
+
+def _by_kind(ratios: Mapping[str, float]) -> dict[str, tuple[float, float, float]]:
+    found = {}
+    for kind in KINDS:
+        own = [value for name, value in ratios.items() if name.endswith(f"{kind}.weight")]
+        finite = [value for value in own if abs(value) < LARGEST] or [math.nan]
+        if own:
+            found[kind] = min(finite), float(np.mean(finite)), max(finite)
+    return found
+
+
+def _drawn(block: Block) -> tuple[float, ...]:
+    """Of a block: the standard deviation behind it, shares of units, and the entropy of its heads."""
+    heads = list(block["entropy"].values())
+    return block["out_std"], block["off"], block["dead"], float(np.mean(heads)), min(heads), max(heads)
+
+
+def _blocks(panels: Sequence[Any], diagnosed: Sequence[Diagnosed]) -> None:
+    """Three panels of the blocks of the model."""
+    residual, units, attention = panels
+    steps = [step for step, _ in diagnosed]
+    names = list(diagnosed[-1][1])[:MOST_CURVES] if diagnosed else []
+    gap = (math.nan,) * 6
+    values = {name: _drawable(np.array([blocks.get(name, gap) for _, blocks in diagnosed])).T for name in names}
+
+    def of_blocks(axes: Any, what: str, number: int) -> None:
+        _lines(axes, what, steps, {name: found[number] for name, found in values.items()})
+
+    of_blocks(residual, "std of the residual stream after each block", 0)
+    residual.set_ylim(bottom=0)
+    of_blocks(units, "share of GELU inputs below -3; dotted: units always off", 1)
+    of_blocks(attention, "entropy of attention (1: uniform), mean of heads", 3)
+    for name, line, other in zip(names, list(units.get_lines()), list(attention.get_lines()), strict=True):
+        _, _, dead, _, low, high = values[name]
+        units.plot(steps, dead, ":", color=line.get_color(), label="_")
+        attention.fill_between(steps, low, high, color=other.get_color(), alpha=0.12, linewidth=0)
+    units.set_ylim(bottom=0)
+    units.yaxis.set_major_formatter(lambda share, _: f"{share:.3g}" if share >= 0.01 else f"{share:.2g}")
+    attention.set_ylim(0, 1.02)
+
+
+def _gradients(axes: Any, measured: Sequence[Measured]) -> None:
+    """The norms of the parts of the gradient, after clipping, where they were measured; before it, that of all is drawn."""
+    parts = list(measured[-1][1])[:MOST_CURVES] if measured else []
+    curves = {part: _drawable(np.array([norms.get(part, math.nan) for _, norms, _ in measured])) for part in parts}
+    _lines(axes, "norm of the gradient, by layer", [step for step, _, _ in measured], curves)
+    if any((np.asarray(line.get_ydata()) > 0).any() for line in axes.lines):
+        axes.set_yscale("log")
+
+
+def _ratios(axes: Any, measured: Sequence[Measured]) -> None:
+    """One colour for each kind of matrix: the mean of the blocks as a line, the range of the blocks behind it."""
+    steps = [step for step, _, _ in measured]
+    for i, kind in enumerate(KINDS):
+        if any(kind in ratios for _, _, ratios in measured):
+            gap = (math.nan,) * 3
+            low, mean, high = np.array([ratios.get(kind, gap) for _, _, ratios in measured]).T
+            (line,) = axes.plot(steps, mean, marker="o", markersize=3, label=kind, color=f"C{i}")
+            axes.fill_between(steps, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
+    axes.axhline(-3, color="0.3", linestyle="--", linewidth=1)
+    axes.text(0.01, -3, "-3: rule of thumb", transform=axes.get_yaxis_transform(), va="bottom", color="0.3", fontsize=8)
+    axes.set_title("log10 of update / weight, by matrix", fontsize=10)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=7, ncols=2, frameon=False)
+
+
+def _lines(axes: Any, what: str, steps: Sequence[int], curves: Mapping[str, Array], color: str | None = None) -> None:
+    """Curves with a legend; those of the blocks go from dark to light with depth, and of many only some are named."""
+    from matplotlib import colormaps
+
+    blocks = [name for name in curves if name.startswith("h.")]
+    named = {*blocks[:: max(1, math.ceil(len(blocks) / 6))], *blocks[-1:]}
+    others = iter(("tab:red", "tab:orange", "tab:pink", "tab:brown"))
+    few = {"marker": "o", "markersize": 3} if len(steps) < 100 else {}
+    for name, values in curves.items():
+        shade = colormaps["viridis"](0.9 * blocks.index(name) / max(1, len(blocks) - 1)) if name in blocks else None
+        (line,) = axes.plot(steps, values, color=shade or color or next(others, "0.5"), label=plain(name), **few)
+        if not name or (name in blocks and name not in named):
+            line.set_label(name or "_")
+    axes.set_title(what, fontsize=10)
+    handles, labels = axes.get_legend_handles_labels()
+    shown = [(h, label) for h, label in zip(handles, labels, strict=True) if label not in blocks or label in named]
+    if shown:
+        axes.legend(*zip(*shown, strict=True), fontsize=7, ncols=2, frameon=False)
+
+
+def _times(factor: float, x: Any) -> Any:
+    return factor * x
+
+
+def _in_thousands(value: float, _: Any) -> str:
+    return f"{value / 1e6:g}M" if abs(value) >= 1e6 else f"{value / 1e3:g}k" if abs(value) >= 1e3 else f"{value:g}"

@@ -1,0 +1,1 @@
+"""Training: one step, the loop of them, and what is measured, resumed and replayed of it."""

@@ -1,0 +1,225 @@
+"""GPT-2 as Hugging Face lays it out: a folder with config.json and model.safetensors, whole or in shards."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpt2.config import GPT2Config
+from gpt2.errors import ConfigError, RunError
+from gpt2.files import naming, read_json
+from gpt2.weights.safetensors import STORED_AS, Stored, read_weights, write_weights
+from tinygrad2.files import write_atomically
+
+Array = np.ndarray[Any, Any]
+Shapes = Mapping[str, tuple[int, ...]]
+
+SAME = {
+    "vocab_size": "vocab_size",
+    "n_positions": "max_seq_len",
+    "n_embd": "d_model",
+    "n_layer": "num_layers",
+    "n_head": "num_heads",
+}
+"""Hugging Face's name of a size, and ours."""
+ONLY = {
+    "model_type": ("gpt2",),
+    "activation_function": ("gelu_new", "gelu_pytorch_tanh"),  # two names of the tanh approximation
+    "layer_norm_epsilon": (1e-5,),
+    "scale_attn_weights": (True,),
+    "scale_attn_by_inverse_layer_idx": (False,),
+    "add_cross_attention": (False,),
+}
+"""Settings of theirs of which we have one kind, the first being their default."""
+MASK = re.compile(r"h\.\d+\.attn\.(masked_)?bias")
+"""The causal mask, which some files hold among the weights."""
+
+
+MOST_SAID = 20
+"""Of the weights that do not fit: how many are named."""
+
+
+class Checkpoint:
+    """A folder that has been looked through, its weights still on disk.
+
+    `settings` replace those of the folder, by the names of GPT2Config. Raises RunError naming the file and the cause.
+    """
+
+    def __init__(self, folder: str | Path, **settings: Any) -> None:
+        self.folder = folder_of(folder)
+        self.theirs = read_json(self.folder / "config.json")
+        self.stored: dict[str, Stored] = {}
+        found, metadata = _all_weights(self.folder)
+        for name, entry in found.items():
+            if self.stored.setdefault(name.removeprefix("transformer."), entry) is not entry:
+                raise RunError(f"{entry.path}: {name} occurs twice, with and without 'transformer.'")
+        self.config = self._config(settings)
+        heads = metadata.get("n_head", str(self.theirs["n_head"]))  # the one size that no shape tells
+        if heads != str(self.theirs["n_head"]):
+            raise RunError(f"{self.folder / 'config.json'}: n_head = {self.theirs['n_head']}, but the weights are for {heads}")
+
+    def _config(self, settings: Mapping[str, Any]) -> GPT2Config:
+        path, theirs = self.folder / "config.json", self.theirs
+        wrong = [f"{name} is missing" for name in SAME if name not in theirs]
+        wrong += [
+            f"{name} = {theirs[name]!r}, and this program has only {kinds[0]!r}"
+            for name, kinds in ONLY.items()
+            if theirs.get(name, kinds[0]) not in kinds
+        ]
+        found = self._sizes()
+        wrong += [
+            f"{name} = {theirs[name]!r}, but the weights have {size}"
+            for name, size in found.items()
+            if theirs.get(name) is not None and theirs[name] != size
+        ]
+        if wrong:
+            raise RunError(f"{path}: {'; '.join(wrong)}")
+        values = {
+            **{ours: theirs[name] for name, ours in SAME.items()},
+            "d_ff": theirs.get("n_inner") or 0,
+            "tie_embeddings": theirs.get("tie_word_embeddings", True),
+            "dropout": theirs.get("resid_pdrop", 0.0),
+            "head_bias": "lm_head.bias" in self.stored,
+            "init": "gpt2",
+        }
+        try:
+            return GPT2Config(**{**values, **settings})
+        except (ConfigError, TypeError) as error:
+            raise RunError(f"{path}: {error}") from error
+
+    def _sizes(self) -> dict[str, int]:
+        """The sizes that the weights themselves tell, by their names: no model is built of the size a damaged file claims."""
+        sizes = {"n_layer": len({name.split(".")[1] for name in self.stored if name.startswith("h.")})}
+        for name, axis, weight in (
+            ("vocab_size", 0, "wte.weight"),
+            ("n_embd", 1, "wte.weight"),
+            ("n_positions", 0, "wpe.weight"),
+            ("n_inner", 1, "h.0.mlp.c_fc.weight"),
+        ):
+            if weight not in self.stored or len(self.stored[weight].shape) != 2:
+                raise RunError(f"{self.folder}: holds no matrix {weight}, so this is not a GPT-2")
+            sizes[name] = self.stored[weight].shape[axis]
+        return sizes
+
+    def weights(self, shapes: Shapes) -> dict[str, Array]:
+        """Every weight that a model needs, as float32. Raises RunError that lists what is missing or does not fit.
+
+        Where their head is tied and ours is not, it is a copy; a head bias that they lack is zero. What they have beyond
+        our need must be biases of zero, or a copy of a tied embedding.
+        """
+        stored = {name: entry for name, entry in self.stored.items() if not (MASK.fullmatch(name) and name not in shapes)}
+        source = {name: name for name in shapes if name in stored}
+        if "lm_head.weight" in shapes and "lm_head.weight" not in stored and self.theirs.get("tie_word_embeddings", True):
+            source["lm_head.weight"] = "wte.weight"
+        zeros = [name for name in shapes if name == "lm_head.bias" and name not in stored]
+        wrong = [f"missing {name} {shape}" for name, shape in shapes.items() if name not in source and name not in zeros]
+        for name, origin in source.items():
+            entry = stored[origin]
+            if entry.shape != tuple(shapes[name]):
+                wrong.append(f"{origin} has shape {entry.shape}, needs {tuple(shapes[name])}")
+        wrong += [
+            f"{name} is {entry.dtype}, which is not among {', '.join(STORED_AS)}"
+            for name, entry in stored.items()
+            if entry.dtype not in STORED_AS
+        ]
+        for name in sorted(set(stored) - set(shapes)):
+            if stored[name].dtype in STORED_AS and not self._spare(name, stored):
+                wrong.append(f"unexpected {name} {stored[name].shape}")
+        if wrong:
+            more = f"; and {len(wrong) - MOST_SAID} more" if len(wrong) > MOST_SAID else ""
+            raise RunError(f"{self.folder}: {'; '.join(wrong[:MOST_SAID])}{more}")
+        weights = {name: stored[origin].read() for name, origin in source.items()}
+        return weights | {name: np.zeros(shapes[name], np.float32) for name in zeros}
+
+    def _spare(self, name: str, stored: Mapping[str, Stored]) -> bool:
+        """Whether a model without this weight computes the same."""
+        entry = stored[name]
+        if name == "lm_head.weight" and "wte.weight" in stored:
+            other = stored["wte.weight"]
+            return entry.shape == other.shape and np.array_equal(entry.read(), other.read())
+        return name.endswith("bias") and not entry.read().any()
+
+
+def write_pretrained(folder: str | Path, config: GPT2Config, state: Mapping[str, Array]) -> None:
+    """Write a folder that `transformers.GPT2LMHeadModel.from_pretrained` loads.
+
+    Raises RunError, before anything is written, for a head bias that is not zero: their GPT-2 has none.
+    """
+    folder = Path(folder)
+    bias = state.get("lm_head.bias")
+    if bias is not None and bias.any():
+        raise RunError(
+            f"{folder}: lm_head.bias has {np.count_nonzero(bias)} entries that are not zero, and Hugging Face's GPT-2 has no "
+            "head bias to hold them; train with --head-bias false to export"
+        )
+    weights = {f"transformer.{name}": array for name, array in state.items() if not name.startswith("lm_head.")}
+    if not config.tie_embeddings:
+        weights["lm_head.weight"] = state["lm_head.weight"]
+    for name, array in state.items():  # their layers always have biases
+        bias_name = f"transformer.{name.removesuffix('weight')}bias"
+        if name.startswith(("h.", "ln_f")) and name.endswith("weight") and bias_name not in weights:
+            weights[bias_name] = np.zeros(array.shape[-1], np.float32)
+    about = {
+        "architectures": ["GPT2LMHeadModel"],
+        **{name: kinds[0] for name, kinds in ONLY.items()},
+        **{name: getattr(config, ours) for name, ours in SAME.items()},
+        "n_ctx": config.max_seq_len,
+        "n_inner": config.d_ff,
+        "tie_word_embeddings": config.tie_embeddings,
+        **dict.fromkeys(("attn_pdrop", "embd_pdrop", "resid_pdrop"), config.dropout),
+        **dict.fromkeys(("bos_token_id", "eos_token_id"), 50256 if config.vocab_size == 50257 else None),  # end of text
+        "dtype": "float32",
+    }
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_weights(folder / "model.safetensors", weights, {"n_head": str(config.num_heads)})
+        write_atomically(folder / "config.json", (json.dumps(about, indent=2) + "\n").encode())
+
+
+def folder_of(name: str | Path) -> Path:
+    """The folder of that name or, where there is none, the model of that name on Hugging Face's hub, downloaded."""
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(name)):
+        raise RunError(f"{name}: no such folder")
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise RunError(f"{name}: no such folder; to download a model by name: pip install 'tinygrad2[hub]'") from None
+    try:
+        return Path(snapshot_download(str(name), allow_patterns=["*.json", "*.safetensors", "merges.txt"]))
+    except Exception as error:  # whatever went wrong in there, the user needs to know the name and the cause
+        raise RunError(f"{name}: no such folder, and it cannot be downloaded: {error}") from error
+
+
+def _all_weights(folder: Path) -> tuple[dict[str, Stored], dict[str, str]]:
+    """What model.safetensors holds, or the shards that model.safetensors.index.json lists, and the metadata of one file."""
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if os.path.lexists(whole):
+        return read_weights(whole)
+    if not os.path.lexists(index):
+        pickled = sorted(path.name for path in folder.glob("*.bin"))
+        hint = f"; {pickled[0]} is a pickle, which can run code and is not read: convert it to safetensors" if pickled else ""
+        raise RunError(f"{folder}: holds no model.safetensors{hint}")
+    where = read_json(index).get("weight_map")
+    if not isinstance(where, dict) or not all(isinstance(file, str) for file in where.values()):
+        raise RunError(f"{index} is damaged: its weight_map does not name a file for every weight")
+    stored: dict[str, Stored] = {}
+    for file in sorted(set(where.values())):
+        if Path(file).name != file:
+            raise RunError(f"{index}: {file!r} is not a file of this folder")
+        for name, entry in read_weights(folder / file)[0].items():
+            if where.get(name) != file:
+                raise RunError(f"{folder / file}: holds {name}, which {index.name} places in {where.get(name)!r}")
+            stored[name] = entry
+    missing = sorted(set(where) - set(stored))
+    if missing:
+        raise RunError(f"{index}: {where[missing[0]]} lacks {', '.join(missing)}")
+    return stored, {}

@@ -1,0 +1,458 @@
+"""The bug gallery: each fault is planted in a small training and must get its verdict; healthy runs must get none.
+
+`HEALTHY_RUNS=120 pytest -s tests/gpt2/run/test_health.py` trains more healthy runs, and prints faults and verdicts.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import math
+import os
+
+import numpy as np
+import pytest
+from small_runs import run_once
+
+from gpt2 import GPT2
+from gpt2.cli import main
+from gpt2.run.folder import Run
+from gpt2.run.health import Facts, Verdict, examine
+from gpt2.run.metrics import as_line, history, read_metrics
+from gpt2.text import batches
+from gpt2.text.corpora import load_corpus, pydocs
+from gpt2.training import loop
+from gpt2.training.shards import ShardExecutor
+from gpt2.training.step import NonFiniteError
+from tinygrad2 import autograd, kernels, nn, optim
+
+HEALTHY_RUNS = int(os.environ.get("HEALTHY_RUNS", "6"))
+SHORT = {"steps": 180, "eval_every": 45, "warmup_steps": 10, "learning_rate": 1e-2, "schedule": "constant"}
+LONGER = {"steps": 270}
+USUAL = {**SHORT, "sample_tokens": 0, "threads": 1, "save_every": 1000}
+
+
+def text_of(name, length=30_000):
+    return pydocs()[:length] if name == "pydocs" else load_corpus(name).text[:length]
+
+
+def problems(verdicts):
+    return [verdict.name for verdict in verdicts if verdict.is_problem]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_pictures():
+    """They take as long as the training."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("plot_loss", "plot_training"):
+            patch.setattr(loop, name, lambda *_: None)
+        yield
+
+
+# -- the faults: each takes monkeypatch and plants itself
+
+
+def heads_of(x, parts, heads):
+    """(B, T, parts * C) -> that many (B, H, T, d)."""
+    B, T, _ = x.shape
+    return np.moveaxis(x.reshape(B, T, parts, heads, -1), (2, 3), (0, 2))
+
+
+def attention(sees=0, scale=None):
+    """The kernels, with a mask that lets `sees` later positions through, or with another scale."""
+
+    def plant(patch):
+        def causal_attention(qkv, heads, keep):
+            q, k, v = heads_of(qkv, 3, heads)
+            scores = q @ k.swapaxes(-1, -2) * (scale or 1 / math.sqrt(q.shape[-1]))
+            scores = np.where(np.tri(qkv.shape[1], k=sees, dtype=bool), scores, -np.inf)
+            weights = np.exp(scores - scores.max(-1, keepdims=True))
+            weights = (weights / weights.sum(-1, keepdims=True)).astype(qkv.dtype)
+            return np.ascontiguousarray(np.moveaxis(weights @ v, 1, 2).reshape(*qkv.shape[:2], -1)), (weights, None)
+
+        def causal_attention_vjp(g, saved, qkv, heads, keep):
+            (q, k, v), (h,), weights = heads_of(qkv, 3, heads), heads_of(g, 1, heads), saved[0]
+            scores = weights * (h @ v.swapaxes(-1, -2))
+            scores = (scores - weights * scores.sum(-1, keepdims=True)) * (scale or 1 / math.sqrt(q.shape[-1]))
+            parts = scores @ k, scores.swapaxes(-1, -2) @ q, weights.swapaxes(-1, -2) @ h
+            return np.moveaxis(np.stack(parts), (0, 2), (2, 3)).reshape(qkv.shape).astype(qkv.dtype)
+
+        patch.setattr(kernels.current, "causal_attention", causal_attention)
+        patch.setattr(kernels.current, "causal_attention_vjp", causal_attention_vjp)
+
+    return plant
+
+
+def targets_shifted(by):
+    """Input t beside token t + `by`."""
+
+    def plant(patch):
+        def batch(ids, batch_size, seq_len, seed, step, right=batches.batch):
+            inputs, _ = right(ids[:-by] if by else ids, batch_size, seq_len, seed, step)
+            _, targets = right(ids[by - 1 :], batch_size, seq_len, seed, step) if by else (None, inputs)
+            return inputs, targets
+
+        def consecutive(ids, seq_len, batch_size, right=batches.consecutive):
+            if not by:
+                return [(inputs, inputs) for inputs, _ in right(ids, seq_len, batch_size)]
+            both = zip(
+                right(ids[: len(ids) - by + 1], seq_len, batch_size), right(ids[by - 1 :], seq_len, batch_size), strict=True
+            )
+            return [(inputs, targets) for (inputs, _), (_, targets) in both]
+
+        patch.setattr(batches, "batch", batch)
+        patch.setattr(batches, "consecutive", consecutive)
+
+    return plant
+
+
+def targets_shuffled(patch):
+    def batch(*args, right=batches.batch):
+        inputs, targets = right(*args)
+        return inputs, np.random.default_rng(args[-1]).permutation(targets.ravel()).reshape(targets.shape)
+
+    patch.setattr(batches, "batch", batch)
+
+
+def other_ids_to_validate(patch):
+    """As if the validation text had been encoded with another vocabulary."""
+
+    def consecutive(ids, seq_len, batch_size, right=batches.consecutive):
+        other = np.random.default_rng(0).permutation(ids.max() + 1) if ids.dtype.kind == "u" else np.arange(0)
+        return right(other[ids], seq_len, batch_size) if len(other) else right(ids, seq_len, batch_size)
+
+    patch.setattr(batches, "consecutive", consecutive)
+
+
+def last_shard_only(patch):
+    def gradients(self, model, batch, seed, step, smoothing, right=ShardExecutor.gradients):
+        loss = right(self, model, batch, seed, step, smoothing)
+        x, y = (np.array_split(part, self.shards)[-1] for part in batch)
+        parameters = model.parameters()
+        grads = autograd.grad([model.loss(x, y)], parameters, np.asarray(y.size / batch[1].size))
+        for p, g in zip(parameters, grads, strict=True):
+            p.grad = g
+        return loss
+
+    patch.setattr(ShardExecutor, "gradients", gradients)
+
+
+def gradient_times(factor):
+    """As if a mean had been taken for a sum, or twice."""
+
+    def plant(patch):
+        def gradients(self, model, *args, right=ShardExecutor.gradients):
+            loss = right(self, model, *args)
+            for p in model.parameters():
+                p.grad.data *= factor
+            return loss
+
+        patch.setattr(ShardExecutor, "gradients", gradients)
+
+    return plant
+
+
+def no_bias_correction(patch):
+    def apply_single(self, p, g, state, matrix, scale, right=optim.AdamW.apply_single):
+        steps, self.steps = self.steps, 10**9
+        right(self, p, g, state, matrix, scale)
+        self.steps = steps
+
+    patch.setattr(optim.AdamW, "apply_single", apply_single)
+
+
+def frozen(patch):
+    """The optimizer passes over the matrices of the feed-forward networks."""
+
+    def apply_single(self, p, g, state, matrix, scale, right=optim.AdamW.apply_single):
+        if p.size != 16 * 64:
+            right(self, p, g, state, matrix, scale)
+
+    patch.setattr(optim.AdamW, "apply_single", apply_single)
+
+
+def initial_weights_times(factor):
+    def plant(patch):
+        def xavier_uniform(*args, right=nn.init.xavier_uniform, **kwargs):
+            return right(*args, **kwargs) * np.float32(factor)
+
+        patch.setattr(nn.init, "xavier_uniform", xavier_uniform)
+
+    return plant
+
+
+def built(change):
+    """A model that `change` has been done to."""
+
+    def plant(patch):
+        def init(self, *args, right=GPT2.__init__, **kwargs):
+            right(self, *args, **kwargs)
+            change(self)
+
+        patch.setattr(GPT2, "__init__", init)
+
+    return plant
+
+
+def dead(model):
+    for block in model.h:
+        block.mlp.c_fc.bias.data -= 10
+
+
+def queries_and_keys(query, key):
+    """Queries are the constant `query`; the key of position 0 is `key`, and all others are 0."""
+
+    def change(model):
+        def hook(_, inputs, qkv):
+            C = qkv.shape[-1] // 3
+            values = np.repeat(np.float32([0, 0, 1]), C)
+            fixed = np.zeros((qkv.shape[-2], 3 * C), np.float32)
+            fixed[:, :C] = query
+            fixed[0, C : 2 * C] = key
+            return qkv * values + fixed
+
+        for block in model.h:
+            block.attn.c_attn.register_forward_hook(hook)
+
+    return change
+
+
+def gradient_in_the_middle_times(factor):
+    return lambda model: model.h[0].register_backward_hook(lambda _, g: g * factor)
+
+
+def poisoned(patch):
+    def gradients(self, model, batch, seed, step, smoothing, right=ShardExecutor.gradients):
+        return math.nan if step == 50 else right(self, model, batch, seed, step, smoothing)
+
+    patch.setattr(ShardExecutor, "gradients", gradients)
+
+
+def nothing(patch):
+    pass
+
+
+FAULTS = {
+    "mask sees 1 ahead": (attention(sees=1), {}, "leak"),
+    "no mask": (attention(sees=99), {}, "leak"),
+    "mask sees 1 ahead, known source": (attention(sees=1), {"text": "markov", "steps": 360}, "leak, floor"),
+    "no 1/sqrt(d_k)": (attention(scale=1.0), {}, "attention formula"),
+    "targets are the inputs": (targets_shifted(0), {}, "targets, floor"),
+    "targets off by two": (targets_shifted(2), {"text": "addition", "steps": 360}, "targets"),
+    "targets shuffled": (targets_shuffled, LONGER, "unigram"),
+    "validation encoded otherwise": (other_ids_to_validate, LONGER, "unigram"),
+    "only the last shard's gradient": (last_shard_only, {"shards": 3}, "wrong gradient"),
+    "gradient times 2": (gradient_times(2.0), {}, "wrong gradient"),
+    "no bias correction": (no_bias_correction, {}, "wrong update"),
+    "frozen matrices": (frozen, {}, "frozen layer"),
+    "initial weights times 10": (initial_weights_times(10), {}, "initial loss"),
+    "initial weights times 0.001": (initial_weights_times(1e-3), {}, "faint activations"),
+    "learning rate times 100": (
+        nothing,
+        {"learning_rate": 1.0},
+        "update too large",
+    ),
+    "learning rate by 1000": (nothing, {"learning_rate": 1e-5}, "update too small"),
+    "a tiny text": (nothing, {"length": 1200, "steps": 360, "model": {"d_model": 32}}, "overfitting"),
+    "biases of -10 before GELU": (built(dead), {}, "dead units"),
+    "attention to position 0": (built(queries_and_keys(10, 10)), {}, "attention collapsed"),
+    "attention to all alike": (built(queries_and_keys(0, 0)), LONGER, "attention uniform"),
+    "gradient times 10^4 on its way": (built(gradient_in_the_middle_times(1e4)), {}, "gradient explodes"),
+    "gradient times 10^-4 on its way": (built(gradient_in_the_middle_times(1e-4)), {}, "gradient vanishes"),
+    "a batch that is not a number": (poisoned, {"on_nonfinite": "skip"}, "skipped batches"),
+}
+"""By name: how it is planted, the settings, and the verdicts it must get (among others)."""
+
+
+def verdicts_on(folder, text="pydocs", length=30_000, **settings):
+    """Train, and examine what the folder holds."""
+    with np.errstate(all="ignore"), contextlib.suppress(NonFiniteError):  # the rows up to there are what is examined
+        run_once(folder, text_of(text, length), **{**USUAL, **settings})
+    run = Run(folder)
+    about = run.read_config()
+    return examine(history(run.metrics, skipped=True), Facts.of(about.model, about.training))
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Verdicts found, by fault; printed at the end."""
+    found = {}
+    yield found
+    names = sorted({name for problems in found.values() for name in problems})
+    wide = max(map(len, found), default=0)
+    print("\n")
+    for i, name in enumerate(names):
+        print(" " * wide, "| " * i + "+-", name)
+    for fault, own in found.items():
+        expected = FAULTS[fault][2].split(", ") if fault in FAULTS else []
+        print(
+            f"{fault:{wide}}",
+            " ".join("#" if name in set(expected) & set(own) else "x" if name in own else "." for name in names),
+        )
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_gets_its_verdict(fault, tmp_path, monkeypatch, table):
+    plant, settings, expected = FAULTS[fault]
+    plant(monkeypatch)
+    found = problems(verdicts_on(tmp_path / "a", **settings))
+    table[fault] = found
+    assert set(expected.split(", ")) <= set(found)
+
+
+OPENAI = {"init": "gpt2", "tie_embeddings": True, "head_bias": False, "bias": False}
+TEXTS = [
+    ("pydocs", "char"),
+    ("markov", "char"),
+    ("addition", "char"),
+    ("pydocs", "byte"),
+    ("sorting", "char"),
+    ("brackets", "byte"),
+]
+KINDS = list(itertools.product(({}, {"schedule": "linear"}), ({}, {"model": OPENAI, "learning_rate": 5e-3}), TEXTS))
+"""Of healthy runs: 24, each with the seeds 0, 1, 2... as far as HEALTHY_RUNS goes. With OpenAI's small initial weights the
+rate is halved: at 1e-2 the loss of `brackets` rises by 1 nat at step 37 with seed 4, and the verdict `oscillation` is right."""
+
+
+@pytest.mark.parametrize("number", range(HEALTHY_RUNS))
+def test_a_healthy_run_gets_no_verdict(number, tmp_path, table):
+    schedule, shape, (text, tokenizer) = KINDS[number * 7 % len(KINDS)]
+    settings = {**schedule, **shape, "text": text, "tokenizer": tokenizer, "seed": number // len(KINDS)}
+    name = " ".join(["healthy", text, tokenizer, *(["gpt2"] if shape else []), *schedule.values(), str(settings["seed"])])
+    said = []
+    verdicts = verdicts_on(tmp_path / "a", say=said.append, **settings)
+    table[name] = problems(verdicts)
+    assert not [line for line in said if line.startswith(("warning", "error"))]  # nor at any time before
+    assert table[name] == []
+    assert len([verdict for verdict in verdicts if verdict.level == "ok"]) >= 10
+
+
+CONTROLS = {json.dumps(settings, sort_keys=True): settings for plant, settings, _ in FAULTS.values() if plant is not nothing}
+
+
+@pytest.mark.parametrize("settings", CONTROLS.values(), ids=CONTROLS)
+def test_with_the_settings_of_a_fault_but_without_it_a_run_is_healthy(settings, tmp_path, table):
+    table["no fault " + " ".join(map(str, settings.values()))] = found = problems(verdicts_on(tmp_path / "a", **settings))
+    assert found == []
+
+
+def test_a_tied_head_predicts_what_it_sees_before_it_learns(tmp_path):
+    """No fault: the token's own embedding is in the residual stream."""
+    said = []
+    shape = {"d_model": 256, "num_layers": 1, **OPENAI}
+    assert problems(verdicts_on(tmp_path / "a", model=shape, steps=2, eval_every=1, learning_rate=1e-5, say=said.append)) == []
+    offsets = read_metrics(Run(tmp_path / "a").metrics)[0]["diagnostics"]["offsets"]
+    assert offsets["0"] < offsets["1"] - 1
+    assert not [line for line in said if line.startswith(("warning", "error"))]
+
+
+# -- the command, and the verdicts while a run trains
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A healthy run, a run with a fault, and what each said while it trained."""
+    folder, said = tmp_path_factory.mktemp("runs"), {}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("healthy", "leaky"):
+            said[name] = []
+            if name == "leaky":
+                attention(sees=1)(patch)
+            run_once(folder / name, text_of("pydocs"), say=said[name].append, **{**USUAL, "steps": 20, "eval_every": 5})
+    return folder, said
+
+
+def test_a_problem_is_said_once_when_it_first_appears(runs):
+    _, said = runs
+    assert not [line for line in said["healthy"] if line.startswith(("warning", "error"))]
+    lines = [line for line in said["leaky"] if line.startswith("error: leak")]
+    assert len(lines) == 1
+    assert "the causal mask leaks" in lines[0]
+    assert "try: look at the mask" in lines[0]
+
+
+def test_the_report_has_what_is_healthy_and_the_exit_code(runs, capsys):
+    folder, _ = runs
+    assert main(["health", str(folder / "healthy")]) == 0
+    out = capsys.readouterr().out
+    assert "step 20 of 20" in out
+    assert "ln V = 4.511: as it should be" in out
+    assert out.endswith("healthy\n")
+    assert main(["health", str(folder / "leaky")]) == 1
+    out = capsys.readouterr().out
+    assert "error   leak: logits change by" in out
+    assert "likely: a position sees what comes after it" in out
+    assert "try:    look at the mask" in out
+    assert out.endswith("2 problems\n")
+
+
+def test_json(runs, capsys):
+    folder, _ = runs
+    assert main(["health", str(folder / "leaky"), "--json"]) == 1
+    about = json.loads(capsys.readouterr().out)
+    assert (about["step"], about["steps"], about["healthy"]) == (20, 20, False)
+    assert {"name", "level", "seen", "cause", "remedy"} == set(about["verdicts"][0])
+    assert "leak" in [verdict["name"] for verdict in about["verdicts"]]
+
+
+def test_an_unfinished_run_and_one_that_recorded_less(runs, tmp_path, capsys):
+    folder, _ = runs
+    for name in ("config.json", "tokenizer.json"):
+        (tmp_path / name).write_bytes((folder / "healthy" / name).read_bytes())
+    lines = (folder / "healthy" / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "metrics.jsonl").write_text("".join(lines[:8]) + lines[8][:20])  # killed in the middle of a row
+    assert main(["health", str(tmp_path)]) == 0
+    assert "step 7 of 20" in capsys.readouterr().out
+    rows = [json.loads(line) for line in lines]
+    old = [{k: row[k] for k in ("step", "train_loss", "val_loss", "learning_rate", "grad_norm") if k in row} for row in rows]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in old))
+    assert main(["health", str(tmp_path)]) == 0
+    assert "initial loss: loss at step 0" in capsys.readouterr().out
+
+
+def test_a_run_without_rows_is_bad_input(runs, tmp_path, capsys):
+    folder, _ = runs
+    for name in ("config.json", "tokenizer.json"):
+        (tmp_path / name).write_bytes((folder / "healthy" / name).read_bytes())
+    (tmp_path / "metrics.jsonl").touch()
+    assert main(["health", str(tmp_path)]) == 2
+    assert "metrics.jsonl has no row yet" in capsys.readouterr().err
+    (tmp_path / "config.json").write_text('{"model": {}}')
+    (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n')
+    assert main(["health", str(tmp_path)]) == 2
+    assert "config.json is damaged" in capsys.readouterr().err
+
+
+# -- rules on rows made by hand: the edges that a training does not reach
+
+FACTS = Facts(vocab_size=65, d_model=16, steps=1000)
+
+
+def test_a_rollback_is_judged_by_the_rows_that_count(tmp_path):
+    rows = [{"step": 0, "val_loss": 4.2}, {"step": 1, "train_loss": 4.0, "learning_rate": 1e-3}]
+    again = [*rows, {"step": 2, "skipped": "spike", "train_loss": 99.0, "learning_rate": 1e-3}, rows[1]]
+    assert problems(examine(rows, FACTS)) == []
+    (tmp_path / "metrics.jsonl").write_text("".join(map(as_line, again)))
+    assert problems(examine(history(tmp_path / "metrics.jsonl", skipped=True), FACTS)) == ["skipped batches"]
+
+
+def test_the_floor_leaves_room_for_chance_and_no_more():
+    def found(loss):
+        row = {"step": 0, "val_loss": loss, "val_tokens": 10_000, "baselines": {"perfect": 2.0}}
+        return "floor" in problems(examine([row], dataclasses.replace(FACTS, pretrained=True)))
+
+    assert not found(1.9979)  # 2.0 - 20 / 10,000 - 0.0002
+    assert found(1.9977)
+
+
+def test_weights_that_are_not_new_may_begin_low():
+    rows = [{"step": 0, "val_loss": 1.5}]
+    assert problems(examine(rows, FACTS)) == ["initial loss"]
+    assert problems(examine(rows, dataclasses.replace(FACTS, pretrained=True))) == []
+
+
+def test_verdicts_are_plain():
+    assert Verdict("a", "warning", "b").is_problem
+    assert not Verdict("a", "info", "b").is_problem
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Verdict("a", "ok", "b").level = "error"

@@ -1,0 +1,201 @@
+"""Pictures: what is in them, for runs of every shape. How they look was judged by eye."""
+
+import errno
+import math
+import os
+
+import matplotlib.figure
+import pytest
+from small_runs import run_once
+
+from gpt2.cli import main
+from gpt2.run.metrics import as_line, history
+from gpt2.run.plots import plot_loss, plot_training
+from gpt2.training import loop
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that were saved."""
+    figures, save = [], matplotlib.figure.Figure.savefig
+
+    def kept(self, path, *args, **kwargs):
+        figures.append(self)
+        return save(self, path, *args, **kwargs)
+
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", kept)
+    return figures
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, text):
+    return run_once(tmp_path_factory.mktemp("runs") / "a", text, model={"num_layers": 9}, draws=True)
+
+
+def test_a_training_draws_its_pictures(finished):
+    run, _, _ = finished
+    for name in ("loss.png", "training.png"):
+        assert (run.folder / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_loss_has_tokens_above_steps_and_the_baselines(finished, drawn, tmp_path):
+    _, result, rows = finished
+    plot_loss(tmp_path / "a.png", rows, result.baselines, "title", step_tokens=192)
+    (axes,) = drawn[0].axes
+    (above,) = axes.child_axes
+    assert above.get_xlabel() == "tokens seen"
+    assert above.get_xlim() == pytest.approx((0, 30 * 192))
+    texts = [text.get_text() for text in axes.texts]
+    assert [text.split(" (")[0] for text in texts] == ["ln V: every token equally likely", "unigram", "bigram"]
+    validation = next(line for line in axes.lines if line.get_label().startswith("validation"))
+    assert list(validation.get_ydata()) == [row["val_loss"] for row in rows if "val_loss" in row]
+
+
+def test_the_inside_of_a_training(finished, drawn, tmp_path):
+    _, _, rows = finished
+    plot_training(tmp_path / "a.png", rows, "title")
+    rate, gradients, ratios, residual, off, entropy = drawn[0].axes
+    assert list(rate.lines[0].get_ydata()) == [row["learning_rate"] for row in rows[1:]]
+    by_name = {line.get_label(): line for line in gradients.lines}
+    assert list(by_name["h.8"].get_ydata()) == [row["grad_norms"]["h.8"] for row in rows if "grad_norms" in row]
+    assert gradients.get_yscale() == "log"
+    assert [-3, -3] in [list(line.get_ydata()) for line in ratios.lines]
+    names = {"wte", "wpe", "attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj", "lm_head"}
+    assert names == {text.get_text() for text in ratios.get_legend().get_texts()}
+    blocks = [row["diagnostics"]["blocks"] for row in rows if "diagnostics" in row]
+    assert list(residual.lines[8].get_ydata()) == [block["h.8"]["out_std"] for block in blocks]
+    assert len(off.lines) == 18
+    assert list(off.lines[17].get_ydata()) == [block["h.8"]["dead"] for block in blocks]
+    assert list(entropy.lines[0].get_ydata()) == pytest.approx([sum(b["h.0"]["entropy"].values()) / 2 for b in blocks])
+    assert len(residual.get_legend().get_texts()) < 9  # of many blocks, some are named
+
+
+def test_one_colour_per_kind_of_matrix_is_the_mean_of_the_blocks_that_moved(drawn, tmp_path):
+    ratios = {"h.0.mlp.c_fc.weight": -2.0, "h.1.mlp.c_fc.weight": -4.0, "h.2.mlp.c_fc.weight": -math.inf}
+    row = {"train_loss": 1.0, "learning_rate": 0.1, "grad_norm": math.nan, "grad_norms": {"h.0": 1.0}}
+    rows = [{"step": 1, "update_ratios": ratios, **row}, {"step": 2, "update_ratios": dict.fromkeys(ratios, -math.inf), **row}]
+    plot_training(tmp_path / "a.png", rows, "title")
+    line = drawn[0].axes[2].lines[0]
+    assert line.get_label() == "mlp.c_fc"
+    assert line.get_ydata()[0] == -3
+    assert math.isnan(line.get_ydata()[1])
+
+
+@pytest.mark.parametrize(
+    "rows", [[{"step": 0, "val_loss": 4.0}], [{"step": 0, "val_loss": math.inf}, {"step": 1, "val_loss": 2.0}]]
+)
+def test_a_run_that_has_hardly_begun_and_one_of_an_older_version(rows, tmp_path):
+    plot_loss(tmp_path / "a.png", rows, {"uniform": 4.0}, "title", step_tokens=10)
+    plot_training(tmp_path / "b.png", rows, "title")
+    assert (tmp_path / "b.png").exists()
+
+
+def test_a_step_that_was_taken_again_is_drawn_once(drawn, tmp_path):
+    row = {"train_loss": 1.0, "learning_rate": 0.1, "grad_norm": 1.0}
+    rows = [{"step": 1, **row}, {"step": 2, **row, "skipped": "spike"}, {"step": 1, **row, "learning_rate": 0.2}]
+    (tmp_path / "metrics.jsonl").write_text("".join(map(as_line, rows)))
+    plot_training(tmp_path / "a.png", history(tmp_path / "metrics.jsonl"), "title")
+    assert list(drawn[0].axes[0].lines[0].get_xydata()[:, 1]) == [0.2]
+
+
+# -- of more rows than a picture has columns, and of numbers that nobody would write
+
+
+def many_rows(steps):
+    for step in range(steps + 1):
+        row = {"step": step, "train_loss": 1 + 1 / (step + 1), "learning_rate": 0.1, "grad_norm": 1.0}
+        if step % 10 == 0:
+            block = {"in_std": 1.0, "out_std": 1.0, "dead": 0.0, "off": 0.1, "entropy": {"0": 0.5}, "sink": {"0": 0.5}}
+            row |= {"val_loss": 2 + 1 / (step + 1), "grad_norms": {"h.0": 1.0}, "update_ratios": {"wte.weight": -3.0}}
+            row["diagnostics"] = {"blocks": {"h.0": {**block, "attention_error": 0.0}}}
+        yield row
+
+
+def test_a_long_run_is_drawn_from_means_and_from_some_of_its_evaluations(drawn, tmp_path):
+    plot_loss(tmp_path / "a.png", many_rows(70_000), {"uniform": 4.0}, "title")
+    (axes,) = drawn[0].axes
+    raw, smooth, val = axes.lines[:3]
+    assert 16_000 < len(raw.get_xdata()) < 34_000
+    assert smooth.get_label() == f"training (mean of {len(raw.get_xdata()) // 50 * 4} steps)"
+    assert (raw.get_xdata()[0], raw.get_xdata()[-1], axes.get_xlim()[1]) == (3, 70_000, 70_000)
+    assert raw.get_ydata()[0] == pytest.approx(1 + (1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
+    assert len(val.get_xdata()) == 7001
+    plot_training(tmp_path / "b.png", many_rows(70_000), "title")
+    rate, _, ratios, residual, _, _ = drawn[1].axes
+    assert len(rate.lines[0].get_xdata()) == len(raw.get_xdata())
+    for axes in (ratios, residual):
+        x = axes.lines[0].get_xdata()
+        assert 256 < len(x) < 514
+        assert (x[0], x[-1]) == (0, 70_000)
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_and_names_that_nobody_would_write(tmp_path):
+    """What is in a log can be a stranger's."""
+    odd = [1e308, -1e308, 1e-320, math.nan, math.inf, -math.inf, 0.0]
+    names = ["h.0", "$\\frac{", "\x1b[2J", "_", "h.99999999999"]
+    rows = list(many_rows(70))
+    for i, row in enumerate(rows):
+        row |= {"train_loss": odd[i % 7], "grad_norm": odd[i % 5], "learning_rate": odd[i % 6], "step": i * 10**10}
+        if "diagnostics" in row:
+            row |= {"val_loss": odd[i // 10 % 7], "grad_norms": dict(zip(names, odd, strict=False))}
+            row["diagnostics"]["blocks"] = {name: {**row["diagnostics"]["blocks"]["h.0"], "out_std": 1e308} for name in names}
+    plot_loss(tmp_path / "a.png", rows, {"uniform": 4.0}, "$\\frac{ \n\x1b", step_tokens=10)
+    plot_training(tmp_path / "b.png", rows, "$\\frac{ \n\x1b")
+
+
+# -- what can go wrong when they are written
+
+
+@pytest.mark.parametrize("where", ["loss", "training"])
+def test_a_picture_that_fails_costs_no_run(tmp_path, text, monkeypatch, where):
+    def fail(*_):
+        raise ValueError("two\nlines")
+
+    said = []
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, f"plot_{where}", fail)
+        run, result, _ = run_once(tmp_path / "a", text, say=said.append)
+    assert result.steps == 30
+    assert run.model.exists()
+    assert said[-1] == f"{run.folder / where}.png is not drawn: two lines"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, text):
+    return run_once(tmp_path_factory.mktemp("runs") / "a", text)[0].folder
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.svg", "a.pdf"])
+def test_a_picture_is_whole_or_not_there(run, tmp_path, monkeypatch, capsys, name):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert main(["plot", str(run), "--out", str(tmp_path / name)]) == 2
+    assert f"{name}: cannot be written: No space left on device" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    assert main(["plot", str(run), "--out", str(tmp_path / name)]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_link_in_the_place_of_a_picture_is_replaced(run, tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "a.png").symlink_to("mine")
+    assert main(["plot", str(run), "--out", str(tmp_path / "a.png")]) == 0
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert not (tmp_path / "a.png").is_symlink()
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("a.xyz", "xyz"), ("folder", "folder.png"), ("pipe.png", "it is a device or a pipe")]
+)
+def test_where_no_picture_can_be(run, tmp_path, capsys, name, said):
+    (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    assert main(["plot", str(run), "--out", str(tmp_path / name)]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1

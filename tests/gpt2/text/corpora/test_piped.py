@@ -1,0 +1,239 @@
+"""Text that comes through standard input or a pipe: read once, trained on as often as needed, and missed when it is gone."""
+
+import contextlib
+import errno
+import fcntl
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import tracemalloc
+
+import pytest
+
+from gpt2.cli import main
+from gpt2.errors import DataError
+from gpt2.text.corpora import load_corpus, piped
+from gpt2.text.corpora.reading import BLOCK
+
+SMALL = (  # noqa: SIM905
+    "--d-model 16 --num-layers 1 --num-heads 2 --max-seq-len 16 --sample-tokens 0 --steps 4 --eval-every 2 --save-every 2 "
+    "--threads 1 --shards 1"
+).split()
+
+
+@contextlib.contextmanager
+def writer(content):
+    """The end of a pipe from which the content, or what a function writes, can be read."""
+    here, there = os.pipe()
+
+    def write():
+        with contextlib.suppress(BrokenPipeError), open(there, "wb") as file:
+            content(file) if callable(content) else file.write(content)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield here
+    finally:
+        os.close(here)
+        thread.join()
+
+
+@contextlib.contextmanager
+def stdin(content):
+    """This process's standard input is a pipe with that content."""
+    with writer(content) as here, open(here, closefd=False) as file, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdin", file)
+        yield
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    monkeypatch.setattr(piped, "WAIT", 0.1)
+
+
+def test_standard_input_is_read_once_and_is_there_again_and_again():
+    with stdin("\ufeffhé\r\nho".encode()):
+        corpus = load_corpus("-")
+    assert (corpus.name, corpus.once, corpus.notes) == ("stdin", True, ())
+    first, second = corpus.pieces(), corpus.pieces()  # two at once
+    assert ("".join(first), "".join(second), corpus.text, corpus.characters) == ("hé\nho", "hé\nho", "hé\nho", 5)
+
+
+def test_its_copy_has_no_name_and_little_of_it_is_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    block = b"some words\n" * (BLOCK // 11)
+
+    def write(file):
+        for _ in range(60):
+            file.write(block)
+
+    tracemalloc.start()
+    try:
+        with stdin(write):
+            corpus = load_corpus("-")
+        assert corpus.characters == 60 * len(block)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 16e6
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_of_the_shell(tmp_path):
+    """`<(...)` is a name of an open descriptor; the program behind it may be slow."""
+
+    def slowly(file):
+        for part in (b"sl", b"ow", b"ly"):
+            time.sleep(0.15)
+            file.write(part)
+            file.flush()
+
+    with writer(slowly) as here, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(piped, "WAIT", 0.05)
+        corpus = load_corpus(f"/dev/fd/{here}")
+    assert (corpus.name, corpus.text) == ("pipe", "slowly")
+
+
+def test_a_named_pipe(tmp_path):
+    os.mkfifo(tmp_path / "p")
+    thread = threading.Thread(target=lambda: (tmp_path / "p").write_text("through a pipe"))
+    thread.start()
+    assert load_corpus(str(tmp_path / "p")).text == "through a pipe"
+    thread.join()
+
+
+def test_a_pipe_that_nobody_writes_into_is_not_waited_for(tmp_path, fast):
+    os.mkfifo(tmp_path / "p")
+    start = time.perf_counter()
+    with pytest.raises(DataError, match=r"/p: nobody writes into this pipe; start the program that does first"):
+        load_corpus(str(tmp_path / "p"))
+    assert time.perf_counter() - start < 2
+
+
+def test_standard_input_that_does_not_block_is_waited_for():
+    def slowly(file):
+        time.sleep(0.1)
+        file.write(b"a ")
+        file.flush()
+        time.sleep(0.1)
+        file.write(b"text")
+
+    with stdin(slowly):
+        fcntl.fcntl(sys.stdin.fileno(), fcntl.F_SETFL, os.O_NONBLOCK)
+        assert load_corpus("-").text == "a text"
+
+
+def test_standard_input_without_text(monkeypatch):
+    for content, message in {
+        b"": "is empty; pipe a text into it: cat FILE",
+        b"\xff": "not UTF-8 text",
+        b"ab\0": "a binary file",
+    }.items():
+        with stdin(content), pytest.raises(DataError, match=f"--data -: .*{message}"):
+            load_corpus("-")
+    endless = open("/dev/zero")  # noqa: SIM115
+    monkeypatch.setattr(sys, "stdin", endless)
+    with endless, pytest.raises(DataError, match="a binary file"):
+        load_corpus("-")
+    with pytest.raises(DataError, match="standard input is closed; pipe a text"):
+        load_corpus("-")
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(DataError, match="standard input is closed; pipe a text"):
+        load_corpus("-")
+    ours, theirs = os.openpty()
+    with open(theirs) as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        with pytest.raises(DataError, match="standard input is a terminal; pipe a text"):
+            load_corpus("-")
+    os.close(ours)
+
+
+def test_no_room_for_its_copy(monkeypatch):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full")
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: open("/dev/full", "wb", 0))  # noqa: SIM115
+    with (
+        stdin(b"a text"),
+        pytest.raises(DataError, match=r"copied into a temporary file: No space left on device; give"),
+    ):
+        load_corpus("-")
+
+
+def test_no_place_for_temporary_files(monkeypatch):
+    def nowhere(**_):
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", nowhere)
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    with stdin(b"a text"), pytest.raises(DataError, match=r"--data .*: No usable temporary directory found"):
+        load_corpus("-")
+
+
+class Slow(io.FileIO):
+    """A disk that takes a few bytes at a time, as one does that is nearly full."""
+
+    def write(self, content):
+        return super().write(content[:7])
+
+
+def test_a_disk_that_takes_a_part_of_what_it_is_given(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Slow(tmp_path / "copy", "w+"))
+    with stdin(b"a text of more than seven letters"):
+        assert load_corpus("-").text == "a text of more than seven letters"
+
+
+TEXT = "A text that is long enough to be trained on. " * 30
+
+
+def test_a_run_on_standard_input(tmp_path, capsys):
+    """It is trained, resumed, evaluated and replayed with the same text given again, by any name; without it, it says so."""
+    out = tmp_path / "run"
+    train = ["train", "--out", str(out), *SMALL]
+    with writer(TEXT.encode()) as here:
+        assert main([*train, "--data", f"/dev/fd/{here}"]) == 0
+    assert f"gpt2 eval --run {out} --data -" in capsys.readouterr().out
+    assert json.loads((out / "config.json").read_text())["training"]["data"] == "-"
+    gone = "trained on a text that came through a pipe and was not kept: give it again with --data"
+    with stdin(TEXT.encode()):  # not taken for the text unless it is named
+        for command in (
+            ["eval", "--run", str(out)],
+            ["eval", "--run", str(out), "--memorised"],
+            ["train", "--out", str(out), "--resume"],
+            ["replay", str(out), "--step", "3"],
+        ):
+            assert main(command) == 2
+            assert gone in capsys.readouterr().err
+    (tmp_path / "same.txt").write_text(TEXT)
+    with writer(TEXT.encode()) as here, stdin(TEXT.encode()):
+        for name in ("/dev/stdin", f"/dev/fd/{here}", str(tmp_path / "same.txt")):
+            assert main(["train", "--out", str(out), "--resume", "--data", name]) == 0
+    capsys.readouterr()
+    with stdin(b"another text"):
+        assert main(["train", "--out", str(out), "--resume", "--data", "-"]) == 2
+    assert "has changed: its sha256 is" in capsys.readouterr().err
+    with stdin(TEXT.encode()):
+        assert main(["replay", str(out), "--step", "3", "--data", "-"]) == 0
+    assert "equal to the log, bit for bit" in capsys.readouterr().out
+    with stdin(TEXT.encode()):
+        assert main(["eval", "--run", str(out), "--data", "-", "--memorised", "--tokens", "5"]) == 0
+    assert main(["eval", "--run", str(out)]) == 0  # the file with the same text has become the one that the run has noted
+
+
+def test_a_tokenizer_from_a_pipe(tmp_path, capsys):
+    with stdin(TEXT.encode()):
+        assert main(["tokenize", "--train", "-", "--vocab-size", "270", "--out", str(tmp_path / "t.json"), "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert (about["data"], about["characters"]) == ("stdin", len(TEXT))
+
+
+def test_a_shell(tmp_path):
+    """The real thing."""
+    script = f'{sys.executable} -m gpt2 tokenize --train <(printf "a text") --vocab-size 260 --out {tmp_path}/t.json --json'
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    assert json.loads(done.stdout)["data"] == "pipe", done.stderr

@@ -1,0 +1,1 @@
+"""What makes the kernels fast: libraries of products, threads, memory that is kept, and compiled loops."""

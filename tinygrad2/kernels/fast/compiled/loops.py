@@ -1,0 +1,346 @@
+"""Kernels that are a loop or two over their arrays, with nothing held in between."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numba import float32, float64, int64, prange, uint16, void
+
+from tinygrad2.kernels import reference
+from tinygrad2.kernels.fast.compiled.arithmetic import (
+    ONE,
+    F,
+    bounds,
+    compiled,
+    exp,
+    fits,
+    indices,
+    largest,
+    matrix,
+    parts_of,
+    spread,
+    vector,
+)
+from tinygrad2.kernels.reference import FEWEST, Array, rows
+
+LEAST = 1 << 13
+"""Entries that are worth a thread of their own."""
+
+U1, U3 = F(2 * math.sqrt(2 / math.pi)), F(2 * 0.044715 * math.sqrt(2 / math.pi))
+U9 = F(3) * U3
+FAR = F(50)  # where GELU is x, or 0, and its slope 1, or 0; squares stay finite
+
+
+@compiled(void(vector, vector))
+def _gelu(x: Any, out: Any) -> None:
+    for i in range(len(x)):
+        v = x[i]
+        near = (-FAR if v < -FAR else FAR if v > FAR else v) + v * F(0)  # NaN where v is not finite
+        s = ONE / (ONE + exp(-near * (U1 + U3 * near * near)))  # (1 + tanh(u)) / 2 = 1 / (1 + exp(-2u))
+        out[i] = (v if v > F(0) else near) * s
+
+
+@spread(void(vector, vector, int64))
+def _gelu_spread(x: Any, out: Any, parts: Any) -> None:
+    for part in prange(parts):
+        i, j = bounds(len(x), part, parts)
+        _gelu(x[i:j], out[i:j])
+
+
+@compiled(void(vector, vector, vector))
+def _gelu_vjp(g: Any, x: Any, out: Any) -> None:
+    for i in range(len(x)):
+        v = x[i]
+        v = (-FAR if v < -FAR else FAR if v > FAR else v) + v * F(0)
+        s = ONE / (ONE + exp(-v * (U1 + U3 * v * v)))
+        out[i] = g[i] * (s + v * s * (ONE - s) * (U1 + U9 * v * v))
+
+
+@spread(void(vector, vector, vector, int64))
+def _gelu_vjp_spread(g: Any, x: Any, out: Any, parts: Any) -> None:
+    for part in prange(parts):
+        i, j = bounds(len(x), part, parts)
+        _gelu_vjp(g[i:j], x[i:j], out[i:j])
+
+
+def gelu(x: Array) -> tuple[Array, Array | None]:
+    """See `reference.gelu`."""
+    if not fits(x):
+        return reference.gelu(x)
+    out = np.empty_like(x)
+    _gelu_spread(x.reshape(-1), out.reshape(-1), parts_of(x.size, LEAST))
+    return out, None
+
+
+def gelu_vjp(g: Array, tanh: Array | None, x: Array) -> Array:
+    """See `reference.gelu_vjp`; the tanh is computed again unless the reference has kept it."""
+    if tanh is not None or not fits(g, x):
+        return reference.gelu_vjp(g, tanh, x)
+    out = np.empty_like(x)
+    _gelu_vjp_spread(g.reshape(-1), x.reshape(-1), out.reshape(-1), parts_of(x.size, LEAST))
+    return out
+
+
+@compiled(void(vector, matrix))
+def _add_rows_to(total: Any, x: Any) -> None:
+    four = len(x) // 4 * 4
+    for i in range(0, four, 4):  # at once: fewer passes over the totals
+        for j in range(len(total)):
+            total[j] += x[i, j] + x[i + 1, j] + x[i + 2, j] + x[i + 3, j]
+    for i in range(four, len(x)):
+        for j in range(len(total)):
+            total[j] += x[i, j]
+
+
+@compiled(void(matrix, vector, vector, float32, matrix, vector, vector))
+def _layer_norm(x: Any, gain: Any, bias: Any, eps: Any, out: Any, mean: Any, rstd: Any) -> None:
+    n = x.shape[1]
+    for i in range(len(x)):
+        total = F(0)
+        for j in range(n):
+            total += x[i, j]
+        m = total / F(n)
+        squares = F(0)
+        for j in range(n):
+            squares += (x[i, j] - m) * (x[i, j] - m)
+        r = ONE / np.sqrt(squares / F(n) + eps)
+        for j in range(n):
+            out[i, j] = (x[i, j] - m) * r * gain[j] + bias[j]
+        mean[i], rstd[i] = m, r
+
+
+@spread(void(matrix, vector, vector, float32, matrix, vector, vector, int64))
+def _layer_norm_spread(x: Any, gain: Any, bias: Any, eps: Any, out: Any, mean: Any, rstd: Any, parts: Any) -> None:
+    for part in prange(parts):
+        i, j = bounds(len(x), part, parts)
+        _layer_norm(x[i:j], gain, bias, eps, out[i:j], mean[i:j], rstd[i:j])
+
+
+@compiled(void(matrix, matrix, vector, vector, vector, matrix, vector, vector))
+def _layer_norm_vjp(g: Any, x: Any, gain: Any, mean: Any, rstd: Any, out: Any, for_gain: Any, for_bias: Any) -> None:
+    n = x.shape[1]
+    for i in range(len(x)):
+        m, r = mean[i], rstd[i]
+        total, along = F(0), F(0)
+        for j in range(n):
+            h = g[i, j] * gain[j]
+            total += h
+            along += h * (x[i, j] - m)
+        total, along = total / F(n), along * r / F(n)
+        for j in range(n):
+            out[i, j] = (g[i, j] * gain[j] - total - (x[i, j] - m) * r * along) * r
+        for j in range(n):
+            for_gain[j] += g[i, j] * (x[i, j] - m) * r
+    _add_rows_to(for_bias, g)
+
+
+@spread(void(matrix, matrix, vector, vector, vector, matrix, matrix, matrix, int64))
+def _layer_norm_vjp_spread(
+    g: Any, x: Any, gain: Any, mean: Any, rstd: Any, out: Any, for_gain: Any, for_bias: Any, parts: Any
+) -> None:
+    for part in prange(parts):
+        i, j = bounds(len(x), part, parts)
+        _layer_norm_vjp(g[i:j], x[i:j], gain, mean[i:j], rstd[i:j], out[i:j], for_gain[part], for_bias[part])
+
+
+def layer_norm(x: Array, gain: Array, bias: Array, eps: float) -> tuple[Array, tuple[Array, Array]]:
+    """See `reference.layer_norm`."""
+    if not fits(x, gain, bias):
+        return reference.layer_norm(x, gain, bias, eps)
+    x2 = rows(x)
+    out, mean, rstd = np.empty_like(x2), np.empty((len(x2), 1), F), np.empty((len(x2), 1), F)
+    _layer_norm_spread(x2, gain, bias, eps, out, mean[:, 0], rstd[:, 0], parts_of(len(x2), FEWEST))
+    return out.reshape(x.shape), (mean, rstd)
+
+
+def layer_norm_vjp(
+    g: Array, saved: tuple[Array, Array], x: Array, gain: Array, needed: Sequence[bool]
+) -> tuple[Array, Array | None, Array | None]:
+    """See `reference.layer_norm_vjp`."""
+    mean, rstd = saved
+    if not fits(g, x, gain, mean):
+        return reference.layer_norm_vjp(g, saved, x, gain, needed)
+    g2, x2 = rows(g), rows(x)
+    out, parts = np.empty_like(x2), parts_of(len(x2), FEWEST)
+    for_gain, for_bias = sums = np.zeros((2, parts, x2.shape[1]), F)
+    _layer_norm_vjp_spread(g2, x2, gain, mean[:, 0], rstd[:, 0], out, for_gain, for_bias, parts)
+    for_gain, for_bias = sums.sum(axis=1)
+    return out.reshape(x.shape), for_gain if needed[1] else None, for_bias if needed[2] else None
+
+
+@compiled(void(matrix, indices, float32, vector))
+def _to_gradients(logits: Any, targets: Any, scale: Any, losses: Any) -> None:
+    for i in range(len(logits)):
+        row = logits[i]
+        top = largest(row)
+        picked = row[targets[i]] - top
+        total = F(0)
+        for j in range(len(row)):
+            e = exp(row[j] - top)
+            row[j] = e
+            total += e
+        factor = scale / total
+        for j in range(len(row)):
+            row[j] *= factor
+        row[targets[i]] -= scale
+        losses[i] = np.log(total) - picked
+
+
+@spread(void(matrix, indices, float32, vector, int64))
+def _to_gradients_spread(logits: Any, targets: Any, scale: Any, losses: Any, parts: Any) -> None:
+    for part in prange(parts):
+        i, j = bounds(len(logits), part, parts)
+        _to_gradients(logits[i:j], targets[i:j], scale, losses[i:j])
+
+
+def to_gradients(logits: Array, targets: Array, scale: float) -> Array:
+    """See `reference.to_gradients`."""
+    if not fits(logits):
+        return reference.to_gradients(logits, targets, scale)
+    losses, targets = np.empty(len(logits), F), np.ascontiguousarray(targets, np.int64)
+    _to_gradients_spread(logits, targets, scale, losses, parts_of(len(logits), 1 + LEAST // logits.shape[1]))
+    return losses
+
+
+@compiled(void(*[vector] * 4, *[float32] * 7))
+def _adamw(
+    p: Any, g: Any, m: Any, v: Any, step_size: Any, beta1: Any, beta2: Any, eps: Any, shrink: Any, one_over_root: Any,
+    scale: Any,
+) -> None:  # fmt: skip
+    for i in range(len(p)):
+        gradient = scale * g[i]
+        mean = beta1 * m[i] + (ONE - beta1) * gradient
+        square = beta2 * v[i] + (ONE - beta2) * gradient * gradient
+        m[i], v[i] = mean, square
+        p[i] = p[i] * shrink - step_size * mean / (np.sqrt(square) * one_over_root + eps)
+
+
+@spread(void(*[vector] * 4, *[float32] * 7, int64))
+def _adamw_spread(
+    p: Any, g: Any, m: Any, v: Any, step_size: Any, beta1: Any, beta2: Any, eps: Any, shrink: Any, one_over_root: Any,
+    scale: Any, parts: Any,
+) -> None:  # fmt: skip
+    for part in prange(parts):
+        i, j = bounds(len(p), part, parts)
+        _adamw(p[i:j], g[i:j], m[i:j], v[i:j], step_size, beta1, beta2, eps, shrink, one_over_root, scale)
+
+
+def adamw(p: Array, g: Array, m: Array, v: Array, **how: Any) -> None:
+    """See `reference.adamw`."""
+    if not fits(p, g, m, v):
+        return reference.adamw(p, g, m, v, **how)
+    beta1, beta2 = how["betas"]
+    rest = how["step_size"], beta1, beta2, how["eps"], how["shrink"], 1 / how["root"], how.get("scale", 1.0)
+    parts = parts_of(len(p), LEAST)
+    if parts == 1:  # of a model's parameters most are small: no thread is worth waking
+        _adamw(p, g, m, v, *rest)
+    else:
+        _adamw_spread(p, g, m, v, *rest, parts)
+    return None
+
+
+@compiled(void(vector, uint16[::1]))
+def round_row(x: Any, out: Any) -> None:
+    """float32 to bfloat16."""
+    for i in range(len(x)):
+        bits = np.float32(x[i]).view(np.uint32)
+        rounded = np.uint32(np.uint32(bits + np.uint32(0x7FFF)) + np.uint32(np.uint32(bits >> np.uint32(16)) & np.uint32(1)))
+        nan = np.uint32(bits & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000)
+        out[i] = np.uint16(0x7FC0) if nan else np.uint16(rounded >> np.uint32(16))
+
+
+@spread(void(vector, uint16[::1], int64))
+def _round(x: Any, out: Any, parts: Any) -> None:
+    for part in prange(parts):
+        i, j = bounds(len(x), part, parts)
+        round_row(x[i:j], out[i:j])
+
+
+def rounding(x: Array, out: Array) -> None:
+    """float32 to bfloat16, both flat; see `products.round_to_bfloat16`."""
+    if fits(x):
+        _round(x, out, parts_of(len(x), LEAST))
+    else:
+        reference.rounding(x, out)
+
+
+@spread(void(vector, vector, vector, int64))
+def _add(a: Any, b: Any, out: Any, parts: Any) -> None:
+    for part in prange(parts):
+        i, j = bounds(len(a), part, parts)
+        out[i:j] = a[i:j] + b[i:j]
+
+
+def add(a: Array, b: Array, out: Array | None = None) -> Array:
+    """See `reference.add`."""
+    out = np.empty_like(a) if out is None else out
+    if not fits(a, b, out):
+        return reference.add(a, b, out)
+    _add(a.reshape(-1), b.reshape(-1), out.reshape(-1), parts_of(a.size, LEAST))
+    return out
+
+
+@spread(void(matrix, vector, int64))
+def _add_to_rows(x: Any, b: Any, parts: Any) -> None:
+    for part in prange(parts):
+        i, j = bounds(len(x), part, parts)
+        for row in range(i, j):
+            x[row] += b
+
+
+def add_to_rows(x: Array, b: Array) -> None:
+    """See `reference.add_to_rows`."""
+    if fits(x, b):
+        _add_to_rows(x, b, parts_of(len(x), FEWEST))
+    else:
+        reference.add_to_rows(x, b)
+
+
+@spread(void(matrix, matrix, int64))
+def _column_sums(x: Any, sums: Any, parts: Any) -> None:
+    for part in prange(parts):
+        i, j = bounds(len(x), part, parts)
+        _add_rows_to(sums[part], x[i:j])
+
+
+def column_sums(x: Array) -> Array:
+    """See `reference.column_sums`."""
+    if not fits(x):
+        return reference.column_sums(x)
+    parts = parts_of(len(x), FEWEST)
+    sums = np.zeros((parts, x.shape[1]), F)
+    _column_sums(x, sums, parts)
+    return sums.sum(axis=0)
+
+
+@compiled(float64(vector))
+def _square_sum(x: Any) -> Any:
+    total = np.float64(0)
+    for start in range(0, len(x), 4096):
+        few = F(0)
+        for k in range(start, min(start + 4096, len(x))):
+            few += x[k] * x[k]
+        total += few
+    return total
+
+
+@spread(void(vector, float64[::1], int64))
+def _square_sum_spread(x: Any, sums: Any, parts: Any) -> None:
+    for part in prange(parts):
+        i, j = bounds(len(x), part, parts)
+        sums[part] = _square_sum(x[i:j])
+
+
+def square_sum(x: Array) -> float:
+    """See `reference.square_sum`."""
+    if not fits(x):
+        return reference.square_sum(x)
+    parts = parts_of(x.size, LEAST)
+    if parts == 1:
+        return float(_square_sum(x))
+    sums = np.empty(parts)
+    _square_sum_spread(x, sums, parts)
+    return float(sums.sum())
