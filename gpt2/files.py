@@ -34,14 +34,16 @@ def cache_folder() -> Path:
     try:
         return Path(os.environ.get("TINYGRAD2_CACHE") or Path.home() / ".cache" / "tinygrad2")
     except RuntimeError:
-        return Path(tempfile.gettempdir(), f"tinygrad2-{os.getuid()}")
+        return Path(tempfile.gettempdir(), f"tinygrad2-{os.getuid()}" if hasattr(os, "getuid") else "tinygrad2")
 
 
 def private_folder(folder: Path, must_be: bool = True) -> Path:
     """The folder without links in its path, in which nobody else can write or take its place; what is not there is made so.
 
     Raises OSError that says why it is not such a folder, and the fix; not for what is there already if it need not be one.
+    Windows does not say in this way who may write where, so that nothing is refused there.
     """
+    must_be = must_be and hasattr(os, "geteuid")
     real = Path(os.path.realpath(folder))
     for part in (*reversed(real.parents), real):
         if not os.path.lexists(part):
@@ -132,7 +134,15 @@ def check_regular(path: Path, links: bool = True) -> None:
 def open_regular(path: Path, links: bool = True) -> BinaryIO:
     """A file to read. Raises OSError for what is no file: see `check_regular`."""
     check_regular(path, links)
-    return open(path, "rb", opener=None if links else lambda name, flags: os.open(name, flags | os.O_NOFOLLOW))
+    return open(path, "rb", opener=None if links else open_itself)
+
+
+def open_itself(path: Path | str, flags: int) -> int:
+    """A descriptor of a file, and never of what a symbolic link leads to. Raises OSError.
+
+    Windows cannot be asked to refuse links, so that `check_regular` has to; and it would rewrite the ends of lines.
+    """
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0), 0o666)
 
 
 def read_regular(path: Path, most: int, links: bool = True) -> bytes:

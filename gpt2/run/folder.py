@@ -24,9 +24,10 @@ import numpy as np
 
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.errors import DamagedError, RunError
-from gpt2.files import KINDS, MOST_TOKENIZER, conform, naming, open_regular, read_json, read_regular
+from gpt2.files import KINDS, MOST_TOKENIZER, conform, naming, open_itself, open_regular, read_json, read_regular
 from gpt2.model import GPT2
 from gpt2.run.checkpoints import NAME, Checkpoint, Checkpoints
+from gpt2.run.lock import lock
 from gpt2.run.metrics import Log, Recorded, history
 from gpt2.text.corpora import Corpus
 from gpt2.tokenizers import BPETokenizer, Tokenizer, load_tokenizer
@@ -293,28 +294,27 @@ class Run:
 
         A lock that was not there is taken away again if the training did not `begin`.
         """
-        import fcntl
-
         new = not os.path.lexists(self.lock)
         with naming(self.lock):
             if not new:
                 Log.check(self.lock, 0)
-            descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-        with open(descriptor, "r+b") as file:
+            descriptor = open_itself(self.lock, os.O_RDWR | os.O_CREAT)
+        with open(descriptor, "r+b", buffering=0) as file:
             content = file.read(100)
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # freed when the process ends, however it does
+                lock(file)
             except BlockingIOError:
                 process = content.split(b"\n")[-1].decode(errors="replace") or "?"
                 raise RunError(
                     f"{self.folder}: process {process} is training into it; kill {process} ends it, with a checkpoint"
                 ) from None
-            self._lock, self.mark = descriptor, _mark_in(content) or secrets.token_hex(8)
+            self._lock, self.mark = file, _mark_in(content) or secrets.token_hex(8)
             try:
                 yield
             finally:
                 if new and not os.fstat(descriptor).st_size:
-                    self.lock.unlink(missing_ok=True)
+                    with contextlib.suppress(PermissionError):  # Windows removes no file that is open: an empty one stays
+                        self.lock.unlink(missing_ok=True)
 
     def gave_up(self) -> dict[Path, str]:
         """Why the ranks of the job before this one gave up, as each of them has left it, and where."""
@@ -339,8 +339,9 @@ class Run:
                 raise RunError(f"{folder}: cannot be written: {os.strerror(errno.EACCES)}")
         content = f"run {self.mark}\n{os.getpid()}".encode()
         with naming(self.folder):
-            os.pwrite(self._lock, content, 0)
-            os.ftruncate(self._lock, len(content))
+            self._lock.seek(0)
+            self._lock.write(content)
+            self._lock.truncate()
             for path in (*self.leftovers(self.mark), *self.gave_up()):
                 path.unlink(missing_ok=True)
         if job := comm.current():

@@ -14,7 +14,7 @@ from typing import Annotated, Any, BinaryIO, Required, Self, TypedDict, TypeVar
 import msgspec
 
 from gpt2.errors import RunError
-from gpt2.files import check_regular, naming, open_regular
+from gpt2.files import check_regular, naming, open_itself, open_regular
 
 Row = dict[str, Any]
 """As it is made, and written."""
@@ -101,7 +101,7 @@ class Log:
             size, names = 0, 1
             if os.path.lexists(path):
                 check_regular(path, links=False)
-                os.close(os.open(path, os.O_WRONLY | os.O_NOFOLLOW))
+                os.close(open_itself(path, os.O_WRONLY))
                 size, names = path.stat().st_size, path.stat().st_nlink
         if names > 1:
             raise RunError(f"{path} is a hard link: what is written to it would also change a file elsewhere; copy it first")
@@ -114,7 +114,7 @@ class Log:
         self.check(path, position)
         self.path = path
         with naming(path):
-            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            descriptor = open_itself(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             self._file = open(descriptor, "ab")  # noqa: SIM115 (closed by __exit__)
             os.truncate(descriptor, position)
 

@@ -43,7 +43,7 @@ def write_events(folder: Path, rows: Iterable[Recorded], wall_time: float) -> tu
                     event = Event(wall_time=wall_time, step=row["step"], summary=Summary(value=values))
                     records.write(event.SerializeToString())
                     count, steps = count + len(values), steps + 1
-            with open(path, "rb") as file:
+            with open(path, "r+b") as file:  # to be written, or Windows does not flush it
                 os.fsync(file.fileno())
             os.replace(path, folder / NAME)
         flush_folder(folder)

@@ -72,10 +72,12 @@ def arriving(descriptor: int, wait: float | None = None) -> Iterator[bytes]:
 
     Nothing comes of a pipe that nobody has opened to write within `wait` seconds.
     """
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
+    poll = select.poll() if hasattr(select, "poll") else None  # Windows has none, and no descriptors that do not block
+    if poll:
+        poll.register(descriptor, select.POLLIN)
     while True:
-        poll.poll(wait and wait * 1000)
+        if poll:
+            poll.poll(wait and wait * 1000)
         with contextlib.suppress(BlockingIOError):  # somebody has the pipe open, and has not written yet
             block = os.read(descriptor, BLOCK)
             if not block:

@@ -49,9 +49,16 @@ class TextFile:
             yield from blocks(self.path, self.block)
             return
         offset = 0  # its own place in the file: others may read it at the same time
-        while block := os.pread(self.copy.fileno(), self.block, offset):
+        while block := _read_at(self.copy, self.block, offset):
             offset += len(block)
             yield block
+
+
+def _read_at(file: RawIOBase, size: int, offset: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(file.fileno(), size, offset)
+    file.seek(offset)  # on Windows
+    return file.read(size) or b""
 
 
 def blocks(path: Path, size: int) -> Iterator[bytes]:

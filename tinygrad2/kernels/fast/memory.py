@@ -25,12 +25,14 @@ def keep_freed_memory() -> None:
 
 
 def peak_memory() -> int:
-    """The most memory, in bytes, that this process has held at once."""
+    """The most memory, in bytes, that this process has held at once; 0 where the system does not say."""
     try:
         with open("/proc/self/status") as status:
             return next(1024 * int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
     except (OSError, StopIteration):
-        import resource
-
+        try:
+            import resource
+        except ImportError:  # on Windows
+            return 0
         unit = 1 if sys.platform == "darwin" else 1024
         return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
