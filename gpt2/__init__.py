@@ -5,12 +5,17 @@ TYPE_CHECKING = False  # as in typing, which would take longer to load than all 
 if TYPE_CHECKING:
     from gpt2.config import GPT2Config, TrainConfig
     from gpt2.model import GPT2
+    from tinygrad2 import __version__ as __version__
 
 __all__ = ["GPT2", "GPT2Config", "TrainConfig"]
 
 
 def __getattr__(name: str) -> object:
     """Names load what they need when they are first used, so that the command can take care of Ctrl-C before anything else."""
+    if name == "__version__":
+        import tinygrad2
+
+        return tinygrad2.__version__
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from gpt2 import config, model

@@ -14,6 +14,8 @@ from tinygrad2.gradcheck.verdicts import gradcheck
 from tinygrad2.tensor import Tensor
 from tinygrad2.transforms import checkpoint, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
+__version__ = "0.1.0"  # of the distribution, which holds both packages: pyproject.toml reads it here
+
 __all__ = [
     "Tensor",
     "autograd",

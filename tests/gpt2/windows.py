@@ -1,7 +1,7 @@
 """Runs code in a process without what Windows lacks: python windows.py CODE.
 
-The modules and functions that Windows does not have are taken away, `msvcrt` is a stand-in, and it is an error to open a file in
-text mode with `os.open`. What else differs on Windows, such as paths and that no open file can be removed, is not tested.
+The modules and functions that Windows does not have are taken away, `msvcrt` is a stand-in, and `os.open` fails where it would
+open a file in text mode. What else differs there, such as paths and that no open file can be removed, is not tested.
 """
 
 import concurrent.futures
