@@ -1,25 +1,29 @@
-"""The README and the pages of docs/ are true: code runs and prints what they show; quotations, links and commands are real.
+"""The README, the pages beside it and those of docs/ are true: code runs and prints what they show; quotations, links and
+commands are real; the scripts of docs/ run.
 
 On a page, a ```python block is executed, and a ```text block right after it is what it prints; the blocks of a page of docs/ go
-on from one another, those of the README each stand alone. A block marked ```python file=PATH is a part of that file. In a ```sh
+on from one another, those of the others each stand alone. A block marked ```python file=PATH is a part of that file. In a ```sh
 block each line is a command.
 """
 
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 from gpt2.cli import _parser
+from tinygrad2 import gradcheck, ops
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 
 class Block(NamedTuple):
@@ -56,7 +60,7 @@ def test_code_runs_and_prints_what_the_page_shows(page, capsys, tmp_path, monkey
     for block, following in zip(of_page, [*of_page, None][1:], strict=True):
         if block.info != "python":
             continue
-        names = {} if page == README else names
+        names = {} if page.parent == ROOT else names
         run(block, names)
         printed = capsys.readouterr().out
         if following is not None and following.info == "text" and _adjacent(block, following):
@@ -129,7 +133,7 @@ def test_a_command_is_accepted(words):
         case ["pytest", *arguments]:
             assert all((ROOT / word).is_file() for word in arguments if word.endswith(".py"))
         case [program, *_]:
-            assert program in ("pip", "python3", ".")
+            assert program in ("pip", "python3", ".", "pre-commit")
 
 
 def test_the_op_of_the_readme_passes_its_check(capsys):
@@ -143,3 +147,20 @@ def test_the_measured_table_is_that_of_the_experiment():
     measured = (ROOT / "experiments" / "speed" / "README.md").read_text("utf-8").splitlines()
     assert len(rows) > 12
     assert set(rows) <= set(measured)
+
+
+def test_xor_is_solved_and_its_gradient_is_right(capsys):
+    page = runpy.run_path(str(ROOT / "docs" / "xor.py"))
+    assert capsys.readouterr().out.endswith("\n4 of 4 answers are right\n")
+    net, x, y = page["Net"](np.random.default_rng(1)).to(np.float64), page["x"].astype(np.float64), page["y"]
+    gradcheck(lambda *_: page["loss"](net, x, y), net.parameters()).assert_right()
+
+
+def test_the_moons_are_told_apart_and_the_gradient_is_right(capsys):
+    page = runpy.run_path(str(ROOT / "docs" / "two_moons.py"))
+    printed, _, accuracy = capsys.readouterr().out.strip().rpartition(": ")
+    assert printed.endswith("accuracy on points it has not seen")
+    assert float(accuracy) == pytest.approx(page["accuracy"], abs=1e-3)
+    assert float(accuracy) >= 0.97
+    net, x, y = page["Net"](np.random.default_rng(1)).to(np.float64), page["x"][:8].astype(np.float64), page["y"][:8]
+    gradcheck(lambda *_: ops.cross_entropy(net(x), y), net.parameters()).assert_right()
