@@ -20,7 +20,7 @@ from typing import Any
 
 from tinygrad2.errors import UnsupportedError
 
-MODULES = {"numpy": "reference", "numba": "compiled"}
+MODULES = {"numpy": "reference", "numba": "fast.compiled"}
 """Implementations, by what they are made with."""
 
 IMPLEMENTATIONS = [name for name in MODULES if find_spec(name)]
