@@ -1,4 +1,4 @@
-"""State that travels with the context: what is on around a call is on in the tasks of `kernels.threads.pool` that it starts."""
+"""State that travels with the context: what is on around a call is on in the tasks of `threads.pool` that it starts."""
 
 from __future__ import annotations
 
