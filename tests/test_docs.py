@@ -164,3 +164,9 @@ def test_the_moons_are_told_apart_and_the_gradient_is_right(capsys):
     assert float(accuracy) >= 0.97
     net, x, y = page["Net"](np.random.default_rng(1)).to(np.float64), page["x"][:8].astype(np.float64), page["y"][:8]
     gradcheck(lambda *_: ops.cross_entropy(net(x), y), net.parameters()).assert_right()
+
+
+def test_the_modules_that_have_moved_are_where_the_changelog_says():
+    moved = re.findall(r"^\| `([\w.]+)` \| `([\w.]+)`", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert len(moved) > 35
+    assert not [now for _, now in moved if find_spec(now) is None]
