@@ -8,7 +8,7 @@ from typing import Any
 
 from gpt2.commands.arguments import add_preset, add_settings, given_settings, natural, part_of
 from gpt2.config import GPT2Config, TrainConfig
-from gpt2.training.benchmark import benchmark
+from gpt2.insight.benchmark import benchmark
 from gpt2.training.mpi import comm
 
 HELP = "time a training step: milliseconds, tokens per second, memory, and the share of what the machine can do"

@@ -11,8 +11,8 @@ from small_runs import MODEL
 
 from gpt2 import GPT2, GPT2Config, TrainConfig
 from gpt2.cli import main
-from gpt2.training import benchmark
-from gpt2.training.profiling import Profile
+from gpt2.insight import benchmark
+from gpt2.insight.profiling import Profile
 from gpt2.training.shards import Shards
 from gpt2.training.step import Trainer
 from tinygrad2 import kernels

@@ -10,8 +10,8 @@ import numpy as np
 
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.insight.info import describe
+from gpt2.insight.profiling import Profile
 from gpt2.model import GPT2
-from gpt2.training.profiling import Profile
 from gpt2.training.shards import Shards
 from gpt2.training.step import Trainer
 from tinygrad2 import kernels
