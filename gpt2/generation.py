@@ -13,11 +13,10 @@ import numpy as np
 from gpt2.errors import ConfigError, DataError
 from gpt2.rng import generator
 from tinygrad2 import Tensor, no_grad
+from tinygrad2.types import Array
 
 if TYPE_CHECKING:
     from gpt2.tokenizers import Tokenizer
-
-Array = np.ndarray[Any, Any]
 
 
 class LanguageModel(Protocol):

@@ -19,8 +19,6 @@ from tinygrad2.kernels.fast import products
 from tinygrad2.kernels.fast.memory import keep_freed_memory, peak_memory
 from tinygrad2.kernels.fast.threads import share
 
-Array = np.ndarray[Any, Any]
-
 TEXT = 100_000
 """Tokens that batches are drawn from, at least."""
 

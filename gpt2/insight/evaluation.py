@@ -6,7 +6,6 @@ import codecs
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -15,8 +14,7 @@ from gpt2.terminal import printable
 from gpt2.tokenizers import Tokenizer
 from gpt2.training.shards import Shards
 from tinygrad2 import no_grad
-
-Array = np.ndarray[Any, Any]
+from tinygrad2.types import Array
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ from gpt2.model import GPT2
 from gpt2.training.shards import Shards
 from tinygrad2 import Tensor, autograd, no_grad
 from tinygrad2.ops.fused import attention_weights, split_heads
-
-Array = np.ndarray[Any, Any]
+from tinygrad2.types import Array
 
 CANDIDATES = 5
 """How many of the likeliest tokens are told at every place."""

@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import msgspec
-import numpy as np
 
 from gpt2.errors import DamagedError, RunError
 from gpt2.files import conform, naming, parse_object
 from gpt2.run.metrics import Recorded, Row, StepNumber
 from gpt2.weights.safetensors import read_weights, write_weights
+from tinygrad2.types import Array
 
-Array = np.ndarray[Any, Any]
 NAME = re.compile(r"step-(\d{8,12})\.safetensors")
 OF_A_STEP = {"train_loss", "learning_rate", "grad_norm", "tokens_per_s"}
 """What the row of a step has that was not skipped."""

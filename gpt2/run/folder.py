@@ -17,7 +17,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -32,8 +32,8 @@ from gpt2.text.corpora import Corpus
 from gpt2.tokenizers import BPETokenizer, Tokenizer, load_tokenizer
 from gpt2.weights.safetensors import check_fit, read_shapes, read_weights, write_weights
 from tinygrad2.files import unfinished, write_atomically
+from tinygrad2.types import Array
 
-Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 
 REASON = "gpt2 train: error: "

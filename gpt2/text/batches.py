@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from gpt2.errors import DataError
 from gpt2.rng import generator
+from tinygrad2.types import Array
 
-Array = np.ndarray[Any, Any]
 Batch = tuple[Array, Array]
 """Inputs (B, T), and targets (B, T): the token that follows each input."""
 

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
-
-import numpy as np
 
 from gpt2.model import GPT2
-
-Array = np.ndarray[Any, Any]
+from tinygrad2.types import Array
 
 
 class Average:

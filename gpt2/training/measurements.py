@@ -18,8 +18,7 @@ from gpt2.training.step import Trainer
 from tinygrad2 import no_grad
 from tinygrad2.ops.fused import attention_weights, merge_heads, split_heads
 from tinygrad2.optim import SGD, AdamW
-
-Array = np.ndarray[Any, Any]
+from tinygrad2.types import Array
 
 TOKENS = 1024
 """In the batch, or one sequence per shard if that is more."""

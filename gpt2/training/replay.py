@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import numpy as np
 
 from gpt2.config import TrainConfig
 from gpt2.errors import RunError
@@ -19,8 +16,7 @@ from gpt2.training.resuming import read_setup
 from gpt2.training.shards import Shards
 from gpt2.training.state import restore, state
 from gpt2.training.step import Trainer
-
-Array = np.ndarray[Any, Any]
+from tinygrad2.types import Array
 
 
 @dataclass

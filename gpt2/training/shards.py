@@ -24,8 +24,8 @@ from gpt2.training.mpi import comm
 from gpt2.training.mpi.reduction import AllReduce, Gradients, OrderedSum, Sum
 from tinygrad2 import autograd, kernels, nn, no_grad
 from tinygrad2.kernels.fast import threads as sharing
+from tinygrad2.types import Array
 
-Array = np.ndarray[Any, Any]
 A = TypeVar("A")
 R = TypeVar("R")
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from gpt2.model import GPT2
-
-Array = np.ndarray[Any, Any]
+from tinygrad2.types import Array
 
 
 def norms_by_layer(model: GPT2, gradients: Sequence[Array]) -> dict[str, float]:

@@ -10,8 +10,7 @@ from gpt2.errors import RunError
 from gpt2.run.checkpoints import Checkpoint
 from gpt2.training.step import Trainer
 from tinygrad2 import nn
-
-Array = np.ndarray[Any, Any]
+from tinygrad2.types import Array
 
 
 def state(trainer: Trainer) -> Checkpoint:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from typing import Any
 
 import numpy as np
 
@@ -26,8 +25,7 @@ from gpt2.training.spikes import Spikes
 from tinygrad2 import autograd, optim
 from tinygrad2.errors import AnomalyError
 from tinygrad2.kernels.fast.products import bfloat16
-
-Array = np.ndarray[Any, Any]
+from tinygrad2.types import Array
 
 
 class NonFiniteError(GPT2Error):

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from tinygrad2 import kernels
 from tinygrad2.errors import TinygradError
-from tinygrad2.ops import Array
 from tinygrad2.tensor import Tensor
+from tinygrad2.types import Array
 
 
 def grad_norm(gradients: Iterable[Tensor | Array | None]) -> float:

@@ -9,8 +9,8 @@ import numpy as np
 
 from tinygrad2 import kernels
 from tinygrad2.errors import ShapeError, TinygradError
-from tinygrad2.ops import Array
 from tinygrad2.tensor import Tensor
+from tinygrad2.types import Array
 
 
 class Optimizer:

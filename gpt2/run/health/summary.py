@@ -11,7 +11,8 @@ import numpy as np
 
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.run.metrics import Block, Diagnostics, Recorded
-from gpt2.run.series import Array, Bins, Thinned
+from gpt2.run.series import Bins, Thinned
+from tinygrad2.types import Array
 
 ENOUGH = 40.0
 """Nats of `Summary.reach` after which a model must have learned something. Healthy runs beat the unigram baseline within 20."""

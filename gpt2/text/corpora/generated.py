@@ -20,14 +20,12 @@ import math
 import string
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any
 
 import numpy as np
 
 from gpt2.rng import generator
 from gpt2.text.corpora.corpus import Corpus, Document
-
-Array = np.ndarray[Any, Any]
+from tinygrad2.types import Array
 
 DIGITS, LETTERS, PAIRS = 4, 7, 15
 """Of an operand, of a line to sort, and of brackets in a line."""

@@ -21,8 +21,8 @@ from gpt2.errors import ConfigError, GPT2Error
 from gpt2.run.folder import REASON
 from tinygrad2.files import write_atomically
 from tinygrad2.kernels.fast.products import round_to_bfloat16
+from tinygrad2.types import Array
 
-Array = np.ndarray[Any, Any]
 T = TypeVar("T")
 
 STARTED = ("PMI_SIZE", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")

@@ -13,8 +13,8 @@ import numpy as np
 
 from gpt2.training.mpi.comm import MpiComm, from_bfloat16
 from tinygrad2.kernels.fast.products import round_to_bfloat16
+from tinygrad2.types import Array
 
-Array = np.ndarray[Any, Any]
 Gradients = tuple[float, list[Array]]
 """A loss, and its gradient by each parameter."""
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from gpt2.training.mpi.comm import MpiComm
 from tinygrad2 import nn, optim
-
-Array = np.ndarray[Any, Any]
+from tinygrad2.types import Array
 
 
 class ZeroOptimizer:
