@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import numpy as np
 
@@ -14,8 +13,7 @@ from gpt2.text.corpora import pydocs
 from gpt2.tokenizers import CharTokenizer
 from tinygrad2 import Tensor, nn, no_grad, ops, optim
 from tinygrad2.ops.fused import merge_heads, split_heads
-
-Array = np.ndarray[Any, Any]
+from tinygrad2.types import Array
 
 
 @cache

@@ -103,16 +103,17 @@ def _together(args: argparse.Namespace) -> int:
         comm.join(given.get("distributed", "auto"), given.get("rank_timeout", TrainConfig.rank_timeout))
     except Exception as error:
         return _refuse(args, error)
-    if comm.current() is None:
+    together = comm.current()
+    if together.size == 1:
         return _run(args)
     try:
         code = _run(args)
     except BaseException as error:
-        comm.let_others_speak(error)
+        together.leave_reason(error)
         traceback.print_exc()
         code = 1
     if code and code <= 128:  # above it, a signal ended all of them in order
-        comm.fail(code)
+        together.abort(code)
     return code
 
 
@@ -121,8 +122,9 @@ def _refuse(args: argparse.Namespace, error: Exception) -> int:
     why = _reason(error, args.verb in TOGETHER)
     if why is None:
         raise error
-    comm.let_others_speak(error)
-    print(terminal.one_line(f"gpt2 {args.verb}: error: {comm.name()}{why}"), file=sys.stderr)
+    together = comm.current()
+    together.leave_reason(error)
+    print(terminal.one_line(f"gpt2 {args.verb}: error: {together.name}{why}"), file=sys.stderr)
     return 2
 
 

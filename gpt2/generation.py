@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from gpt2.errors import ConfigError, DataError
-from gpt2.rng import stream
+from gpt2.rng import generator
 from tinygrad2 import Tensor, no_grad
+from tinygrad2.types import Array
 
 if TYPE_CHECKING:
     from gpt2.tokenizers import Tokenizer
-
-Array = np.ndarray[Any, Any]
 
 
 class LanguageModel(Protocol):
@@ -127,7 +126,7 @@ def steps(
     if ids.ndim != 2 or not ids.shape[1] or ids.dtype.kind not in "iu":
         raise DataError(f"generate: {ids.dtype} ids of shape {ids.shape}; give integers, (T,) or (B, T) with T at least 1")
     context = model.config.max_seq_len
-    rngs = [stream(seed + row, "sampling") for row in range(len(ids))]
+    rngs = [generator(seed + row, "sampling") for row in range(len(ids))]
     cache = model.new_cache(len(ids)) if use_cache else None
     first = fed = 0  # where the window begins that the model sees, and the first token that it has not seen
     with model.evaluating():

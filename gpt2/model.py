@@ -13,7 +13,7 @@ import numpy as np
 from gpt2 import generation
 from gpt2.config import GPT2Config
 from gpt2.errors import DataError
-from gpt2.rng import stream
+from gpt2.rng import generator
 from gpt2.weights import hugging_face
 from tinygrad2 import Tensor, autograd, nn, ops
 
@@ -66,7 +66,7 @@ class GPT2(nn.Module):
     def __init__(self, config: GPT2Config, seed: int = 0, dtype: Any = np.float32) -> None:
         self.config = config
         V, T, C = config.vocab_size, config.max_seq_len, config.d_model
-        rng = stream(seed, "init")
+        rng = generator(seed, "init")
         self.wte = nn.Embedding(V, C, rng, dtype)
         self.wpe = nn.Embedding(T, C, rng, dtype)
         self.drop = nn.Dropout(config.dropout)

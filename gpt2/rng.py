@@ -1,4 +1,4 @@
-"""Randomness with names: each use draws from its own stream, so that none disturbs another."""
+"""Randomness with names: each use draws from a generator of its own, so that none disturbs another."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import zlib
 import numpy as np
 
 
-def stream(seed: int, name: str, *counters: int) -> np.random.Generator:
-    """The random stream `name` of a seed, at a place such as (step, shard).
+def generator(seed: int, name: str, *counters: int) -> np.random.Generator:
+    """The generator `name` of a seed, at a place such as (step, shard).
 
-    A stream is a function of its arguments alone: nothing has to be saved to continue one.
+    What it draws is a function of these arguments alone: nothing has to be saved to draw the same again.
     """
     return np.random.default_rng([seed, zlib.crc32(name.encode()), *counters])

@@ -16,7 +16,8 @@ import numpy as np
 from tinygrad2.errors import AnomalyError
 from tinygrad2.observer import Observer, observe
 from tinygrad2.ops.indexing import Scatter
-from tinygrad2.ops.op import Array, Op, Outline, arrays_in
+from tinygrad2.ops.op import Op, Outline, arrays_in
+from tinygrad2.types import Array
 
 
 @contextmanager

@@ -20,7 +20,8 @@ from tinygrad2.errors import DtypeError, GraphError, ShapeError
 from tinygrad2.graph import Node, T, TensorLike, ancestors, enable_grad, is_recording, no_grad
 from tinygrad2.observer import observing
 from tinygrad2.ops.indexing import Scatter
-from tinygrad2.ops.op import Array, Fused, Identity, Op, Outline, arrays_in
+from tinygrad2.ops.op import Fused, Identity, Op, Outline, arrays_in
+from tinygrad2.types import Array
 
 __all__ = ["backpropagate", "detect_anomaly", "enable_grad", "grad", "is_recording", "no_grad", "observing", "walk"]
 

@@ -17,7 +17,8 @@ import numpy as np
 from tinygrad2.context import within
 from tinygrad2.errors import DtypeError, ShapeError
 from tinygrad2.observer import observing
-from tinygrad2.ops.op import Array, Op
+from tinygrad2.ops.op import Op
+from tinygrad2.types import Array
 
 _numbers = itertools.count()
 _recording: ContextVar[bool] = ContextVar("recording", default=True)

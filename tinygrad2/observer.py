@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from tinygrad2.context import within
-from tinygrad2.ops.op import Array, Op
+from tinygrad2.ops.op import Op
+from tinygrad2.types import Array
 
 PACKAGE = Path(__file__).parent
 Observing = TypeVar("Observing", bound="Observer")

@@ -15,7 +15,8 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from tinygrad2 import autograd, graph
 from tinygrad2.errors import GraphError, UnsupportedError
-from tinygrad2.ops import RULES, Array, GetItem, Op
+from tinygrad2.ops import RULES, GetItem, Op
+from tinygrad2.types import Array
 
 PLAIN = {
     *(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal),

@@ -19,9 +19,10 @@ import numpy as np
 from tinygrad2 import autograd
 from tinygrad2.errors import DtypeError, GraphError, ShapeError
 from tinygrad2.graph import Node
-from tinygrad2.ops import RULES, Array, Fused
+from tinygrad2.ops import RULES, Fused
 from tinygrad2.ops.op import Identity
 from tinygrad2.tensor import Tensor
+from tinygrad2.types import Array
 
 Function = Callable[..., Tensor]
 

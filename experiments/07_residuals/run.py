@@ -55,7 +55,7 @@ def at_the_start(model: GPT2, seed: int) -> tuple[float, float]:
     kept = []
     model.h[-1].register_forward_hook(lambda block, inputs, output: kept.append(output.data))
     model.loss(*batch(text()[0], 8, 32, seed, 0)).backward()
-    norms = [optim.grad_norm(block.parameters()) for block in model.h]
+    norms = [optim.grad_norm(p.grad for p in block.parameters()) for block in model.h]
     stream = kept[0].astype(np.float64)  # (B, T, C)
     differs = stream - stream.mean(axis=1, keepdims=True)
     return norms[0] / norms[-1], float((differs**2).sum() / (stream**2).sum())

@@ -15,7 +15,7 @@ from experiments.harness import Claim, Result, Track, with_interval
 from experiments.small_training import evaluate, text
 from gpt2 import GPT2, GPT2Config
 from gpt2.text.batches import batch
-from gpt2.training.shards import ShardExecutor
+from gpt2.training.shards import Shards
 from tinygrad2 import autograd, optim
 
 SEQ_LEN, BATCH, PARTS = 16, 16, 4
@@ -92,9 +92,9 @@ def measure(track: Track, quick: bool, control: bool) -> Result:
     model = model_of(0, np.float64)
     accumulate(model, inputs, targets, 1)
     whole = gradient(model)
-    with ShardExecutor(threads=1, shards=5, batch_size=BATCH) as executor:  # parts of 4, 3, 3, 3 and 3 sequences
-        executor.gradients(model, (inputs, targets), 0, 0)
-    uneven = difference(gradient(model), whole)
+    with Shards(threads=1, shards=5, batch_size=BATCH) as shards:  # parts of 4, 3, 3, 3 and 3 sequences
+        _, grads = shards.loss_and_gradients(model, (inputs, targets), 0, 0)
+    uneven = difference(np.concatenate([g.ravel() for g in grads]), whole)
     pieces = zip(np.array_split(inputs, 5), np.array_split(targets, 5), strict=True)
     each = [autograd.grad([model.loss(x, y)], model.parameters()) for x, y in pieces]
     plain = np.mean([np.concatenate([g.data.ravel() for g in grads]) for grads in each], axis=0)

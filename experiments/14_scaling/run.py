@@ -15,8 +15,7 @@ from experiments.small_training import evaluate, text
 from gpt2 import GPT2, GPT2Config
 from gpt2.text.batches import batch
 from tinygrad2 import optim
-
-Array = np.ndarray[Any, Any]
+from tinygrad2.types import Array
 
 CHARACTERS = 465_000
 SEQ_LEN, BATCH = 32, 16

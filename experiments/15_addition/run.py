@@ -15,8 +15,7 @@ from experiments.harness import Claim, Result, Track, interval, with_interval
 from gpt2 import GPT2, GPT2Config
 from gpt2.tokenizers import CharTokenizer
 from tinygrad2 import no_grad, optim
-
-Array = np.ndarray[Any, Any]
+from tinygrad2.types import Array
 
 ORDERS = ("backwards", "forwards")
 PLACES = ("hundreds", "tens", "units")

@@ -17,15 +17,15 @@ SIZES = [4**k for k in range(1, 13)]  # numbers of float32
 def main() -> None:
     """Time each size; what counts is the rank that is done last."""
     job = comm.join("auto", 60.0)
-    assert job is not None, "start it with mpiexec"
+    assert isinstance(job, comm.MpiComm), "start it with mpiexec"
     found = {}
     for size in SIZES:
         array, seconds = np.ones(size, np.float32), []
         for _ in range(40 if size < 1 << 20 else 12):
-            job.meet("the start")
+            job.barrier("the start")
             start = time.perf_counter()
-            job.wait([job.start_sum(array)], "the sum")
-            seconds.append(max(job.gather(time.perf_counter() - start, "the end")))
+            job.wait([job.start_all_reduce(array)], "the sum")
+            seconds.append(max(job.all_gather(time.perf_counter() - start, "the end")))
             array[:] = 1
         found[4 * size] = statistics.median(seconds)
     if job.rank == 0:

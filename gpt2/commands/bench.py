@@ -8,7 +8,7 @@ from typing import Any
 
 from gpt2.commands.arguments import add_preset, add_settings, given_settings, natural, part_of
 from gpt2.config import GPT2Config, TrainConfig
-from gpt2.training.benchmark import benchmark
+from gpt2.insight.benchmark import benchmark
 from gpt2.training.mpi import comm
 
 HELP = "time a training step: milliseconds, tokens per second, memory, and the share of what the machine can do"
@@ -32,8 +32,8 @@ def run(args: argparse.Namespace) -> int:
     config = GPT2Config.preset(preset, **part_of(GPT2Config, given))
     training = TrainConfig.preset(preset, **{"steps": 20, **part_of(TrainConfig, given)})
     found = benchmark(config, training, training.steps, args.warmup, args.profile)
-    job = comm.current()
-    if job and job.rank:
+    together = comm.current()
+    if not together.is_main:
         return 0
     if args.json:
         print(json.dumps(found))
@@ -45,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"  {found['tokens_per_s']:,.0f} tokens/s, {found['peak_mb']:,} MiB at most, loss {found['loss']}")
     print(f"  {found['mfu']:.0%} of the {found['matrix_gflops']:,.0f} GFLOP/s that large matrix products reach here")
     print(f"  {found['threads']} threads, {found['shards']} shards; kernels: {found['kernels']}; products: {found['products']}")
-    if job:
-        print(f"  {job.size} ranks: {found['communication']:.1%} of the step is communication, and waiting for it")
+    if together.size > 1:
+        print(f"  {together.size} ranks: {found['communication']:.1%} of the step is communication, and waiting for it")
     if "profile" in found:
         _show(found["profile"])
     return 0

@@ -20,7 +20,7 @@ from gpt2.text.baselines import baselines
 from gpt2.text.corpora import Corpus
 from gpt2.text.encoding import prepare, prepare_whole
 from gpt2.tokenizers import Tokenizer
-from gpt2.training.shards import ShardExecutor
+from gpt2.training.shards import Shards
 
 HELP = "the loss of a trained model on its validation text, or on a file"
 SAMPLES = 5
@@ -68,8 +68,8 @@ def run(args: argparse.Namespace) -> int:
     costs = text.costs()
     if costs is not None:
         floor["perfect"] = float(costs[1 : len(val)].mean())
-    with ShardExecutor(0, 0, max(1, len(val) // context)) as executor:
-        found = evaluate(model, tokenizer, val, stride, executor)
+    with Shards(0, 0, max(1, len(val) // context)) as shards:
+        found = evaluate(model, tokenizer, val, stride, shards)
     if args.json:
         print(json.dumps(_as_json(found, corpus, floor, tokenizer if args.per_token else None)))
     elif args.per_token:

@@ -8,7 +8,7 @@ import json
 
 from gpt2.errors import RunError
 from gpt2.run.folder import Run
-from gpt2.run.health import Facts, Seen, judge
+from gpt2.run.health import Facts, Summary, judge
 from gpt2.run.metrics import history
 from gpt2.terminal import one_line
 
@@ -26,16 +26,16 @@ def run(args: argparse.Namespace) -> int:
     found = Run.open(args.run)
     config = found.read_config()
     facts = Facts.of(config.model, config.training)
-    seen = Seen(facts, history(found.metrics, skipped=True))
-    if seen.step is None:
+    summary = Summary(facts, history(found.metrics, skipped=True))
+    if summary.step is None:
         raise RunError(f"{found.metrics} has no row yet")
-    verdicts = judge(seen)
+    verdicts = judge(summary)
     problems = [verdict for verdict in verdicts if verdict.is_problem]
     if args.json:
-        about = {"run": str(found.folder), "step": seen.step, "steps": facts.steps, "healthy": not problems}
+        about = {"run": str(found.folder), "step": summary.step, "steps": facts.steps, "healthy": not problems}
         print(json.dumps(about | {"verdicts": [dataclasses.asdict(verdict) for verdict in verdicts]}))
         return bool(problems)
-    print(f"{one_line(str(found.folder))}: step {seen.step} of {facts.steps}")
+    print(f"{one_line(str(found.folder))}: step {summary.step} of {facts.steps}")
     for verdict in verdicts:
         print(f"  {verdict.level:8}{verdict.name}: {verdict.seen}")
         if verdict.is_problem:

@@ -19,8 +19,7 @@ from gpt2.model import GPT2
 from gpt2.tokenizers import Tokenizer
 from gpt2.training.measurements import DEAD
 from tinygrad2.files import write_anew
-
-Array = np.ndarray[Any, Any]
+from tinygrad2.types import Array
 
 HELP = "write a page that shows how a model reads a text: attention, logit lens, losses, gradients"
 

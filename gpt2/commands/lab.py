@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,8 +11,7 @@ from gpt2.commands.arguments import add_model, given_model, natural
 from gpt2.errors import ConfigError
 from gpt2.files import naming
 from gpt2.model import GPT2
-
-Array = np.ndarray[Any, Any]
+from tinygrad2.types import Array
 
 HELP = "write a page in which the backward pass of a run is watched, predicted and diagnosed"
 

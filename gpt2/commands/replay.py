@@ -106,7 +106,7 @@ def _print(args: argparse.Namespace, found: Replayed, recorded: dict[int, float]
     print(f"  learning rate {found.row['learning_rate']:.4g}, gradient norm {found.row['grad_norm']:.4g} before clipping")
     print(f"  the batch begins: {found.text!r}")
     norms = {name: float(np.linalg.norm(g.ravel())) for name, g in found.gradients.items()}
-    print("  the largest gradients, after clipping:")
+    print("  the largest gradients, before clipping:")
     for name in sorted(norms, key=lambda n: -norms[n])[:8]:
         print(f"    {norms[name]:10.4g}  {name}")
     if args.out:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from gpt2.errors import ConfigError
 from gpt2.files import code_sha256
 from gpt2.model import GPT2
 from gpt2.run.folder import Run, load_model, unused_folder
+from gpt2.run.metrics import Recorded, history
+from gpt2.run.plots import plot_loss, plot_training
 from gpt2.terminal import note, one_line, say
 from gpt2.text.corpora import STDIN, Corpus
 from gpt2.text.encoding import prepare, tokenizer_for
@@ -24,8 +27,8 @@ from gpt2.tokenizers import Tokenizer
 from gpt2.training.loop import Result, train
 from gpt2.training.memory import check_fits
 from gpt2.training.mpi import comm
-from gpt2.training.mpi.executor import executor_for
-from gpt2.training.resuming import begun_as
+from gpt2.training.resuming import read_setup
+from gpt2.training.shards import Shards
 from tinygrad2 import kernels
 
 HELP = "train a model on text"
@@ -38,6 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on where the run in --out stopped; begin it if there is none")
     parser.add_argument("--accept-changes", action="store_true", help="resume with other settings or another text than before")
     parser.add_argument("--config", help="a TOML file of settings, by the names of the flags with underscores")
+    parser.add_argument("--no-plots", dest="plots", action="store_false", help="draw no loss.png and training.png at the end")
     add_settings(parser, TrainConfig)
     add_settings(parser, GPT2Config)
 
@@ -50,13 +54,12 @@ def run(args: argparse.Namespace) -> int:
     if args.resume and not args.out:
         raise ConfigError("--resume needs --out: the folder of the run to go on with")
     resume = args.resume and Run(Path(args.out)).config.exists()
-    job = comm.current()
-    if job:  # a rank that is late may find what another has written
-        resume = job.gather(resume, "the start")[0]
-    begun = begun_as(args.out, given, args.accept_changes) if resume else None
+    together = comm.current()
+    resume = together.broadcast(resume, "the start")  # a rank that is late may find what another has written
+    begun = read_setup(args.out, given, args.accept_changes) if resume else None
     preset = given.pop("preset", "tiny")
     config = begun.training if begun else TrainConfig.preset(preset, **part_of(TrainConfig, given))
-    if config.data == STDIN and comm.count() > 1:
+    if config.data == STDIN and together.size > 1:
         raise ConfigError("--data -: of several ranks only one has a standard input; give a file that all can read")
     corpus = given_corpus(config.data if "data" in given or not begun else None, config.data)
     if corpus.once:
@@ -67,28 +70,31 @@ def run(args: argparse.Namespace) -> int:
     else:
         model, tokenizer = _start(preset, config, given, corpus)
     text = prepare(corpus, tokenizer, config, model.config.max_seq_len)  # before there is a folder: it may be too short
-    if job:
+    if together.size > 1:
         settings = {name: repr(value) for name, value in {**asdict(config), **asdict(model.config)}.items()}
         about = {"the text's sha256": corpus.sha256, "the code's sha256": code_sha256(), "the kernels": str(kernels.running())}
-        executor_for(config, model.num_parameters())  # refuses too few shards before there is a folder
-        job.agree({**settings, **about, "NumPy": np.__version__})
-    if not job or not job.rank:
+        Shards.of(config, model.num_parameters())  # refuses too few of them before there is a folder
+        together.check_same({**settings, **about, "NumPy": np.__version__})
+    out = None
+    if together.is_main:
         out = Path(args.out) if args.out else unused_folder(f"{preset}-{corpus.name[:40]}")
         run = Run(out) if begun else Run.create(out)
-        gave_up = run.gave_up()
-    if job:
-        out = job.gather(None if job.rank else out, "the run folder")[0]
-        gave_up = {path: why for words in job.gather(Run(out).gave_up(), "the run folder") for path, why in words.items()}
-        if job.rank:  # what it would write goes nowhere
-            with tempfile.TemporaryDirectory() as folder:
-                return _exit_code(train(model, config, text, Run(Path(folder), out), lambda _: None, resume))
+    out = together.broadcast(out, "the run folder")
+    assert out is not None
+    reasons = together.all_gather(Run(out).gave_up(), "the run folder")  # each sees the files of its machine
+    if not together.is_main:  # what it would write goes nowhere
+        with tempfile.TemporaryDirectory() as folder:
+            return _exit_code(train(model, config, text, Run(Path(folder), out), lambda _: None, resume))
     size = f"{corpus.characters:,} characters, {tokenizer.vocab_size} {'distinct' if config.tokenizer == 'char' else 'tokens'}"
     say(one_line(f"{preset} on {corpus.name} ({size}), into {run.folder}"))
     if args.resume and not begun:
         say("there was nothing to go on with: a new run begins")
-    for path, why in gave_up.items():
+    for path, why in {path: why for found in reasons for path, why in found.items()}.items():
         say(one_line(f"the job before gave up, says {path}: {why}"))
     result = train(model, config, text, run, say, resume)
+    if args.plots:
+        step_tokens = config.batch_size * model.config.max_seq_len
+        _draw(run, f"{corpus.name}: {model.num_parameters():,} parameters", result.baselines, step_tokens)
     _report(result, config.steps)
     folder = one_line(shlex.quote(str(run.folder)))  # what a shell is given must do what it says
     print(f"run folder: {one_line(str(run.folder))}")
@@ -98,7 +104,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"  gpt2 sample --run {folder} --prompt {_prompt(next(corpus.pieces()))} --tokens 300 --temperature 0.8")
     print(f"  gpt2 eval --run {folder}" + " --data -  # and a text" * corpus.once)
     print("  gpt2 gradcheck")
-    print(f"  and look at {one_line(str(run.loss_plot))}")
+    if args.plots:
+        print(f"  and look at {one_line(str(run.loss_plot))}")
     return _exit_code(result)
 
 
@@ -129,6 +136,19 @@ def _start(preset: str, config: TrainConfig, given: dict[str, Any], corpus: Corp
     model_config = replace(model_config, vocab_size=vocab_size)
     check_fits(model_config, config)
     return GPT2(model_config, config.seed), tokenizer
+
+
+def _draw(run: Run, title: str, baselines: Mapping[str, float], step_tokens: int) -> None:
+    """The two pictures of a run. One that cannot be drawn is said: the run is whole, and that is what counts."""
+    pictures: dict[Path, Callable[[Path, Iterator[Recorded]], None]] = {
+        run.training_plot: lambda path, rows: plot_training(path, rows, title),
+        run.loss_plot: lambda path, rows: plot_loss(path, rows, baselines, title, step_tokens),
+    }
+    for path, draw in pictures.items():
+        try:
+            draw(path, history(run.metrics))
+        except Exception as error:  # whatever it is
+            say(f"{path} is not drawn: {' '.join(str(error).split()) or type(error).__name__}")
 
 
 def _report(result: Result, steps: int) -> None:

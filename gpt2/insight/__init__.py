@@ -1,1 +1,1 @@
-"""A model looked at: how well it predicts, what it attends to, what it is made of, whether its gradients are right."""
+"""A model looked at: what it predicts, attends to and is made of, how fast it is, and whether its gradients are right."""

@@ -6,17 +6,15 @@ import codecs
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from gpt2.model import GPT2
 from gpt2.terminal import printable
 from gpt2.tokenizers import Tokenizer
-from gpt2.training.shards import ShardExecutor
+from gpt2.training.shards import Shards
 from tinygrad2 import no_grad
-
-Array = np.ndarray[Any, Any]
+from tinygrad2.types import Array
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Evaluation:
         return float(self.losses.sum()) / math.log(2) / self.bytes
 
 
-def evaluate(model: GPT2, tokenizer: Tokenizer, ids: Array, stride: int, executor: ShardExecutor) -> Evaluation:
+def evaluate(model: GPT2, tokenizer: Tokenizer, ids: Array, stride: int, shards: Shards) -> Evaluation:
     """Predict every token of ids (N), N at least 2, but the first.
 
     The model sees windows of its context that begin `stride` tokens apart. A token is predicted in the first window that
@@ -70,7 +68,7 @@ def evaluate(model: GPT2, tokenizer: Tokenizer, ids: Array, stride: int, executo
         return [row[len(row) - new :] for row, (_, _, new) in zip(nats, group, strict=True)]
 
     with model.evaluating():
-        parts = [part for found in executor.map(work, groups) for part in found]
+        parts = [part for found in shards.map(work, groups) for part in found]
     return Evaluation(ids, np.concatenate(parts), int(tokenizer.byte_lengths[ids[1:]].sum()))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from gpt2.config import GPT2Config
 from gpt2.model import GPT2
-from gpt2.rng import stream
+from gpt2.rng import generator
 from gpt2.terminal import progress
 from tinygrad2.gradcheck.verdicts import GradcheckResult, gradcheck
 
@@ -30,7 +30,7 @@ def check_model(config: GPT2Config, seed: int = 0, fast: bool = False, batch_siz
     size, so that a model can be checked as it is. The weights get a little noise, so that biases are not all zero and
     gains not all one.
     """
-    rng = stream(seed, "gradcheck")
+    rng = generator(seed, "gradcheck")
     model = GPT2(config, seed, np.float64)
     for p in model.parameters():
         p.data = p.data + 0.1 * rng.standard_normal(p.shape)

@@ -14,11 +14,10 @@ import numpy as np
 
 from gpt2.errors import DataError, RunError
 from gpt2.model import GPT2
-from gpt2.training.shards import ShardExecutor
+from gpt2.training.shards import Shards
 from tinygrad2 import Tensor, autograd, no_grad
 from tinygrad2.ops.fused import attention_weights, split_heads
-
-Array = np.ndarray[Any, Any]
+from tinygrad2.types import Array
 
 CANDIDATES = 5
 """How many of the likeliest tokens are told at every place."""
@@ -101,7 +100,7 @@ def inspect(model: GPT2, ids: Array) -> Inspection:
     DataError for more tokens than the context, or than a page can show, and RunError for a model that computes no numbers.
     """
     check_length(model, len(ids))
-    with model.evaluating(), ShardExecutor(threads=0, shards=1, batch_size=1):  # shared among cores as training is
+    with model.evaluating(), Shards(threads=0, shards=1, batch_size=1):  # shared among cores as training is
         kept = _forward(model, ids)
         lens, logs = _lens(model, kept["residual"], ids)
         gradients = logit_gradients(model, ids, *_candidates(lens.tokens[-1], ids))

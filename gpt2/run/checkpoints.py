@@ -14,19 +14,18 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import msgspec
-import numpy as np
 
 from gpt2.errors import DamagedError, RunError
 from gpt2.files import conform, naming, parse_object
-from gpt2.run.metrics import Recorded, Row, Step
+from gpt2.run.metrics import Recorded, Row, StepNumber
 from gpt2.weights.safetensors import read_weights, write_weights
+from tinygrad2.types import Array
 
-Array = np.ndarray[Any, Any]
 NAME = re.compile(r"step-(\d{8,12})\.safetensors")
 OF_A_STEP = {"train_loss", "learning_rate", "grad_norm", "tokens_per_s"}
 """What the row of a step has that was not skipped."""
@@ -35,19 +34,18 @@ KEPT = 2
 """The last so many checkpoints, so that one of them may be damaged."""
 
 
-@dataclass
-class Progress:
+class Progress(msgspec.Struct):
     """What the training loop knows beyond the trainer.
 
-    `best_step` has the lowest validation loss so far, `stale` evaluations ago. `pending` is the row of the step when the
-    checkpoint was saved, if it was not complete: a save comes before the evaluation of its step.
+    `best_step` has the lowest validation loss so far, `since_best` evaluations ago. `unwritten` is the row of the last step, if
+    it is not in the log yet: a checkpoint is saved before the evaluation of its step.
     """
 
     val_loss: float = math.nan
     best_loss: float = math.inf
-    best_step: Step = 0
-    stale: Step = 0
-    pending: Row | None = field(default_factory=lambda: {"step": 0})
+    best_step: StepNumber = 0
+    since_best: StepNumber = msgspec.field(default=0, name="stale")  # as checkpoints have always called it
+    unwritten: Row | None = msgspec.field(default_factory=lambda: {"step": 0}, name="pending")
 
 
 class Lengths(TypedDict):
@@ -58,10 +56,10 @@ class Lengths(TypedDict):
 
 
 class About(TypedDict):
-    """What a checkpoint holds beside arrays: see Trainer.state and Training.save."""
+    """What a checkpoint holds beside arrays: see training/state.py and Training.save."""
 
-    step: Step
-    position: Step
+    step: StepNumber
+    position: StepNumber
     spikes: dict[str, list[float]]
     progress: Progress
     files: Lengths
@@ -125,7 +123,7 @@ class Checkpoints:
             checked = conform(about, About)
             if checked["step"] != step:
                 raise ValueError(f"it says to be of step {checked['step']}")
-            row = checked["progress"].pending
+            row = checked["progress"].unwritten
             if row is not None:
                 if conform(row, Recorded)["step"] != step:
                     raise ValueError(f"its row is of step {row['step']}")

@@ -15,9 +15,9 @@ import re
 import secrets
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -31,13 +31,14 @@ from gpt2.run.lock import lock
 from gpt2.run.metrics import Log, Recorded, history
 from gpt2.text.corpora import Corpus
 from gpt2.tokenizers import BPETokenizer, Tokenizer, load_tokenizer
-from gpt2.training.mpi import comm
-from gpt2.training.shards import arithmetic
 from gpt2.weights.safetensors import check_fit, read_shapes, read_weights, write_weights
 from tinygrad2.files import unfinished, write_atomically
+from tinygrad2.types import Array
 
-Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
+
+REASON = "gpt2 train: error: "
+"""How the file begins in which a process of several says why it has ended their training."""
 
 LOCK = re.compile(rb"(?:run ([0-9a-f]{16})\n)?\d*")
 """The file `lock`: the mark of its run, by which a run knows what is its own, and the process. Empty until training begins."""
@@ -65,7 +66,7 @@ class CorpusFacts(msgspec.Struct):
 
 
 class Description(msgspec.Struct):
-    """What config.json holds. `machine` has what decides the order of sums, by the names of executor.arithmetic."""
+    """What config.json holds. `machine` has what decides the order of sums, by the names of training/shards.py."""
 
     model: GPT2Config
     training: TrainConfig
@@ -175,16 +176,16 @@ class Run:
         """What a process with that mark was writing when it was killed."""
         return [*unfinished(self.folder, mark), *unfinished(self.checkpoints, mark)]
 
-    def describe(self, model: GPT2, training: TrainConfig, corpus: Corpus, tokenizer: Tokenizer) -> None:
-        """Write config.json and tokenizer.json."""
-        parameters = model.num_parameters()
-        sums = arithmetic(training.threads, training.shards, training.batch_size, parameters)
+    def describe(
+        self, model: GPT2, training: TrainConfig, corpus: Corpus, tokenizer: Tokenizer, arithmetic: Mapping[str, int | str]
+    ) -> None:
+        """Write config.json and tokenizer.json. `arithmetic` is what decides the order of sums, for `Description.machine`."""
         about = Description(
             model=model.config,
             training=training,
-            parameters=parameters,
+            parameters=model.num_parameters(),
             corpus=CorpusFacts(corpus.name, corpus.characters, corpus.sha256),
-            machine={"system": platform.platform(), "cores": os.cpu_count(), **sums},
+            machine={"system": platform.platform(), "cores": os.cpu_count(), **arithmetic},
             versions={"python": platform.python_version(), "numpy": np.__version__},
             command=sys.argv[1:],
         )
@@ -323,15 +324,14 @@ class Run:
         for path in (self.of_all / self.reason.name, *sorted(beside)):
             with contextlib.suppress(OSError):
                 content = read_regular(path, 1 << 16, links=False).decode(errors="backslashreplace")
-                if content.startswith(f"{comm.SAYS}rank "):
-                    found[path] = " ".join(content.removeprefix(comm.SAYS).split())
+                if content.startswith(f"{REASON}rank "):
+                    found[path] = " ".join(content.removeprefix(REASON).split())
         return found
 
     def begin(self) -> None:
         """Say in the lock that this process trains, and remove what is not true any more once it does.
 
-        That is what a killed process of this run was writing, and why an earlier job gave up. A rank that gives up from now on
-        leaves it there.
+        That is what a killed process of this run was writing, and why an earlier job gave up.
         Raises RunError, before anything changes, if the folder or that of the checkpoints cannot be written.
         """
         for folder in (self.folder, self.checkpoints):
@@ -344,9 +344,10 @@ class Run:
             self._lock.truncate()
             for path in (*self.leftovers(self.mark), *self.gave_up()):
                 path.unlink(missing_ok=True)
-        if job := comm.current():
-            beside = self.of_all.with_name(f"{self.of_all.name}.gave-up-{job.rank}.txt")
-            job.gives_up_in = beside if job.rank else self.reason
+
+    def reason_of(self, rank: int) -> Path:
+        """Where a process of several says why it has ended their training."""
+        return self.of_all.with_name(f"{self.of_all.name}.gave-up-{rank}.txt") if rank else self.reason
 
 
 def _mark_in(content: bytes) -> str:

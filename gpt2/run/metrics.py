@@ -23,7 +23,7 @@ Text = Annotated[str, msgspec.Meta(max_length=1000)]
 Name = Annotated[str, msgspec.Meta(max_length=200)]
 Named = Annotated[dict[Name, float], msgspec.Meta(max_length=10_000)]
 ByHead = Annotated[dict[Name, float], msgspec.Meta(min_length=1, max_length=1000)]
-Step = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+StepNumber = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 
 
 class Block(TypedDict):
@@ -52,7 +52,7 @@ class Diagnostics(TypedDict, total=False):
 class Recorded(TypedDict, total=False):
     """A row as it is read: every field has its type and its range. What else a line holds is left out."""
 
-    step: Required[Step]
+    step: Required[StepNumber]
     train_loss: float
     learning_rate: float
     grad_norm: float
@@ -67,16 +67,16 @@ class Recorded(TypedDict, total=False):
     diagnostics: Diagnostics
 
 
-class _Step(msgspec.Struct, gc=False):
+class _Counted(msgspec.Struct, gc=False):
     """What decides whether a row counts."""
 
-    step: Step
+    step: StepNumber
     skipped: Text | None = None
 
 
 T = TypeVar("T")
 ROW = msgspec.json.Decoder(Recorded, strict=False)  # not strict: numbers that are not finite are strings (see `as_line`)
-STEP = msgspec.json.Decoder(_Step)
+STEP = msgspec.json.Decoder(_Counted)
 BLOCK = 1 << 20
 """Bytes that are read at once."""
 
@@ -175,7 +175,7 @@ def history(path: Path, skipped: bool = False) -> Iterator[Recorded]:
                 yield row
 
 
-def _returns(path: Path, rows: Iterator[_Step]) -> Iterator[tuple[int, int]]:
+def _returns(path: Path, rows: Iterator[_Counted]) -> Iterator[tuple[int, int]]:
     """The rows, by number, at which the training went back, and to which step: both rise, for who goes back further leaves out
     what was between."""
     found: list[tuple[int, int]] = []

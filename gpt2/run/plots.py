@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from gpt2.run.metrics import Block, Recorded
-from gpt2.run.series import Array, Bins, Thinned
+from gpt2.run.series import Bins, Thinned
 from tinygrad2.files import write_anew
+from tinygrad2.types import Array
 
 BASELINES = {"uniform": ("ln V: every token equally likely", "--"), "perfect": ("a perfect model", "-")}
 """How they are called, and the style of their line."""

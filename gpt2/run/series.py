@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from tinygrad2.types import Array
+
 T = TypeVar("T")
 
 MOST_BINS = 1 << 15

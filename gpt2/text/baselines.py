@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from tinygrad2.types import Array
 
 COUNTED = 1 << 23
 """In how many tokens pairs are counted at most: enough for any bigram, and sorted in a second."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from gpt2.errors import DataError
-from gpt2.rng import stream
+from gpt2.rng import generator
+from tinygrad2.types import Array
 
-Array = np.ndarray[Any, Any]
 Batch = tuple[Array, Array]
 """Inputs (B, T), and targets (B, T): the token that follows each input."""
 
@@ -38,9 +36,20 @@ def _too_short(train: int, val: int, seq_len: int, more: str) -> DataError:
 
 def batch(ids: Array, batch_size: int, seq_len: int, seed: int, step: int) -> Batch:
     """Random windows, int64: a function of the seed and the step alone. Only they are read from ids that are in a file."""
-    starts = stream(seed, "data", step).integers(0, len(ids) - seq_len, batch_size)
+    starts = generator(seed, "data", step).integers(0, len(ids) - seq_len, batch_size)
     windows = ids[starts[:, None] + np.arange(seq_len + 1)].astype(np.int64)  # (B, T + 1)
     return windows[:, :-1], windows[:, 1:]
+
+
+def check_ids(batch: Batch, vocab_size: int, when: str) -> None:
+    """Raise DataError for an id that the vocabulary does not have; it begins with `when`."""
+    for what, ids in zip(("input", "target"), batch, strict=True):
+        if ids.min() < 0 or ids.max() >= vocab_size:
+            row, at = np.argwhere((ids < 0) | (ids >= vocab_size))[0]
+            raise DataError(
+                f"{when}: {what} {ids[row, at]} at [{row}, {at}] of the batch is outside the vocabulary of {vocab_size}: "
+                "the encoded text is damaged, or of another tokenizer"
+            )
 
 
 def consecutive(ids: Array, seq_len: int, batch_size: int) -> list[Batch]:

@@ -24,8 +24,8 @@ from gpt2.text import batches
 from gpt2.text.corpora import Corpus, Document
 from gpt2.text.id_cache import kept_ids
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer
+from tinygrad2.types import Array
 
-Array = np.ndarray[Any, Any]
 Say = Callable[[str], object]
 
 IN_MEMORY = 4_000_000

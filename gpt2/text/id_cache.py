@@ -23,8 +23,8 @@ import numpy as np
 from gpt2.errors import DataError
 from gpt2.files import MOST_JSON, cache_folder, conform, open_regular, parse_object, private_folder, read_regular
 from tinygrad2.files import atomic_file, unfinished, write_atomically
+from tinygrad2.types import Array
 
-Array = np.ndarray[Any, Any]
 Parts = Iterable[tuple[Array, bool]]
 """Ids in parts, and whether they validate; those that train come first."""
 

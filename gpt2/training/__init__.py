@@ -1,1 +1,5 @@
-"""Training: one step, the loop of them, and what is measured, resumed and replayed of it."""
+"""Training: one step (step.py), the loop of them (loop.py), and what is measured, resumed and replayed of it."""
+
+from gpt2.training.loop import Result, train
+
+__all__ = ["Result", "train"]

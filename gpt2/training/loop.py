@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from gpt2 import terminal
@@ -17,19 +17,19 @@ from gpt2.config import TrainConfig
 from gpt2.errors import DamagedError
 from gpt2.generation import Sampling, generate
 from gpt2.model import GPT2
-from gpt2.rng import stream
+from gpt2.rng import generator
 from gpt2.run.checkpoints import Checkpoint, Checkpoints, Progress
 from gpt2.run.folder import Run
-from gpt2.run.health import Facts, Watch
-from gpt2.run.metrics import Log, Recorded, Row, as_line, history
-from gpt2.run.plots import plot_loss, plot_training
+from gpt2.run.health import Facts, Monitor
+from gpt2.run.metrics import Log, Row, as_line
 from gpt2.text import batches
 from gpt2.text.baselines import baselines
 from gpt2.text.encoding import Prepared
 from gpt2.training.interrupts import Interrupts
 from gpt2.training.measurements import diagnose, probe_windows
-from gpt2.training.mpi.executor import executor_for
-from gpt2.training.shards import ShardExecutor
+from gpt2.training.mpi.comm import Comm
+from gpt2.training.shards import Shards, arithmetic
+from gpt2.training.state import restore, state
 from gpt2.training.step import NonFiniteError, Trainer
 from tinygrad2.kernels.fast.memory import keep_freed_memory
 
@@ -60,105 +60,130 @@ class Result:
 class Training:
     """The loop: step, save, evaluate, record, and so on."""
 
-    def __init__(self, trainer: Trainer, text: Prepared, run: Run, metrics: Log, samples: Log, say: Say) -> None:
-        self.trainer, self.text, self.run, self.metrics, self.samples, self.say = trainer, text, run, metrics, samples, say
-        self.config, self.model = trainer.config, trainer.model
+    def __init__(self, trainer: Trainer, text: Prepared, run: Run, metrics: Log, samples: Log, say: Say, bar: Any) -> None:
+        self.trainer, self.text, self.run, self.metrics, self.samples = trainer, text, run, metrics, samples
+        self.say, self.bar = say, bar
+        self.config, self.model, self.shards, self.comm = trainer.config, trainer.model, trainer.shards, trainer.shards.comm
         context = self.model.config.max_seq_len
         self.compared = baselines(text.train, text.val, text.tokenizer.vocab_size)
-        self.val_batches = self.windows(text.val, context)
+        self.val_batches = self.evaluated(text.val, context)
         costs = text.costs()
         if costs is not None:
-            self.compared["perfect"] = float(np.mean(np.concatenate([c.ravel() for _, c in self.windows(costs, context)])))
-        self.probe = probe_windows(text.val, context, trainer.executor.shards)
-        self.watch = Watch(run.metrics, Facts.of(self.model.config, self.config), say)
+            self.compared["perfect"] = float(np.mean(np.concatenate([c.ravel() for _, c in self.evaluated(costs, context)])))
+        self.probe = probe_windows(text.val, context, self.shards.count)
+        self.monitor = Monitor(run.metrics, Facts.of(self.model.config, self.config), say)
         self.checkpoints = Checkpoints(run.checkpoints, self.config.keep_every, run.mark)
         self.progress = Progress()
+        self.saved = -1  # the step of the last checkpoint
+        self.skipped = 0  # batches in a row
         self.rollbacks: Counter[int] = Counter()
 
-    def windows(self, values: np.ndarray[Any, Any], context: int) -> list[batches.Batch]:
-        """Those that are evaluated, of the ids that validate or of a value for each."""
+    def evaluated(self, values: np.ndarray[Any, Any], context: int) -> list[batches.Batch]:
+        """Those windows that are evaluated, of the ids that validate or of a value for each."""
         windows = batches.consecutive(values, context, max(1, 1024 // context))
-        return batches.sample_windows(windows, self.config.eval_windows, stream(self.config.seed, "evaluation"))
+        return batches.sample_windows(windows, self.config.eval_windows, generator(self.config.seed, "evaluation"))
 
-    def until(self, interrupts: Interrupts, bar: Any) -> bool:
+    def go_on(self, checkpoint: Checkpoint | None) -> None:
+        """From a checkpoint, or from the beginning."""
+        if checkpoint is not None:
+            self.progress = msgspec.convert(checkpoint.about["progress"], Progress)
+            self.saved = checkpoint.step
+            self.say(f"going on after step {checkpoint.step}")
+        self.bar.update(self.trainer.steps)
+
+    def to_the_end(self, interrupts: Interrupts) -> bool:
         """Train to the last step, or until interrupted; whether the validation loss ended it before."""
         config, trainer, progress = self.config, self.trainer, self.progress
-        saved = trainer.executor.from_first(trainer.steps if self.checkpoints.steps() else -1)
-        skipped = 0
         while True:
-            row, step = progress.pending, trainer.steps
-            ends = step >= config.steps
-            if row is not None:
-                evaluates = ends or step % config.eval_every == 0
-                if saved != step and (evaluates or step % config.save_every == 0):
-                    self.save()
-                    saved = step
-                if evaluates:
-                    self.evaluate(row)
-                self.record(row, bar)
-                if saved == step:
-                    self.checkpoints.prune(progress.best_step, step)
-            stale = bool(config.patience) and progress.stale >= config.patience
-            signal = trainer.executor.meet(f"step {step + 1}", interrupts.signal or 0)
-            if ends or stale or signal:
+            self.finish_step()
+            ends = trainer.steps >= config.steps
+            no_gain = bool(config.patience) and progress.since_best >= config.patience
+            signal = self.comm.barrier(f"step {trainer.steps + 1}", interrupts.signal or 0)
+            if ends or no_gain or signal:
                 interrupts.signal = signal or None  # one that came since then is late
-                if saved != step:
+                if self.saved != trainer.steps:
                     self.save()
-                return stale and not ends
-            row = progress.pending = trainer.step(measure=(step + 1) % config.eval_every == 0 or step + 1 == config.steps)
-            skipped = skipped + 1 if "skipped" in row else 0
-            if skipped:
-                self.metrics.append(as_line(row))
-                self.watch.see(row)
-                progress.pending = None
-                self.say(f"step {row['step']} skipped: {row['skipped']}")
-                if skipped > MOST_SKIPPED:
-                    raise NonFiniteError(f"{skipped} batches in a row were skipped; the last: {row['skipped']}")
-                if trainer.policy(row) == "rollback":
-                    saved = self.roll_back(row["skipped"])
+                return no_gain and not ends
+            measure = (trainer.steps + 1) % config.eval_every == 0 or trainer.steps + 1 == config.steps
+            progress.unwritten = trainer.step(measure)
 
-    def roll_back(self, why: str) -> int:
-        """To the last checkpoint, but not to its place in the data: what led here is not seen again. Returns its step.
+    def finish_step(self) -> None:
+        """Save, evaluate, and write the row of the last step down, unless that has been done."""
+        row, step, config = self.progress.unwritten, self.trainer.steps, self.config
+        if row is None:
+            return
+        if "skipped" in row:
+            self.write(row)
+            self.skip(row)
+            return
+        self.skipped = 0
+        evaluates = step >= config.steps or step % config.eval_every == 0
+        if self.saved != step and (evaluates or step % config.save_every == 0):
+            self.save()
+        if evaluates:
+            self.evaluate(row)
+        self.write(row)
+        self.show(row)
+        if self.saved == step:
+            self.checkpoints.prune(self.progress.best_step, step)
+
+    def write(self, row: Row) -> None:
+        """Append a row that is complete to the log."""
+        self.metrics.append(as_line(row))
+        self.monitor.add(row)
+        self.progress.unwritten = None
+
+    def skip(self, row: Row) -> None:
+        """A batch has changed nothing. Raises NonFiniteError where that has happened too often."""
+        self.skipped += 1
+        self.say(f"step {row['step']} skipped: {row['skipped']}")
+        if self.skipped > MOST_SKIPPED:
+            raise NonFiniteError(f"{self.skipped} batches in a row were skipped; the last: {row['skipped']}")
+        if self.trainer.policy(row) == "rollback":
+            self.roll_back(row["skipped"])
+
+    def roll_back(self, why: str) -> None:
+        """To the last checkpoint, but not to its place in the data: what led here is not seen again.
 
         Raises NonFiniteError where that has happened too often.
         """
         position = self.trainer.position
-        executor = self.trainer.executor
-        checkpoint = shared(executor, self.run.last_checkpoint(self.say) if executor.leads else None)
+        checkpoint = broadcast(self.comm, self.run.last_checkpoint(self.say) if self.comm.is_main else None)
         assert checkpoint is not None  # or it would have been said: there are steps in the run
-        self.trainer.restore(checkpoint)
+        restore(self.trainer, checkpoint)
         self.trainer.position = position
-        self.progress.pending = None
+        self.saved = checkpoint.step
         self.say(f"rolled back to step {checkpoint.step}")
         self.rollbacks[checkpoint.step] += 1
         times = self.rollbacks[checkpoint.step]
         if times > MOST_ROLLBACKS:
             raise NonFiniteError(f"rolled back to step {checkpoint.step} {times} times; the last: {why}")
-        return checkpoint.step
 
     def save(self) -> None:
         """A checkpoint of this moment."""
-        arrays, about = self.trainer.state()
-        if not self.trainer.executor.leads:
+        checkpoint = state(self.trainer)
+        self.saved = self.trainer.steps
+        if not self.comm.is_main:
             return
         files = {"metrics": self.metrics.position(), "samples": self.samples.position()}
-        about |= {"progress": asdict(self.progress), "files": files, "belongs_to": self.run.belongs_to(self.model.config)}
-        self.checkpoints.save(Checkpoint(arrays, about))
+        progress, belongs_to = msgspec.to_builtins(self.progress), self.run.belongs_to(self.model.config)
+        about = {**checkpoint.about, "progress": progress, "files": files, "belongs_to": belongs_to}
+        self.checkpoints.save(Checkpoint(checkpoint.arrays, about))
 
     def evaluate(self, row: Row) -> None:
         """The validation loss, into the row; and a sample of what the model writes."""
         progress = self.progress
-        with self.trainer.averaged():
-            row["val_loss"] = progress.val_loss = self.trainer.executor.evaluate(self.model, self.val_batches)
+        with self.trainer.average.in_use():
+            row["val_loss"] = progress.val_loss = self.shards.evaluate(self.model, self.val_batches)
             if "perfect" in self.compared:
                 row["above_perfect"] = progress.val_loss - self.compared["perfect"]
-            if self.config.sample_tokens and self.trainer.executor.leads:
+            if self.config.sample_tokens and self.comm.is_main:
                 self.write_sample(row)
         row["val_tokens"], row["baselines"] = sum(targets.size for _, targets in self.val_batches), self.compared
         row["diagnostics"] = diagnose(self.trainer, row, self.probe)
-        progress.stale += 1
+        progress.since_best += 1
         if progress.val_loss < progress.best_loss:
-            progress.best_loss, progress.best_step, progress.stale = progress.val_loss, row["step"], 0
+            progress.best_loss, progress.best_step, progress.since_best = progress.val_loss, row["step"], 0
 
     def write_sample(self, row: Row) -> None:
         """Let the model write, on the terminal and in the file; the prompt is the first token of the text."""
@@ -171,90 +196,67 @@ class Training:
         self.samples.append(f"{title}\n{text}\n\n")
         self.say(f"{title}\n{text}")
 
-    def record(self, row: Row, bar: Any) -> None:
-        """The row is complete: write it down, and show it."""
-        self.metrics.append(as_line(row))
-        self.watch.see(row)
-        self.progress.pending = None
+    def show(self, row: Row) -> None:
+        """The row of a step on the terminal."""
         if "train_loss" not in row:
             return
         shown = (
             f"loss {row['train_loss']:.3f}, val {self.progress.val_loss:.3f}, lr {row['learning_rate']:.1e}, "
             f"grad norm {row['grad_norm']:.2f}, {row['tokens_per_s']:,.0f} tokens/s"
         )
-        bar.update(row["step"] - bar.n)
-        bar.set_postfix_str(shown, refresh=False)
-        if bar.disable and row["step"] % max(1, self.config.steps // 20) == 0:  # no terminal: lines instead
+        self.bar.update(row["step"] - self.bar.n)
+        self.bar.set_postfix_str(shown, refresh=False)
+        if self.bar.disable and row["step"] % max(1, self.config.steps // 20) == 0:  # no terminal: lines instead
             self.say(f"step {row['step']}/{self.config.steps}: {shown}")
 
 
 def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, resume: bool = False) -> Result:
-    """Train a model and leave everything about it in the run folder.
+    """Train a model and leave everything about it in the run folder, but for the pictures.
 
     Ctrl-C and SIGTERM end it after the step: a checkpoint is saved, and the result says so. With `resume` it goes on from
     the last checkpoint that is whole, bit for bit as if it had never stopped.
     """
     keep_freed_memory()
     start = time.perf_counter()
-    with (
-        run.locked(),
-        Interrupts() as interrupts,
-        executor_for(config, model.num_parameters()) as executor,
-    ):
+    with run.locked(), Interrupts() as interrupts, Shards.of(config, model.num_parameters()) as shards:
         if not resume:
             run.check_new()  # another may have begun in it since it was looked at
-        checkpoint = shared(executor, run.last_checkpoint(say) if resume and executor.leads else None)
-        trainer = Trainer(model, config, text.train, executor)
+        comm = shards.comm
+        checkpoint = broadcast(comm, run.last_checkpoint(say) if resume and comm.is_main else None)
+        trainer = Trainer(model, config, text.train, shards)
         if checkpoint is not None:
-            trainer.restore(checkpoint)
-        at = checkpoint.about["files"] if checkpoint and executor.leads else {"metrics": 0, "samples": 0}
+            restore(trainer, checkpoint)
+        at = checkpoint.about["files"] if checkpoint and comm.is_main else {"metrics": 0, "samples": 0}
         Log.check(run.metrics, at["metrics"])
         Log.check(run.samples, at["samples"])
         run.begin()  # nothing in the folder has changed so far
-        if executor.leads and (not resume or run.read_config().training != config):
-            run.describe(model, config, text.corpus, text.tokenizer)
+        if comm.size > 1:
+            comm.gives_up_in = run.reason_of(comm.rank)
+        if comm.is_main and (not resume or run.read_config().training != config):
+            run.describe(model, config, text.corpus, text.tokenizer, arithmetic(config, model.num_parameters()))
         with (
             Log(run.metrics, at["metrics"]) as metrics,
             Log(run.samples, at["samples"]) as samples,
-            terminal.progress(not executor.leads, total=config.steps, unit="step", dynamic_ncols=True) as bar,
+            terminal.progress(not comm.is_main, total=config.steps, unit="step", dynamic_ncols=True) as bar,
         ):
-            training = Training(trainer, text, run, metrics, samples, say)
+            training = Training(trainer, text, run, metrics, samples, say, bar)
             say(f"{model.num_parameters():,} parameters; {len(text.train):,} tokens to train on, {len(text.val):,} validate")
-            if checkpoint is not None:
-                training.progress = Progress(**checkpoint.about["progress"])
-                say(f"going on after step {checkpoint.step}")
-            bar.update(training.trainer.steps)
+            training.go_on(checkpoint)
             try:
-                stopped_early = training.until(interrupts, bar)
+                stopped_early = training.to_the_end(interrupts)
             except NonFiniteError:
-                training.progress.pending = None
+                training.progress.unwritten = None
                 with contextlib.suppress(DamagedError):  # the weights are no numbers either: the last checkpoint stays
                     training.save()
                 raise
-        if executor.leads:
-            with training.trainer.averaged():
-                run.save_model(model, training.trainer.steps)
-    if executor.leads:
-        _plot(run, model, config, text, training)
-    seconds, progress = time.perf_counter() - start, training.progress
-    return Result(progress.val_loss, training.compared, training.trainer.steps, seconds, interrupts.signal, stopped_early)
+        if comm.is_main:
+            with trainer.average.in_use():
+                run.save_model(model, trainer.steps)
+    seconds, val_loss = time.perf_counter() - start, training.progress.val_loss
+    return Result(val_loss, training.compared, trainer.steps, seconds, interrupts.signal, stopped_early)
 
 
-def shared(executor: ShardExecutor, checkpoint: Checkpoint | None) -> Checkpoint | None:
-    """What the process that leads has read, on all; its arrays stay there (see Trainer.restore)."""
-    about = executor.from_first(checkpoint.about if checkpoint else None)
-    return checkpoint if executor.leads or about is None else Checkpoint({}, about)
-
-
-def _plot(run: Run, model: GPT2, config: TrainConfig, text: Prepared, training: Training) -> None:
-    title = f"{text.corpus.name}: {model.num_parameters():,} parameters"
-    tokens = config.batch_size * model.config.max_seq_len
-    pictures: dict[Path, Callable[[Path, Iterator[Recorded]], None]] = {
-        run.training_plot: lambda path, rows: plot_training(path, rows, title),
-        run.loss_plot: lambda path, rows: plot_loss(path, rows, training.compared, title, tokens),
-    }
-    for path, draw in pictures.items():
-        try:
-            draw(path, history(run.metrics))
-        except Exception as error:  # whatever it is, the run is whole, and that is what counts
-            training.say(f"{path} is not drawn: {' '.join(str(error).split()) or type(error).__name__}")
+def broadcast(comm: Comm, checkpoint: Checkpoint | None) -> Checkpoint | None:
+    """What the main process has read, on all; its arrays stay there (see `restore`)."""
+    about = comm.broadcast(checkpoint.about if checkpoint else None, "the reading of a checkpoint")
+    return checkpoint if comm.is_main or about is None else Checkpoint({}, about)

@@ -1,7 +1,7 @@
 """What is measured of a model at each evaluation, so that `health` can judge a run from its rows alone.
 
 Everything is computed on one fixed batch of the validation text. Nothing is drawn from a random stream, dropout is off, and
-parameters and gradients are afterwards what they were.
+the parameters are afterwards what they were.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from gpt2.training.step import Trainer
 from tinygrad2 import no_grad
 from tinygrad2.ops.fused import attention_weights, merge_heads, split_heads
 from tinygrad2.optim import SGD, AdamW
-
-Array = np.ndarray[Any, Any]
+from tinygrad2.types import Array
 
 TOKENS = 1024
 """In the batch, or one sequence per shard if that is more."""
@@ -160,12 +159,11 @@ def _offsets(logits: Array, windows: Array) -> Row:
 
 def _slopes(trainer: Trainer, batch: Batch) -> list[float]:
     """The slope of the loss along its gradient over the gradient's norm, from central differences of the last two widths."""
-    model, executor, parameters = trainer.model, trainer.executor, trainer.parameters
-    data, grads = [p.data for p in parameters], [p.grad for p in parameters]
+    model, shards, parameters = trainer.model, trainer.shards, trainer.parameters
+    data = [p.data for p in parameters]
     try:
-        executor.gradients(model, batch, trainer.config.seed, trainer.position, 0.0)
-        directions = [np.zeros_like(p.data) if p.grad is None else p.grad.data for p in parameters]
-        norm = math.hypot(*(float(np.linalg.norm(g.ravel(order="K"))) for g in directions))
+        _, gradients = shards.loss_and_gradients(model, batch, trainer.config.seed, trainer.position)
+        norm = math.hypot(*(float(np.linalg.norm(g.ravel(order="K"))) for g in gradients))
         size = math.hypot(*(float(np.linalg.norm(a.ravel(order="K"))) for a in data))
         if not norm or not math.isfinite(norm):
             return [math.nan, math.nan]
@@ -174,17 +172,17 @@ def _slopes(trainer: Trainer, batch: Batch) -> list[float]:
         for _ in range(NARROWER):
             losses = []
             for sign in (1, -1):
-                for p, a, g in zip(parameters, data, directions, strict=True):
+                for p, a, g in zip(parameters, data, gradients, strict=True):
                     p.data = a + np.asarray(sign * width, a.dtype) * g
-                losses.append(executor.evaluate(model, [batch]))
+                losses.append(shards.evaluate(model, [batch]))
             slopes.append((losses[0] - losses[1]) / (2 * width * norm * norm))
             if len(slopes) > 1 and abs(slopes[-1] - slopes[-2]) < AGREE:
                 break
             width /= 4
         return slopes[-2:]
     finally:
-        for p, a, grad in zip(parameters, data, grads, strict=True):
-            p.data, p.grad = a, grad
+        for p, a in zip(parameters, data, strict=True):
+            p.data = a
 
 
 def _update_scale(trainer: Trainer, row: Row) -> float | None:
@@ -195,14 +193,14 @@ def _update_scale(trainer: Trainer, row: Row) -> float | None:
     found = []
     for (name, p), state in zip(trainer.model.named_parameters(), trainer.optimizer.state, strict=True):
         if ratios.get(name, -math.inf) > TOO_SMALL:
-            change, decay = _formula(trainer, state, lr)
+            change, decay = _expected_update(trainer, state, lr)
             before = (p.data.reshape(-1) + change) / (1 - decay)
             expected = float((p.data.reshape(-1) - before).std() / before.std())
             found.append(float(np.float64(10) ** ratios[name]) / expected if expected else math.inf)
     return float(np.median(found)) if found else None
 
 
-def _formula(trainer: Trainer, state: dict[str, Array], lr: float) -> tuple[Array, float]:
+def _expected_update(trainer: Trainer, state: dict[str, Array], lr: float) -> tuple[Array, float]:
     """What the last update subtracted from a matrix, as a flat array, beside shrinking it by a share; see tinygrad2.optim."""
     optimizer = trainer.optimizer
     if isinstance(optimizer, AdamW):

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import numpy as np
 
 from gpt2.config import TrainConfig
 from gpt2.errors import RunError
@@ -15,16 +12,16 @@ from gpt2.run.metrics import Row
 from gpt2.text.batches import Batch
 from gpt2.text.corpora import Corpus
 from gpt2.text.encoding import prepare
-from gpt2.training.resuming import begun_as
-from gpt2.training.shards import ShardExecutor
+from gpt2.training.resuming import read_setup
+from gpt2.training.shards import Shards
+from gpt2.training.state import restore, state
 from gpt2.training.step import Trainer
-
-Array = np.ndarray[Any, Any]
+from tinygrad2.types import Array
 
 
 @dataclass
 class Replayed:
-    """A step that was taken again: its row, its batch, the first of its text, and the gradients that the optimizer saw."""
+    """A step that was taken again: its row, its batch, the first of its text, and its gradients, before clipping."""
 
     began: str
     row: Row
@@ -42,34 +39,35 @@ def replay(
 
     Raises RunError if the text is another one than then, or the checkpoint before the step is damaged.
     """
-    begun = begun_as(run.folder, {}, accept_changes=False)
-    begun.check_corpus(corpus, accept_changes=False)
-    text = prepare(corpus, begun.tokenizer, config, begun.model.max_seq_len)
-    model = begun.model_at_start()
+    setup = read_setup(run.folder, {}, accept_changes=False)
+    setup.check_corpus(corpus, accept_changes=False)
+    text = prepare(corpus, setup.tokenizer, config, setup.model.max_seq_len)
+    model = setup.model_at_start()
     checkpoint = Checkpoints(run.checkpoints).latest(lambda _: None, at_most=step - 1)
-    with ShardExecutor(config.threads, config.shards, config.batch_size, model.num_parameters()) as executor:
-        trainer = Trainer(model, config, text.train, executor)
+    with Shards(config.threads, config.shards, config.batch_size, model.num_parameters()) as shards:
+        trainer = Trainer(model, config, text.train, shards)
         if checkpoint is not None:
-            trainer.restore(checkpoint)
+            restore(trainer, checkpoint)
         began = f"the checkpoint of step {trainer.steps}" if trainer.steps else "the beginning"
         while trainer.steps < step - 1:
             trainer.step()
         if changed is not None:
             trainer = _with(trainer, changed)
         batch = trainer.batch()
+        _, grads = trainer.loss_and_gradients(batch)
         row = trainer.step()
         if trainer.steps != step:
             raise RunError(f"{run.folder}: step {step} was skipped: {row.get('skipped')}")
-        gradients = {name: p.grad.data.copy() for name, p in model.named_parameters() if p.grad is not None}
+        gradients = {name: g for (name, _), g in zip(model.named_parameters(), grads, strict=True)}
         after = [row, *(trainer.step() for _ in range(count - 1))]
     return Replayed(began, row, batch, text.tokenizer.decode(batch[0][0]), gradients, after)
 
 
 def _with(trainer: Trainer, config: TrainConfig) -> Trainer:
     """The same moment under other settings."""
-    arrays, about = trainer.state()
     if config.optimizer != trainer.config.optimizer or bool(config.ema_decay) != bool(trainer.config.ema_decay):
         raise RunError("replay: the optimizer and whether weights are averaged cannot change in the middle of a training")
-    other = Trainer(trainer.model, replace(config, steps=trainer.config.steps), trainer.train_ids, trainer.executor)
-    other.restore(Checkpoint({name: array.copy() for name, array in arrays.items()}, about))
+    now = state(trainer)
+    other = Trainer(trainer.model, replace(config, steps=trainer.config.steps), trainer.train_ids, trainer.shards)
+    restore(other, Checkpoint({name: array.copy() for name, array in now.arrays.items()}, now.about))
     return other

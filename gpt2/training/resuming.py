@@ -22,8 +22,8 @@ HARMLESS = ("data", "distributed", "zero", "rank_timeout")
 
 
 @dataclass(frozen=True)
-class Begun:
-    """What a run was begun with, after the changes that are accepted."""
+class Setup:
+    """What a run was begun with, with the changes that are accepted."""
 
     run: Run
     model: GPT2Config
@@ -47,7 +47,7 @@ class Begun:
             )
 
 
-def begun_as(folder: str | Path, given: dict[str, Any], accept_changes: bool) -> Begun:
+def read_setup(folder: str | Path, given: dict[str, Any], accept_changes: bool) -> Setup:
     """Read what the run in a folder was begun with. `given` are settings by name, of both kinds.
 
     Raises RunError that lists all settings that differ, unless changes are accepted; then those of the training are taken.
@@ -71,12 +71,12 @@ def begun_as(folder: str | Path, given: dict[str, Any], accept_changes: bool) ->
         )
     changed = {name: value for name, value in now.items() if name not in names and value != getattr(training, name)}
     wrong = [f"{name} = {value!r}, was {getattr(training, name)!r}" for name, value in changed.items() if name not in HARMLESS]
-    others = machine.get("ranks", 1) != comm.count()  # who asks for other ranks asks for another division of the work
-    for name, here in arithmetic(training.threads, training.shards, training.batch_size, about.parameters).items():
+    others = machine.get("ranks", 1) != comm.current().size  # who asks for other ranks asks for another division of the work
+    for name, here in arithmetic(training, about.parameters).items():
         then = machine.get(name, here)
         if here != then and not (others and name in ("ranks", "threads", "shards")):
             fix = f" (--{name} {then} gives the same sums)" if isinstance(then, int) else ""
             wrong.append(f"{name} = {here} on this machine, was {then}{fix}")
     if wrong and not accept_changes:
         raise RunError(f"{run.folder}: {', '.join(wrong)}; --accept-changes goes on all the same")
-    return Begun(run, model, dataclasses.replace(training, **changed), load_tokenizer(run.tokenizer), about.corpus.sha256)
+    return Setup(run, model, dataclasses.replace(training, **changed), load_tokenizer(run.tokenizer), about.corpus.sha256)

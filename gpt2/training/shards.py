@@ -1,7 +1,7 @@
 """A batch is a sum of shards: its loss is the sum of theirs, and so is its gradient.
 
-The shards of a batch are worked through one after another (gradient accumulation), on threads, or by the ranks of an MPI job
-(mpi/). Their gradients are summed in the order of the shards, so the result does not depend on which finishes first.
+The shards of a batch are worked through one after another (gradient accumulation), on threads, or by several processes (mpi/).
+Their gradients are summed in the order of the shards, so the result does not depend on which finishes first.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from threadpoolctl import OpenBLASController, threadpool_limits
 
+from gpt2.config import TrainConfig
+from gpt2.errors import ConfigError
 from gpt2.model import GPT2
-from gpt2.rng import stream
+from gpt2.rng import generator
 from gpt2.text.batches import Batch
 from gpt2.training.mpi import comm
-from tinygrad2 import autograd, kernels, nn, no_grad, optim
+from gpt2.training.mpi.reduction import AllReduce, Gradients, OrderedSum, Sum
+from tinygrad2 import autograd, kernels, nn, no_grad
 from tinygrad2.kernels.fast import threads as sharing
+from tinygrad2.types import Array
 
-Array = np.ndarray[Any, Any]
 A = TypeVar("A")
 R = TypeVar("R")
 
@@ -30,8 +33,7 @@ R = TypeVar("R")
 def cores() -> int:
     """How many cores this process may use, of those that the ranks on one machine share."""
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    job = comm.current()
-    return max(1, found // job.here) if job else found
+    return max(1, found // comm.current().local_size)
 
 
 LARGE = 1 << 25
@@ -39,18 +41,18 @@ LARGE = 1 << 25
 
 
 def effective_shards(threads: int, shards: int, batch_size: int, parameters: int) -> int:
-    """How many parts a batch is split into; see ShardExecutor."""
+    """How many parts a batch is split into; see Shards."""
     automatic = 1 if kernels.SPREADS or parameters > LARGE else threads or cores()
-    return min(shards or automatic * comm.count(), batch_size)
+    return min(shards or automatic * comm.current().size, batch_size)
 
 
-def arithmetic(threads: int, shards: int, batch_size: int, parameters: int) -> dict[str, Any]:
+def arithmetic(config: TrainConfig, parameters: int) -> dict[str, Any]:
     """All that decides, beside the settings, in which order and by what the numbers of a step are added: for the same bits."""
     about = kernels.running()
     return {
-        "shards": effective_shards(threads, shards, batch_size, parameters),
-        "threads": threads or cores(),
-        "ranks": comm.count(),
+        "shards": effective_shards(config.threads, config.shards, config.batch_size, parameters),
+        "threads": config.threads or cores(),
+        "ranks": comm.current().size,
         "kernels": about["kernels"],
         "products": about["products"],
         "unit": about["unit"],
@@ -86,23 +88,40 @@ class OneBlasThread:
 ONE_BLAS_THREAD = OneBlasThread()
 
 
-class ShardExecutor:
+class Shards:
     """Threads that share the work of a step: whole shards, or within one shard the rows and heads of every kernel.
 
     `threads` 0 means one per core; `shards` 0 means one per thread, or a single one where the model has so many parameters
     that a gradient for each would not pay. The matrix library has one thread: two pools would get in each other's way.
+    `mine` are the shards of this process: all of them, unless it is one of several `together`.
     """
 
-    ready: Callable[[Array], None] | None = None
-    """Told of the gradient of a parameter as soon as it is complete; see autograd.grad."""
-
-    leads = True
-    """Whether this process is the one that writes files and speaks."""
-
-    def __init__(self, threads: int, shards: int, batch_size: int, parameters: int = 0) -> None:
-        self.shards = effective_shards(threads, shards, batch_size, parameters)
+    def __init__(
+        self, threads: int, shards: int, batch_size: int, parameters: int = 0, together: comm.Comm | None = None
+    ) -> None:
+        self.count = effective_shards(threads, shards, batch_size, parameters)
         self.threads = threads or cores()
-        self.own = range(self.shards)
+        self.comm = together or comm.Comm()
+        bounds = np.arange(self.comm.size + 1) * self.count // self.comm.size
+        self.mine = range(bounds[self.comm.rank], bounds[self.comm.rank + 1])
+        self.new_sum: Callable[[], Sum] = Sum
+
+    @classmethod
+    def of(cls, config: TrainConfig, parameters: int) -> Self:
+        """Those of a training, on all processes of this job. Raises ConfigError where there are fewer shards than processes."""
+        group = comm.current()
+        shards = cls(config.threads, config.shards, config.batch_size, parameters, group)
+        if shards.count < group.size:
+            raise ConfigError(
+                f"a batch of {config.batch_size} sequences in {shards.count} shards is too small for {group.size} ranks: "
+                "give a larger --batch-size or --shards, or start fewer ranks"
+            )
+        if isinstance(group, comm.MpiComm):
+            group.timeout = config.rank_timeout  # that of the run, where it goes on and is not given again
+            overlap, rounded = len(shards.mine) == 1, config.wire == "bfloat16"
+            ordered = config.reduction == "ordered"
+            shards.new_sum = lambda: OrderedSum(group) if ordered else AllReduce(group, overlap, rounded)
+        return shards
 
     def __enter__(self) -> Self:
         self._open = contextlib.ExitStack()
@@ -115,38 +134,47 @@ class ShardExecutor:
 
     def map(self, f: Callable[[A], R], items: Iterable[A]) -> Iterator[R]:
         """f of each item, in order; at the same time where there are several."""
-        if self._pool is None or len(self.own) == 1 or kernels.SPREADS:
+        if self._pool is None or len(self.mine) == 1 or kernels.SPREADS:
             return map(f, items)
         return self._pool.map(f, items)
 
-    def gradients(self, model: GPT2, batch: Batch, seed: int, step: int, label_smoothing: float = 0.0) -> float:
-        """The mean loss of a batch; its gradient replaces every `.grad`."""
+    def map_on_all(self, f: Callable[[A], R], items: list[A], what: str) -> list[R]:
+        """f of each item, in order: each process computes some of them, and all get all."""
+        size = self.comm.size
+        part = list(self.map(f, items[self.comm.rank :: size]))
+        self.comm.barrier(what)
+        parts = self.comm.all_gather(part, what)
+        return [parts[i % size][i // size] for i in range(len(items))]
+
+    def loss_and_gradients(self, model: GPT2, batch: Batch, seed: int, step: int, label_smoothing: float = 0.0) -> Gradients:
+        """The mean loss of a batch, and its gradient by each parameter of the model; the same on all processes."""
+        total = self.new_sum()
+        return total(self.each(model, batch, seed, step, label_smoothing, total.ready))
+
+    def each(
+        self,
+        model: GPT2,
+        batch: Batch,
+        seed: int,
+        step: int,
+        label_smoothing: float = 0.0,
+        ready: Callable[[Array], None] | None = None,
+    ) -> Iterator[Gradients]:
+        """Loss and gradients of each shard of this process, in order: their sum over all shards is that of the batch."""
         inputs, targets = batch
         parameters = model.parameters()
-        for p in parameters:  # or there would be two gradients at once
-            p.grad = None
-        parts = list(zip(np.array_split(inputs, self.shards), np.array_split(targets, self.shards), strict=True))
+        parts = list(zip(np.array_split(inputs, self.count), np.array_split(targets, self.count), strict=True))
 
-        def work(i: int) -> tuple[float, list[Any]]:
+        def work(i: int) -> Gradients:
             x, y = parts[i]
             weight = y.size / targets.size
             with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is for the caller to judge
-                with nn.dropout_stream(stream(seed, "dropout", step, i)):
+                with nn.dropout_stream(generator(seed, "dropout", step, i)):
                     loss = model.loss(x, y, label_smoothing)
-                return loss.item() * weight, autograd.grad([loss], parameters, np.asarray(weight), ready=self.ready)
+                grads = autograd.grad([loss], parameters, np.asarray(weight), ready=ready)
+                return loss.item() * weight, [g.data for g in grads]
 
-        return self.sum(parameters, self.map(work, self.own))
-
-    def sum(self, parameters: list[nn.Parameter], found: Iterable[tuple[float, list[Any]]], total: float = 0.0) -> float:
-        """Add the gradients of shards, in their order, to `.grad`, and their losses to `total`, which is returned."""
-        for loss, grads in found:
-            total += loss
-            for p, g in zip(parameters, grads, strict=True):
-                if p.grad is None:
-                    p.grad = g
-                else:
-                    p.grad.data += g.data
-        return total
+        return self.map(work, self.mine)
 
     def evaluate(self, model: GPT2, batches: list[Batch]) -> float:
         """The mean loss over all tokens of some batches, without dropout. Draws nothing from any random stream."""
@@ -156,37 +184,5 @@ class ShardExecutor:
                 return model.loss(*batch).item() * batch[1].size, batch[1].size
 
         with model.evaluating():
-            results = self.shared(work, batches)
+            results = self.map_on_all(work, batches, "the end of an evaluation")
         return sum(loss for loss, _ in results) / sum(count for _, count in results)
-
-    def shared(self, f: Callable[[A], R], items: list[A]) -> list[R]:
-        """f of each item, in order, whoever computes it."""
-        return list(self.map(f, items))
-
-    def meet(self, what: str, note: int = 0) -> int:
-        """Wait for all who train together; the largest `note` of any."""
-        return note
-
-    def waited(self) -> float:
-        """Seconds that went into waiting for the others, so far."""
-        return 0.0
-
-    def from_first(self, value: A) -> A:
-        """What the process that leads has, on all."""
-        return value
-
-    def owned(self, parameters: list[nn.Parameter]) -> list[nn.Parameter]:
-        """What the optimizer of this process updates."""
-        return parameters
-
-    def update(self, optimizer: optim.Optimizer, parameters: list[nn.Parameter], scale: float) -> None:
-        """One step of the optimizer, after which all parameters are up to date."""
-        optimizer.step(scale)
-
-    def whole(self, slot: Array, p: nn.Parameter) -> Array:
-        """What the optimizer keeps of a parameter, of which `slot` is what is kept here."""
-        return slot
-
-    def restore(self, array: Array, stored: Array | None, slot_of: nn.Parameter | None = None) -> None:
-        """Fill an array with what a checkpoint has or, if the optimizer keeps it of a parameter, with the part kept here."""
-        array[...] = stored

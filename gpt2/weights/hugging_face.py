@@ -16,8 +16,8 @@ from gpt2.errors import ConfigError, RunError
 from gpt2.files import naming, read_json
 from gpt2.weights.safetensors import STORED_AS, Stored, read_weights, write_weights
 from tinygrad2.files import write_atomically
+from tinygrad2.types import Array
 
-Array = np.ndarray[Any, Any]
 Shapes = Mapping[str, tuple[int, ...]]
 
 SAME = {

@@ -17,8 +17,8 @@ import safetensors.numpy
 from gpt2.errors import DamagedError, RunError
 from gpt2.files import naming, open_regular, parse_object
 from tinygrad2.files import write_atomically
+from tinygrad2.types import Array
 
-Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 STORED_AS = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
 """The dtypes that are read, and how NumPy sees their bytes: it has no bfloat16."""
@@ -124,7 +124,9 @@ def read_weights(path: Path, must_be_ours: bool = False) -> tuple[dict[str, Stor
 def _stored(path: Path, name: str, entry: dict[str, Any], content: Array) -> Stored:
     begin, end = entry["data_offsets"]
     raw = content[begin:end]
-    return Stored(path, name, entry["dtype"], tuple(entry["shape"]), raw.view(STORED_AS.get(entry["dtype"], np.uint8)))
+    return Stored(
+        path, name, entry["dtype"], tuple(entry["shape"]), raw.view(STORED_AS.get(entry["dtype"], np.dtype(np.uint8)))
+    )
 
 
 def read_shapes(path: Path) -> dict[str, Shape]:

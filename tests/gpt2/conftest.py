@@ -1,21 +1,11 @@
-"""Small trainings do not draw: two pictures take longer than the training. Where they matter, run_once(..., draws=True).
-
-And a user who may not read everything."""
+"""A user who may not read everything."""
 
 import os
 import shutil
 import subprocess
 import sys
-from unittest.mock import patch
 
 import pytest
-
-
-@pytest.fixture(scope="session", autouse=True)
-def undrawn():
-    with patch.multiple("gpt2.training.loop", plot_loss=lambda *_: None, plot_training=lambda *_: None):
-        yield
-
 
 SETPRIV = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]
 

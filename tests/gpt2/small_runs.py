@@ -1,10 +1,6 @@
 """Trainings that take a second, for tests."""
 
-import contextlib
-from unittest.mock import patch
-
 from gpt2 import GPT2, GPT2Config, TrainConfig
-from gpt2.run import plots
 from gpt2.run.folder import Run
 from gpt2.run.metrics import read_metrics
 from gpt2.text.corpora import Corpus
@@ -15,23 +11,16 @@ MODEL = {"max_seq_len": 16, "d_model": 16, "num_layers": 2, "num_heads": 2}
 SHORT = {"steps": 30, "eval_every": 10, "warmup_steps": 5, "learning_rate": 3e-3, "sample_tokens": 20}
 
 
-def run_once(folder, text, model=(), resume=False, say=lambda _: None, draws=False, **training):
-    """Train on a text into a folder: the run, the result, and the rows of its log. Only if it `draws` are there pictures
-    (see conftest.py)."""
+def run_once(folder, text, model=(), resume=False, say=lambda _: None, **training):
+    """Train on a text into a folder: the run, the result, and the rows of its log."""
     config = TrainConfig(**{**SHORT, **training})
     corpus = Corpus.of_text("test", text)
     tokenizer = tokenizer_for(corpus, config)
     shape = GPT2Config(**{"vocab_size": tokenizer.vocab_size, **MODEL, **dict(model)})
     prepared = prepare(corpus, tokenizer, config, shape.max_seq_len)
     run = Run(folder) if resume else Run.create(folder)
-    with drawing() if draws else contextlib.nullcontext():
-        result = train(GPT2(shape, config.seed), config, prepared, run, say, resume)
+    result = train(GPT2(shape, config.seed), config, prepared, run, say, resume)
     return run, result, read_metrics(run.metrics)
-
-
-def drawing():
-    """Inside, trainings draw their pictures, although conftest.py keeps them from it."""
-    return patch.multiple("gpt2.training.loop", plot_loss=plots.plot_loss, plot_training=plots.plot_training)
 
 
 def without_speed(rows):

@@ -17,7 +17,7 @@ TINY = "--steps=6 --eval-every=3 --d-model=16 --num-layers=1 --num-heads=2 --max
 def run(tmp_path_factory, text):
     folder = tmp_path_factory.mktemp("cli")
     (folder / "my.txt").write_text(text)
-    assert main(["train", "--data", str(folder / "my.txt"), "--out", str(folder / "run"), *TINY]) == 0
+    assert main(["train", "--no-plots", "--data", str(folder / "my.txt"), "--out", str(folder / "run"), *TINY]) == 0
     return folder / "run"
 
 
@@ -25,7 +25,7 @@ def test_train_ends_with_the_losses_the_folder_and_what_to_do_next(tmp_path, tex
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my.txt").write_text(text)
     for folder in ("runs/tiny-my", "runs/tiny-my-2"):
-        assert main(["train", "--data", "my.txt", *TINY]) == 0
+        assert main(["train", "--no-plots", "--data", "my.txt", *TINY]) == 0
         out = capsys.readouterr().out
         assert out.count("--- step") == 3
         for line in ("validation loss", "bigram baseline", "ln V", f"run folder: {folder}", f"gpt2 sample --run {folder}"):
@@ -95,7 +95,7 @@ def test_settings_come_from_a_file_and_flags_win(tmp_path, text, capsys):
     (tmp_path / "my.txt").write_text(text)
     (tmp_path / "my.toml").write_text('preset = "nanogpt-cpu"\nsteps = 99\nnum_heads = 1\n')
     arguments = ["--config", str(tmp_path / "my.toml"), "--data", str(tmp_path / "my.txt"), "--out", str(tmp_path / "run")]
-    assert main(["train", *arguments, *TINY]) == 0
+    assert main(["train", "--no-plots", *arguments, *TINY]) == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["training"]["steps"] == 6
     assert config["model"]["tie_embeddings"] is True

@@ -13,7 +13,7 @@ from gpt2.insight.evaluation import evaluate
 from gpt2.insight.inspection import inspect
 from gpt2.tokenizers import ByteTokenizer
 from gpt2.training.measurements import diagnose
-from gpt2.training.shards import ShardExecutor
+from gpt2.training.shards import Shards
 from gpt2.training.step import Trainer
 from tinygrad2 import Tensor, nn, ops, optim
 
@@ -220,9 +220,9 @@ USES = {
     "generate": lambda model, _: model.generate(np.zeros(1, int), 3),
     "steps, closed early": lambda model, _: next(steps(model, np.zeros((1, 1), int), 3, Sampling())),
     "inspect": lambda model, _: inspect(model, IDS[:8]),
-    "evaluate": lambda model, executor: evaluate(model, ByteTokenizer(), IDS, 8, executor),
-    "validate": lambda model, executor: executor.evaluate(model, [(IDS[None, :8], IDS[None, 1:9])]),
-    "diagnose": lambda model, executor: diagnose(Trainer(model, TrainConfig(), IDS, executor), {}, IDS[None, :9]),
+    "evaluate": lambda model, shards: evaluate(model, ByteTokenizer(), IDS, 8, shards),
+    "validate": lambda model, shards: shards.evaluate(model, [(IDS[None, :8], IDS[None, 1:9])]),
+    "diagnose": lambda model, shards: diagnose(Trainer(model, TrainConfig(), IDS, shards), {}, IDS[None, :9]),
 }
 
 
@@ -239,8 +239,8 @@ def test_who_evaluates_a_model_leaves_every_mode_as_it_was(use, fails):
             raise ZeroDivisionError
 
     model.ln_f.register_forward_hook(look)
-    with ShardExecutor(1, 1, 1) as executor, pytest.raises(ZeroDivisionError) if fails else nullcontext():
-        USES[use](model, executor)
+    with Shards(1, 1, 1) as shards, pytest.raises(ZeroDivisionError) if fails else nullcontext():
+        USES[use](model, shards)
     assert inside
     assert not any(inside)
     assert [module.training for module in model.modules()] == modes

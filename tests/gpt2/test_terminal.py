@@ -100,7 +100,21 @@ def evil(tmp_path_factory):
     data = folder / f"{HOSTILE}\n.txt"
     data.write_text((HOSTILE + "\n") * 200)
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
-        assert main(["train", "--data", str(data), "--out", str(folder / f"run{HOSTILE}\n"), *SMALL, "--sample-tokens=40"]) == 0
+        assert (
+            main(
+                [
+                    "train",
+                    "--no-plots",
+                    "--data",
+                    str(data),
+                    "--out",
+                    str(folder / f"run{HOSTILE}\n"),
+                    *SMALL,
+                    "--sample-tokens=40",
+                ]
+            )
+            == 0
+        )
     return folder, data, folder / f"run{HOSTILE}\n", out.getvalue()
 
 

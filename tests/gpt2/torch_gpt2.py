@@ -11,7 +11,7 @@ from gpt2 import GPT2, GPT2Config, TrainConfig
 from gpt2.text import batches
 from gpt2.text.corpora import load_corpus
 from gpt2.tokenizers import CharTokenizer
-from gpt2.training.step import SCHEDULES
+from gpt2.training.optimizer import learning_rate
 
 
 def torch_loss(torch, config, state, ids, targets):
@@ -60,11 +60,8 @@ def main():
     ]
     optimizer = torch.optim.AdamW(groups, betas=(training.beta1, training.beta2), fused=True)
     for step in range(training.steps):
-        rate = SCHEDULES[training.schedule](
-            step, training.learning_rate, training.warmup_steps, training.steps, training.min_learning_rate
-        )
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = learning_rate(training, step)
         ids, targets = batches.batch(train, training.batch_size, T, args.seed, step)
         _, loss = torch_loss(torch, config, state, ids, targets)
         optimizer.zero_grad()

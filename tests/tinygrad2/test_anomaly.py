@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gpt2 import GPT2, GPT2Config
-from gpt2.training.shards import ShardExecutor
+from gpt2.training.shards import Shards
 from tinygrad2 import Tensor, autograd, nn, no_grad, optim
 from tinygrad2.errors import AnomalyError, GraphError, ShapeError
 
@@ -154,16 +154,16 @@ def test_shards_on_threads_are_watched_as_one_is(count):
     net.ln_f.register_forward_hook(lambda module, inputs, out: np.log(out) if inputs[0].shape[1] == 2 else out)
     parts = [IDS, IDS[:, :2]]
     message = r"the forward of log made \d+ nan .* at test_anomaly.py:\d+: .*np.log\(out\)"
-    with ShardExecutor(count, count, 2) as executor, autograd.detect_anomaly(), pytest.raises(AnomalyError, match=message):
-        list(executor.map(lambda ids: net.loss(ids, ids), parts))
+    with Shards(count, count, 2) as shards, autograd.detect_anomaly(), pytest.raises(AnomalyError, match=message):
+        list(shards.map(lambda ids: net.loss(ids, ids), parts))
     assert all(p.data.flags.writeable for p in net.parameters())
 
 
 def test_healthy_shards_on_threads_raise_nothing_and_are_unlocked_after():
     net = model()
-    with ShardExecutor(2, 2, 2) as executor, autograd.detect_anomaly():
-        losses = list(executor.map(lambda ids: net.loss(ids, ids), [IDS] * 6))
-        list(executor.map(lambda loss: autograd.grad([loss], net.parameters()), losses))
+    with Shards(2, 2, 2) as shards, autograd.detect_anomaly():
+        losses = list(shards.map(lambda ids: net.loss(ids, ids), [IDS] * 6))
+        list(shards.map(lambda loss: autograd.grad([loss], net.parameters()), losses))
     assert all(p.data.flags.writeable for p in net.parameters())
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinygrad2.ops import Array
+from tinygrad2.types import Array
 
 START = 1e-3
 ROUNDS = 8

@@ -12,8 +12,8 @@ import numpy as np
 from tinygrad2 import autograd
 from tinygrad2.errors import DtypeError, TinygradError
 from tinygrad2.gradcheck.differences import Slope, scatter, slopes
-from tinygrad2.ops import Array
 from tinygrad2.tensor import Tensor
+from tinygrad2.types import Array
 
 RIGHT, WRONG, UNDECIDABLE = "right", "wrong", "undecidable"
 RESOLUTION = 1e-4  # an estimate that is off by more than this share of the largest entry decides nothing

@@ -9,16 +9,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygrad2 import kernels
 from tinygrad2.kernels.fast.products import library, matmul, operand, round_to_bfloat16, rounds, weight
 from tinygrad2.kernels.fast.threads import share
+from tinygrad2.types import Array
 
-Array = npt.NDArray[Any]
 Tile = tuple[slice, slice]
 """Some sequences, and some of their heads."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.context import within
-from tinygrad2.ops import Array
+from tinygrad2.types import Array
 
 _shapes_only: ContextVar[bool] = ContextVar("shapes_only", default=False)
 

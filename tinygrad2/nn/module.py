@@ -15,8 +15,8 @@ import numpy as np
 
 from tinygrad2.errors import DtypeError, ModuleError, ShapeError
 from tinygrad2.observer import observing
-from tinygrad2.ops import Array
 from tinygrad2.tensor import Tensor
+from tinygrad2.types import Array
 
 
 class Parameter(Tensor):

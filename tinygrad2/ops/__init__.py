@@ -6,8 +6,9 @@ from tinygrad2.ops.functions import erf, gelu_erf, relu, sigmoid, silu, softplus
 from tinygrad2.ops.fused import causal_attention, cross_entropy, gelu, layer_norm, linear, linear_cross_entropy, softmax
 from tinygrad2.ops.indexing import GetItem, embedding, gather, take
 from tinygrad2.ops.linalg import matmul
-from tinygrad2.ops.op import RULES, Array, Fused, Op, primitive
+from tinygrad2.ops.op import RULES, Fused, Op, primitive
 from tinygrad2.ops.reductions import log_softmax, logsumexp
+from tinygrad2.types import Array
 
 __all__ = [
     "RULES",

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad2 import kernels
-from tinygrad2.ops.op import Array, primitive
+from tinygrad2.ops.op import primitive
+from tinygrad2.types import Array
 
 PAIRS = (
     "normal(3, 4), normal(3, 4); normal(3, 4), normal(4); normal(3, 1), normal(1, 4); normal(), normal(2); normal(), normal(); "

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from tinygrad2.ops.op import Array, primitive
+from tinygrad2.ops.op import primitive
+from tinygrad2.types import Array
 
 ANY = "normal(3, 2); normal(); normal(0, 3); normal(1, 1)"
 POSITIVE = ANY.replace("normal", "positive")

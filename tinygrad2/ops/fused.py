@@ -13,8 +13,9 @@ import numpy as np
 
 from tinygrad2 import kernels
 from tinygrad2.errors import ShapeError
-from tinygrad2.ops.op import Array, fused, outline, refuse_tensors
+from tinygrad2.ops.op import fused, outline, refuse_tensors
 from tinygrad2.ops.reductions import log_softmax
+from tinygrad2.types import Array
 
 Linear = fused(
     lambda x, w, b: kernels.linear(x, w, b),

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.errors import ShapeError
-from tinygrad2.ops.op import RULES, Array, primitive
+from tinygrad2.ops.op import RULES, primitive
+from tinygrad2.types import Array
 
 
 class Scatter:

@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygrad2.errors import GraphError, UnsupportedError
-from tinygrad2.kernels.reference import Array as Array
 from tinygrad2.ops.source import Formula, formulas, written
+from tinygrad2.types import Array
 
 Function = Callable[..., Any]
 Needed = Sequence[bool]

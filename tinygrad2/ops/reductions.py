@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad2.ops.op import Array, primitive
+from tinygrad2.ops.op import primitive
+from tinygrad2.types import Array
 
 Axis = int | tuple[int, ...] | None
 Shape = tuple[int, ...]

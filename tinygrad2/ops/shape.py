@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.errors import UnsupportedError
-from tinygrad2.ops.op import RULES, Array, primitive, refuse_tensors
+from tinygrad2.ops.op import RULES, primitive, refuse_tensors
+from tinygrad2.types import Array
 
 Reshape = primitive(
     np.reshape,

@@ -6,15 +6,24 @@ import math
 from collections.abc import Iterable
 
 from tinygrad2 import kernels
+from tinygrad2.errors import TinygradError
 from tinygrad2.tensor import Tensor
+from tinygrad2.types import Array
 
 
-def grad_norm(parameters: Iterable[Tensor]) -> float:
-    """The Euclidean norm of all gradients together, as if they were one vector."""
+def grad_norm(gradients: Iterable[Tensor | Array | None]) -> float:
+    """The Euclidean norm of all gradients together, as if they were one vector; None counts as 0.
+
+    Raises TinygradError for a Parameter: its gradient is meant, and not its value.
+    """
     total = 0.0
-    for p in parameters:
-        if p.grad is not None:
-            total += kernels.square_sum(p.grad.data.ravel(order="K"))
+    for g in gradients:
+        if isinstance(g, Tensor):
+            if g.requires_grad and g.node is not None and g.node.op is None:
+                raise TinygradError("grad_norm takes gradients, and got a parameter: grad_norm(p.grad for p in parameters)")
+            g = g.data
+        if g is not None:
+            total += kernels.square_sum(g.ravel(order="K"))
     return math.sqrt(total)
 
 
@@ -29,7 +38,7 @@ def clip_factor(norm: float, max_norm: float) -> float:
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     """Scale all gradients down together so that their norm is at most `max_norm`; returns the norm before."""
     parameters = list(parameters)
-    norm = grad_norm(parameters)
+    norm = grad_norm(p.grad for p in parameters)
     factor = clip_factor(norm, max_norm)
     for p in parameters if factor < 1 else ():
         if p.grad is not None:

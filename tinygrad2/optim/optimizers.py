@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from tinygrad2 import kernels
-from tinygrad2.errors import TinygradError
-from tinygrad2.ops import Array
+from tinygrad2.errors import ShapeError, TinygradError
 from tinygrad2.tensor import Tensor
+from tinygrad2.types import Array
 
 
 class Optimizer:
-    """Changes parameters in place from their `.grad`; one without a gradient is left alone.
+    """Changes parameters in place from their gradients; one without a gradient is left alone.
 
     A subclass gives `slots`, the names of the arrays it keeps per parameter, and `apply_single`.
     `lr` may be set between steps; `steps` counts those taken.
@@ -30,15 +30,26 @@ class Optimizer:
         self.steps = 0
         self.state = [{name: np.zeros_like(p.data, order="C") for name in self.slots} for p in self.parameters]
 
-    def step(self, scale: float = 1.0) -> None:
-        """Take one step along `scale` times the current gradients (which saves clipping a pass over them)."""
+    def step(self, gradients: Sequence[Tensor | Array | None] | None = None, scale: float = 1.0) -> None:
+        """Take one step along `scale` times the gradients (which saves clipping a pass over them).
+
+        `gradients` has one per parameter, of its shape; without it they are what `backward()` has put into each `.grad`.
+        Raises ShapeError, and changes nothing, where a gradient is missing in the list or of another shape.
+        """
+        given = [p.grad for p in self.parameters] if gradients is None else list(gradients)
+        if len(given) != len(self.parameters):
+            raise ShapeError(f"step: {len(given)} gradients for {len(self.parameters)} parameters; give one for each, or None")
+        arrays = [g.data if isinstance(g, Tensor) else g for g in given]
+        for i, (p, g) in enumerate(zip(self.parameters, arrays, strict=True)):
+            if g is not None and g.shape != p.shape:
+                raise ShapeError(f"step: gradient {i} has shape {g.shape}, its parameter {p.shape}")
         self.steps += 1
-        for p, state in zip(self.parameters, self.state, strict=True):
-            if p.grad is None:
+        for p, g, state in zip(self.parameters, arrays, self.state, strict=True):
+            if g is None:
                 continue
             data = np.asarray(p.data, order="C")  # so that the flat view below is a view
             flat = {name: array.reshape(-1) for name, array in state.items()}
-            self.apply_single(data.reshape(-1), p.grad.data.reshape(-1), flat, matrix=p.ndim >= 2, scale=scale)
+            self.apply_single(data.reshape(-1), g.reshape(-1), flat, matrix=p.ndim >= 2, scale=scale)
             p.data = data  # tells the graph that it has changed
 
     def apply_single(self, p: Array, g: Array, state: dict[str, Array], matrix: bool, scale: float) -> None:

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.errors import GraphError
-from tinygrad2.ops.op import Array
 from tinygrad2.study.recording import Value
 from tinygrad2.study.trace import Backward, Contribution, Trace
 from tinygrad2.tensor import Tensor
+from tinygrad2.types import Array
 
 BARS = 40
 """So many rows of a parameter are in a picture: those with the largest gradients."""

@@ -9,12 +9,12 @@ import numpy as np
 
 from tinygrad2.errors import GraphError
 from tinygrad2.files import atomic_file
-from tinygrad2.ops.op import Array
 from tinygrad2.study.programs.collapse import collapsed
 from tinygrad2.study.programs.program import plain
 from tinygrad2.study.programs.step import Step
 from tinygrad2.study.trace import Trace
 from tinygrad2.tensor import Tensor
+from tinygrad2.types import Array
 
 
 def explain(loss: Tensor | Sequence[Tensor], folder: str | Path | None = None, collapse: bool = False) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad2.ops.op import Array, Op
+from tinygrad2.ops.op import Op
 from tinygrad2.ops.source import written
 from tinygrad2.study.recording import Value
+from tinygrad2.types import Array
 
 
 def code(value: Value, index: int) -> str | None:

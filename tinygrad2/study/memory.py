@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tinygrad2.ops.op import Array, arrays_in
+from tinygrad2.ops.op import arrays_in
 from tinygrad2.study.recording import Value
 from tinygrad2.study.trace import Trace
 from tinygrad2.tensor import Tensor
+from tinygrad2.types import Array
 
 
 @dataclass(eq=False)

@@ -18,8 +18,8 @@ import numpy as np
 from tinygrad2.errors import GraphError
 from tinygrad2.graph import Node
 from tinygrad2.observer import PACKAGE, Observer, observe, observing
-from tinygrad2.ops.op import Array
 from tinygrad2.tensor import Tensor
+from tinygrad2.types import Array
 
 ENGINE = (
     *(path for path in PACKAGE.iterdir() if path.suffix == ".py" or path.name in ("ops", "kernels", "study")),

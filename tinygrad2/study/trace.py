@@ -14,9 +14,9 @@ from tinygrad2.autograd import unbroadcast, walk
 from tinygrad2.errors import GraphError
 from tinygrad2.ops.arithmetic import Astype
 from tinygrad2.ops.indexing import Scatter
-from tinygrad2.ops.op import Array
 from tinygrad2.study.recording import Value, value_of
 from tinygrad2.tensor import Tensor
+from tinygrad2.types import Array
 
 
 class Trace:

@@ -1,12 +1,12 @@
 """Is this normal? Verdicts on a run, computed from what it recorded: no model is needed, nor its text.
 
-Rows are folded together as they come (`Seen`), and every rule is a function of that. It gives verdicts: `ok` and `info` are
+Rows are folded together as they come (`Summary`), and every rule is a function of that. It gives verdicts: `ok` and `info` are
 said, `warning` and `error` want something done. The constants say where each limit comes from; "healthy runs" are those of
 tests/gpt2/run/test_health.py.
 """
 
-from gpt2.run.health.report import Watch, examine, judge
-from gpt2.run.health.seen import Facts, Seen
+from gpt2.run.health.report import Monitor, examine, judge
+from gpt2.run.health.summary import Facts, Summary
 from gpt2.run.health.verdict import Verdict
 
-__all__ = ["Facts", "Seen", "Verdict", "Watch", "examine", "judge"]
+__all__ = ["Facts", "Monitor", "Summary", "Verdict", "examine", "judge"]

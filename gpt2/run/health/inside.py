@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from gpt2.run.health.seen import Seen
+from gpt2.run.health.summary import Summary
 from gpt2.run.health.verdict import Verdict, listed
 
 FUTURE = 1e-3
 """Standard deviations of the logits. Healthy runs: exactly 0."""
 
 
-def leak(seen: Seen) -> Iterator[Verdict]:
+def leak(run: Summary) -> Iterator[Verdict]:
     """Nothing sees the future."""
-    future = seen.future
+    future = run.future
     if future is None:
         return
     if future > FUTURE:
@@ -37,15 +37,15 @@ CLOSER = 4.0
 evaluation 2, with a tied head and text that repeats characters."""
 
 
-def targets(seen: Seen) -> Iterator[Verdict]:
+def targets(run: Summary) -> Iterator[Verdict]:
     """The model predicts the next token, not the one before or after it.
 
     With a tied head it predicts the token it sees, before it has learned anything: so the training loss must agree.
     """
-    if not seen.offsets:
+    if not run.offsets:
         return
-    offsets, loss, best = _offsets(seen, *seen.offsets[-1])
-    suspects = {_other_target(*_offsets(seen, *found)) for found in seen.offsets}
+    offsets, loss, best = _offsets(run, *run.offsets[-1])
+    suspects = {_other_target(*_offsets(run, *found)) for found in run.offsets}
     numbers = "loss of the token " + ", ".join(f"{k} on: {value:.3f}" for k, value in offsets.items())
     if suspects == {best}:
         yield Verdict(
@@ -65,14 +65,14 @@ def _other_target(offsets: dict[str, float], loss: float, best: str) -> str | No
     return best if clear else None
 
 
-def _offsets(seen: Seen, step: int, offsets: dict[str, float]) -> tuple[dict[str, float], float, str]:
+def _offsets(run: Summary, step: int, offsets: dict[str, float]) -> tuple[dict[str, float], float, str]:
     """Of an evaluation: the loss of the token k places on, by k; the training loss; and the k of the lowest."""
-    return offsets, seen.train_loss(step), min(offsets, key=lambda k: offsets[k])
+    return offsets, run.train_loss(step), min(offsets, key=lambda k: offsets[k])
 
 
-def attention_formula(seen: Seen) -> Iterator[Verdict]:
+def attention_formula(run: Summary) -> Iterator[Verdict]:
     """The attention is softmax(Q K^T / sqrt(d_k) + mask) V."""
-    for name, block in seen.blocks.items():
+    for name, block in run.blocks.items():
         if block["attention_error"] > FUTURE:
             yield Verdict(
                 "attention formula",
@@ -90,12 +90,12 @@ runs: at most 0.5 and, once they learned anything, 0.998. Single heads may rest 
 many do (Xiao et al., 2024, "attention sinks")."""
 
 
-def attention(seen: Seen) -> Iterator[Verdict]:
+def attention(run: Summary) -> Iterator[Verdict]:
     """Attention chooses, and not always the same."""
-    if not seen.blocks:
+    if not run.blocks:
         return
-    collapsed = [name for name, block in seen.blocks.items() if min(block["sink"].values()) > COLLAPSED]
-    entropies = [value for block in seen.blocks.values() for value in block["entropy"].values()]
+    collapsed = [name for name, block in run.blocks.items() if min(block["sink"].values()) > COLLAPSED]
+    entropies = [value for block in run.blocks.values() for value in block["entropy"].values()]
     numbers = f"entropy of attention {min(entropies):.2f} to {max(entropies):.2f} of its largest"
     if collapsed:
         yield Verdict(
@@ -105,7 +105,7 @@ def attention(seen: Seen) -> Iterator[Verdict]:
             "the scores are too large, or keys are all alike but one: nothing is gathered from the text",
             "a lower --learning-rate; check the scale 1 / sqrt(d_k) and the layer norm before",
         )
-    elif min(entropies) > UNIFORM and seen.trained_enough:
+    elif min(entropies) > UNIFORM and run.trained_enough:
         yield Verdict(
             "attention uniform",
             "warning",
@@ -121,11 +121,11 @@ DEAD = 0.25
 """The share of GELU units of a block. Healthy runs: at most 0.02."""
 
 
-def dead_units(seen: Seen) -> Iterator[Verdict]:
+def dead_units(run: Summary) -> Iterator[Verdict]:
     """Units that can still learn."""
-    if not seen.blocks:
+    if not run.blocks:
         return
-    shares = {name: block["dead"] for name, block in seen.blocks.items()}
+    shares = {name: block["dead"] for name, block in run.blocks.items()}
     dead = {name: share for name, share in shares.items() if share > DEAD}
     if dead:
         yield Verdict(
@@ -143,10 +143,10 @@ FAINT = math.sqrt(1e-5)
 """The standard deviation at which the epsilon of LayerNorm is as large as the variance: below, it no longer normalises."""
 
 
-def residual(seen: Seen) -> Iterator[Verdict]:
+def residual(run: Summary) -> Iterator[Verdict]:
     """The residual stream began large enough to be normalised."""
-    first = seen.first_in_std
-    if first is None or not seen.blocks:
+    first = run.first_in_std
+    if first is None or not run.blocks:
         return
     if first < FAINT:
         yield Verdict(
@@ -157,6 +157,6 @@ def residual(seen: Seen) -> Iterator[Verdict]:
             "scale the embeddings up; see --init",
         )
     else:
-        blocks = list(seen.blocks.values())
+        blocks = list(run.blocks.values())
         stds = f"{blocks[0]['in_std']:.3g}, {blocks[-1]['out_std']:.3g}"
         yield Verdict("residual stream", "ok", f"standard deviation of the residual stream {stds} from first to last")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from gpt2.run.health.seen import Seen
+from gpt2.run.health.summary import Summary
 from gpt2.run.health.verdict import Verdict
 
 ABOVE_UNIFORM = 1.5
@@ -18,13 +18,13 @@ BELOW_UNIFORM = 0.5
 characters repeat."""
 
 
-def initial_loss(seen: Seen) -> Iterator[Verdict]:
+def initial_loss(run: Summary) -> Iterator[Verdict]:
     """The loss at step 0 is that of a guess."""
-    loss, uniform = seen.at_start, seen.uniform
+    loss, uniform = run.at_start, run.uniform
     if loss is None:
         return
     numbers = f"loss at step 0: {loss:.3f}, ln V = {uniform:.3f}"
-    if seen.facts.pretrained:
+    if run.facts.pretrained:
         yield Verdict("initial loss", "info", f"{numbers}; the weights are not new")
     elif not loss < uniform + ABOVE_UNIFORM:
         yield Verdict(
@@ -54,19 +54,19 @@ TELLING = 0.1
 there are 0.03, and a small model needs ten times as long."""
 
 
-def baselines_crossed(seen: Seen) -> Iterator[Verdict]:
+def baselines_crossed(run: Summary) -> Iterator[Verdict]:
     """Better than the frequencies of tokens, then than those of pairs."""
-    last = seen.evaluation
+    last = run.evaluation
     if last is None:
         return
     for name in ("unigram", "bigram"):
-        if name not in seen.baselines:
+        if name not in run.baselines:
             continue
-        value = seen.baselines[name]
-        crossed = next((low.step for low in seen.lows.values() if low.loss < value - CLEARLY), None)
+        value = run.baselines[name]
+        crossed = next((low.step for low in run.lows.values() if low.loss < value - CLEARLY), None)
         if crossed is not None:
             yield Verdict(name, "ok", f"{name} baseline {value:.3f}: crossed by step {crossed}")
-        elif name == "unigram" and seen.trained_enough and _should_be_below(value, last.loss, seen.baselines):
+        elif name == "unigram" and run.trained_enough and _should_be_below(value, last.loss, run.baselines):
             yield Verdict(
                 name,
                 "error",
@@ -93,24 +93,24 @@ TOO_GOOD = 0.1
 """Of the bigram baseline. Written English has about 0.2 to 0.4 of it (Shannon, 1951: 0.6 to 1.3 bits per letter)."""
 
 
-def loss_floor(seen: Seen) -> Iterator[Verdict]:
+def loss_floor(run: Summary) -> Iterator[Verdict]:
     """No loss below what is possible."""
-    best = seen.best
+    best = run.best
     if best is None:
         return
     loss = best.loss
     cause = "the model sees what it is to predict, or learned the validation text by heart"
     remedy = "check the mask and the targets, and whether the validation text also stands in the training text"
-    if "perfect" in seen.baselines:
-        floor = seen.baselines["perfect"]
+    if "perfect" in run.baselines:
+        floor = run.baselines["perfect"]
         margin = BY_CHANCE / best.tokens + ROUNDING * floor
         numbers = f"lowest validation loss {loss:.4f} (step {best.step}), a perfect model {floor:.4f}"
         if loss < floor - margin:
             yield Verdict("floor", "error", f"{numbers}: nothing honest is better than by {margin:.4f}", cause, remedy)
         else:
             yield Verdict("floor", "ok", f"{numbers}: not below")
-    elif "bigram" in seen.baselines and loss < TOO_GOOD * seen.baselines["bigram"]:
-        numbers = f"validation loss {loss:.4f} at step {best.step}, bigram baseline {seen.baselines['bigram']:.3f}"
+    elif "bigram" in run.baselines and loss < TOO_GOOD * run.baselines["bigram"]:
+        numbers = f"validation loss {loss:.4f} at step {best.step}, bigram baseline {run.baselines['bigram']:.3f}"
         yield Verdict("floor", "error", f"{numbers}: too good to be true, unless the text repeats itself", cause, remedy)
 
 
@@ -119,14 +119,14 @@ RISEN = 0.1
 much. In healthy runs with only 3,000 tokens to validate on, chance gives up to 0.07."""
 
 
-def overfitting(seen: Seen) -> Iterator[Verdict]:
+def overfitting(run: Summary) -> Iterator[Verdict]:
     """The validation loss follows the training loss down."""
-    best = seen.best_later
+    best = run.best_later
     if best is None:
         return
-    last = seen.later[-1]
-    train_best, train_last = seen.train_loss(best.step), seen.train_loss(last.step)
-    rise = min(evaluation.loss - best.loss for evaluation in seen.later)
+    last = run.later[-1]
+    train_best, train_last = run.train_loss(best.step), run.train_loss(last.step)
+    rise = min(evaluation.loss - best.loss for evaluation in run.later)
     numbers = f"training loss {train_last:.3f}, validation loss {last.loss:.3f} at step {last.step}"
     if rise > RISEN and train_last < train_best - RISEN:
         yield Verdict(
@@ -148,25 +148,25 @@ OSCILLATES = 0.5
 """By how many nats a mean of the training loss is above the lowest before it. Healthy runs: at most 0.2."""
 
 
-def divergence(seen: Seen) -> Iterator[Verdict]:
+def divergence(run: Summary) -> Iterator[Verdict]:
     """The training loss falls."""
-    if seen.skips:
-        step, why = seen.last_skip
+    if run.skips:
+        step, why = run.last_skip
         yield Verdict(
             "skipped batches",
             "warning",
-            f"{seen.skips} batches were skipped, the last at step {step}: {why}",
+            f"{run.skips} batches were skipped, the last at step {step}: {why}",
             "the training is at the edge of what is stable, or some text is unlike all other",
             "a lower --learning-rate, or a longer --warmup-steps",
         )
-    steps, losses, window = seen.training()
+    steps, losses, window = run.training()
     if len(losses) < LEAST_STEPS:
         return
     means = np.convolve(losses, np.ones(window) / window, "valid")
     above = means - np.minimum.accumulate(means)  # the lowest so far
     above[~np.isfinite(above)] = math.inf
     worst, now = int(above.argmax()), float(means[-1])
-    numbers = f"training loss {now:.3f} (mean of {window * seen.losses.width} steps)"
+    numbers = f"training loss {now:.3f} (mean of {window * run.losses.width} steps)"
     if above[worst] > OSCILLATES:
         yield Verdict(
             "oscillation",
@@ -175,11 +175,11 @@ def divergence(seen: Seen) -> Iterator[Verdict]:
             "the learning rate is too high: updates jump over the valley",
             "a lower --learning-rate, a longer --warmup-steps, or --grad-clip 1",
         )
-    elif now > seen.uniform:
+    elif now > run.uniform:
         yield Verdict(
             "above a guess",
-            "error" if seen.trained_enough else "info",
-            f"{numbers}, ln V = {seen.uniform:.3f}: worse than guessing",
+            "error" if run.trained_enough else "info",
+            f"{numbers}, ln V = {run.uniform:.3f}: worse than guessing",
             "the learning rate is too high, or the gradient is wrong",
             "a lower --learning-rate",
         )

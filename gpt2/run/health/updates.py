@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gpt2.run.health.seen import Seen
+from gpt2.run.health.summary import Summary
 from gpt2.run.health.verdict import Verdict, listed
 
 TOO_LARGE, TOO_SMALL = -1.3, -4.5
@@ -21,9 +21,9 @@ SETTLED = 3
 """Evaluations before which no update is called too large: small initial weights have -1.3 at first, and grow."""
 
 
-def update_ratio(seen: Seen) -> Iterator[Verdict]:
+def update_ratio(run: Summary) -> Iterator[Verdict]:
     """How much an update changes a matrix."""
-    found = seen.at_full_rate()
+    found = run.at_full_rate()
     if not found:
         return
     ratio = float(np.median([ratio for _, ratio in found]))
@@ -49,16 +49,16 @@ def update_ratio(seen: Seen) -> Iterator[Verdict]:
         yield Verdict("update ratio", "ok", f"{numbers}: neither too large nor too small")
 
 
-def gradient(seen: Seen) -> Iterator[Verdict]:
+def gradient(run: Summary) -> Iterator[Verdict]:
     """The gradient is the slope of the loss."""
-    slope = seen.slope
+    slope = run.slope
     if slope.off > slope.known / 2:
         yield Verdict(
             "wrong gradient",
             "error",
             f"along its gradient the loss has a slope of {slope.last_off:.3f} times the gradient's norm, at {slope.off} of "
             f"{slope.known} evaluations",
-            "the gradient that the executor gives is not that of the loss: shards are left out or weighted wrongly, or a "
+            "the sum of the shards' gradients is not that of the loss: shards are left out or weighted wrongly, or a "
             "derivative is wrong",
             "gpt2 gradcheck; then compare the gradient of a batch with --shards 1 and with more",
         )
@@ -66,9 +66,9 @@ def gradient(seen: Seen) -> Iterator[Verdict]:
         yield Verdict("gradient", "ok", f"the loss changes along its gradient as it says: {slope.last:.3f} times")
 
 
-def optimizer(seen: Seen) -> Iterator[Verdict]:
+def optimizer(run: Summary) -> Iterator[Verdict]:
     """The update is the one that the optimizer's formula gives."""
-    scale = seen.update_scale
+    scale = run.update_scale
     if scale.worst:
         step, worst = scale.worst
         yield Verdict(
@@ -90,9 +90,9 @@ UNEVEN = 300.0
 """The largest gradient norm of a block over the smallest. Healthy runs: at most 6."""
 
 
-def layers(seen: Seen) -> Iterator[Verdict]:
+def layers(run: Summary) -> Iterator[Verdict]:
     """Every layer learns, and none much more than the others."""
-    last = seen.measured
+    last = run.measured
     if last is None:
         return
     still = [name for name, ratio in last["update_ratios"].items() if ratio == -math.inf]

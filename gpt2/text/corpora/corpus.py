@@ -7,13 +7,9 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
-
-import numpy as np
 
 from gpt2.terminal import progress
-
-Array = np.ndarray[Any, Any]
+from tinygrad2.types import Array
 
 
 @dataclass(frozen=True)

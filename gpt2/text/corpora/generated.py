@@ -20,14 +20,12 @@ import math
 import string
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any
 
 import numpy as np
 
-from gpt2.rng import stream
+from gpt2.rng import generator
 from gpt2.text.corpora.corpus import Corpus, Document
-
-Array = np.ndarray[Any, Any]
+from tinygrad2.types import Array
 
 DIGITS, LETTERS, PAIRS = 4, 7, 15
 """Of an operand, of a line to sort, and of brackets in a line."""
@@ -39,7 +37,7 @@ def addition(seed: int = 0, count: int = 65_000) -> Corpus:
 
     Each of the eight digits costs ln 10 nats, and the rest is determined: 8 ln 10 / 16 = 1.1513 nats per character.
     """
-    numbers = stream(seed, "addition").integers(0, 10**DIGITS, (count, 2)).tolist()
+    numbers = generator(seed, "addition").integers(0, 10**DIGITS, (count, 2)).tolist()
     lines = [f"{a:0{DIGITS}}+{b:0{DIGITS}}={a + b:0{DIGITS + 1}}\n" for a, b in numbers]
     operand = [math.log(10)] * DIGITS
     return _corpus("addition", lines, [np.array([*operand, 0, *operand, *[0] * (DIGITS + 3)])] * count)
@@ -50,7 +48,7 @@ def sorting(seed: int = 0, count: int = 65_000) -> Corpus:
 
     Each of the first seven letters costs ln 26 nats, and the rest is determined: 7 ln 26 / 16 = 1.4254 nats per character.
     """
-    drawn = stream(seed, "sorting").integers(0, 26, (count, LETTERS)).tolist()
+    drawn = generator(seed, "sorting").integers(0, 26, (count, LETTERS)).tolist()
     letters = string.ascii_lowercase
     lines = ["".join(letters[i] for i in row) + ">" + "".join(letters[i] for i in sorted(row)) + "\n" for row in drawn]
     return _corpus("sorting", lines, [np.array([math.log(26)] * LETTERS + [0] * (LETTERS + 2))] * count)
@@ -65,7 +63,7 @@ def brackets(seed: int = 0, count: int = 32_500, pairs: int = PAIRS) -> Corpus:
     opens with probability N(r-1, d+1) / N(r, d), and then is of each kind with probability 1/3; otherwise it closes, and
     its kind is determined.
     """
-    rng = stream(seed, "brackets")
+    rng = generator(seed, "brackets")
     length = 2 * pairs
     draws, kinds = rng.random((count, length)), rng.integers(0, len(KINDS), (count, length))
     opens = np.zeros((count, length), bool)
@@ -115,7 +113,7 @@ def markov(seed: int = 0, count: int = 16_000) -> Corpus:
     """
     table = transitions(seed)
     cumulative, costs = table.cumsum(-1), -np.log(np.maximum(table, 1e-300))
-    rng = stream(seed, "markov", 1)
+    rng = generator(seed, "markov", 1)
     before, last = np.full(count, END), np.full(count, END)
     written, nats, lengths = [], [], np.zeros(count, np.int64)
     active = np.arange(count)
@@ -143,7 +141,7 @@ def transitions(seed: int = 0) -> Array:
     """
     letters = len(SYMBOLS) - 1
     table = np.zeros((letters + 1, letters + 1, letters + 1))
-    table[..., :letters] = stream(seed, "markov").dirichlet([0.5] * letters, (letters + 1, letters + 1))
+    table[..., :letters] = generator(seed, "markov").dirichlet([0.5] * letters, (letters + 1, letters + 1))
     table[:, :END] *= 1 - 1 / 64
     table[:, :END, END] = 1 / 64
     table[:, END] = table[0, END]

@@ -16,7 +16,7 @@ from gpt2.cli import main
 from gpt2.insight.evaluation import Evaluation, coloured, evaluate, longest_match
 from gpt2.run.folder import load_model
 from gpt2.tokenizers import ByteTokenizer
-from gpt2.training.shards import ShardExecutor
+from gpt2.training.shards import Shards
 from tinygrad2 import ops
 
 TINY = "--steps=6 --eval-every=3 --d-model=16 --num-layers=1 --num-heads=2 --max-seq-len=16 --sample-tokens=0".split()  # noqa: SIM905
@@ -31,8 +31,8 @@ def model():
 @pytest.mark.parametrize("length", [2, 8, 9, 10, 30])
 def test_every_token_is_predicted_once_from_the_window_it_is_first_in(model, rng, stride, length):
     ids = rng.integers(0, 257, length)
-    with ShardExecutor(1, 1, 1) as executor:
-        found = evaluate(model, ByteTokenizer(), ids, stride, executor)
+    with Shards(1, 1, 1) as shards:
+        found = evaluate(model, ByteTokenizer(), ids, stride, shards)
     assert found.losses.shape == (length - 1,)
     for t in range(1, length):
         k = max(0, math.ceil((t - 8) / stride))  # the first window k that reaches target t
@@ -44,9 +44,9 @@ def test_every_token_is_predicted_once_from_the_window_it_is_first_in(model, rng
 def test_bits_per_byte_count_bytes_of_text():
     ids = np.array([65, *"é€".encode(), 256, 66])
     lengths = 2 + 3 + 0 + 1  # end-of-text is no text
-    with ShardExecutor(1, 1, 1) as executor:
+    with Shards(1, 1, 1) as shards:
         model = GPT2(GPT2Config(vocab_size=257, max_seq_len=8, d_model=8, num_layers=1, num_heads=2)).eval()
-        found = evaluate(model, ByteTokenizer(), ids, 8, executor)
+        found = evaluate(model, ByteTokenizer(), ids, 8, shards)
     assert found.bytes == lengths
     assert found.bits_per_byte == pytest.approx(found.losses.sum() / math.log(2) / lengths)
 
@@ -80,9 +80,9 @@ def test_the_longest_match(sample, pieces):
 def trained(tmp_path_factory, text):
     folder = tmp_path_factory.mktemp("evaluation")
     (folder / "my.txt").write_text(text[:6000])
-    assert main(["train", "--data", str(folder / "my.txt"), "--out", str(folder / "run"), *TINY]) == 0
+    assert main(["train", "--no-plots", "--data", str(folder / "my.txt"), "--out", str(folder / "run"), *TINY]) == 0
     openai = ["--tie-embeddings=true", "--head-bias=false", "--init=gpt2", "--tokenizer=bpe", "--vocab-size=300"]
-    assert main(["train", "--data", str(folder / "my.txt"), "--out", str(folder / "bpe"), *TINY, *openai]) == 0
+    assert main(["train", "--no-plots", "--data", str(folder / "my.txt"), "--out", str(folder / "bpe"), *TINY, *openai]) == 0
     return folder
 
 
@@ -161,7 +161,7 @@ def test_a_head_bias_is_not_dropped_silently(trained, tmp_path, capsys):
 
 def test_training_goes_on_from_another_model(trained, tmp_path, capsys):
     flags = ["--init-from", str(trained / "bpe"), "--data", str(trained / "my.txt"), "--steps=2", "--sample-tokens=0"]
-    assert main(["train", "--out", str(tmp_path / "run"), *flags]) == 0
+    assert main(["train", "--no-plots", "--out", str(tmp_path / "run"), *flags]) == 0
     first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
     last = json.loads((trained / "bpe" / "metrics.jsonl").read_text().splitlines()[-1])
     assert first["val_loss"] == pytest.approx(last["val_loss"], rel=1e-5)

@@ -29,7 +29,7 @@ def run(tmp_path_factory, text):
     folder = tmp_path_factory.mktemp("best")
     (folder / "my.txt").write_text(text)
     flags = [f"--{name}={value}" for name, value in {**TINY, **GETS_WORSE}.items()]
-    assert main(["train", "--data", str(folder / "my.txt"), "--out", str(folder / "run"), *flags]) == 0
+    assert main(["train", "--no-plots", "--data", str(folder / "my.txt"), "--out", str(folder / "run"), *flags]) == 0
     return folder / "run"
 
 

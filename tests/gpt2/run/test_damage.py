@@ -14,7 +14,8 @@ from gpt2.errors import GPT2Error
 from gpt2.run.folder import Run
 from gpt2.run.metrics import read_metrics
 from gpt2.text import batches
-from gpt2.training.shards import ShardExecutor
+from gpt2.training.shards import Shards
+from gpt2.training.state import state
 from gpt2.training.step import Trainer
 from tinygrad2.errors import TinygradError
 
@@ -25,25 +26,25 @@ DAMAGED = range(1, 2 * COUNT, 2)
 
 def contents(trainer):
     """Everything that a step may change, but its place in the data: parameters, moments, average, what is known of spikes."""
-    arrays, about = trainer.state()
-    return {name: array.tobytes() for name, array in arrays.items()}, {**about, "position": None}
+    now = state(trainer)
+    return {name: array.tobytes() for name, array in now.arrays.items()}, {**now.about, "position": None}
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient", "batch"])
 def test_what_is_not_finite_never_reaches_the_parameters(tmp_path, text, monkeypatch, what):
     """A batch can bring what is not a number only by an id whose row holds it."""
-    gradients, step = ShardExecutor.gradients, Trainer.step
+    right, step = Shards.loss_and_gradients, Trainer.step
     seen = []
 
     def value_at(position):
         return (np.nan, np.inf, -np.inf)[position // 2 % 3]
 
-    def poisoned(self, model, batch, seed, position, smoothing):
-        loss = gradients(self, model, batch, seed, position, smoothing)
+    def poisoned(self, model, batch, seed, position, smoothing=0.0):
+        loss, grads = right(self, model, batch, seed, position, smoothing)
         if position in DAMAGED and what == "gradient":
-            grad = model.parameters()[position % len(model.parameters())].grad.data
+            grad = grads[position % len(grads)]
             grad.flat[position % grad.size] = value_at(position)
-        return value_at(position) if position in DAMAGED and what == "loss" else loss
+        return value_at(position) if position in DAMAGED and what == "loss" else loss, grads
 
     def watched(self, measure):
         position, before, steps = self.position, contents(self), self.steps
@@ -61,7 +62,7 @@ def test_what_is_not_finite_never_reaches_the_parameters(tmp_path, text, monkeyp
         seen.append((value_at(position), row))
         return row
 
-    monkeypatch.setattr(ShardExecutor, "gradients", poisoned)
+    monkeypatch.setattr(Shards, "loss_and_gradients", poisoned)
     monkeypatch.setattr(Trainer, "step", watched)
     settings = {"steps": COUNT + 1, "eval_every": 1000, "ema_decay": 0.9, "shards": 2, "on_nonfinite": "skip"}
     run, result, rows = run_once(tmp_path / "a", text, **settings)
@@ -99,8 +100,8 @@ def trainers(text):
     letters, ids = np.unique(list(text[:2000]), return_inverse=True)
     shape = GPT2Config(vocab_size=len(letters), max_seq_len=8, d_model=8, num_layers=1, num_heads=2)
     config = TrainConfig(batch_size=4, warmup_steps=3, steps=2 * COUNT, ema_decay=0.9, on_nonfinite="skip")
-    with ShardExecutor(threads=1, shards=2, batch_size=4) as executor:
-        yield *(Trainer(GPT2(shape, seed=0), config, ids, executor) for _ in range(2)), len(letters)
+    with Shards(threads=1, shards=2, batch_size=4) as shards:
+        yield *(Trainer(GPT2(shape, seed=0), config, ids, shards) for _ in range(2)), len(letters)
 
 
 def bad_ids(vocab_size):

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from small_runs import run_once
 
-from gpt2.run.health import Facts, Seen, Watch, examine, judge
+from gpt2.run.health import Facts, Monitor, Summary, examine, judge
 from gpt2.run.health.report import RULES
-from gpt2.run.health.seen import SLOPE, UPDATE_SCALE
+from gpt2.run.health.summary import SLOPE, UPDATE_SCALE
 from gpt2.run.metrics import as_line, history, read_metrics
-from gpt2.training.shards import ShardExecutor
+from gpt2.training.shards import Shards
 
 FACTS = Facts(vocab_size=65, d_model=16, steps=1000)
 MATRICES = ["wte.weight", "h.0.mlp.c_fc.weight", "h.1.mlp.c_fc.weight"]
@@ -74,7 +74,7 @@ def random_log(seed):
 
 
 class Whole:
-    """What `Seen` is after all rows, each part computed from all of them at once."""
+    """What `Summary` is after all rows, each part computed from all of them at once."""
 
     def __init__(self, facts, rows):
         own = [row for _, row in sorted({row["step"]: row for row in rows if "skipped" not in row}.items())]
@@ -160,7 +160,7 @@ def test_means_of_bins_give_the_same_verdicts_but_for_the_digits(tmp_path):
     assert [(v.name, v.level) for v in examine(rows, FACTS)] == [(v.name, v.level) for v in judged_whole(rows)]
     for row in rows[20_000:23_000]:
         row["train_loss"] += 1
-    seen = Seen(FACTS, rows)
+    seen = Summary(FACTS, rows)
     assert seen.losses.width > 1
     (found,), (whole,) = ([v for v in verdicts if v.name == "oscillation"] for verdicts in (judge(seen), judged_whole(rows)))
     assert found.level == whole.level == "error"
@@ -176,7 +176,7 @@ def test_a_baseline_is_crossed_where_it_was_however_many_evaluations_follow():
 
 
 def test_a_batch_that_was_skipped_is_no_step():
-    seen = Seen(FACTS, [{"step": 1, "train_loss": 4.0}, {"step": 2, "train_loss": 4.0, "skipped": "spike"}])
+    seen = Summary(FACTS, [{"step": 1, "train_loss": 4.0}, {"step": 2, "train_loss": 4.0, "skipped": "spike"}])
     assert seen.step == 1
 
 
@@ -189,7 +189,7 @@ def watched(path, rows, watch):
         for row in rows:
             file.write(as_line(row))
             file.flush()
-            watch.see(row)
+            watch.add(row)
             yield row
 
 
@@ -199,27 +199,28 @@ def test_a_watch_sees_at_each_evaluation_what_the_log_says(tmp_path, seed):
     path = tmp_path / "metrics.jsonl"
     rows = random_log(seed)
     for part in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
-        watch = Watch(path, FACTS, lambda _: None)
+        watch = Monitor(path, FACTS, lambda _: None)
         for row in watched(path, part, watch):
             if "val_loss" in row:
-                assert judge(watch.seen) == examine(history(path, skipped=True), FACTS)
+                assert judge(watch.summary) == examine(history(path, skipped=True), FACTS)
 
 
 def test_what_a_rollback_took_back_is_judged_no_more(tmp_path):
     rows = [random_row(random.Random(0), step, step % 10 == 0, 0.0) for step in range(31)]
     bad = {**rows[20], "diagnostics": {**rows[20]["diagnostics"], "future": 1.0}}
     said = []
-    watch = Watch(tmp_path / "metrics.jsonl", FACTS, said.append)
+    watch = Monitor(tmp_path / "metrics.jsonl", FACTS, said.append)
     assert len(list(watched(watch.metrics, [*rows[:20], bad, *rows[15:]], watch))) == 37
     assert [line.split(":")[1] for line in said if "leak" in line] == [" leak"]  # it was said
-    assert [verdict.level for verdict in judge(watch.seen) if verdict.name == "leak"] == ["ok"]
+    assert [verdict.level for verdict in judge(watch.summary) if verdict.name == "leak"] == ["ok"]
 
 
 def test_what_is_skipped_is_said_while_it_trains(tmp_path, text, monkeypatch):
-    def gradients(self, model, batch, seed, step, smoothing, right=ShardExecutor.gradients):
-        return math.nan if step == 5 else right(self, model, batch, seed, step, smoothing)
+    def poisoned(self, model, batch, seed, step, smoothing=0.0, right=Shards.loss_and_gradients):
+        loss, grads = right(self, model, batch, seed, step, smoothing)
+        return (math.nan if step == 5 else loss), grads
 
-    monkeypatch.setattr(ShardExecutor, "gradients", gradients)
+    monkeypatch.setattr(Shards, "loss_and_gradients", poisoned)
     said = []
     run_once(tmp_path / "a", text, say=said.append, on_nonfinite="skip")
     (line,) = (line for line in said if line.startswith("warning: skipped batches"))
@@ -228,7 +229,7 @@ def test_what_is_skipped_is_said_while_it_trains(tmp_path, text, monkeypatch):
 
 def test_memory_does_not_grow_with_the_steps():
     """All the rows would have 60 million bytes."""
-    seen, sizes = Seen(FACTS), []
+    seen, sizes = Summary(FACTS), []
     tracemalloc.start()
     try:
         for row in long_run(120_000):
@@ -242,7 +243,7 @@ def test_memory_does_not_grow_with_the_steps():
 
 def test_a_damaged_log_ends_no_training(tmp_path):
     said = []
-    watch = Watch(tmp_path / "metrics.jsonl", FACTS, said.append)
+    watch = Monitor(tmp_path / "metrics.jsonl", FACTS, said.append)
     watch.metrics.write_text("no row\n")
     rows = list(long_run(30, every=5))
     rows[20]["diagnostics"]["future"] = 1.0

@@ -21,8 +21,7 @@ from gpt2.run.health import Facts, Verdict, examine
 from gpt2.run.metrics import as_line, history, read_metrics
 from gpt2.text import batches
 from gpt2.text.corpora import load_corpus, pydocs
-from gpt2.training import loop
-from gpt2.training.shards import ShardExecutor
+from gpt2.training.shards import Shards
 from gpt2.training.step import NonFiniteError
 from tinygrad2 import autograd, kernels, nn, optim
 
@@ -38,15 +37,6 @@ def text_of(name, length=30_000):
 
 def problems(verdicts):
     return [verdict.name for verdict in verdicts if verdict.is_problem]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_pictures():
-    """They take as long as the training."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("plot_loss", "plot_training"):
-            patch.setattr(loop, name, lambda *_: None)
-        yield
 
 
 # -- the faults: each takes monkeypatch and plants itself
@@ -125,29 +115,24 @@ def other_ids_to_validate(patch):
 
 
 def last_shard_only(patch):
-    def gradients(self, model, batch, seed, step, smoothing, right=ShardExecutor.gradients):
-        loss = right(self, model, batch, seed, step, smoothing)
-        x, y = (np.array_split(part, self.shards)[-1] for part in batch)
-        parameters = model.parameters()
-        grads = autograd.grad([model.loss(x, y)], parameters, np.asarray(y.size / batch[1].size))
-        for p, g in zip(parameters, grads, strict=True):
-            p.grad = g
-        return loss
+    def wrong(self, model, batch, seed, step, smoothing=0.0, right=Shards.loss_and_gradients):
+        loss, _ = right(self, model, batch, seed, step, smoothing)
+        x, y = (np.array_split(part, self.count)[-1] for part in batch)
+        grads = autograd.grad([model.loss(x, y)], model.parameters(), np.asarray(y.size / batch[1].size))
+        return loss, [g.data for g in grads]
 
-    patch.setattr(ShardExecutor, "gradients", gradients)
+    patch.setattr(Shards, "loss_and_gradients", wrong)
 
 
 def gradient_times(factor):
     """As if a mean had been taken for a sum, or twice."""
 
     def plant(patch):
-        def gradients(self, model, *args, right=ShardExecutor.gradients):
-            loss = right(self, model, *args)
-            for p in model.parameters():
-                p.grad.data *= factor
-            return loss
+        def wrong(self, *args, right=Shards.loss_and_gradients):
+            loss, grads = right(self, *args)
+            return loss, [factor * g for g in grads]
 
-        patch.setattr(ShardExecutor, "gradients", gradients)
+        patch.setattr(Shards, "loss_and_gradients", wrong)
 
     return plant
 
@@ -222,10 +207,11 @@ def gradient_in_the_middle_times(factor):
 
 
 def poisoned(patch):
-    def gradients(self, model, batch, seed, step, smoothing, right=ShardExecutor.gradients):
-        return math.nan if step == 50 else right(self, model, batch, seed, step, smoothing)
+    def wrong(self, model, batch, seed, step, smoothing=0.0, right=Shards.loss_and_gradients):
+        loss, grads = right(self, model, batch, seed, step, smoothing)
+        return (math.nan if step == 50 else loss), grads
 
-    patch.setattr(ShardExecutor, "gradients", gradients)
+    patch.setattr(Shards, "loss_and_gradients", wrong)
 
 
 def nothing(patch):

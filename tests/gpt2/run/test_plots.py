@@ -11,7 +11,6 @@ from small_runs import run_once
 from gpt2.cli import main
 from gpt2.run.metrics import as_line, history
 from gpt2.run.plots import plot_loss, plot_training
-from gpt2.training import loop
 
 
 @pytest.fixture
@@ -29,13 +28,19 @@ def drawn(monkeypatch):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, text):
-    return run_once(tmp_path_factory.mktemp("runs") / "a", text, model={"num_layers": 9}, draws=True)
+    return run_once(tmp_path_factory.mktemp("runs") / "a", text, model={"num_layers": 9})
 
 
-def test_a_training_draws_its_pictures(finished):
-    run, _, _ = finished
-    for name in ("loss.png", "training.png"):
-        assert (run.folder / name).read_bytes().startswith(b"\x89PNG")
+SMALL = "--steps=4 --eval-every=2 --d-model=8 --num-layers=1 --num-heads=2 --max-seq-len=16 --sample-tokens=5".split()  # noqa: SIM905
+
+
+@pytest.mark.parametrize(("flags", "names"), [([], ["loss.png", "training.png"]), (["--no-plots"], [])])
+def test_the_command_draws_the_pictures_of_a_training(tmp_path, text, capsys, flags, names):
+    (tmp_path / "my.txt").write_text(text[:3000])
+    assert main(["train", "--data", str(tmp_path / "my.txt"), "--out", str(tmp_path / "a"), *SMALL, *flags]) == 0
+    assert sorted(path.name for path in (tmp_path / "a").glob("*.png")) == names
+    assert all((tmp_path / "a" / name).read_bytes().startswith(b"\x89PNG") for name in names)
+    assert ("look at" in capsys.readouterr().out) == bool(names)
 
 
 def test_the_loss_has_tokens_above_steps_and_the_baselines(finished, drawn, tmp_path):
@@ -148,17 +153,15 @@ def test_numbers_and_names_that_nobody_would_write(tmp_path):
 
 
 @pytest.mark.parametrize("where", ["loss", "training"])
-def test_a_picture_that_fails_costs_no_run(tmp_path, text, monkeypatch, where):
+def test_a_picture_that_fails_costs_no_run(tmp_path, text, monkeypatch, capsys, where):
     def fail(*_):
         raise ValueError("two\nlines")
 
-    said = []
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, f"plot_{where}", fail)
-        run, result, _ = run_once(tmp_path / "a", text, say=said.append)
-    assert result.steps == 30
-    assert run.model.exists()
-    assert said[-1] == f"{run.folder / where}.png is not drawn: two lines"
+    (tmp_path / "my.txt").write_text(text[:3000])
+    monkeypatch.setattr(f"gpt2.commands.train.plot_{where}", fail)
+    assert main(["train", "--data", str(tmp_path / "my.txt"), "--out", str(tmp_path / "a"), *SMALL]) == 0
+    assert (tmp_path / "a" / "model.safetensors").exists()
+    assert f"{tmp_path / 'a' / where}.png is not drawn: two lines" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from gpt2.run.checkpoints import Checkpoints
 from gpt2.run.folder import FILES, Run
 from gpt2.run.metrics import read_metrics
 from gpt2.tokenizers import BPETokenizer
-from gpt2.training.shards import ShardExecutor
+from gpt2.training.shards import Shards
 from gpt2.training.step import NonFiniteError, Trainer
 from gpt2.weights.safetensors import read_weights, write_weights
 
@@ -45,7 +45,7 @@ PROGRESS = {"val_loss": 1.0, "best_loss": 1.0, "best_step": 0, "stale": 0}
 def trained(tmp_path_factory, text):
     folder = tmp_path_factory.mktemp("trained")
     (folder / "my.txt").write_text(text[:3000])
-    assert main(["train", "--data", str(folder / "my.txt"), "--out", str(folder / "run"), *SHORT]) == 0
+    assert main(["train", "--no-plots", "--data", str(folder / "my.txt"), "--out", str(folder / "run"), *SHORT]) == 0
     return folder
 
 
@@ -68,7 +68,7 @@ def everything(folder):
 
 
 def resumed(run):
-    return main(["train", "--resume", "--out", str(run)])
+    return main(["train", "--no-plots", "--resume", "--out", str(run)])
 
 
 # -- links
@@ -215,7 +215,7 @@ def test_a_folder_that_is_neither_empty_nor_a_run_is_refused(tmp_path, trained, 
             assert f"--out {out}: {found}" in capsys.readouterr().err
     assert everything(tmp_path) == before
     (tmp_path / "empty").mkdir()
-    assert main(["train", "--data", str(trained / "my.txt"), "--out", "empty", *SHORT]) == 0
+    assert main(["train", "--no-plots", "--data", str(trained / "my.txt"), "--out", "empty", *SHORT]) == 0
 
 
 def test_a_folder_in_which_a_run_was_killed_before_it_had_begun_can_be_used(tmp_path, trained, capsys):
@@ -224,7 +224,7 @@ def test_a_folder_in_which_a_run_was_killed_before_it_had_begun_can_be_used(tmp_
     (out / "lock").write_bytes(b"run 0123456789abcdef\n1")
     (out / "tokenizer.json").write_text("half")
     (out / ".config.json.0123456789abcdef.abcdef01.tmp").write_text("half")
-    assert main(["train", "--resume", "--data", str(trained / "my.txt"), "--out", str(out), *SHORT]) == 0
+    assert main(["train", "--no-plots", "--resume", "--data", str(trained / "my.txt"), "--out", str(out), *SHORT]) == 0
     assert not list(out.rglob("*.tmp"))
     assert (out / "lock").read_bytes().startswith(b"run 0123456789abcdef\n")
     (tmp_path / "other").mkdir()
@@ -321,20 +321,20 @@ def test_a_run_folder_of_before_goes_on(folder, capsys):
 
 def test_a_step_that_fails_each_time_ends_the_training(tmp_path, text, monkeypatch):
     """The steps before it are good each time."""
-    gradients = ShardExecutor.gradients
+    right = Shards.loss_and_gradients
 
-    def failing(self, model, batch, seed, position, smoothing):
-        loss = gradients(self, model, batch, seed, position, smoothing)
-        return float("nan") if trainings and trainings[-1].steps == 7 else loss
+    def failing(self, model, batch, seed, position, smoothing=0.0):
+        loss, grads = right(self, model, batch, seed, position, smoothing)
+        return float("nan") if trainings and trainings[-1].steps == 7 else loss, grads
 
     trainings = []
     step = Trainer.step
     monkeypatch.setattr(Trainer, "step", lambda self, measure=False: (trainings.append(self), step(self, measure))[1])
-    monkeypatch.setattr(ShardExecutor, "gradients", failing)
+    monkeypatch.setattr(Shards, "loss_and_gradients", failing)
     with pytest.raises(NonFiniteError, match=r"rolled back to step 5 11 times; the last: loss is nan"):
         run_once(tmp_path / "a", text, steps=12, save_every=5, on_nonfinite="rollback")
     assert trainings[-1].steps == 5
-    monkeypatch.setattr(ShardExecutor, "gradients", gradients)
+    monkeypatch.setattr(Shards, "loss_and_gradients", right)
     _, result, rows = run_once(tmp_path / "a", text, resume=True, steps=12, save_every=5, on_nonfinite="rollback")
     assert result.steps == 12
     assert np.isfinite([row["train_loss"] for row in rows if "train_loss" in row and "skipped" not in row]).all()
@@ -402,7 +402,7 @@ def test_what_a_command_writes_takes_the_place_only_of_a_file_of_its_kind(folder
 def test_a_bpe_that_is_learned_decides_the_size_of_the_model(trained, tmp_path, capsys):
     """Or the model would write what is no token."""
     flags = ["--data", str(trained / "my.txt"), "--tokenizer", "bpe", "--vocab-size", "5000", "--out", str(tmp_path / "run")]
-    assert main(["train", *flags, *SHORT, "--sample-tokens", "100"]) == 0
+    assert main(["train", "--no-plots", *flags, *SHORT, "--sample-tokens", "100"]) == 0
     assert "--vocab-size 5000: the text has merges for" in capsys.readouterr().err
     assert main(["eval", "--run", str(tmp_path / "run")]) == 0
 
@@ -436,7 +436,10 @@ def test_whatever_the_lock_held_when_a_run_was_killed_before_it_had_begun(tmp_pa
     """It is empty from the moment that it is made until the training begins; before there were marks it held a number."""
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "lock").write_bytes(content)
-    assert main(["train", "--resume", "--data", str(trained / "my.txt"), "--out", str(tmp_path / "run"), *SHORT]) == 0
+    assert (
+        main(["train", "--no-plots", "--resume", "--data", str(trained / "my.txt"), "--out", str(tmp_path / "run"), *SHORT])
+        == 0
+    )
 
 
 def test_a_resume_that_cannot_write_leaves_the_model_of_the_end(folder, capsys):
@@ -455,7 +458,7 @@ def test_a_resume_that_cannot_write_leaves_the_model_of_the_end(folder, capsys):
 
 def test_of_a_run_that_went_on_after_its_end_the_later_weights_are_used(folder, trained, capsys):
     run = Run(folder / "run")
-    assert main(["train", "--resume", "--out", str(run.folder), "--steps", "6", "--accept-changes"]) == 0
+    assert main(["train", "--no-plots", "--resume", "--out", str(run.folder), "--steps", "6", "--accept-changes"]) == 0
     expected = run.load_model()[0].wte.weight.data
     ended = trained / "run" / "model.safetensors"
     shutil.copy(ended, run.model)  # as if it had been killed before its second end

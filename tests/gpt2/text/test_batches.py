@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gpt2.errors import DataError
-from gpt2.rng import stream
+from gpt2.rng import generator
 from gpt2.text import baselines as baselines_module
 from gpt2.text import batches
 from gpt2.text.baselines import baselines
@@ -113,6 +113,6 @@ def test_batches_of_a_file_are_int64_and_only_they_are_read(tmp_path):
 
 
 def test_streams_are_independent_and_repeatable():
-    draws = [stream(*key).random() for key in [(0, "a"), (0, "b"), (1, "a"), (0, "a", 1), (0, "a", 2), (0, "a", 1, 1)]]
+    draws = [generator(*key).random() for key in [(0, "a"), (0, "b"), (1, "a"), (0, "a", 1), (0, "a", 2), (0, "a", 1, 1)]]
     assert len(set(draws)) == len(draws)
-    assert stream(0, "a", 1).random() == draws[3]
+    assert generator(0, "a", 1).random() == draws[3]

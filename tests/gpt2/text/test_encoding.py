@@ -22,7 +22,7 @@ from gpt2.text.corpora import Corpus, Document, load_corpus
 from gpt2.text.corpora.generated import addition, markov
 from gpt2.text.encoding import prepare, prepare_whole, tokenizer_for
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
-from gpt2.training.shards import ShardExecutor
+from gpt2.training.shards import Shards
 from gpt2.training.step import Trainer
 
 BY_DOCUMENT = TrainConfig(split="document", val_fraction=0.3)
@@ -451,11 +451,11 @@ def test_a_model_of_a_chain_comes_close_to_a_perfect_one_and_not_below():
     corpus = load_corpus("markov")
     prepared = prepare(corpus, tokenizer_for(corpus, config), config, 32)
     model = GPT2(GPT2Config(vocab_size=9, max_seq_len=32, d_model=32, num_layers=1, num_heads=2))
-    with ShardExecutor(1, 1, 32) as executor:
-        trainer = Trainer(model, config, prepared.train, executor)
+    with Shards(1, 1, 32) as shards:
+        trainer = Trainer(model, config, prepared.train, shards)
         for _ in range(config.steps):
             trainer.step()
-        loss = executor.evaluate(model, batches.consecutive(prepared.val, 32, 32))
+        loss = shards.evaluate(model, batches.consecutive(prepared.val, 32, 32))
     perfect = np.mean([c for _, costs in batches.consecutive(prepared.costs(), 32, 1) for c in costs])
     assert 0.01 < loss - perfect < 0.05  # 0.015 of it because a window does not show what was before its first character
 

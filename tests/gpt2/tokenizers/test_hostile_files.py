@@ -110,7 +110,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     (folder / "my.txt").write_text("A text that is long enough to be trained on. " * 20)
     tiny = ["--d-model=16", "--num-layers=1", "--num-heads=2", "--max-seq-len=16", "--sample-tokens=0", "--steps=2"]
-    assert main(["train", "--data", str(folder / "my.txt"), "--out", str(folder / "run"), *tiny]) == 0
+    assert main(["train", "--no-plots", "--data", str(folder / "my.txt"), "--out", str(folder / "run"), *tiny]) == 0
     return folder / "run"
 
 

@@ -28,7 +28,17 @@ def flags(folder, out):
         f"--d-model=16 --num-layers=1 --num-heads=2 --max-seq-len=16 --sample-tokens=5 --steps={STEPS} --threads=1 --shards=2"
     )
     often = "--save-every=2 --eval-every=10 --keep-every=8 --ema-decay=0.9 --dropout=0.1"
-    return ["train", "--resume", "--data", str(folder / "my.txt"), "--out", str(folder / out), *small.split(), *often.split()]
+    return [
+        "train",
+        "--no-plots",
+        "--resume",
+        "--data",
+        str(folder / "my.txt"),
+        "--out",
+        str(folder / out),
+        *small.split(),
+        *often.split(),
+    ]
 
 
 def start(folder, out, kind="none", number=0):

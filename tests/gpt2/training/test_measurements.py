@@ -9,7 +9,8 @@ from small_runs import MODEL, run_once, without_speed
 from gpt2 import GPT2, GPT2Config, TrainConfig
 from gpt2.training import loop
 from gpt2.training.measurements import diagnose, probe_windows
-from gpt2.training.shards import ShardExecutor
+from gpt2.training.shards import Shards
+from gpt2.training.state import state
 from gpt2.training.step import Trainer
 from tinygrad2 import ops
 
@@ -20,8 +21,8 @@ IDS = np.random.default_rng(0).integers(0, 11, 600).astype(np.uint16)
 def trainer():
     """In float64, after three steps, with dropout."""
     model = GPT2(GPT2Config(vocab_size=11, dropout=0.3, **MODEL), dtype=np.float64)
-    with ShardExecutor(1, 2, 12) as executor:
-        trainer = Trainer(model, TrainConfig(learning_rate=1e-2, warmup_steps=1), IDS, executor)
+    with Shards(1, 2, 12) as shards:
+        trainer = Trainer(model, TrainConfig(learning_rate=1e-2, warmup_steps=1), IDS, shards)
         trainer.row = [trainer.step(measure=True) for _ in range(3)][-1]
         trainer.windows = probe_windows(IDS, 16, 2)
         yield trainer
@@ -37,13 +38,12 @@ def test_the_batch_is_spread_over_the_text_and_has_a_sequence_for_each_shard():
 
 
 def test_it_leaves_no_trace(trainer):
-    state = {name: array.copy() for name, array in trainer.state()[0].items()}
+    before = {name: array.copy() for name, array in state(trainer).arrays.items()}
     data = [p.data for p in trainer.parameters]
-    grads = [p.grad.data.copy() for p in trainer.parameters]
     diagnose(trainer, trainer.row, trainer.windows)
     assert all(p.data is array for p, array in zip(trainer.parameters, data, strict=True))
-    assert all((p.grad.data == g).all() for p, g in zip(trainer.parameters, grads, strict=True))
-    assert all((array == state[name]).all() for name, array in trainer.state()[0].items())
+    assert all(p.grad is None for p in trainer.parameters)
+    assert all((array == before[name]).all() for name, array in state(trainer).arrays.items())
     assert trainer.model.training
     assert not any(module._forward_hooks for module in trainer.model.modules())
 
@@ -52,7 +52,7 @@ def test_a_training_is_the_same_without_it(tmp_path, text, monkeypatch):
     dropout = {"model": {"dropout": 0.2}}
     runs = [run_once(tmp_path / "a", text, **dropout)]
     monkeypatch.setattr(loop, "diagnose", lambda *_: {"blocks": {}})
-    monkeypatch.setattr(loop.Watch, "see", lambda *_: None)
+    monkeypatch.setattr(loop.Monitor, "add", lambda *_: None)
     runs.append(run_once(tmp_path / "b", text, **dropout))
     assert runs[0][0].model.read_bytes() == runs[1][0].model.read_bytes()
     with_it, without = (without_speed(rows) for _, _, rows in runs)
@@ -108,8 +108,8 @@ def test_units_that_are_off_everywhere_are_dead(trainer):
 def test_the_size_of_an_update_is_that_of_the_formula(optimizer):
     model = GPT2(GPT2Config(vocab_size=11, **MODEL))
     config = TrainConfig(optimizer=optimizer, weight_decay=0.5, learning_rate=1e-2, warmup_steps=5)
-    with ShardExecutor(1, 1, 12) as executor:
-        trainer = Trainer(model, config, IDS, executor)
+    with Shards(1, 1, 12) as shards:
+        trainer = Trainer(model, config, IDS, shards)
         for _ in range(4):
             row = trainer.step(measure=True)
             assert diagnose(trainer, row, IDS[None, :17].astype(int))["update_scale"] == pytest.approx(1, abs=2e-3)
@@ -131,8 +131,8 @@ def test_weights_that_are_not_numbers_give_strings_in_the_log_and_no_error(train
 @pytest.mark.parametrize("length", [1, 2])
 def test_a_context_of_one_or_two_tokens(length):
     model = GPT2(GPT2Config(**{"vocab_size": 11, **MODEL, "max_seq_len": length}))
-    with ShardExecutor(1, 1, 12) as executor:
-        trainer = Trainer(model, TrainConfig(), IDS, executor)
+    with Shards(1, 1, 12) as shards:
+        trainer = Trainer(model, TrainConfig(), IDS, shards)
         found = diagnose(trainer, {}, probe_windows(IDS, length, 1))
     assert found["future"] == 0
     assert len(found["offsets"]) == (0 if length == 1 else 3)

@@ -18,7 +18,8 @@ from gpt2.cli import main
 from gpt2.errors import RunError
 from gpt2.run.checkpoints import Checkpoints
 from gpt2.run.folder import Run
-from gpt2.training.shards import ShardExecutor
+from gpt2.training import loop
+from gpt2.training.shards import Shards
 from gpt2.training.step import NonFiniteError, Trainer
 
 STRESS = bool(os.environ.get("STRESS"))
@@ -96,23 +97,23 @@ def test_what_would_be_noticed_if_it_were_lost(tmp_path, text, monkeypatch, lost
     kind = settings("adamw", 0.2, 3) | {"spike_threshold": 50.0}
     run, _, _ = run_once(tmp_path / "whole", text, **kind)
     cut(run.folder, tmp_path / "cut", 6)
-    restore = Trainer.restore
+    restore = loop.restore
 
-    def forgetful(self, checkpoint):
-        restore(self, checkpoint)
+    def forgetful(trainer, checkpoint):
+        restore(trainer, checkpoint)
         if lost == "position":
-            self.position = 0
+            trainer.position = 0
         elif lost == "optimizer":
-            for slots in self.optimizer.state:
+            for slots in trainer.optimizer.state:
                 for array in slots.values():
                     array[...] = 0
         elif lost == "spikes":
-            self.spikes.windows.clear()
+            trainer.spikes.windows.clear()
         else:
-            for array in self.average.values():
+            for array in trainer.average.weights.values():
                 array[...] = 0
 
-    monkeypatch.setattr(Trainer, "restore", forgetful)
+    monkeypatch.setattr(loop, "restore", forgetful)
     resumed, _, _ = run_once(tmp_path / "cut", text, resume=True, **kind)
     assert differences(contents(resumed), contents(run))
 
@@ -180,7 +181,7 @@ def begun(tmp_path_factory, text):
     folder = tmp_path_factory.mktemp("begun")
     (folder / "my.txt").write_text(text)
     tiny = ["--steps=4", "--d-model=8", "--num-layers=1", "--num-heads=2", "--max-seq-len=8", "--sample-tokens=0"]
-    assert main(["train", "--data", str(folder / "my.txt"), "--out", str(folder / "run"), *tiny]) == 0
+    assert main(["train", "--no-plots", "--data", str(folder / "my.txt"), "--out", str(folder / "run"), *tiny]) == 0
     return folder
 
 
@@ -207,10 +208,10 @@ def test_another_text_is_refused_and_changes_are_taken_when_accepted(begun, tmp_
     (run / "config.json").write_text(json.dumps(config))
     assert main(["train", "--resume", "--out", str(run)]) == 2
     assert "has changed: its sha256 is" in capsys.readouterr().err
-    assert main(["train", "--resume", "--out", str(run), "--steps", "6", "--accept-changes"]) == 0
+    assert main(["train", "--no-plots", "--resume", "--out", str(run), "--steps", "6", "--accept-changes"]) == 0
     assert "going on after step 4" in capsys.readouterr().out
     assert gpt2.run.metrics.read_metrics(run / "metrics.jsonl")[-1]["step"] == 6
-    assert main(["train", "--resume", "--out", str(run), "--steps", "6"]) == 0  # that is how it is now
+    assert main(["train", "--no-plots", "--resume", "--out", str(run), "--steps", "6"]) == 0  # that is how it is now
 
 
 def test_resume_begins_what_is_not_there(tmp_path, begun, capsys):
@@ -223,7 +224,7 @@ def test_resume_begins_what_is_not_there(tmp_path, begun, capsys):
         "--num-heads=2",
         "--sample-tokens=0",
     ]
-    assert main(["train", "--resume", "--out", str(tmp_path / "new"), *flags]) == 0
+    assert main(["train", "--no-plots", "--resume", "--out", str(tmp_path / "new"), *flags]) == 0
     assert main(["train", "--resume", *flags]) == 2
     assert "--resume needs --out" in capsys.readouterr().err
 
@@ -240,10 +241,10 @@ def test_a_fine_tuning_with_dropout_goes_on_bit_for_bit(begun, tmp_path):
         "--sample-tokens=0",
     ]
     often = ["--save-every=1", "--keep-every=1", "--eval-every=3"]
-    assert main(["train", "--out", str(tmp_path / "whole"), *flags, *often]) == 0
+    assert main(["train", "--no-plots", "--out", str(tmp_path / "whole"), *flags, *often]) == 0
     for step in (0, 2, 5):
         cut(tmp_path / "whole", tmp_path / "cut", step)
-        assert main(["train", "--resume", "--out", str(tmp_path / "cut")]) == 0
+        assert main(["train", "--no-plots", "--resume", "--out", str(tmp_path / "cut")]) == 0
         assert differences(contents(Run(tmp_path / "cut")), contents(Run(tmp_path / "whole"))) == []
         shutil.rmtree(tmp_path / "cut")
 
@@ -358,13 +359,13 @@ def test_a_stop_names_the_op_and_can_be_resumed(tmp_path, text, monkeypatch):
 
 
 def test_a_spike_is_skipped_or_rolled_back_past(tmp_path, text, monkeypatch):
-    gradients = ShardExecutor.gradients
+    right = Shards.loss_and_gradients
 
-    def spiked(self, model, batch, seed, position, smoothing):
-        loss = gradients(self, model, batch, seed, position, smoothing)
-        return loss + 100 * (position == 25)
+    def spiked(self, model, batch, seed, position, smoothing=0.0):
+        loss, grads = right(self, model, batch, seed, position, smoothing)
+        return loss + 100 * (position == 25), grads
 
-    monkeypatch.setattr(ShardExecutor, "gradients", spiked)
+    monkeypatch.setattr(Shards, "loss_and_gradients", spiked)
     guarded = {"steps": 30, "spike_threshold": 20.0, "save_every": 10, "eval_every": 10}
     for policy in ("skip", "rollback"):
         said = []
@@ -381,6 +382,6 @@ def test_a_spike_is_skipped_or_rolled_back_past(tmp_path, text, monkeypatch):
 
 
 def test_it_gives_up_when_nothing_but_bad_batches_come(tmp_path, text, monkeypatch):
-    monkeypatch.setattr(ShardExecutor, "gradients", lambda *_: float("nan"))
+    monkeypatch.setattr(Shards, "loss_and_gradients", lambda *_: (float("nan"), []))
     with pytest.raises(NonFiniteError, match="21 batches in a row were skipped"):
         run_once(tmp_path / "a", text, on_nonfinite="skip", grad_clip=0.0)

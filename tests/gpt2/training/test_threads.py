@@ -8,7 +8,7 @@ from kernel_settings import PAIRS, name, use
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from gpt2 import GPT2, GPT2Config, TrainConfig
-from gpt2.training.shards import ShardExecutor
+from gpt2.training.shards import Shards
 from gpt2.training.step import Trainer
 from tinygrad2.kernels.fast import products
 
@@ -29,8 +29,8 @@ def trained(seed, shards, dtype="float32", steps=10):
     """The weights after a few steps."""
     config = TrainConfig(steps=steps, batch_size=8, learning_rate=2e-3, threads=2, shards=shards, seed=seed, dtype=dtype)
     model = GPT2(SHAPE, seed=seed)
-    with ShardExecutor(config.threads, config.shards, config.batch_size) as executor:
-        trainer = Trainer(model, config, np.random.default_rng(seed).integers(0, 65, 5000), executor)
+    with Shards(config.threads, config.shards, config.batch_size) as shards:
+        trainer = Trainer(model, config, np.random.default_rng(seed).integers(0, 65, 5000), shards)
         for _ in range(steps):
             trainer.step()
     return b"".join(p.data.tobytes() for p in model.parameters())
@@ -72,7 +72,7 @@ def test_bfloat16_of_one_thread_does_not_round_the_others():
 def test_the_last_executor_gives_the_matrix_library_its_threads_back():
     with threadpool_limits(3, user_api="blas"):
         before = blas_threads()
-        first, second, inside = ShardExecutor(2, 2, 8), ShardExecutor(2, 2, 8), []
+        first, second, inside = Shards(2, 2, 8), Shards(2, 2, 8), []
         at_once(first.__enter__)
         with second:
             at_once(lambda: first.__exit__(None, None, None))

@@ -7,7 +7,7 @@ import signal
 import matplotlib.figure
 import numpy as np
 import pytest
-from small_runs import MODEL, drawing, run_once, without_speed
+from small_runs import MODEL, run_once, without_speed
 
 from gpt2 import GPT2, GPT2Config, TrainConfig
 from gpt2.cli import main
@@ -15,13 +15,13 @@ from gpt2.run.metrics import read_metrics
 from gpt2.text import batches
 from gpt2.text.corpora import NAMED
 from gpt2.text.corpora.generated import addition
-from gpt2.training.shards import ShardExecutor
+from gpt2.training.shards import Shards
 from gpt2.training.step import NonFiniteError, Trainer
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, text):
-    return run_once(tmp_path_factory.mktemp("runs") / "a", text, draws=True)
+    return run_once(tmp_path_factory.mktemp("runs") / "a", text)
 
 
 def test_it_learns_and_says_so(finished):
@@ -36,10 +36,9 @@ def test_it_learns_and_says_so(finished):
 
 def test_the_run_folder_is_complete(finished):
     run, _, _ = finished
-    names = "checkpoints config.json lock loss.png metrics.jsonl model.safetensors samples.txt tokenizer.json training.png"
+    names = "checkpoints config.json lock metrics.jsonl model.safetensors samples.txt tokenizer.json"
     assert sorted(path.name for path in run.folder.iterdir()) == names.split()
     assert run.samples.read_text().count("--- step") == 4
-    assert run.loss_plot.read_bytes().startswith(b"\x89PNG")
     assert run.read_config().training.steps == 30
 
 
@@ -47,8 +46,8 @@ def test_the_saved_model_is_the_trained_one(finished, text):
     run, result, _ = finished
     model, tokenizer = run.load_model()
     _, val = batches.split(tokenizer.encode(text), 0.1, 16)
-    with ShardExecutor(1, 1, 1) as executor:
-        assert executor.evaluate(model, batches.consecutive(val, 16, 64)) == pytest.approx(result.val_loss, rel=1e-6)
+    with Shards(1, 1, 1) as shards:
+        assert shards.evaluate(model, batches.consecutive(val, 16, 64)) == pytest.approx(result.val_loss, rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -82,35 +81,35 @@ def test_the_gradient_of_a_batch_is_the_sum_of_its_shards(threads, shards):
     model, batch = make()
     model.loss(*batch).backward()
     expected = [p.grad.data for p in model.parameters()]
-    with ShardExecutor(threads, shards, 7) as executor:
-        loss = executor.gradients(model, batch, seed=0, step=0)
+    with Shards(threads, shards, 7) as shards:
+        loss, grads = shards.loss_and_gradients(model, batch, seed=0, step=0)
     assert loss == pytest.approx(model.loss(*batch).item(), rel=1e-12)
-    for p, g in zip(model.parameters(), expected, strict=True):
-        np.testing.assert_allclose(p.grad.data, g, rtol=1e-9, atol=1e-14)
+    for g, right in zip(grads, expected, strict=True):
+        np.testing.assert_allclose(g, right, rtol=1e-9, atol=1e-14)
 
 
 def test_threads_do_not_change_a_bit_at_the_same_shards():
     found = []
     for threads in (1, 4):
         model, batch = make(dropout=0.3, dtype=np.float32)
-        with ShardExecutor(threads, 4, 7) as executor:
-            losses = [executor.gradients(model, batch, seed=0, step=step) for step in range(3)]
-        found.append((losses, [p.grad.data for p in model.parameters()]))
-    assert found[0][0] == found[1][0]
-    for a, b in zip(found[0][1], found[1][1], strict=True):
-        np.testing.assert_array_equal(a, b)
+        with Shards(threads, 4, 7) as shards:
+            found.append([shards.loss_and_gradients(model, batch, seed=0, step=step) for step in range(3)])
+    for (loss, grads), (other_loss, others) in zip(*found, strict=True):
+        assert loss == other_loss
+        for a, b in zip(grads, others, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_a_failing_shard_is_not_swallowed():
     model, (x, y) = make()
-    with ShardExecutor(2, 2, 7) as executor, pytest.raises(Exception, match="outside the table's 11 rows"):
-        executor.gradients(model, (x + 11, y), seed=0, step=0)
+    with Shards(2, 2, 7) as shards, pytest.raises(Exception, match="outside the table's 11 rows"):
+        shards.loss_and_gradients(model, (x + 11, y), seed=0, step=0)
 
 
 def test_a_loss_that_is_not_a_number_never_reaches_the_parameters():
     model, _ = make(dtype=np.float32)
-    with ShardExecutor(1, 1, 12) as executor:
-        trainer = Trainer(model, TrainConfig(), np.random.default_rng(0).integers(0, 11, 500), executor)
+    with Shards(1, 1, 12) as shards:
+        trainer = Trainer(model, TrainConfig(), np.random.default_rng(0).integers(0, 11, 500), shards)
         trainer.step()
         model.ln_f.weight.data[3] = np.inf
         before = [p.data.copy() for p in model.parameters()]
@@ -131,10 +130,9 @@ def test_a_signal_ends_a_run_after_the_step_with_a_model(tmp_path, text, monkeyp
 
     handler = signal.getsignal(number)
     monkeypatch.setattr(Trainer, "step", interrupted)
-    run, result, rows = run_once(tmp_path / "a", text, draws=True)
+    run, result, rows = run_once(tmp_path / "a", text)
     assert result.signal == number
     assert result.steps == rows[-1]["step"] == 12
-    assert run.loss_plot.exists()
     assert signal.getsignal(number) == handler
     run.load_model()
 
@@ -160,8 +158,7 @@ def test_every_report_says_how_far_a_perfect_model_is(tmp_path, capsys, monkeypa
     )
     out = tmp_path / "run"
     flags = ["--max-seq-len", "32", "--eval-windows", str(eval_windows)]
-    with drawing():
-        assert main(["train", "--data", "addition", "--out", str(out), *flags, *SMALL]) == 0
+    assert main(["train", "--data", "addition", "--out", str(out), *flags, *SMALL]) == 0
     report = capsys.readouterr().out
     perfect = 8 * np.log(10) / 16  # of whole lines, whichever windows are evaluated
     (last,) = (row for row in read_metrics(out / "metrics.jsonl") if row["step"] == 4)
@@ -191,7 +188,7 @@ def test_a_folder_by_document_with_a_bpe(tmp_path, text, capsys):
     (tmp_path / "texts" / "picture.png").write_bytes(b"\x89PNG\0")
     out = tmp_path / "run"
     flags = ["--split", "document", "--tokenizer", "bpe", "--vocab-size", "300", "--max-seq-len", "16", "--out", str(out)]
-    assert main(["train", "--data", str(tmp_path / "texts"), *flags, *SMALL]) == 0
+    assert main(["train", "--no-plots", "--data", str(tmp_path / "texts"), *flags, *SMALL]) == 0
     output = capsys.readouterr()
     assert "left out what is not UTF-8 text:" in output.err
     assert "picture.png" in output.err

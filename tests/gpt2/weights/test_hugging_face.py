@@ -376,7 +376,7 @@ def trained(tmp_path_factory, text):
     folder = tmp_path_factory.mktemp("damage")
     (folder / "my.txt").write_text(text)
     tiny = ["--steps=2", "--d-model=8", "--num-layers=1", "--num-heads=2", "--max-seq-len=8", "--sample-tokens=0"]
-    assert main(["train", "--data", str(folder / "my.txt"), "--out", str(folder / "run"), *tiny]) == 0
+    assert main(["train", "--no-plots", "--data", str(folder / "my.txt"), "--out", str(folder / "run"), *tiny]) == 0
     return folder / "run"
 
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from tinygrad2 import Tensor, nn, optim
-from tinygrad2.errors import TinygradError
+from tinygrad2 import Tensor, autograd, nn, optim
+from tinygrad2.errors import ShapeError, TinygradError
 
 
 def parameters(rng, dtype=np.float64):
@@ -147,7 +147,7 @@ def test_clipping_scales_all_gradients_together():
     assert optim.clip_grad_norm(ps, 10.0) == pytest.approx(5)
     np.testing.assert_array_equal(ps[0].grad.data, [3, 0])
     assert optim.clip_grad_norm(ps, 1.0) == pytest.approx(5)
-    assert optim.grad_norm(ps) == pytest.approx(1, rel=1e-6)
+    assert optim.grad_norm(p.grad for p in ps) == pytest.approx(1, rel=1e-6)
     np.testing.assert_allclose(ps[1].grad.data, [4 / (5 + 1e-6)], rtol=1e-12)
 
 
@@ -163,7 +163,7 @@ def test_a_scaled_step_is_a_step_of_scaled_gradients(make, rng):
     for scale in (0.25, 1.0, 2.0, 0.0):
         g = rng.standard_normal((3, 2))
         p.grad, q.grad = g, scale * g
-        mine.step(scale)
+        mine.step(scale=scale)
         other.step()
         np.testing.assert_allclose(p.data, q.data, rtol=1e-13)
 
@@ -212,3 +212,54 @@ def test_a_step_changes_the_array_that_the_tensor_holds():
     optimizer.step()
     assert p.data is held
     np.testing.assert_array_equal(held, 0.5)
+
+
+# -- gradients as values
+
+
+@pytest.mark.parametrize("kind", [optim.SGD, optim.AdamW])
+@pytest.mark.parametrize("wrap", [lambda g: g, Tensor], ids=["arrays", "tensors"])
+def test_gradients_that_are_given_are_taken_and_grad_is_not_looked_at(rng, kind, wrap):
+    values = [rng.standard_normal(shape).astype(np.float32) for shape in ((3, 2), (4,), ())]
+    grads = [rng.standard_normal(v.shape).astype(np.float32) for v in values]
+    mine, other = ([Tensor(v.copy(), requires_grad=True) for v in values] for _ in range(2))
+    for p, q, g in zip(mine, other, grads, strict=True):
+        p.grad, q.grad = Tensor(np.full_like(g, 7.0)), Tensor(g)
+    kind(mine, 0.1).step([wrap(g) for g in grads], scale=0.5)
+    kind(other, 0.1).step(scale=0.5)
+    for p, q, v in zip(mine, other, values, strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+        assert (p.data != v).any()
+    assert optim.grad_norm([*grads, None]) == pytest.approx(np.sqrt(sum((g.astype(float) ** 2).sum() for g in grads)), rel=1e-6)
+
+
+def test_a_missing_gradient_leaves_its_parameter_alone():
+    a, b = (Tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+    optim.SGD([a, b], 1.0).step([None, np.array([1.0, 1.0])])
+    np.testing.assert_array_equal(a.data, [1, 2])
+    np.testing.assert_array_equal(b.data, [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("grads", "message"),
+    [
+        ([np.ones(2)], "1 gradients for 2 parameters"),
+        ([np.ones(2), np.ones((1, 2))], r"gradient 1 has shape \(1, 2\), its parameter \(2,\)"),
+        ([np.ones(2), np.ones(())], r"gradient 1 has shape \(\), its parameter \(2,\)"),
+    ],
+)
+def test_gradients_that_do_not_fit_change_nothing(grads, message):
+    ps = [Tensor([1.0, 2.0], requires_grad=True) for _ in range(2)]
+    optimizer = optim.AdamW(ps, 1.0)
+    with pytest.raises(ShapeError, match=message):
+        optimizer.step(grads)
+    assert optimizer.steps == 0
+    assert all((p.data == [1, 2]).all() for p in ps)
+
+
+def test_the_norm_of_parameters_is_not_taken_for_that_of_their_gradients():
+    w = Tensor([3.0, 4.0], requires_grad=True)
+    with pytest.raises(TinygradError, match=r"grad_norm\(p.grad for p in parameters\)"):
+        optim.grad_norm([w])
+    (g,) = autograd.grad((w**2).sum(), [w], create_graph=True)
+    assert optim.grad_norm([g]) == 10

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from tinygrad2.types import Array
 
 ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112  # of cblas.h
 SEQUENTIAL = 1  # of mkl_service.h

@@ -17,17 +17,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygrad2 import kernels
 from tinygrad2.errors import UnsupportedError
 from tinygrad2.kernels.fast import threads
 from tinygrad2.kernels.fast.libraries import MKL
-
-Array = npt.NDArray[Any]
+from tinygrad2.types import Array
 
 # With bfloat16 on: copies of the parameters, by the address of what was copied.
 _rounded: ContextVar[dict[int, Array] | None] = ContextVar("rounded", default=None)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.errors import GraphError
-from tinygrad2.ops.op import Array
 from tinygrad2.study.drawing.summary import summary
 from tinygrad2.study.recording import Value
 from tinygrad2.study.trace import Trace
+from tinygrad2.types import Array
 
 MANY = 40
 """A graph of more ops is drawn with its modules closed, unless it is said which are open."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad2.ops.indexing import Scatter
-from tinygrad2.ops.op import Array
 from tinygrad2.study.formulas import code, evaluate
 from tinygrad2.study.lab.faults import Fault, Healthy, OntoStale, Overwrites
 from tinygrad2.study.trace import Contribution
+from tinygrad2.types import Array
 
 
 def _overwritten(healthy: Healthy, part: Contribution, g: Array) -> Contribution | None:

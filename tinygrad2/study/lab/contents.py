@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.ops.indexing import Scatter
-from tinygrad2.ops.op import Array
 from tinygrad2.study.formulas import argument_names, code, evaluate, settings
 from tinygrad2.study.lab.diagnose import TOLERANCE, Case, Diagnosis, shown
 from tinygrad2.study.lab.questions import choices, unbroadcast_code
 from tinygrad2.study.mathml import mathml
 from tinygrad2.study.recording import Value
 from tinygrad2.study.trace import Backward, Contribution, Trace
+from tinygrad2.types import Array
 
 WINDOW = (2, 2, 6, 8)
 """Of an array that is too large for the page, the first so many entries along its last four axes are there."""

@@ -19,12 +19,12 @@ from functools import cached_property
 import numpy as np
 
 from tinygrad2.errors import GraphError
-from tinygrad2.ops.op import Array
 from tinygrad2.study.lab.catalogue import CATALOGUE
 from tinygrad2.study.lab.faults import Fault, Healthy
 from tinygrad2.study.lab.search import Search
 from tinygrad2.study.recording import Value
 from tinygrad2.study.trace import Backward, Contribution, Trace, contributed
+from tinygrad2.types import Array
 
 Edge = tuple[Value, int]
 """One use of a value: the op, and which of its inputs it is."""

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.autograd import unbroadcast
-from tinygrad2.ops.op import Array
 from tinygrad2.study.formulas import code, evaluate
 from tinygrad2.study.recording import Value
 from tinygrad2.study.trace import Backward, Contribution, Trace, contributed
+from tinygrad2.types import Array
 
 OLDER = 0.3
 """How far the parameters of the older step are from those of now, as a fraction of their size."""

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad2.ops.op import Array
 from tinygrad2.study.formulas import evaluate
 from tinygrad2.study.trace import Contribution
+from tinygrad2.types import Array
 
 COUNT = 4
 """Rules to choose from."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.errors import GraphError
-from tinygrad2.ops.op import Array
+from tinygrad2.types import Array
 
 
 def literal(value: Any, constant: Callable[[Array], str]) -> tuple[ast.expr, ast.expr]:

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tinygrad2.ops.op import Array, Op
+from tinygrad2.ops.op import Op
+from tinygrad2.types import Array
 
 WIDTH = 120
 

@@ -12,7 +12,8 @@ from tinygrad2.kernels.fast import products
 from tinygrad2.kernels.reference import rows
 from tinygrad2.ops.arithmetic import Add
 from tinygrad2.ops.fused import Linear
-from tinygrad2.ops.op import Array, Op
+from tinygrad2.ops.op import Op
+from tinygrad2.types import Array
 
 
 def linear(x: Array, w: Array, b: Array | None) -> Array:

@@ -21,7 +21,7 @@ from tinygrad2.autograd import unbroadcast, walk
 from tinygrad2.errors import GraphError
 from tinygrad2.ops.fused import Linear
 from tinygrad2.ops.indexing import add_rows
-from tinygrad2.ops.op import Array, Fused, Primitive
+from tinygrad2.ops.op import Fused, Primitive
 from tinygrad2.study.programs.inline import expression, plain_call
 from tinygrad2.study.programs.literals import literal
 from tinygrad2.study.programs.prelude import Prelude
@@ -29,6 +29,7 @@ from tinygrad2.study.programs.program import Line, Phase, Program
 from tinygrad2.study.programs.stand_ins import forward_of, laid_out, linear_rule
 from tinygrad2.study.recording import Value
 from tinygrad2.study.trace import Trace, unique_names
+from tinygrad2.types import Array
 
 RESERVED = {*keyword.kwlist, *dir(builtins), "np", "math", "functools", "itertools", "Path", "SimpleNamespace"}
 RESERVED |= {"inputs", "loss", "grads", "part", "_", "path", "gradients", "name", "key", "d"}

@@ -139,7 +139,7 @@ def test_a_run_on_a_text_of_any_name(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_text("A text that is long enough to be trained on. " * 20)
     tiny = ["--d-model=16", "--num-layers=1", "--num-heads=2", "--max-seq-len=16", "--sample-tokens=0", "--steps=1"]
-    assert main(["train", "--data", name, *tiny]) == 0
+    assert main(["train", "--no-plots", "--data", name, *tiny]) == 0
     (run,) = (tmp_path / "runs").iterdir()
     assert str(run).isprintable()
     assert main(["eval", "--run", str(run)]) == 0

@@ -212,7 +212,7 @@ def test_a_run_on_standard_input(tmp_path, capsys):
     (tmp_path / "same.txt").write_text(TEXT)
     with writer(TEXT.encode()) as here, stdin(TEXT.encode()):
         for name in ("/dev/stdin", f"/dev/fd/{here}", str(tmp_path / "same.txt")):
-            assert main(["train", "--out", str(out), "--resume", "--data", name]) == 0
+            assert main(["train", "--no-plots", "--out", str(out), "--resume", "--data", name]) == 0
     capsys.readouterr()
     with stdin(b"another text"):
         assert main(["train", "--out", str(out), "--resume", "--data", "-"]) == 2

@@ -14,7 +14,7 @@ import numpy as np
 from numba import config, float32, int32, int64, njit, set_num_threads, types
 
 from tinygrad2.kernels.fast import threads
-from tinygrad2.kernels.reference import Array
+from tinygrad2.types import Array
 
 SUMS = {"reassoc", "contract", "nsz", "arcp"}
 """What the compiler may do to sums and products. It may not suppose that there is no NaN: those are to be found."""

@@ -17,7 +17,8 @@ from tinygrad2.kernels.fast.compiled.gemm import gemm
 from tinygrad2.kernels.fast.compiled.loops import round_row
 from tinygrad2.kernels.fast.libraries import PLAIN, TRANSPOSED
 from tinygrad2.kernels.fast.products import mkl, operand, round_to_bfloat16
-from tinygrad2.kernels.reference import QUERY_BLOCK, Array
+from tinygrad2.kernels.reference import QUERY_BLOCK
+from tinygrad2.types import Array
 
 packed, per_row = float32[:, :, ::1], float32[:, :, :, ::1]
 SIZE, HALF_SIZE = 4, 2  # bytes of a float32, and of a bfloat16

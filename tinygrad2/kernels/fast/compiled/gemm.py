@@ -12,7 +12,8 @@ from tinygrad2.kernels import reference
 from tinygrad2.kernels.fast import products
 from tinygrad2.kernels.fast.compiled.arithmetic import SPREADS, bounds, parts_of, spread
 from tinygrad2.kernels.fast.libraries import PLAIN, ROW_MAJOR
-from tinygrad2.kernels.reference import FEWEST, Array
+from tinygrad2.kernels.reference import FEWEST
+from tinygrad2.types import Array
 
 
 @intrinsic

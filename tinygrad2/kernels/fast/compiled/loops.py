@@ -24,7 +24,8 @@ from tinygrad2.kernels.fast.compiled.arithmetic import (
     spread,
     vector,
 )
-from tinygrad2.kernels.reference import FEWEST, Array, rows
+from tinygrad2.kernels.reference import FEWEST, rows
+from tinygrad2.types import Array
 
 LEAST = 1 << 13
 """Entries that are worth a thread of their own."""

@@ -10,18 +10,14 @@ import numpy as np
 
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.insight.info import describe
+from gpt2.insight.profiling import Profile
 from gpt2.model import GPT2
-from gpt2.training.mpi import comm
-from gpt2.training.mpi.executor import executor_for
-from gpt2.training.profiling import Profile
-from gpt2.training.shards import ShardExecutor
+from gpt2.training.shards import Shards
 from gpt2.training.step import Trainer
 from tinygrad2 import kernels
 from tinygrad2.kernels.fast import products
 from tinygrad2.kernels.fast.memory import keep_freed_memory, peak_memory
 from tinygrad2.kernels.fast.threads import share
-
-Array = np.ndarray[Any, Any]
 
 TEXT = 100_000
 """Tokens that batches are drawn from, at least."""
@@ -47,18 +43,18 @@ def benchmark(config: GPT2Config, training: TrainConfig, steps: int, warmup: int
     rng = np.random.default_rng(training.seed)
     model = GPT2(config, training.seed)
     ids = rng.integers(0, config.vocab_size, max(TEXT, config.max_seq_len + 1))
-    seconds, shares = [], []
-    with executor_for(training, model.num_parameters()) as executor:
-        trainer = Trainer(model, training, ids, executor)
+    seconds, waits = [], []
+    with Shards.of(training, model.num_parameters()) as shards:
+        trainer = Trainer(model, training, ids, shards)
         for step in range(warmup + steps):
-            start, waited = time.perf_counter(), executor.waited()
+            start, waited = time.perf_counter(), shards.comm.waited
             row = trainer.step()
             if step >= warmup:
                 seconds.append(time.perf_counter() - start)
-                shares.append((executor.waited() - waited) / seconds[-1])
+                waits.append((shards.comm.waited - waited) / seconds[-1])
         peak = peak_memory()
         table = profiled(trainer, steps) if profile else {}
-        rate = matrix_rate(executor)
+        rate = matrix_rate(shards.threads)
     median = statistics.median(seconds)
     tokens = training.batch_size * config.max_seq_len
     flops = describe(config)["training_flops_per_token"] * tokens
@@ -70,10 +66,10 @@ def benchmark(config: GPT2Config, training: TrainConfig, steps: int, warmup: int
         "mfu": round(flops / median / rate, 4),
         "matrix_gflops": round(rate / 1e9, 1),
         "loss": round(row["train_loss"], 4),
-        "ranks": comm.count(),
-        "communication": round(statistics.median(shares), 4),
-        "threads": executor.threads,
-        "shards": executor.shards,
+        "ranks": shards.comm.size,
+        "communication": round(statistics.median(waits), 4),
+        "threads": shards.threads,
+        "shards": shards.count,
         **kernels.running(),
         **table,
     }
@@ -89,18 +85,17 @@ def profiled(trainer: Trainer, steps: int) -> dict[str, Any]:
             trainer.step()
             found.append((time.perf_counter() - start, profile))
     seconds, profile = sorted(found, key=lambda pair: pair[0])[len(found) // 2]
-    executor = trainer.executor
-    return {"profile": profile.table(seconds, min(executor.shards, executor.threads))}
+    return {"profile": profile.table(seconds, min(trainer.shards.count, trainer.shards.threads))}
 
 
-def matrix_rate(executor: ShardExecutor, rounds: int = 5) -> float:
+def matrix_rate(threads: int, rounds: int = 5) -> float:
     """Floating-point operations per second of square matrix products on all threads: the median of a few."""
     rng = np.random.default_rng(0)
-    a, b = rng.random((2, executor.threads, MATRIX, MATRIX), np.float32)
+    a, b = rng.random((2, threads, MATRIX, MATRIX), np.float32)
     out = np.empty_like(a)
     found = []
     for _ in range(rounds):
         start = time.perf_counter()
-        share(lambda part: [products.matmul(a[i], b[i], out[i]) for i in range(part.start, part.stop)], executor.threads)
+        share(lambda part: [products.matmul(a[i], b[i], out[i]) for i in range(part.start, part.stop)], threads)
         found.append(time.perf_counter() - start)
-    return 2 * MATRIX**3 * executor.threads / statistics.median(found)
+    return 2 * MATRIX**3 * threads / statistics.median(found)

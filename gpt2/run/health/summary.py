@@ -11,10 +11,11 @@ import numpy as np
 
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.run.metrics import Block, Diagnostics, Recorded
-from gpt2.run.series import Array, Bins, Thinned
+from gpt2.run.series import Bins, Thinned
+from tinygrad2.types import Array
 
 ENOUGH = 40.0
-"""Nats of `Seen.reach` after which a model must have learned something. Healthy runs beat the unigram baseline within 20."""
+"""Nats of `Summary.reach` after which a model must have learned something. Healthy runs beat the unigram baseline within 20."""
 
 SLOPE = 0.1
 """How far the slope may be from 1, beyond three times its doubt. Healthy runs: less than 0.001."""
@@ -74,7 +75,7 @@ def _factor(value: float) -> float:
     return abs(math.log(value)) if 0 < value < math.inf else math.inf
 
 
-class Seen:
+class Summary:
     """A run, looked at from different sides. Its size, and the time of all that is asked of it, do not grow with the steps."""
 
     def __init__(self, facts: Facts, rows: Iterable[Recorded] = ()) -> None:
