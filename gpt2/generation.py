@@ -103,7 +103,7 @@ def draw(p: Array, rng: np.random.Generator) -> int:
 
 
 @dataclass(frozen=True)
-class Step:
+class NextToken:
     """One more token for every sequence: the tokens (B), the logits (B, V), and what the tokens were drawn from (B, V)."""
 
     tokens: Array
@@ -119,7 +119,7 @@ def steps(
     seed: int = 0,
     slide: int = 1,
     use_cache: bool = True,
-) -> Iterator[Step]:
+) -> Iterator[NextToken]:
     """One step after another from ids (B, T). See GPT2.generate."""
     if max_new_tokens < 0 or slide < 1:
         raise ConfigError(f"max_new_tokens = {max_new_tokens} must be at least 0, and slide = {slide} at least 1")
@@ -141,7 +141,7 @@ def steps(
             p = np.stack([sampling.probabilities(row, seen) for row, seen in zip(logits, ids, strict=True)])
             tokens = np.array([draw(row, rng) for row, rng in zip(p, rngs, strict=True)], ids.dtype)
             ids = np.concatenate([ids, tokens[:, None]], axis=1)
-            yield Step(tokens, logits, p)
+            yield NextToken(tokens, logits, p)
 
 
 def generate(

@@ -105,7 +105,7 @@ class GPT2(nn.Module):
         `settings` replace those of the folder: with `tie_embeddings=False, head_bias=True` the embedding is copied for
         the head and the bias is zero, which computes the same. Raises RunError that lists everything that does not fit.
         """
-        checkpoint = hugging_face.Checkpoint(folder, **settings)
+        checkpoint = hugging_face.PretrainedFolder(folder, **settings)
         weights = checkpoint.weights(dict(cls.shapes(checkpoint.config)))
         with nn.init.shapes_only():
             model = cls(checkpoint.config)

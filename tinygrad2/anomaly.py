@@ -27,11 +27,11 @@ def detect_anomaly() -> Iterator[None]:
     Forward or backward: the message has the op, the module path, the line of your code, and the ranges of what went in. Arrays
     that backward needs are read-only meanwhile, so that an in-place write raises at the line that writes. Slow: for debugging.
     """
-    with observe(Watch()), np.errstate(all="ignore"):  # what NumPy would warn of is raised by the watch
+    with observe(AnomalyDetector()), np.errstate(all="ignore"):  # what NumPy would warn of is raised by the detector
         yield
 
 
-class Watch(Observer):
+class AnomalyDetector(Observer):
     """Looks at every op that is recorded or differentiated, and locks the arrays that backward will need."""
 
     def __init__(self) -> None:

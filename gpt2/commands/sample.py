@@ -11,7 +11,7 @@ import numpy as np
 
 from gpt2.commands.arguments import add_model, given_model, natural
 from gpt2.errors import DataError
-from gpt2.generation import Sampling, Step, TextStream, steps
+from gpt2.generation import NextToken, Sampling, TextStream, steps
 from gpt2.tokenizers import Tokenizer
 
 HELP = "let a trained model write"
@@ -65,7 +65,7 @@ def _beyond(prompt: int, tokens: int, context: int) -> str:
     return f"{prompt + tokens} tokens, prompt included, are beyond the context of {context}: the oldest will be forgotten"
 
 
-def _stream(prompt: str, made: Iterator[Step], tokenizer: Tokenizer, stops: list[str]) -> int:
+def _stream(prompt: str, made: Iterator[NextToken], tokenizer: Tokenizer, stops: list[str]) -> int:
     text = TextStream(tokenizer, stops)
     print(prompt, end="", flush=True)
     for step in made:
@@ -76,7 +76,7 @@ def _stream(prompt: str, made: Iterator[Step], tokenizer: Tokenizer, stops: list
     return 0
 
 
-def _several(prompt: str, made: Iterator[Step], tokenizer: Tokenizer, stops: list[str], seed: int, count: int) -> int:
+def _several(prompt: str, made: Iterator[NextToken], tokenizer: Tokenizer, stops: list[str], seed: int, count: int) -> int:
     texts = [TextStream(tokenizer, stops) for _ in range(count)]
     written = [""] * count
     for step in made:
@@ -89,7 +89,7 @@ def _several(prompt: str, made: Iterator[Step], tokenizer: Tokenizer, stops: lis
     return 0
 
 
-def _explain(made: Iterator[Step], tokenizer: Tokenizer, stops: list[str], seed: int) -> int:
+def _explain(made: Iterator[NextToken], tokenizer: Tokenizer, stops: list[str], seed: int) -> int:
     """A line per token."""
     print("P is the model's probability, draw the one it was drawn with; candidates in (brackets) were cut off.")
     texts: dict[int, TextStream] = {}

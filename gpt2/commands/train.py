@@ -56,29 +56,27 @@ def run(args: argparse.Namespace) -> int:
     resume = args.resume and Run(Path(args.out)).config.exists()
     together = comm.current()
     resume = together.broadcast(resume, "the start")  # a rank that is late may find what another has written
-    begun = read_setup(args.out, given, args.accept_changes) if resume else None
+    setup = read_setup(args.out, given, args.accept_changes) if resume else None
     preset = given.pop("preset", "tiny")
-    config = begun.training if begun else TrainConfig.preset(preset, **part_of(TrainConfig, given))
+    config = setup.training if setup else TrainConfig.preset(preset, **part_of(TrainConfig, given))
     if config.data == STDIN and together.size > 1:
         raise ConfigError("--data -: of several ranks only one has a standard input; give a file that all can read")
-    corpus = given_corpus(config.data if "data" in given or not begun else None, config.data)
+    corpus = given_corpus(config.data if "data" in given or not setup else None, config.data)
     if corpus.once:
         config = replace(config, data=STDIN)  # whatever the shell called it, there is no text of that name any more
-    if begun:
-        begun.check_corpus(corpus, args.accept_changes)
-        model, tokenizer = begun.model_at_start(), begun.tokenizer
+    if setup:
+        setup.check_corpus(corpus, args.accept_changes)
+        model, tokenizer = setup.model_at_start(), setup.tokenizer
     else:
         model, tokenizer = _start(preset, config, given, corpus)
     text = prepare(corpus, tokenizer, config, model.config.max_seq_len)  # before there is a folder: it may be too short
     if together.size > 1:
-        settings = {name: repr(value) for name, value in {**asdict(config), **asdict(model.config)}.items()}
-        about = {"the text's sha256": corpus.sha256, "the code's sha256": code_sha256(), "the kernels": str(kernels.running())}
         Shards.of(config, model.num_parameters())  # refuses too few of them before there is a folder
-        together.check_same({**settings, **about, "NumPy": np.__version__})
+        together.check_same(_facts(config, model, corpus))
     out = None
     if together.is_main:
         out = Path(args.out) if args.out else unused_folder(f"{preset}-{corpus.name[:40]}")
-        run = Run(out) if begun else Run.create(out)
+        run = Run(out) if setup else Run.create(out)
     out = together.broadcast(out, "the run folder")
     assert out is not None
     reasons = together.all_gather(Run(out).gave_up(), "the run folder")  # each sees the files of its machine
@@ -87,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
             return _exit_code(train(model, config, text, Run(Path(folder), out), lambda _: None, resume))
     size = f"{corpus.characters:,} characters, {tokenizer.vocab_size} {'distinct' if config.tokenizer == 'char' else 'tokens'}"
     say(one_line(f"{preset} on {corpus.name} ({size}), into {run.folder}"))
-    if args.resume and not begun:
+    if args.resume and not setup:
         say("there was nothing to go on with: a new run begins")
     for path, why in {path: why for found in reasons for path, why in found.items()}.items():
         say(one_line(f"the job before gave up, says {path}: {why}"))
@@ -96,17 +94,15 @@ def run(args: argparse.Namespace) -> int:
         step_tokens = config.batch_size * model.config.max_seq_len
         _draw(run, f"{corpus.name}: {model.num_parameters():,} parameters", result.baselines, step_tokens)
     _report(result, config.steps)
-    folder = one_line(shlex.quote(str(run.folder)))  # what a shell is given must do what it says
-    print(f"run folder: {one_line(str(run.folder))}")
-    print("next:")
-    if result.signal:
-        print(f"  gpt2 train --resume --out {folder}" + " --data -  # and the same text again" * corpus.once)
-    print(f"  gpt2 sample --run {folder} --prompt {_prompt(next(corpus.pieces()))} --tokens 300 --temperature 0.8")
-    print(f"  gpt2 eval --run {folder}" + " --data -  # and a text" * corpus.once)
-    print("  gpt2 gradcheck")
-    if args.plots:
-        print(f"  and look at {one_line(str(run.loss_plot))}")
+    _suggest(run, result, corpus, args.plots)
     return _exit_code(result)
+
+
+def _facts(config: TrainConfig, model: GPT2, corpus: Corpus) -> dict[str, str]:
+    """What must be the same on all processes of a training."""
+    settings = {name: repr(value) for name, value in {**asdict(config), **asdict(model.config)}.items()}
+    about = {"the text's sha256": corpus.sha256, "the code's sha256": code_sha256(), "the kernels": str(kernels.running())}
+    return {**settings, **about, "NumPy": np.__version__}
 
 
 def _exit_code(result: Result) -> int:
@@ -165,6 +161,20 @@ def _report(result: Result, steps: int) -> None:
         print(f"  a perfect model          {perfect:.4f}: the loss is {result.val_loss - perfect:.4f} above it")
     print(f"  bigram baseline          {result.baselines['bigram']:.4f}")
     print(f"  ln V, a uniform guess    {result.baselines['uniform']:.4f}")
+
+
+def _suggest(run: Run, result: Result, corpus: Corpus, plots: bool) -> None:
+    """The commands to try next."""
+    folder = one_line(shlex.quote(str(run.folder)))  # what a shell is given must do what it says
+    print(f"run folder: {one_line(str(run.folder))}")
+    print("next:")
+    if result.signal:
+        print(f"  gpt2 train --resume --out {folder}" + " --data -  # and the same text again" * corpus.once)
+    print(f"  gpt2 sample --run {folder} --prompt {_prompt(next(corpus.pieces()))} --tokens 300 --temperature 0.8")
+    print(f"  gpt2 eval --run {folder}" + " --data -  # and a text" * corpus.once)
+    print("  gpt2 gradcheck")
+    if plots:
+        print(f"  and look at {one_line(str(run.loss_plot))}")
 
 
 def _prompt(text: str) -> str:

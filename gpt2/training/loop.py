@@ -32,6 +32,7 @@ from gpt2.training.shards import Shards, arithmetic
 from gpt2.training.state import restore, state
 from gpt2.training.step import NonFiniteError, Trainer
 from tinygrad2.kernels.fast.memory import keep_freed_memory
+from tinygrad2.types import Array
 
 Say = Callable[[str], object]
 
@@ -66,10 +67,11 @@ class Training:
         self.config, self.model, self.shards, self.comm = trainer.config, trainer.model, trainer.shards, trainer.shards.comm
         context = self.model.config.max_seq_len
         self.compared = baselines(text.train, text.val, text.tokenizer.vocab_size)
-        self.val_batches = self.evaluated(text.val, context)
+        self.val_batches = self.validation_batches(text.val, context)
         costs = text.costs()
         if costs is not None:
-            self.compared["perfect"] = float(np.mean(np.concatenate([c.ravel() for _, c in self.evaluated(costs, context)])))
+            evaluated = [c.ravel() for _, c in self.validation_batches(costs, context)]
+            self.compared["perfect"] = float(np.mean(np.concatenate(evaluated)))
         self.probe = probe_windows(text.val, context, self.shards.count)
         self.monitor = Monitor(run.metrics, Facts.of(self.model.config, self.config), say)
         self.checkpoints = Checkpoints(run.checkpoints, self.config.keep_every, run.mark)
@@ -78,12 +80,12 @@ class Training:
         self.skipped = 0  # batches in a row
         self.rollbacks: Counter[int] = Counter()
 
-    def evaluated(self, values: np.ndarray[Any, Any], context: int) -> list[batches.Batch]:
+    def validation_batches(self, values: Array, context: int) -> list[batches.Batch]:
         """Those windows that are evaluated, of the ids that validate or of a value for each."""
         windows = batches.consecutive(values, context, max(1, 1024 // context))
         return batches.sample_windows(windows, self.config.eval_windows, generator(self.config.seed, "evaluation"))
 
-    def go_on(self, checkpoint: Checkpoint | None) -> None:
+    def start(self, checkpoint: Checkpoint | None) -> None:
         """From a checkpoint, or from the beginning."""
         if checkpoint is not None:
             self.progress = msgspec.convert(checkpoint.about["progress"], Progress)
@@ -91,7 +93,7 @@ class Training:
             self.say(f"going on after step {checkpoint.step}")
         self.bar.update(self.trainer.steps)
 
-    def to_the_end(self, interrupts: Interrupts) -> bool:
+    def fit(self, interrupts: Interrupts) -> bool:
         """Train to the last step, or until interrupted; whether the validation loss ended it before."""
         config, trainer, progress = self.config, self.trainer, self.progress
         while True:
@@ -241,9 +243,9 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
         ):
             training = Training(trainer, text, run, metrics, samples, say, bar)
             say(f"{model.num_parameters():,} parameters; {len(text.train):,} tokens to train on, {len(text.val):,} validate")
-            training.go_on(checkpoint)
+            training.start(checkpoint)
             try:
-                stopped_early = training.to_the_end(interrupts)
+                stopped_early = training.fit(interrupts)
             except NonFiniteError:
                 training.progress.unwritten = None
                 with contextlib.suppress(DamagedError):  # the weights are no numbers either: the last checkpoint stays

@@ -169,7 +169,7 @@ class Shards:
             x, y = parts[i]
             weight = y.size / targets.size
             with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is for the caller to judge
-                with nn.dropout_stream(generator(seed, "dropout", step, i)):
+                with nn.dropout_rng(generator(seed, "dropout", step, i)):
                     loss = model.loss(x, y, label_smoothing)
                 grads = autograd.grad([loss], parameters, np.asarray(weight), ready=ready)
                 return loss.item() * weight, [g.data for g in grads]

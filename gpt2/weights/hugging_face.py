@@ -45,7 +45,7 @@ MOST_SAID = 20
 """Of the weights that do not fit: how many are named."""
 
 
-class Checkpoint:
+class PretrainedFolder:
     """A folder that has been looked through, its weights still on disk.
 
     `settings` replace those of the folder, by the names of GPT2Config. Raises RunError naming the file and the cause.

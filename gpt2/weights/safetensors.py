@@ -20,7 +20,7 @@ from tinygrad2.files import write_atomically
 from tinygrad2.types import Array
 
 Shape = tuple[int, ...]
-STORED_AS = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
+STORED_AS: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
 """The dtypes that are read, and how NumPy sees their bytes: it has no bfloat16."""
 CHUNK = 1 << 20
 MOST_HEADER = 1 << 23
@@ -123,10 +123,8 @@ def read_weights(path: Path, must_be_ours: bool = False) -> tuple[dict[str, Stor
 
 def _stored(path: Path, name: str, entry: dict[str, Any], content: Array) -> Stored:
     begin, end = entry["data_offsets"]
-    raw = content[begin:end]
-    return Stored(
-        path, name, entry["dtype"], tuple(entry["shape"]), raw.view(STORED_AS.get(entry["dtype"], np.dtype(np.uint8)))
-    )
+    dtype = STORED_AS.get(entry["dtype"], np.dtype(np.uint8))
+    return Stored(path, name, entry["dtype"], tuple(entry["shape"]), content[begin:end].view(dtype))
 
 
 def read_shapes(path: Path) -> dict[str, Shape]:

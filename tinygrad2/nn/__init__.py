@@ -2,7 +2,7 @@
 
 from tinygrad2.nn import init
 from tinygrad2.nn.attention import KVCache, MultiHeadAttention
-from tinygrad2.nn.dropout import Dropout, dropout_stream
+from tinygrad2.nn.dropout import Dropout, dropout_rng
 from tinygrad2.nn.feed_forward import FeedForward
 from tinygrad2.nn.layers import Embedding, LayerNorm, Linear
 from tinygrad2.nn.module import Module, Parameter
@@ -17,6 +17,6 @@ __all__ = [
     "Module",
     "MultiHeadAttention",
     "Parameter",
-    "dropout_stream",
+    "dropout_rng",
     "init",
 ]

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad2 import kernels, ops
 from tinygrad2.errors import GraphError, ShapeError
-from tinygrad2.nn.dropout import Dropout, stream
+from tinygrad2.nn.dropout import Dropout, current_rng
 from tinygrad2.nn.layers import Linear
 from tinygrad2.nn.module import Module
 from tinygrad2.tensor import Tensor
@@ -69,5 +69,5 @@ class MultiHeadAttention(Module):
         if cache is not None:
             return self.c_proj(cache.attend(qkv))
         p = self.dropout.p if self.training else 0.0
-        merged = ops.causal_attention(qkv, self.num_heads, p, stream() if p else None)  # (..., T, C)
+        merged = ops.causal_attention(qkv, self.num_heads, p, current_rng() if p else None)  # (..., T, C)
         return self.dropout(self.c_proj(merged))

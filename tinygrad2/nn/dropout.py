@@ -1,4 +1,4 @@
-"""Dropout, and the random stream it draws from."""
+"""Dropout, and the random generator it draws from."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from tinygrad2.context import within
 from tinygrad2.nn.module import Module
 from tinygrad2.tensor import Tensor
 
-_stream: ContextVar[np.random.Generator | None] = ContextVar("stream", default=None)
+_rng: ContextVar[np.random.Generator | None] = ContextVar("rng", default=None)
 
 
 @contextmanager
-def dropout_stream(rng: np.random.Generator) -> Iterator[None]:
+def dropout_rng(rng: np.random.Generator) -> Iterator[None]:
     """Inside, dropout draws from `rng`: the way to make a step repeatable. Threads of a pool each want one of their own."""
-    with within(_stream, rng):
+    with within(_rng, rng):
         yield
 
 
-def stream() -> np.random.Generator:
-    """The stream in force here; without a `dropout_stream`, one from fresh entropy."""
-    rng = _stream.get()
+def current_rng() -> np.random.Generator:
+    """The generator in force here; without a `dropout_rng`, one from fresh entropy."""
+    rng = _rng.get()
     if rng is None:
         rng = np.random.default_rng()
-        _stream.set(rng)
+        _rng.set(rng)
     return rng
 
 
@@ -39,4 +39,4 @@ class Dropout(Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.dropout(x, self.p, stream()) if self.training and self.p else x
+        return ops.dropout(x, self.p, current_rng()) if self.training and self.p else x

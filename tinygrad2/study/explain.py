@@ -11,7 +11,7 @@ from tinygrad2.errors import GraphError
 from tinygrad2.files import atomic_file
 from tinygrad2.study.programs.collapse import collapsed
 from tinygrad2.study.programs.program import plain
-from tinygrad2.study.programs.step import Step
+from tinygrad2.study.programs.writer import Writer
 from tinygrad2.study.trace import Trace
 from tinygrad2.tensor import Tensor
 from tinygrad2.types import Array
@@ -36,7 +36,7 @@ def explain(loss: Tensor | Sequence[Tensor], folder: str | Path | None = None, c
     if not losses:
         raise GraphError("explain: there is no loss in this list; give one or more, recorded inside `study.record()`")
     with np.errstate(all="ignore"):
-        program = Step([Trace(x) for x in losses]).program
+        program = Writer([Trace(x) for x in losses]).program
     text = collapsed(program) if collapse else plain(program)
     if folder is not None:
         _write(Path(folder), text, program.inputs)

@@ -116,3 +116,15 @@ def test_streams_are_independent_and_repeatable():
     draws = [generator(*key).random() for key in [(0, "a"), (0, "b"), (1, "a"), (0, "a", 1), (0, "a", 2), (0, "a", 1, 1)]]
     assert len(set(draws)) == len(draws)
     assert generator(0, "a", 1).random() == draws[3]
+
+
+@pytest.mark.parametrize("count", [0, 5, 999])
+def test_sampled_windows_are_a_fixed_choice_in_order(count):
+    windows = batches.consecutive(np.arange(200), 8, 10)
+    found = batches.sample_windows(windows, count, generator(0, "evaluation"))
+    starts = [int(row[0]) for inputs, _ in found for row in inputs]
+    assert starts == sorted(set(starts))
+    assert len(starts) == {0: 24, 5: 5, 999: 24}[count]
+    assert all((targets == inputs + 1).all() for inputs, targets in found)
+    again = batches.sample_windows(windows, count, generator(0, "evaluation"))
+    assert starts == [int(row[0]) for inputs, _ in again for row in inputs]

@@ -4,7 +4,6 @@ import json
 import math
 
 import numpy as np
-import pytest
 
 from gpt2.training.spikes import LEAST, Spikes
 
@@ -59,18 +58,3 @@ def test_old_values_are_forgotten_and_a_state_restores_the_rest(rng):
     other.restore(json.loads(json.dumps(spikes.state())))
     assert other.state() == spikes.state()
     assert other.found({"loss": 50.0})
-
-
-@pytest.mark.parametrize("count", [0, 5, 999])
-def test_sampled_windows_are_a_fixed_choice_in_order(count):
-    from gpt2.rng import generator
-    from gpt2.text import batches
-
-    windows = batches.consecutive(np.arange(200), 8, 10)
-    found = batches.sample_windows(windows, count, generator(0, "evaluation"))
-    starts = [int(row[0]) for inputs, _ in found for row in inputs]
-    assert starts == sorted(set(starts))
-    assert len(starts) == {0: 24, 5: 5, 999: 24}[count]
-    assert all((targets == inputs + 1).all() for inputs, targets in found)
-    again = batches.sample_windows(windows, count, generator(0, "evaluation"))
-    assert starts == [int(row[0]) for inputs, _ in again for row in inputs]

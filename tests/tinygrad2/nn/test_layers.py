@@ -89,9 +89,9 @@ def test_shapes_only_allocates_nothing():
 
 def test_dropout_acts_in_training_only_and_is_repeatable():
     layer, x = nn.Dropout(0.5), Tensor(np.ones((4, 50)))
-    with nn.dropout_stream(np.random.default_rng(7)):
+    with nn.dropout_rng(np.random.default_rng(7)):
         first, second = layer(x).data, layer(x).data
-    with nn.dropout_stream(np.random.default_rng(7)):
+    with nn.dropout_rng(np.random.default_rng(7)):
         again = layer(x).data
     np.testing.assert_array_equal(first, again)
     assert (first != second).any()
@@ -101,7 +101,7 @@ def test_dropout_acts_in_training_only_and_is_repeatable():
 
 def test_dropout_inside_attention_changes_the_result():
     attention, x = nn.MultiHeadAttention(4, 2, dropout=0.5), Tensor(np.ones((1, 6, 4), np.float32))
-    with nn.dropout_stream(np.random.default_rng(0)):
+    with nn.dropout_rng(np.random.default_rng(0)):
         first = attention(x).data
         assert (attention(x).data != first).any()
     assert attention(x).dtype == np.float32

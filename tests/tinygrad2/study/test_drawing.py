@@ -23,7 +23,7 @@ IDS = np.array([[1, 2, 3, 4], [3, 3, 1, 0]])
 
 def gpt2(**settings):
     model = GPT2(GPT2Config(**{**SMALL, **settings}), seed=0)
-    with study.record(), nn.dropout_stream(np.random.default_rng(0)):
+    with study.record(), nn.dropout_rng(np.random.default_rng(0)):
         return model.loss(IDS, IDS[:, ::-1].copy())
 
 

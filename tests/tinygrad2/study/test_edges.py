@@ -22,7 +22,7 @@ LATER = ["lm_head (through ln_f)", "h.1.mlp (through ln_2)", "h.1.attn (through 
 
 def recorded_loss(dtype=np.float32, **settings):
     model = GPT2(GPT2Config(**{**SMALL, **settings}), seed=0, dtype=dtype)
-    with study.record(), nn.dropout_stream(np.random.default_rng(0)):
+    with study.record(), nn.dropout_rng(np.random.default_rng(0)):
         return model.loss(IDS, IDS[:, ::-1].copy())
 
 

@@ -85,7 +85,7 @@ def model_and_loss(make=lambda model: [model.loss(IDS, IDS[:, ::-1].copy())], dt
     rng = np.random.default_rng(5)
     for p in model.parameters():
         p.data = p.data + rng.normal(0, 0.1, p.shape).astype(dtype)  # no zeros or ones
-    with study.record(), nn.dropout_stream(np.random.default_rng(0)):
+    with study.record(), nn.dropout_rng(np.random.default_rng(0)):
         losses = make(model)
     return losses, dict(model.named_parameters())
 

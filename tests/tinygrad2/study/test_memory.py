@@ -19,7 +19,7 @@ NOT_OF_BACKWARD = tracemalloc.Filter(False, autograd.__file__, all_frames=True)
 
 def a_model(**settings):
     model = GPT2(GPT2Config(**{**SMALL, **settings}), seed=0)
-    with nn.dropout_stream(np.random.default_rng(0)):
+    with nn.dropout_rng(np.random.default_rng(0)):
         model.loss(IDS, IDS).backward()  # what is made once, such as masks, is there
     model.zero_grad()
     return model
@@ -27,7 +27,7 @@ def a_model(**settings):
 
 def loss_of(model, label_smoothing=0.0, fused=True):
     """A loss of ids and targets that nothing else holds."""
-    with nn.dropout_stream(np.random.default_rng(0)):
+    with nn.dropout_rng(np.random.default_rng(0)):
         if not fused:
             return ops.cross_entropy(model(IDS.copy()), IDS[:, ::-1].copy())
         return model.loss(IDS.copy(), IDS[:, ::-1].copy(), label_smoothing)

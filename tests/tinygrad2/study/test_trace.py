@@ -19,7 +19,7 @@ IDS = np.array([[1, 2, 3, 4], [3, 3, 1, 0]])
 def model_and_loss(**settings):
     """A small GPT-2 and a recorded loss of it."""
     model = GPT2(GPT2Config(**{**SMALL, **settings}), seed=0)
-    with study.record(), nn.dropout_stream(np.random.default_rng(0)):
+    with study.record(), nn.dropout_rng(np.random.default_rng(0)):
         loss = model.loss(IDS, IDS[:, ::-1].copy())
     return model, loss
 
@@ -130,7 +130,7 @@ def test_a_contribution_that_is_added_in_another_way():
 
 def test_in_float64_it_is_the_same_computation_by_the_same_names():
     model = GPT2(GPT2Config(**SMALL, dropout=0.1), seed=0)
-    with study.record(), nn.dropout_stream(np.random.default_rng(0)):
+    with study.record(), nn.dropout_rng(np.random.default_rng(0)):
         loss = model.loss(IDS, IDS[:, ::-1].copy()) + np.sum(model.ln_f.bias.astype(np.float32) * np.float32(2))
     trace = study.Trace(loss)
     fine = trace.to(np.float64)

@@ -23,7 +23,7 @@ def of_gpt2(**settings):
     shape = {"vocab_size": 11, "max_seq_len": 6, "d_model": 16, "num_layers": 2, "num_heads": 2, "d_ff": 32}
     model = GPT2(GPT2Config(**{**shape, **settings}), seed=0)
     ids = np.random.default_rng(0).integers(0, 11, (2, 6))
-    with study.record(), nn.dropout_stream(np.random.default_rng(1)):
+    with study.record(), nn.dropout_rng(np.random.default_rng(1)):
         return study.Trace(model.loss(ids, ids[:, ::-1].copy()))
 
 

@@ -36,7 +36,7 @@ RESERVED |= {"inputs", "loss", "grads", "part", "_", "path", "gradients", "name"
 RESERVED |= {"file", "allow_pickle"}  # np.savez means something else by these
 
 
-class Step:
+class Writer:
     """Writes the program, and keeps what its lines have computed so far in `space`."""
 
     def __init__(self, traces: list[Trace]) -> None:
