@@ -75,7 +75,9 @@ def corruptions(op, number, monkeypatch, known=()):
     f, inputs = sample(op, number)
     if any(x.size for x in inputs) and f(*inputs).size:
         true = gradients_of(f, inputs)
-        for (name, change), position in itertools.product(CORRUPTIONS.items(), range(op.arity or len(arguments(op, number)[0]))):
+        for (name, change), position in itertools.product(
+            CORRUPTIONS.items(), range(op.arity or len(arguments(op, number)[0]))
+        ):
             if (name, position) in known:
                 continue
             with monkeypatch.context() as planted:
