@@ -10,7 +10,7 @@ train: $(VENV)/installed
 
 # On two cores at once, each with one thread for products of matrices.
 test: $(VENV)/installed-test
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # What the tests do in a small form, in full: hundreds of kills, every step resumed, every write failed, 10,000 damaged files,
 # and all that a stranger or a slip of the hand can put before a command (make hostile is that part alone).

@@ -26,6 +26,8 @@ from gpt2.training.shards import ShardExecutor
 from gpt2.training.step import NonFiniteError
 from tinygrad2 import autograd, kernels, nn, optim
 
+pytestmark = pytest.mark.slow
+
 HEALTHY_RUNS = int(os.environ.get("HEALTHY_RUNS", "6"))
 SHORT = {"steps": 180, "eval_every": 45, "warmup_steps": 10, "learning_rate": 1e-2, "schedule": "constant"}
 LONGER = {"steps": 270}

@@ -21,6 +21,8 @@ from gpt2.run.folder import Run
 from gpt2.training.shards import ShardExecutor
 from gpt2.training.step import NonFiniteError, Trainer
 
+pytestmark = pytest.mark.slow
+
 STRESS = bool(os.environ.get("STRESS"))
 STEPS = 50 if STRESS else 12
 RUN = {

@@ -13,6 +13,8 @@ from op_samples import NAMES, OPS, SAMPLES, arguments, sample
 from tinygrad2 import Tensor, autograd, gradcheck
 from tinygrad2.ops.indexing import Scatter
 
+pytestmark = pytest.mark.slow
+
 
 def one_entry(c):
     changed = c.copy()

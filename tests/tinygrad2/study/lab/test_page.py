@@ -16,6 +16,8 @@ from tinygrad2 import Tensor, study
 from tinygrad2.ops.op import Op
 from tinygrad2.study.lab import SIZE
 
+pytestmark = pytest.mark.slow
+
 DOCS = Path(__file__).parents[4] / "docs"
 
 
