@@ -3,14 +3,33 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test stress hostile oracle compiled mpi mutation experiments experiments-quick docs lint clean
+.PHONY: train test quick lowest exhaustive package stress hostile oracle compiled mpi mutation experiments experiments-quick docs lint clean
 
 train: $(VENV)/installed
 	$(BIN)/gpt2 train $(ARGS)
 
 # On two cores at once, each with one thread for products of matrices.
 test: $(VENV)/installed-test
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# What the tests do for a sample, for every case.
+exhaustive: $(VENV)/installed-test
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m exhaustive $(ARGS)
+
+# All tests but the slow files, for a look at another Python: make quick VENV=build/newest PYTHON=python3.14
+quick: $(VENV)/installed-test
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not experiments and not exhaustive" $(ARGS)
+
+# The same with the lowest version of everything that pyproject.toml admits; they use of each other what is now deprecated.
+lowest:
+	mkdir -p build
+	$(PYTHON) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+		print("\n".join(p["dependencies"] + p["optional-dependencies"]["test"]).replace(">=", "=="))' > build/lowest.txt
+	PIP_CONSTRAINT=build/lowest.txt $(MAKE) quick VENV=build/lowest ARGS="-W ignore::DeprecationWarning $(ARGS)"
+
+# The sdist and the wheel, built, installed elsewhere and used.
+package: $(VENV)/installed-package
+	.ci/package $(abspath $(BIN)/python)
 
 # What the tests do in a small form, in full: hundreds of kills, every step resumed, every write failed, 10,000 damaged files,
 # and all that a stranger or a slip of the hand can put before a command (make hostile is that part alone).
@@ -27,7 +46,7 @@ oracle: $(VENV)/installed-oracle
 
 # The kernels again, and a training, with the compiled ones and MKL's products. Everything in .venv uses them from then on.
 compiled: $(VENV)/installed-test $(VENV)/installed-fast $(VENV)/installed-mkl
-	$(BIN)/python -m pytest tests/tinygrad2 tests/gpt2/training/test_fast.py tests/gpt2/training/test_forks.py \
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/tinygrad2 tests/gpt2/training/test_fast.py tests/gpt2/training/test_forks.py \
 		tests/gpt2/training/test_threads.py tests/gpt2/training/test_training.py $(ARGS)
 
 # One training on several ranks; here a missing mpiexec is a failure, not a skip. STRESS=1 kills a rank at 20 moments. On two hosts
@@ -57,7 +76,7 @@ lint: $(VENV)/installed-lint
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) build
 
 $(VENV)/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -9,6 +9,11 @@ import pytest
 from tinygrad2 import kernels
 
 
+def pytest_collection_modifyitems(items):
+    """Slow files first: where files are shared out among processes, small ones fill what is left of the time."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture
 def rng():
     """The same random numbers in every run."""

@@ -1,6 +1,6 @@
 """What a stranger, a broken disk or a slip of the hand can put before gpt2, as a table of tries; and how each is tried.
 
-python tests/gpt2/hostile.py [--sample N] [--only TEXT] [--workers N]
+python tests/gpt2/hostile.py [--sample N] [--covering] [--only TEXT] [--workers N]
 
 A try makes a fresh folder: `work`, where the command runs, with a good run in it that is then damaged; and `victim`, a tree
 beside it that is nobody's business. Whatever the try is, it holds if
@@ -223,6 +223,8 @@ class Try:
     """`prepare` is given the folder `work` and damages it; then `command` runs there."""
 
     name: str
+    of: tuple[str, ...]
+    """The rows of tables that it is made of."""
     command: list[str]
     prepare: Callable[[Path], object] = lambda work: None
     refused: bool = False
@@ -242,12 +244,21 @@ def tries() -> list[Try]:
         for command, words in ((c, COMMANDS[c]) for c in some):
             link = kind.startswith("link") or kind in ("pipe", "socket", "device")
             replaced = replacing(name, KINDS[kind])
-            found.append(Try(f"{command}: {name} is {kind}", words.split(), replaced, link and command in OPENS_A_RUN))
+            found.append(
+                Try(
+                    f"{command}: {name} is {kind}",
+                    (command, name, kind),
+                    words.split(),
+                    replaced,
+                    link and command in OPENS_A_RUN,
+                )
+            )
     about = json.loads((BASE / "run" / "config.json").read_text())
     for path, value in itertools.product(leaves(about), VALUES):
         found.append(
             Try(
                 f"{(c := next(turn))}: config {path} = {value!r:.20}",
+                ("config", repr(value)),
                 COMMANDS[c].split(),
                 writing("run/config.json", put(about, path, value)),
             )
@@ -262,6 +273,7 @@ def tries() -> list[Try]:
             found.append(
                 Try(
                     f"{command}: row {number} {path} = {value!r:.20}",
+                    (f"row {number}", repr(value)),
                     COMMANDS[command].split(),
                     writing("run/metrics.jsonl", damaged),
                 )
@@ -271,6 +283,7 @@ def tries() -> list[Try]:
         found.append(
             Try(
                 f"sample: tokenizer {path} = {value!r:.20}",
+                ("tokenizer", repr(value)),
                 COMMANDS["sample"].split(),
                 writing("run/tokenizer.json", put(saved, path, value)),
                 True,
@@ -283,6 +296,7 @@ def tries() -> list[Try]:
         found.append(
             Try(
                 f"tokenize: bpe {path} = {value!r:.20}",
+                ("bpe", repr(value)),
                 ["tokenize", "--tokenizer", "bpe.json", "The", "--show"],
                 writing("bpe.json", put(bpe, path, value)),
             )
@@ -292,6 +306,7 @@ def tries() -> list[Try]:
         found.append(
             Try(
                 f"sample: Hugging Face {path} = {value!r:.20}",
+                ("Hugging Face", repr(value)),
                 ["sample", "--run", "hf", "--prompt", "a", "--tokens", "2"],
                 writing("hf/config.json", put(theirs, path, value)),
             )
@@ -303,30 +318,47 @@ def tries() -> list[Try]:
                 found.append(
                     Try(
                         f"{command}: checkpoint {path} = {value!r:.20}",
+                        (f"{command}: checkpoint", repr(value)),
                         COMMANDS[command].split(),
                         lambda work, p=path, v=value: sign(work / "run", p, v),
                     )
                 )
     for kind, make in KINDS.items():
         words = WRITERS["train"].format("new").split()
-        found.append(Try(f"train into a folder whose lock is {kind}", words, lambda work, m=make: begun(work, m)))
+        found.append(Try(f"train into a folder whose lock is {kind}", ("lock",), words, lambda work, m=make: begun(work, m)))
     for (writer, words), (where, out) in itertools.product(WRITERS.items(), OUTS.items()):
         if (writer, where) == ("plot --tensorboard", "link to a folder"):  # which is asked for: a sub-folder of one's own
             continue
-        found.append(Try(f"{writer} --out {where}", [w.format(out) for w in words.split()], occupied))
+        found.append(
+            Try(
+                f"{writer} --out {where}",
+                (f"{writer} --out", f"--out {where}"),
+                [w.format(out) for w in words.split()],
+                occupied,
+            )
+        )
     for (reader, words), (what, data) in itertools.product(READERS.items(), DATA.items()):
-        found.append(Try(f"{reader} of {what}", [w.format(data) for w in words.split()], occupied))
+        found.append(
+            Try(f"{reader} of {what}", (f"{reader} of", f"of {what}"), [w.format(data) for w in words.split()], occupied)
+        )
     for (right, mode), place, (command, words) in itertools.product(RIGHTS.items(), PLACES, COMMANDS.items()):
         found.append(
-            Try(f"{command}: {place} is {right}", words.split(), lambda w, p=place, m=mode: (w / p).chmod(m), all_rights=False)
+            Try(
+                f"{command}: {place} is {right}",
+                (right, f"{place} and its rights"),
+                words.split(),
+                lambda w, p=place, m=mode: (w / p).chmod(m),
+                all_rights=False,
+            )
         )
     for streams, (command, words) in itertools.product(STREAMS, COMMANDS.items()):
-        found.append(Try(f"{command}: {streams}", words.split(), streams=streams))
+        found.append(Try(f"{command}: {streams}", (streams,), words.split(), streams=streams))
     for number, (command, words) in itertools.product(
         (signal.SIGINT, signal.SIGTERM, signal.SIGHUP), {**COMMANDS, "train": f"train --data my.txt {SMALL} --out new"}.items()
     ):
         for seconds in (0.1, 0.5, 1.0):
-            found.append(Try(f"{command}: {number.name} after {seconds} s", words.split(), signal=(number, seconds)))
+            name = f"{command}: {number.name} after {seconds} s"
+            found.append(Try(name, (number.name,), words.split(), signal=(number, seconds)))
     return found + SPECIAL
 
 
@@ -374,23 +406,55 @@ def changed_text(work: Path) -> None:
 
 
 SPECIAL = [
-    Try("200,000 empty layers", ["sample", "--run", "hf", "--prompt", "a"], layers, True),
-    Try("resume with one flipped bit in every checkpoint", COMMANDS["resume"].split(), flipped, True),
-    Try("resume without checkpoints", COMMANDS["resume"].split(), without_checkpoints, True),
-    Try("train into a folder of somebody", f"train --data my.txt {SMALL} --out new".split(), foreign, True),
-    Try("train --resume into a folder of somebody", f"train --resume --data my.txt {SMALL} --out new".split(), foreign, True),
-    Try("eval of a text that has changed", COMMANDS["eval"].split(), changed_text, True),
-    Try("resume with a text that has changed", COMMANDS["resume"].split(), changed_text, True),
-    Try("replay with a text that has changed", COMMANDS["replay"].split(), changed_text, True),
+    Try("200,000 empty layers", ("200,000 empty layers",), ["sample", "--run", "hf", "--prompt", "a"], layers, True),
+    Try(
+        "resume with one flipped bit in every checkpoint",
+        ("resume with one flipped bit in every checkpoint",),
+        COMMANDS["resume"].split(),
+        flipped,
+        True,
+    ),
+    Try("resume without checkpoints", ("resume without checkpoints",), COMMANDS["resume"].split(), without_checkpoints, True),
+    Try(
+        "train into a folder of somebody",
+        ("train into a folder of somebody",),
+        f"train --data my.txt {SMALL} --out new".split(),
+        foreign,
+        True,
+    ),
+    Try(
+        "train --resume into a folder of somebody",
+        ("train --resume into a folder of somebody",),
+        f"train --resume --data my.txt {SMALL} --out new".split(),
+        foreign,
+        True,
+    ),
+    Try("eval of a text that has changed", ("eval of a text that has changed",), COMMANDS["eval"].split(), changed_text, True),
+    Try(
+        "resume with a text that has changed",
+        ("resume with a text that has changed",),
+        COMMANDS["resume"].split(),
+        changed_text,
+        True,
+    ),
+    Try(
+        "replay with a text that has changed",
+        ("replay with a text that has changed",),
+        COMMANDS["replay"].split(),
+        changed_text,
+        True,
+    ),
     *(
         Try(
             f"{command}: a model that writes escapes",
+            ("a model that writes escapes",),
             words.replace("run", "evil").replace("evils", "runs").replace("The", "a").split(),
         )
         for command, words in COMMANDS.items()
     ),
     Try(
         "more layers than memory",
+        ("more layers than memory",),
         ["train", "--data", "my.txt", "--out", "new", "--num-layers", "1000", "--d-model", "8192"],
         refused=True,
     ),
@@ -604,6 +668,15 @@ def judge(one: Try, status: int, out: str, err: str, megabytes: float) -> list[s
     return wrong
 
 
+def quietly(folder: Path, words: list[str]) -> None:
+    """A command, in the process that this is."""
+    from gpt2.cli import main
+
+    os.chdir(folder)
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        sys.exit(main(words))
+
+
 def make_base(folder: Path) -> None:
     """Good runs of two texts, a tokenizer, a Hugging Face folder, and the tree that nobody may touch."""
     from gpt2.text.corpora import pydocs
@@ -628,11 +701,21 @@ def make_base(folder: Path) -> None:
         "export --run tied --out hf",
     ]
     for command in commands:
-        subprocess.run([sys.executable, "-m", "gpt2", *command.split()], cwd=folder, check=True, capture_output=True)
+        process = multiprocessing.get_context("fork").Process(target=quietly, args=(folder, command.split()))
+        process.start()
+        process.join()
+        assert process.exitcode == 0, command
     shutil.rmtree(folder / "tied")
 
 
 BASE = Path()
+
+
+def covering(found: list[Try]) -> list[Try]:
+    """A few, at random, in which every row of every table is; trainings, which take longest, only for rows of their own."""
+    seen: set[str] = set()
+    mixed = sorted(random.Random(0).sample(found, len(found)), key=lambda one: "train" in one.command)
+    return [one for one in mixed if not seen.issuperset(one.of) and not seen.update(one.of)]
 
 
 def main() -> int:
@@ -640,6 +723,7 @@ def main() -> int:
     global BASE
     parser = argparse.ArgumentParser()
     parser.add_argument("--sample", type=int, default=0, help="only so many, chosen at random; 0 for all")
+    parser.add_argument("--covering", action="store_true", help="only so many that every row of every table is in one of them")
     parser.add_argument("--only", default="", help="those with this in their name")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
@@ -654,6 +738,8 @@ def main() -> int:
         chosen = [one for one in tries() if args.only in one.name]
         if not chosen:
             parser.error(f"no try has {args.only!r} in its name")
+        if args.covering:
+            chosen = covering(chosen)
         if args.sample:
             chosen = random.Random(0).sample(chosen, min(args.sample, len(chosen)))
         CHOSEN[:] = chosen

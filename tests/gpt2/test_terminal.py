@@ -21,6 +21,8 @@ from gpt2.cli import main
 from gpt2.text import batches
 from gpt2.training import memory
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "\x1b]0;title\x07\x1b[2J\rgone\u202eevil\x9b2J\x7f\u200b"
 """Renames the window, clears the screen, hides what stands before it, turns the line around, and so on."""
 
@@ -345,7 +347,10 @@ def interrupted(seconds, *arguments):
     return process.returncode, err.decode()
 
 
-@pytest.mark.parametrize("seconds", [0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6])
+LATER = [pytest.param(seconds, marks=pytest.mark.exhaustive) for seconds in (0.05, 0.2, 0.3, 0.6)]
+
+
+@pytest.mark.parametrize("seconds", [0, 0.02, 0.1, 0.45, *LATER])
 def test_ctrl_c_shows_no_traceback(train, seconds):
     code, err = interrupted(seconds, *train, "--steps=100000")
     assert code in (130, -signal.SIGINT)

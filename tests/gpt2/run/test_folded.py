@@ -16,6 +16,8 @@ from gpt2.run.health.summary import SLOPE, UPDATE_SCALE
 from gpt2.run.metrics import as_line, history, read_metrics
 from gpt2.training.shards import Shards
 
+pytestmark = pytest.mark.slow
+
 FACTS = Facts(vocab_size=65, d_model=16, steps=1000)
 MATRICES = ["wte.weight", "h.0.mlp.c_fc.weight", "h.1.mlp.c_fc.weight"]
 

@@ -25,9 +25,12 @@ from gpt2.training.shards import Shards
 from gpt2.training.step import NonFiniteError
 from tinygrad2 import autograd, kernels, nn, optim
 
+pytestmark = pytest.mark.slow
+
 HEALTHY_RUNS = int(os.environ.get("HEALTHY_RUNS", "6"))
 SHORT = {"steps": 180, "eval_every": 45, "warmup_steps": 10, "learning_rate": 1e-2, "schedule": "constant"}
 LONGER = {"steps": 270}
+BRIEF = {"steps": 30, "eval_every": 10}
 USUAL = {**SHORT, "sample_tokens": 0, "threads": 1, "save_every": 1000}
 
 
@@ -219,35 +222,41 @@ def nothing(patch):
 
 
 FAULTS = {
-    "mask sees 1 ahead": (attention(sees=1), {}, "leak"),
-    "no mask": (attention(sees=99), {}, "leak"),
+    "mask sees 1 ahead": (attention(sees=1), BRIEF, "leak"),
+    "no mask": (attention(sees=99), BRIEF, "leak"),
     "mask sees 1 ahead, known source": (attention(sees=1), {"text": "markov", "steps": 360}, "leak, floor"),
-    "no 1/sqrt(d_k)": (attention(scale=1.0), {}, "attention formula"),
+    "no 1/sqrt(d_k)": (attention(scale=1.0), BRIEF, "attention formula"),
     "targets are the inputs": (targets_shifted(0), {}, "targets, floor"),
     "targets off by two": (targets_shifted(2), {"text": "addition", "steps": 360}, "targets"),
     "targets shuffled": (targets_shuffled, LONGER, "unigram"),
     "validation encoded otherwise": (other_ids_to_validate, LONGER, "unigram"),
-    "only the last shard's gradient": (last_shard_only, {"shards": 3}, "wrong gradient"),
-    "gradient times 2": (gradient_times(2.0), {}, "wrong gradient"),
-    "no bias correction": (no_bias_correction, {}, "wrong update"),
-    "frozen matrices": (frozen, {}, "frozen layer"),
-    "initial weights times 10": (initial_weights_times(10), {}, "initial loss"),
-    "initial weights times 0.001": (initial_weights_times(1e-3), {}, "faint activations"),
+    "only the last shard's gradient": (last_shard_only, {**BRIEF, "shards": 3}, "wrong gradient"),
+    "gradient times 2": (gradient_times(2.0), BRIEF, "wrong gradient"),
+    "no bias correction": (no_bias_correction, BRIEF, "wrong update"),
+    "frozen matrices": (frozen, BRIEF, "frozen layer"),
+    "initial weights times 10": (initial_weights_times(10), BRIEF, "initial loss"),
+    "initial weights times 0.001": (initial_weights_times(1e-3), BRIEF, "faint activations"),
     "learning rate times 100": (
         nothing,
         {"learning_rate": 1.0},
         "update too large",
     ),
-    "learning rate by 1000": (nothing, {"learning_rate": 1e-5}, "update too small"),
+    "learning rate by 1000": (nothing, {**BRIEF, "learning_rate": 1e-5}, "update too small"),
     "a tiny text": (nothing, {"length": 1200, "steps": 360, "model": {"d_model": 32}}, "overfitting"),
-    "biases of -10 before GELU": (built(dead), {}, "dead units"),
-    "attention to position 0": (built(queries_and_keys(10, 10)), {}, "attention collapsed"),
+    "biases of -10 before GELU": (built(dead), BRIEF, "dead units"),
+    "attention to position 0": (built(queries_and_keys(10, 10)), BRIEF, "attention collapsed"),
     "attention to all alike": (built(queries_and_keys(0, 0)), LONGER, "attention uniform"),
-    "gradient times 10^4 on its way": (built(gradient_in_the_middle_times(1e4)), {}, "gradient explodes"),
-    "gradient times 10^-4 on its way": (built(gradient_in_the_middle_times(1e-4)), {}, "gradient vanishes"),
+    "gradient times 10^4 on its way": (built(gradient_in_the_middle_times(1e4)), BRIEF, "gradient explodes"),
+    "gradient times 10^-4 on its way": (built(gradient_in_the_middle_times(1e-4)), BRIEF, "gradient vanishes"),
     "a batch that is not a number": (poisoned, {"on_nonfinite": "skip"}, "skipped batches"),
 }
-"""By name: how it is planted, the settings, and the verdicts it must get (among others)."""
+"""By name: how it is planted, the settings, and the verdicts it must get (among others). What the first evaluations show is
+trained briefly; in make exhaustive as long as the others."""
+AT_ONCE = [fault for fault, (_, settings, _) in FAULTS.items() if BRIEF.items() <= settings.items()]
+
+
+def trained_longer(settings):
+    return {**settings, **{name: SHORT[name] for name in BRIEF}}
 
 
 def verdicts_on(folder, text="pydocs", length=30_000, **settings):
@@ -286,6 +295,14 @@ def test_a_planted_fault_gets_its_verdict(fault, tmp_path, monkeypatch, table):
     assert set(expected.split(", ")) <= set(found)
 
 
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("fault", AT_ONCE)
+def test_a_fault_that_shows_at_once_still_shows_later(fault, tmp_path, monkeypatch):
+    plant, settings, expected = FAULTS[fault]
+    plant(monkeypatch)
+    assert set(expected.split(", ")) <= set(problems(verdicts_on(tmp_path / "a", **trained_longer(settings))))
+
+
 OPENAI = {"init": "gpt2", "tie_embeddings": True, "head_bias": False, "bias": False}
 TEXTS = [
     ("pydocs", "char"),
@@ -314,9 +331,11 @@ def test_a_healthy_run_gets_no_verdict(number, tmp_path, table):
 
 
 CONTROLS = {json.dumps(settings, sort_keys=True): settings for plant, settings, _ in FAULTS.values() if plant is not nothing}
+CONTROLS = [pytest.param(settings, id=name) for name, settings in CONTROLS.items() if settings]  # {} is a healthy run above
+CONTROLS.append(pytest.param(trained_longer({"shards": 3}), id="shards in full", marks=pytest.mark.exhaustive))
 
 
-@pytest.mark.parametrize("settings", CONTROLS.values(), ids=CONTROLS)
+@pytest.mark.parametrize("settings", CONTROLS)
 def test_with_the_settings_of_a_fault_but_without_it_a_run_is_healthy(settings, tmp_path, table):
     table["no fault " + " ".join(map(str, settings.values()))] = found = problems(verdicts_on(tmp_path / "a", **settings))
     assert found == []

@@ -27,6 +27,8 @@ from gpt2.training.shards import Shards
 from gpt2.training.step import NonFiniteError, Trainer
 from gpt2.weights.safetensors import read_weights, write_weights
 
+pytestmark = pytest.mark.slow
+
 SHORT = [
     "--steps=4",
     "--d-model=8",

@@ -22,6 +22,8 @@ from gpt2.text.corpora.reading import TextFile, pieces
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
 from gpt2.tokenizers.words import words
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):

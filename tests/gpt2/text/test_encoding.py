@@ -25,6 +25,8 @@ from gpt2.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
 from gpt2.training.shards import Shards
 from gpt2.training.step import Trainer
 
+pytestmark = pytest.mark.slow
+
 BY_DOCUMENT = TrainConfig(split="document", val_fraction=0.3)
 
 

@@ -16,6 +16,8 @@ from gpt2.tokenizers import BPETokenizer
 from gpt2.tokenizers.alphabet import BYTES
 from gpt2.tokenizers.words import words
 
+pytestmark = pytest.mark.slow
+
 FEW = st.text(st.sampled_from("aab bc\né\n日😀1!"), max_size=60)
 ANY = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 

@@ -13,6 +13,8 @@ from gpt2.errors import GPT2Error, RunError
 from gpt2.files import MOST_TOKENIZER
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer, load_tokenizer
 
+pytestmark = pytest.mark.slow
+
 TRIES = int(os.environ.get("DAMAGED_FILES", "0")) or 800
 
 

@@ -22,7 +22,7 @@ CASES = [
     "beside_a_thread_that_trains",
 ]
 compiled = pytest.mark.skipif("numba" not in kernels.IMPLEMENTATIONS, reason="pip install -e '.[fast]'")
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")]
 
 
 def run(case, **environment):

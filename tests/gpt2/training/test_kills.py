@@ -16,6 +16,8 @@ import pytest
 from gpt2.run.checkpoints import Checkpoints
 from gpt2.run.metrics import history
 
+pytestmark = pytest.mark.slow
+
 STRESS = bool(os.environ.get("STRESS"))
 RANDOM = 200 if STRESS else 3
 EACH = range(1, 21) if STRESS else (5,)

@@ -22,6 +22,8 @@ from gpt2.training import loop
 from gpt2.training.shards import Shards
 from gpt2.training.step import NonFiniteError, Trainer
 
+pytestmark = pytest.mark.slow
+
 STRESS = bool(os.environ.get("STRESS"))
 STEPS = 50 if STRESS else 12
 RUN = {

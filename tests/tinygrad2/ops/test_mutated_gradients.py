@@ -3,14 +3,17 @@
 STRESS=1 pytest tests/tinygrad2/ops/test_mutated_gradients.py also has the fast check look at every sample of every op.
 """
 
+import itertools
 import os
 
 import numpy as np
 import pytest
-from op_samples import NAMES, SAMPLES, arguments, sample
+from op_samples import NAMES, OPS, SAMPLES, arguments, sample
 
 from tinygrad2 import Tensor, autograd, gradcheck
 from tinygrad2.ops.indexing import Scatter
+
+pytestmark = pytest.mark.slow
 
 
 def one_entry(c):
@@ -69,25 +72,51 @@ def differ(a, b):
     return not all(np.allclose(x, y, rtol=1e-9, atol=1e-12) for x, y in zip(a, b, strict=True))
 
 
+def corruptions(op, number, monkeypatch, known=()):
+    """Plants one corruption after another, and yields which: all that change a gradient of a sample, but for those `known`."""
+    f, inputs = sample(op, number)
+    if any(x.size for x in inputs) and f(*inputs).size:
+        true = gradients_of(f, inputs)
+        for (name, change), position in itertools.product(
+            CORRUPTIONS.items(), range(op.arity or len(arguments(op, number)[0]))
+        ):
+            if (name, position) in known:
+                continue
+            with monkeypatch.context() as planted:
+                plant(planted, op, position, change)
+                if differ(gradients_of(f, inputs), true):  # otherwise it is no corruption: a zero has no sign
+                    yield name, position
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_every_corruption_of_every_rule_is_caught(op, monkeypatch):
+    """Each on the first sample where it changes anything, in turns along every direction and along a random one."""
+    caught = set()
+    for number in range(len(op.samples)):
+        f, inputs = sample(op, number)
+        for corruption in corruptions(op, number, monkeypatch, caught):
+            fast = (OPS.index(op) + len(caught)) % 2 == 1
+            assert gradcheck(f, inputs, fast=fast).verdict == "wrong", (number, corruption, fast)
+            caught.add(corruption)
+    assert {"sign", "x1.001", "dropped", "one entry"} <= {name for name, _ in caught} or op.name == "sign"  # which sends zeros
+
+
 FAST = [pair for pair in SAMPLES if pair[1] == 0 or os.environ.get("STRESS")]
 """What is also checked along one random direction: the first sample of each op, or all."""
 CHECKS = [(*pair, False) for pair in SAMPLES] + [(*pair, True) for pair in FAST]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("op", "number", "fast"), CHECKS, ids=lambda value: getattr(value, "name", value))
-def test_every_corruption_of_every_rule_is_caught(op, number, fast, monkeypatch):
+def test_every_corruption_of_every_rule_is_caught_on_every_sample(op, number, fast, monkeypatch):
     f, inputs = sample(op, number)
+    caught = 0
+    for corruption in corruptions(op, number, monkeypatch):
+        assert gradcheck(f, inputs, fast=fast).verdict == "wrong", corruption
+        caught += 1
     if not any(x.size for x in inputs) or not f(*inputs).size:
         return
-    true, corrupted = gradients_of(f, inputs), 0
-    for name, change in CORRUPTIONS.items():
-        for position in range(op.arity or len(arguments(op, number)[0])):
-            with monkeypatch.context() as planted:
-                plant(planted, op, position, change)
-                if differ(gradients_of(f, inputs), true):  # otherwise it is no corruption: a zero has no sign
-                    corrupted += 1
-                    assert gradcheck(f, inputs, fast=fast).verdict == "wrong", (name, position)
-    assert corrupted or not any(x.any() for x in true)
+    assert caught or not any(x.any() for x in gradients_of(f, inputs))
 
 
 @pytest.mark.parametrize(("op", "number"), SAMPLES, ids=NAMES)

@@ -16,6 +16,8 @@ from tinygrad2.ops.indexing import scatter
 from tinygrad2.ops.op import Op
 from tinygrad2.study.explain import explain
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"vocab_size": 11, "max_seq_len": 8, "d_model": 8, "num_layers": 2, "num_heads": 2, "d_ff": 16}
 IDS = np.array([[1, 2, 3, 4], [3, 3, 1, 0]])
 OTHER = np.array([[0, 9, 9, 4, 2], [5, 3, 10, 0, 1]])

@@ -16,6 +16,8 @@ from tinygrad2 import Tensor, study
 from tinygrad2.ops.op import Op
 from tinygrad2.study.lab import SIZE
 
+pytestmark = pytest.mark.slow
+
 DOCS = Path(__file__).parents[4] / "docs"
 
 
@@ -41,7 +43,7 @@ def browser(tmp_path_factory):
         "host-resolver-rules=MAP * ~NOTFOUND",
         "force-color-profile=srgb",
         "hide-scrollbars",
-        "window-size=1400,1050",
+        "window-size=400,300",  # a third less to compute than at the size of a screen
         f"user-data-dir={profile}",
     ):
         options.add_argument(f"--{flag}")
@@ -83,7 +85,10 @@ class Page:
 
     def click(self, key):
         """Click what is called so."""
-        self.browser.execute_script("arguments[0].click()", self.one(f'[data-key="{key}"]'))
+        script = """const [found, ...others] = document.querySelectorAll(`[data-key="${arguments[0]}"]`);
+            if (!found || others.length) throw new Error(`one of ${arguments[0]}`);
+            found.click()"""
+        self.browser.execute_script(script, key)
 
     @property
     def here(self):
@@ -121,23 +126,32 @@ def expression(browser, tmp_path_factory):
     return page
 
 
-@pytest.fixture(scope="module")
-def network(browser, tmp_path_factory):
-    """A page, and the trace, of the loss of a two-layer GPT-2 whose head is tied."""
-    config = GPT2Config(11, 8, 8, 2, 2, 16, dropout=0.0, tie_embeddings=True, head_bias=False)
+def page_of_a_network(browser, path, layers):
+    """A page, and the trace, of the loss of a small GPT-2 whose head is tied."""
+    config = GPT2Config(11, 8, 8, layers, 2, 16, dropout=0.0, tie_embeddings=True, head_bias=False)
     model = GPT2(config, seed=0)
     ids = np.array([[1, 2, 3, 4, 2]])
     with study.record():
         loss = model.loss(ids[:, :-1], ids[:, 1:])
-    path = tmp_path_factory.mktemp("network") / "lab.html"
-    study.lab(loss, path, "A two-layer GPT-2", "4 tokens, width 8, a tied head")
+    study.lab(loss, path, f"A {'one' if layers == 1 else 'two'}-layer GPT-2", "4 tokens, width 8, a tied head")
     page = Page(browser, path)
     page.trace, page.leaves = study.Trace(loss), dict(model.named_parameters())
     loss.backward()
     return page
 
 
-@pytest.fixture(params=["expression", "network"])
+@pytest.fixture(scope="module")
+def network(browser, tmp_path_factory):
+    """Of one layer: it has every kind of op, and a page takes longer to draw the more ops there are."""
+    return page_of_a_network(browser, tmp_path_factory.mktemp("network") / "lab.html", 1)
+
+
+@pytest.fixture(scope="module")
+def deep(browser, tmp_path_factory):
+    return page_of_a_network(browser, tmp_path_factory.mktemp("deep") / "lab.html", 2)
+
+
+@pytest.fixture(params=["expression", "network", pytest.param("deep", marks=pytest.mark.exhaustive)])
 def page(request):
     return request.getfixturevalue(request.param)
 
@@ -515,28 +529,30 @@ def test_a_page_stays_within_its_size(browser, tmp_path):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_screenshots(network, tmp_path, scheme):
+def test_screenshots(deep, tmp_path, scheme):
     """A picture in each scheme; where SCREENSHOTS is set one of each mode, in `docs/`."""
     from PIL import Image  # which matplotlib brings
 
-    network.browser.execute_cdp_cmd(
+    deep.browser.set_window_size(1400, 1050)
+    deep.browser.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     )
-    step = next(i for i, op in enumerate(network.data["steps"]) if network.data["values"][op]["variable"] == "h_1_add")
-    edge = edge_of(network, "h_1_mlp_c_fc_linear", "h_1_mlp_c_fc_bias")
-    case = next(i for i, case in enumerate(network.data["diagnose"]["cases"]) if case["culprit"] is not None)
+    step = next(i for i, op in enumerate(deep.data["steps"]) if deep.data["values"][op]["variable"] == "h_1_add")
+    edge = edge_of(deep, "h_1_mlp_c_fc_linear", "h_1_mlp_c_fc_bias")
+    case = next(i for i, case in enumerate(deep.data["diagnose"]["cases"]) if case["culprit"] is not None)
     states = {
         "watch": {"step": step},
         "predict": {"edge": edge, "kind": "type", "said": "g", "answers": "r" * edge + "x"},
-        "diagnose": {"case": case, f"probed{case}": ".".join(map(str, network.data["steps"][4:24:6]))},
+        "diagnose": {"case": case, f"probed{case}": ".".join(map(str, deep.data["steps"][4:24:6]))},
     }
     for mode, state in list(states.items())[: None if os.environ.get("SCREENSHOTS") else 1]:
-        network.open(mode=mode, **state)
+        deep.open(mode=mode, **state)
         path = tmp_path / f"lab-{mode}.png"
-        network.browser.save_screenshot(str(path))
+        deep.browser.save_screenshot(str(path))
         picture = np.asarray(Image.open(path).convert("RGB"))
         assert (picture.mean() > 128) == (scheme == "light")
         assert len(np.unique(picture.reshape(-1, 3) // 16, axis=0)) > 50
         if os.environ.get("SCREENSHOTS") and scheme == "light":
             Image.open(path).convert("RGB").quantize(64).save(DOCS / path.name, optimize=True)
-    network.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    deep.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    deep.browser.set_window_size(400, 300)
