@@ -80,7 +80,7 @@ MODES = {
     "enable_grad": (autograd.enable_grad, autograd.is_recording),
     "detect_anomaly": (autograd.detect_anomaly, lambda: autograd.observing() is not None),
     "record": (study.record, lambda: autograd.observing() is not None),
-    "dropout_rng": (lambda: nn.dropout_rng(RNG), lambda: nn.dropout.stream() is RNG),
+    "dropout_rng": (lambda: nn.dropout_rng(RNG), lambda: nn.dropout.current_rng() is RNG),
     "shapes_only": (nn.init.shapes_only, nn.init.is_shapes_only),
 }
 RNG = np.random.default_rng(0)
