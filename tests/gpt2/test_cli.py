@@ -67,7 +67,7 @@ def test_info(capsys):
     assert json.loads(capsys.readouterr().out)["num_parameters"] == 124_439_808
 
 
-@pytest.mark.parametrize("preset", ["tiny", "gpt2"])
+@pytest.mark.parametrize("preset", ["tiny", pytest.param("gpt2", marks=pytest.mark.exhaustive)])
 def test_gradcheck(capsys, preset):
     assert main(["gradcheck", "--preset", preset, "--d-model", "4", "--vocab-size", "5", "--max-seq-len", "3"]) == 0
     out = capsys.readouterr().out

@@ -335,7 +335,9 @@ def solve(page, case):
     return culprit
 
 
-def test_a_script_wins_every_case_within_its_budget(page):
+@pytest.mark.parametrize("which", ["expression", *(pytest.param(w, marks=pytest.mark.exhaustive) for w in ("network", "deep"))])
+def test_a_script_wins_every_case_within_its_budget(request, which):
+    page = request.getfixturevalue(which)
     cases = page.data["diagnose"]["cases"]
     assert len(cases) >= 8
     assert len({case["title"] for case in cases}) >= 7
