@@ -151,7 +151,7 @@ def deep(browser, tmp_path_factory):
     return page_of_a_network(browser, tmp_path_factory.mktemp("deep") / "lab.html", 2)
 
 
-@pytest.fixture(params=["expression", "network", pytest.param("deep", marks=pytest.mark.exhaustive)])
+@pytest.fixture(params=["expression", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("network", "deep"))])
 def page(request):
     return request.getfixturevalue(request.param)
 
@@ -335,9 +335,7 @@ def solve(page, case):
     return culprit
 
 
-@pytest.mark.parametrize("which", ["expression", *(pytest.param(w, marks=pytest.mark.exhaustive) for w in ("network", "deep"))])
-def test_a_script_wins_every_case_within_its_budget(request, which):
-    page = request.getfixturevalue(which)
+def test_a_script_wins_every_case_within_its_budget(page):
     cases = page.data["diagnose"]["cases"]
     assert len(cases) >= 8
     assert len({case["title"] for case in cases}) >= 7
