@@ -33,6 +33,7 @@ def browser(tmp_path_factory):
     for flag in (
         "headless=new",
         "no-sandbox",
+        "disable-ipc-flooding-protection",  # a script clicks faster than Chrome lets anybody navigate
         "disable-gpu",
         "disable-dev-shm-usage",
         "disable-quic",
