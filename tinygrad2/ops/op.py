@@ -300,6 +300,8 @@ def _nothing(*_: Any, **__: Any) -> None:
 
 
 def _parameters(f: Function) -> list[inspect.Parameter]:
+    if isinstance(f, np.ufunc):  # before NumPy 2.4 they have no signature that inspect could read
+        return [inspect.Parameter(f"x{i}", inspect.Parameter.POSITIONAL_ONLY) for i in range(f.nin)]
     return list(inspect.signature(f).parameters.values())
 
 
