@@ -41,7 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on where the run in --out stopped; begin it if there is none")
     parser.add_argument("--accept-changes", action="store_true", help="resume with other settings or another text than before")
     parser.add_argument("--config", help="a TOML file of settings, by the names of the flags with underscores")
-    parser.add_argument("--no-plots", dest="plots", action="store_false", help="draw no loss.png and training.png at the end")
+    parser.add_argument("--no-plots", action="store_true", help="draw no loss.png and training.png at the end")
     add_settings(parser, TrainConfig)
     add_settings(parser, GPT2Config)
 
@@ -90,11 +90,11 @@ def run(args: argparse.Namespace) -> int:
     for path, why in {path: why for found in reasons for path, why in found.items()}.items():
         say(one_line(f"the job before gave up, says {path}: {why}"))
     result = train(model, config, text, run, say, resume)
-    if args.plots:
+    if not args.no_plots:
         step_tokens = config.batch_size * model.config.max_seq_len
         _draw(run, f"{corpus.name}: {model.num_parameters():,} parameters", result.baselines, step_tokens)
     _report(result, config.steps)
-    _suggest(run, result, corpus, args.plots)
+    _suggest(run, result, corpus, not args.no_plots)
     return _exit_code(result)
 
 

@@ -188,7 +188,7 @@ def _slopes(trainer: Trainer, batch: Batch) -> list[float]:
 def _update_scale(trainer: Trainer, row: Row) -> float | None:
     """The median over the matrices of: recorded size of the update / size by the formula and the optimizer's moments."""
     ratios, lr = row.get("update_ratios"), row.get("learning_rate")
-    if not ratios or not lr or trainer.config.zero:  # with ZeRO, no rank has all moments
+    if not ratios or not lr or trainer.zero:  # with ZeRO, no rank has all moments
         return None
     found = []
     for (name, p), state in zip(trainer.model.named_parameters(), trainer.optimizer.state, strict=True):

@@ -23,6 +23,7 @@ from gpt2.text.batches import Batch
 from gpt2.training.mpi import comm
 from gpt2.training.mpi.reduction import AllReduce, Gradients, OrderedSum, Sum
 from tinygrad2 import autograd, kernels, nn, no_grad
+from tinygrad2.errors import AnomalyError
 from tinygrad2.kernels.fast import threads as sharing
 from tinygrad2.types import Array
 
@@ -89,7 +90,7 @@ ONE_BLAS_THREAD = OneBlasThread()
 
 
 class Shards:
-    """Threads that share the work of a step: whole shards, or within one shard the rows and heads of every kernel.
+    """The shards of a batch, and the threads that share their work: whole shards, or within one the rows and heads of kernels.
 
     `threads` 0 means one per core; `shards` 0 means one per thread, or a single one where the model has so many parameters
     that a gradient for each would not pay. The matrix library has one thread: two pools would get in each other's way.
@@ -149,9 +150,9 @@ class Shards:
     def loss_and_gradients(self, model: GPT2, batch: Batch, seed: int, step: int, label_smoothing: float = 0.0) -> Gradients:
         """The mean loss of a batch, and its gradient by each parameter of the model; the same on all processes."""
         total = self.new_sum()
-        return total(self.each(model, batch, seed, step, label_smoothing, total.ready))
+        return total(self.map(self.worker(model, batch, seed, step, label_smoothing, total.ready), self.mine))
 
-    def each(
+    def worker(
         self,
         model: GPT2,
         batch: Batch,
@@ -159,8 +160,8 @@ class Shards:
         step: int,
         label_smoothing: float = 0.0,
         ready: Callable[[Array], None] | None = None,
-    ) -> Iterator[Gradients]:
-        """Loss and gradients of each shard of this process, in order: their sum over all shards is that of the batch."""
+    ) -> Callable[[int], Gradients]:
+        """What gives the loss and the gradients of shard i: their sum over all shards is that of the batch."""
         inputs, targets = batch
         parameters = model.parameters()
         parts = list(zip(np.array_split(inputs, self.count), np.array_split(targets, self.count), strict=True))
@@ -174,7 +175,20 @@ class Shards:
                 grads = autograd.grad([loss], parameters, np.asarray(weight), ready=ready)
                 return loss.item() * weight, [g.data for g in grads]
 
-        return self.map(work, self.mine)
+        return work
+
+    def first_anomaly(self, work: Callable[[int], Gradients]) -> str:
+        """What the first shard of all processes says that raises AnomalyError, and "; "; all are computed to their end."""
+
+        def said(i: int) -> str:
+            try:
+                work(i)
+            except AnomalyError as error:
+                return f"{error}; "
+            return ""
+
+        found = self.comm.all_gather(list(self.map(said, self.mine)), "the search for a number that is not finite")
+        return next((words for shards in found for words in shards if words), "")
 
     def evaluate(self, model: GPT2, batches: list[Batch]) -> float:
         """The mean loss over all tokens of some batches, without dropout. Draws nothing from any random stream."""

@@ -23,7 +23,6 @@ from gpt2.training.optimizer import learning_rate, make_optimizer
 from gpt2.training.shards import Shards
 from gpt2.training.spikes import Spikes
 from tinygrad2 import autograd, optim
-from tinygrad2.errors import AnomalyError
 from tinygrad2.kernels.fast.products import bfloat16
 from tinygrad2.types import Array
 
@@ -57,7 +56,7 @@ class Trainer:
 
         A loss or a gradient that is not finite never reaches the parameters: it raises NonFiniteError or, like a spike,
         makes a row that is `skipped`, saying why. With `measure` the row also has the size of the gradients by layer, before
-        clipping, and of the update by matrix (sizes.py). Raises DataError, and changes nothing, as `batch` does.
+        clipping, and of the update by matrix (sizes.py). Raises DataError as `batch` does; nothing has changed then.
         """
         config, start = self.config, time.perf_counter()
         drawn = self.batch()
@@ -68,11 +67,12 @@ class Trainer:
         wrong = self.spikes.found({"loss": loss, "gradient norm": norm})
         if wrong is None:
             before = sizes.matrices(self.model) if measure else {}
+            if measure:
+                row["grad_norms"] = sizes.norms_by_layer(self.model, grads)
             self.optimizer.lr = lr
             (self.zero or self.optimizer).step(grads, optim.clip_factor(norm, config.grad_clip or math.inf))
             if measure:
-                row |= {"grad_norms": sizes.norms_by_layer(self.model, grads)}
-                row |= {"update_ratios": sizes.update_ratios(self.model, before)}
+                row["update_ratios"] = sizes.update_ratios(self.model, before)
             self.average.update()
             self.steps += 1
         else:
@@ -103,13 +103,10 @@ class Trainer:
 
     def blame(self, drawn: Batch) -> str:
         """Where the first number appears that is not finite: the shards of this step computed again, as they were."""
-        config, found = self.config, ""
-        try:
-            with self._precision(), autograd.detect_anomaly():
-                list(self.shards.each(self.model, drawn, config.seed, self.position, config.label_smoothing))
-        except AnomalyError as error:
-            found = f"{error}; "
-        return next(filter(None, self.shards.comm.all_gather(found, "the search for a number that is not finite")), "")
+        config = self.config
+        work = self.shards.worker(self.model, drawn, config.seed, self.position, config.label_smoothing)
+        with self._precision(), autograd.detect_anomaly():
+            return self.shards.first_anomaly(work)
 
     def _precision(self) -> contextlib.AbstractContextManager[None]:
         """Inside, what linear layers multiply has the dtype of the configuration."""

@@ -36,6 +36,8 @@ class Optimizer:
         `gradients` has one per parameter, of its shape; without it they are what `backward()` has put into each `.grad`.
         Raises ShapeError, and changes nothing, where a gradient is missing in the list or of another shape.
         """
+        if isinstance(gradients, (int, float)):
+            raise TinygradError(f"step: {gradients!r} is no list of gradients; step(scale={gradients!r}) scales them")
         given = [p.grad for p in self.parameters] if gradients is None else list(gradients)
         if len(given) != len(self.parameters):
             raise ShapeError(f"step: {len(given)} gradients for {len(self.parameters)} parameters; give one for each, or None")

@@ -37,7 +37,7 @@ class LostRankError(GPT2Error):
 
 
 class Comm:
-    """The processes that train together; this form of it is for a process that is alone, and does nothing.
+    """The processes that train together; in this form, for a process that is alone, nothing is done.
 
     `rank` of `size` is this process, and `local_size` are those on the same machine. `timeout` is how long, in seconds, one
     waits for another; `waited` is how long this one has, in all. `gives_up_in` is the file in which this process says why it
@@ -85,7 +85,7 @@ class Comm:
             raise ConfigError(f"the ranks do not agree: {'; '.join(wrong)}: start them with the same command, text and code")
 
     def abort(self, code: int) -> None:
-        """End all the others, and this one if there are any, now."""
+        """End all processes of the job, without coming back; nothing where this one is alone."""
 
     def leave_reason(self, error: BaseException) -> None:
         """Called by a process that failed, before it says why: a lower rank that failed as well speaks first.

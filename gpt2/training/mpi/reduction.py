@@ -1,6 +1,6 @@
 """The gradients of shards become the gradient of the batch: a sum, over the shards of this process and then over all processes.
 
-Each of these is made anew for a step, and called with the loss and the gradients of this process's shards, in their order. All
+A Sum is made anew for every batch, and called with the loss and the gradients of this process's shards, in their order. All
 processes get the same loss and the same gradients.
 """
 
@@ -40,8 +40,10 @@ def add(shards: Iterable[Gradients], loss: float = 0.0, total: list[Array] | Non
 class Sum:
     """On one process."""
 
-    ready: Callable[[Array], None] | None = None
-    """Told of the gradient of a parameter as soon as it is complete; see autograd.grad."""
+    @property
+    def ready(self) -> Callable[[Array], None] | None:
+        """Told of the gradient of a parameter as soon as it is complete; see autograd.grad."""
+        return None
 
     def __call__(self, shards: Iterable[Gradients]) -> Gradients:
         return add(shards)
@@ -77,11 +79,14 @@ class AllReduce(Sum):
     """
 
     def __init__(self, comm: MpiComm, overlap: bool, rounded: bool) -> None:
-        self.comm, self.rounded = comm, rounded
-        self.ready = self._add if overlap else None
+        self.comm, self.overlap, self.rounded = comm, overlap, rounded
         self._added: set[int] = set()
         self._bucket: list[Array] = []
         self._under_way: list[tuple[list[Array], Array, Any]] = []
+
+    @property
+    def ready(self) -> Callable[[Array], None] | None:
+        return self._add if self.overlap else None
 
     def __call__(self, shards: Iterable[Gradients]) -> Gradients:
         loss, grads = add(shards)

@@ -3,6 +3,7 @@
 STRESS=1 kills a random rank at 20 random moments.
 """
 
+import gc
 import json
 import os
 import random
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from gpt2.errors import ConfigError
 from gpt2.run.folder import REASON, Run
 from gpt2.run.metrics import read_metrics
 from gpt2.training.mpi import comm
+from gpt2.training.mpi.reduction import AllReduce
 
 
 class Job:
@@ -209,15 +212,18 @@ def test_ranks_that_disagree_are_refused_at_the_start(folder, says):
 NAN = """
 if rank == 1:
     from gpt2.training.shards import Shards
-    real = Shards.each
+    real = Shards.worker
     calls = []
     def nan(self, *args):
         calls.append(0)
-        for loss, grads in real(self, *args):
-            if len(calls) == 9:
+        work, number = real(self, *args), len(calls)
+        def worker(i):
+            loss, grads = work(i)
+            if number == 9:
                 grads[0][0, 0] = float("nan")
-            yield loss, grads
-    Shards.each = nan
+            return loss, grads
+        return worker
+    Shards.worker = nan
 """
 
 
@@ -234,6 +240,27 @@ def test_a_nan_on_one_rank_is_seen_by_all_in_the_same_step(folder, policy, reduc
     assert sum("skipped" in row for row in rows) == 1
     assert rows[-1]["step"] == 50
     assert np.isfinite(rows[-1]["val_loss"])
+
+
+INFINITE = """
+if rank == 1:
+    from gpt2.training.step import Trainer
+    real = Trainer.batch
+    def batch(self):
+        if self.steps == 7:
+            self.model.ln_f.weight.data[3] = float("inf")
+        return real(self)
+    Trainer.batch = batch
+"""
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("reduction", ["fast", "ordered"])
+def test_where_a_number_of_another_rank_stopped_being_finite_is_said_once(folder, reduction):
+    code, _, said = Job(folder, f"inf-{reduction}", 2, f"--reduction={reduction}", plant=INFINITE).ended()
+    assert code == 2
+    assert "step 8: loss is nan; the forward of " in said
+    assert said.count("error:") == 1
 
 
 SIGNAL = """
@@ -294,6 +321,29 @@ def test_only_what_a_rank_has_left_is_read_and_removed(tmp_path, text):
     run_once(run, text, steps=4, resume=True)
     assert not any(path.exists() for path in left)
     assert all(path.read_text() == "of somebody else" for path in mine)
+
+
+def test_a_sum_over_ranks_is_gone_with_its_step():
+    """Without the help of the garbage collector: it holds all gradients, and their copies."""
+
+    class Alone(comm.Comm):
+        def start_all_reduce(self, array, rounded=False):
+            return array
+
+        def wait(self, requests, what):
+            pass
+
+    gc.disable()
+    try:
+        total = AllReduce(Alone(), overlap=True, rounded=False)
+        grads = [np.ones(3, np.float32), np.full((2, 2), 2.0, np.float32)]
+        assert total([(1.5, grads)]) == (1.5, grads)
+        total.ready(np.ones(1))
+        gone = weakref.ref(total)
+        del total
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_without_mpiexec_mpi_is_not_loaded(monkeypatch):

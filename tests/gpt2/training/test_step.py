@@ -41,16 +41,18 @@ def test_the_blame_is_looked_for_in_what_was_computed(monkeypatch, threads, shar
             pytest.raises(NonFiniteError, match=r"step 2: .*cross_entropy made 1 nan.*lower --learning-rate"),
         ):
             trainer.step()
-    first, again = sorted(seen[:shards]), seen[shards:]
-    assert len(first) == len(set(first)) == shards
-    assert again  # the search ends at the first that fails
-    assert set(again) <= set(first)
+    first, again = sorted(seen[:shards]), sorted(seen[shards:])
+    assert len(set(first)) == shards
+    assert again == first
     assert {call[2:4] for call in seen} == {(0.1, dtype == "bfloat16")}
 
 
 def test_a_step_is_the_update_of_its_gradients():
-    """The optimizer, given the clipped gradients by hand in a model that has `.grad`, makes the same parameters."""
-    config = TrainConfig(batch_size=6, shards=2, grad_clip=0.05, warmup_steps=0, weight_decay=0.3)
+    """The optimizer, given the clipped gradients by hand in a model that has `.grad`, makes the same parameters.
+
+    Of SGD, whose update is as large as the gradient: the first one of Adam does not depend on its size.
+    """
+    config = TrainConfig(batch_size=6, shards=2, grad_clip=0.05, warmup_steps=0, optimizer="sgd", learning_rate=0.1)
     models = [GPT2(GPT2Config(vocab_size=11, **MODEL), seed=3) for _ in range(2)]
     with Shards(1, 2, 6) as shards:
         trainer = Trainer(models[0], config, IDS, shards)
@@ -61,10 +63,10 @@ def test_a_step_is_the_update_of_its_gradients():
     norm = optim.clip_grad_norm(parameters, 0.05)
     assert row["grad_norm"] == pytest.approx(norm, rel=1e-5)
     assert norm > 0.05
-    optim.AdamW(parameters, row["learning_rate"], (config.beta1, config.beta2), weight_decay=0.3).step()
+    optim.SGD(parameters, row["learning_rate"], momentum=config.beta1).step()
     for a, b in zip(models[0].parameters(), parameters, strict=True):
         assert a.grad is None
-        np.testing.assert_allclose(a.data, b.data, rtol=0, atol=2e-5)
+        np.testing.assert_allclose(a.data, b.data, rtol=0, atol=1e-6)
     whole = np.concatenate([p.data.ravel() for p in parameters])
     start = np.concatenate([p.data.ravel() for p in GPT2(models[1].config, seed=3).parameters()])
     mine = np.concatenate([p.data.ravel() for p in models[0].parameters()])
