@@ -1,12 +1,16 @@
 """What tests share."""
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tinygrad2 import kernels
+
+# A shell lets what it starts in the background ignore Ctrl-C, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):

@@ -343,7 +343,10 @@ def interrupted(seconds, *arguments):
             time.sleep(0.001)
         time.sleep(seconds)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        try:
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     return process.returncode, err.decode()
 
 
