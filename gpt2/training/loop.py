@@ -150,7 +150,7 @@ class Training:
         Raises NonFiniteError where that has happened too often.
         """
         position = self.trainer.position
-        checkpoint = broadcast(self.comm, self.run.last_checkpoint(self.say) if self.comm.is_main else None)
+        checkpoint = broadcast_checkpoint(self.comm, self.run.last_checkpoint(self.say) if self.comm.is_main else None)
         assert checkpoint is not None  # or it would have been said: there are steps in the run
         restore(self.trainer, checkpoint)
         self.trainer.position = position
@@ -224,7 +224,7 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
         if not resume:
             run.check_new()  # another may have begun in it since it was looked at
         comm = shards.comm
-        checkpoint = broadcast(comm, run.last_checkpoint(say) if resume and comm.is_main else None)
+        checkpoint = broadcast_checkpoint(comm, run.last_checkpoint(say) if resume and comm.is_main else None)
         trainer = Trainer(model, config, text.train, shards)
         if checkpoint is not None:
             restore(trainer, checkpoint)
@@ -258,7 +258,7 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
     return Result(val_loss, training.compared, trainer.steps, seconds, interrupts.signal, stopped_early)
 
 
-def broadcast(comm: Comm, checkpoint: Checkpoint | None) -> Checkpoint | None:
+def broadcast_checkpoint(comm: Comm, checkpoint: Checkpoint | None) -> Checkpoint | None:
     """What the main process has read, on all; its arrays stay there (see `restore`)."""
     about = comm.broadcast(checkpoint.about if checkpoint else None, "the reading of a checkpoint")
     return checkpoint if comm.is_main or about is None else Checkpoint({}, about)

@@ -103,7 +103,7 @@ class Shards:
         self.count = effective_shards(threads, shards, batch_size, parameters)
         self.threads = threads or cores()
         self.comm = together or comm.Comm()
-        bounds = np.arange(self.comm.size + 1) * self.count // self.comm.size
+        bounds = self.comm.bounds(self.count)
         self.mine = range(bounds[self.comm.rank], bounds[self.comm.rank + 1])
         self.new_sum: Callable[[], Sum] = Sum
 
@@ -178,13 +178,13 @@ class Shards:
         return work
 
     def first_anomaly(self, work: Callable[[int], Gradients]) -> str:
-        """What the first shard of all processes says that raises AnomalyError, and "; "; all are computed to their end."""
+        """The message of the first shard, of all processes, that raises AnomalyError; "" for none. All run to their end."""
 
         def said(i: int) -> str:
             try:
                 work(i)
             except AnomalyError as error:
-                return f"{error}; "
+                return str(error)
             return ""
 
         found = self.comm.all_gather(list(self.map(said, self.mine)), "the search for a number that is not finite")

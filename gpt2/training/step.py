@@ -106,7 +106,8 @@ class Trainer:
         config = self.config
         work = self.shards.worker(self.model, drawn, config.seed, self.position, config.label_smoothing)
         with self._precision(), autograd.detect_anomaly():
-            return self.shards.first_anomaly(work)
+            found = self.shards.first_anomaly(work)
+        return f"{found}; " if found else ""
 
     def _precision(self) -> contextlib.AbstractContextManager[None]:
         """Inside, what linear layers multiply has the dtype of the configuration."""

@@ -58,6 +58,10 @@ class Comm:
         """What an error begins with that may be of one process only."""
         return "" if self.size == 1 else f"rank {self.rank}: "
 
+    def bounds(self, count: int) -> Array:
+        """Where the part of each process of so many things begins, and the last ends: `size` + 1 numbers."""
+        return np.arange(self.size + 1) * count // self.size
+
     def barrier(self, what: str, note: int = 0) -> int:
         """Wait until all are here; the largest `note` of any. Raises LostRankError that names those who do not come."""
         return note

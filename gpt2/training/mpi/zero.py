@@ -24,13 +24,9 @@ class ZeroOptimizer:
         self.parts = [nn.Parameter(self._part(p.data)) for p in parameters]
         self.of_parts = make(self.parts)
 
-    def bounds(self, size: int) -> Array:
-        """Where the part of each rank of a flat array begins, and the last ends."""
-        return np.arange(self.comm.size + 1) * size // self.comm.size
-
     def _part(self, array: Array) -> Array:
         """The view of this rank's part, with two axes if the array had more than one: matrices are those that decay."""
-        bounds = self.bounds(array.size)
+        bounds = self.comm.bounds(array.size)
         part = array.reshape(-1)[bounds[self.comm.rank] : bounds[self.comm.rank + 1]]
         return part.reshape(1, -1) if array.ndim >= 2 else part
 
@@ -39,7 +35,7 @@ class ZeroOptimizer:
         for p, part in zip(self.parameters, self.parts, strict=True):
             part.data = self._part(p.data)
         self.of_parts.step([self._part(g) for g in gradients], scale)
-        exchanged = [self.comm.start_all_gather(p.data.reshape(-1), self.bounds(p.size)) for p in self.parameters]
+        exchanged = [self.comm.start_all_gather(p.data.reshape(-1), self.comm.bounds(p.size)) for p in self.parameters]
         self.comm.wait(exchanged, "the exchange of parameters")
         for p in self.parameters:
             p.data = p.data  # tells the graph that it has changed
@@ -48,7 +44,7 @@ class ZeroOptimizer:
         """What all ranks keep of a parameter, of which `slot` is what is kept here: whole on the main process."""
         full = np.empty(p.shape, slot.dtype) if self.comm.is_main else None
         flat = None if full is None else full.reshape(-1)
-        gathering = self.comm.start_gather(slot.reshape(-1), flat, self.bounds(p.size))
+        gathering = self.comm.start_gather(slot.reshape(-1), flat, self.comm.bounds(p.size))
         self.comm.wait([gathering], "the collection of the optimizer's state")
         return slot if full is None else full
 
