@@ -218,14 +218,20 @@ class _Backward:
                 f"backward: the graph of this {node.op.name} was freed by an earlier backward; "
                 "compute the loss again, or pass retain_graph=True the first time"
             )
+        if node.version and node.residuals is not None:
+            raise GraphError(
+                f"backward: the result of {node.op.name} was changed after it was computed, so its gradient would be of "
+                "neither value; compute a new one instead, as in y = 3 * y"
+            )
         needed, wanted, lowest = [], self.wanted, self.lowest
         for parent, version in zip(node.parents, node.parent_versions, strict=True):
             if parent is None:
                 needed.append(False)
                 continue
             if parent.version != version:
+                what = "leaf" if parent.op is None else "result"
                 raise GraphError(
-                    f"backward: a leaf that {node.op.name} used was changed after that, so its gradient would be of neither "
+                    f"backward: a {what} that {node.op.name} used was changed after that, so its gradient would be of neither "
                     "value; call backward before changing parameters, or compute the loss again"
                 )
             needed.append(parent.number >= lowest and (wanted is None or parent.op is not None or parent in wanted))

@@ -18,7 +18,10 @@ from tinygrad2.context import within
 from tinygrad2.errors import DtypeError, ShapeError
 from tinygrad2.observer import observing
 from tinygrad2.ops.op import Op
-from tinygrad2.types import Array
+from tinygrad2.types import Array, native
+
+COPIED = 1 << 20
+"""Bytes up to which a constant that backward will read is copied, so that it may be written to meanwhile."""
 
 _numbers = itertools.count()
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
@@ -63,7 +66,7 @@ class Node:
         self.settings = settings or {}
         self.number = next(_numbers)
         self.grad: Any = None  # of a leaf: what backward has added up
-        self.version = 0  # how often its array was changed or replaced
+        self.version = 0  # how often its array was changed or replaced since it was made
         self.parent_versions = tuple([p.version if p is not None else 0 for p in parents])  # those that this op has used
         self.hooks: tuple[Callable[[Any], Any], ...] = ()
         self.observed: Any = None  # what an observer notes of it
@@ -84,7 +87,7 @@ T = TypeVar("T", bound=TensorLike)
 
 def record(tensor: type[T], op: type[Op], inputs: Sequence[Any], settings: dict[str, Any]) -> T:
     """Apply `op` to `inputs` (Tensors, arrays, numbers) and remember how, if an input wants a gradient."""
-    arrays = tuple([x.data if isinstance(x, tensor) else x for x in inputs])
+    arrays = tuple([x.data if isinstance(x, tensor) else native(x) if isinstance(x, np.ndarray) else x for x in inputs])
     parents = tuple([x.node if isinstance(x, tensor) else None for x in inputs])
     try:
         out, residuals = op.run(arrays, settings)
@@ -94,15 +97,25 @@ def record(tensor: type[T], op: type[Op], inputs: Sequence[Any], settings: dict[
         shapes = ", ".join(str(np.shape(a)) for a in arrays)
         raise ShapeError(f"{op.name} of {shapes}: {error}") from error
     node, observer = None, observing()
-    if _recording.get() and any(parents) and out.dtype.kind == "f":
-        if observer is None:
+    if _recording.get() and any(parents) and out.dtype.kind in "fc":
+        if out.dtype.kind == "c":
+            raise DtypeError(
+                f"{op.name}: it gave {out.dtype}, and complex numbers have no gradient here; compute with real ones"
+            )
+        if observer is None:  # which may lock them
             arrays, residuals = op.kept(arrays, residuals, tuple([p is not None for p in parents]))
+            arrays = tuple([a if p is not None else _constant(a) for a, p in zip(arrays, parents, strict=True)])
         node = Node(op, parents, arrays, settings, residuals)
     if observer is not None:
         observer.forward(op, arrays, out, [p is None or p.op is None for p in parents])
         if node is not None:
             observer.recorded(node, out)
     return tensor.wrap(out, node)
+
+
+def _constant(x: Any) -> Any:
+    """What backward reads of an input that gets no gradient: a copy, where it is a small array."""
+    return x.copy() if isinstance(x, np.ndarray) and x.nbytes <= COPIED else x
 
 
 def ancestors(nodes: Iterable[Node | None]) -> Iterator[Node]:

@@ -5,7 +5,9 @@ NumPy's own functions and operators accept Tensors (`np.exp(t)`, `2 / t`, `array
 
 from __future__ import annotations
 
+import copy
 import functools
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -14,9 +16,9 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from tinygrad2 import autograd, graph
-from tinygrad2.errors import GraphError, UnsupportedError
+from tinygrad2.errors import DtypeError, GraphError, ShapeError, UnsupportedError
 from tinygrad2.ops import RULES, GetItem, Op
-from tinygrad2.types import Array
+from tinygrad2.types import Array, native
 
 PLAIN = {
     *(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal),
@@ -58,7 +60,7 @@ class Tensor(NDArrayOperatorsMixin):
         self.node = None
         if isinstance(data, Tensor) and data.node is not None and data.node.op is not None and graph.is_recording():
             raise GraphError("Tensor: what it is made of is part of a graph, which would be cut here; say .detach() to cut it")
-        self._data = np.asarray(data.data if isinstance(data, Tensor) else data, dtype)
+        self._data = native(np.asarray(data.data if isinstance(data, Tensor) else data, dtype))
         if self._data.dtype == object:
             raise UnsupportedError(f"Tensor: {type(data).__name__} is not an array of numbers: {data!r:.60}")
         self.requires_grad = requires_grad
@@ -74,13 +76,14 @@ class Tensor(NDArrayOperatorsMixin):
     def data(self) -> Array:
         """The array. Setting it, or `t.data += ...`, tells the graph: a backward that needs the old value is refused.
 
-        Writing into it by index is seen only inside `autograd.detect_anomaly()`.
+        Writing into it by index, `t.data[0] = ...`, is seen only inside `autograd.detect_anomaly()`; and so is writing into a
+        plain array that was computed with, if it has more than 1 MiB: of smaller ones, and of indices, the graph has a copy.
         """
         return self._data
 
     @data.setter
     def data(self, array: Array) -> None:
-        self._data = array
+        self._data = native(np.asarray(array))
         if self.node is not None:
             self.node.version += 1
 
@@ -110,7 +113,14 @@ class Tensor(NDArrayOperatorsMixin):
     def grad(self, value: Tensor | Array | None) -> None:
         if self.node is None:
             raise GraphError("grad: this tensor does not require a gradient")
-        self.node.grad = None if value is None else value if isinstance(value, Tensor) else Tensor(value)
+        if value is not None:
+            value = value if isinstance(value, Tensor) else Tensor(value)
+            if value.shape != self.shape:
+                raise ShapeError(f"grad: a gradient of shape {value.shape} for a tensor of shape {self.shape}")
+            if value.dtype.kind not in "fiub":
+                raise DtypeError(f"grad: a gradient of {value.dtype} for a tensor of {self.dtype}; give real numbers")
+            value = value if value.dtype == self.dtype else value.astype(self.dtype)
+        self.node.grad = value
 
     def backward(self, gradient: Any = None, *, retain_graph: bool = False, create_graph: bool = False) -> None:
         """Add the gradient of this tensor to `.grad` of every leaf it was computed from, and free the graph.
@@ -129,6 +139,10 @@ class Tensor(NDArrayOperatorsMixin):
         leaves = autograd.backpropagate([(self, gradient)], None, create_graph, retain_graph or create_graph)
         for leaf, g in leaves.items():
             g = g if create_graph else Tensor.wrap(g, None)
+            if leaf.grad is not None and leaf.grad.shape != g.shape:
+                raise ShapeError(
+                    f"backward: a gradient of shape {g.shape} cannot be added to a .grad of shape {leaf.grad.shape}"
+                )
             leaf.grad = g if leaf.grad is None else leaf.grad + g
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | Array | None]) -> Callable[[], None]:
@@ -179,7 +193,9 @@ class Tensor(NDArrayOperatorsMixin):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if self.node is not None and graph.is_recording():
-            raise GraphError("this tensor is part of a graph; say .numpy() or .data to take its array out of it")
+            raise GraphError(
+                "this tensor is part of a graph; say .numpy() or .data to take its array out of it, np.stack to join several"
+            )
         return np.array(self.data, dtype, copy=copy)
 
     # -- as an array
@@ -232,11 +248,24 @@ class Tensor(NDArrayOperatorsMixin):
         return bool(self.data)
 
     def __float__(self) -> float:
+        if self.node is not None and graph.is_recording():
+            raise GraphError("float: this tensor is part of a graph; say .item() to take its number out of it")
         return float(self.data)
+
+    def __int__(self) -> int:
+        return int(self.data)  # a step: its derivative is 0
+
+    def __index__(self) -> int:
+        return operator.index(self.data)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item() if spec and self.size == 1 else self.data if spec else str(self), spec)
 
     def __getitem__(self, index: Any) -> Tensor:
         parts = index if isinstance(index, tuple) else (index,)
-        plain = tuple(part.data if isinstance(part, Tensor) else part for part in parts)
+        plain = tuple([part.data if isinstance(part, Tensor) else part for part in parts])
+        if self.node is not None:  # then backward reads them, too
+            plain = tuple([copy.deepcopy(part) if isinstance(part, (np.ndarray, list)) else part for part in plain])
         return GetItem.call(self, index=plain if isinstance(index, tuple) else plain[0])
 
     def __repr__(self) -> str:

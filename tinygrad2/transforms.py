@@ -1,9 +1,10 @@
 """Functions of functions: gradients, Jacobians, Hessians and their products, and recomputation to save memory.
 
-Each takes a function that is written with NumPy's functions and gives one Tensor. The results are Tensors, and recorded where
-they depend on something else that wants a gradient: another argument, or what the function reads from around it, such as the
-variable of a transform that this one stands inside; inside `no_grad()` they are not, which takes less time and memory. The
-derivative of what does not depend on an input is zero, also of what left the graph by `.data` or `.item()`.
+Each takes a function that is written with NumPy's functions, and gives Tensors. Arguments and results may be containers of
+them: lists, tuples and dictionaries, nested in any way (see `containers`). The results are recorded where they depend on
+something else that wants a gradient: another argument, or what the function reads from around it, such as the variable of a
+transform that this one stands inside; inside `no_grad()` they are not, which takes less time and memory. The derivative of what
+does not depend on an input is zero, also of what left the graph by `.data` or `.item()`.
 
 A function that does not use its argument, but the very leaf that is handed in (as a model its parameters), is differentiated by
 that leaf.
@@ -17,117 +18,174 @@ from typing import Any, cast
 import numpy as np
 
 from tinygrad2 import autograd
+from tinygrad2.containers import leaves, matching, rebuilt
 from tinygrad2.errors import DtypeError, GraphError, ShapeError
 from tinygrad2.graph import Node
 from tinygrad2.ops import RULES, Fused
+from tinygrad2.ops.draws import remembered, repeated
 from tinygrad2.ops.op import Identity
 from tinygrad2.tensor import Tensor
 from tinygrad2.types import Array
 
-Function = Callable[..., Tensor]
+Function = Callable[..., Any]
+Places = int | Sequence[int]
+"""Which arguments of a function: one, or several."""
 
 
-def grad(f: Function, argnum: int = 0) -> Function:
+def grad(f: Function, argnums: Places = 0, has_aux: bool = False) -> Function:
     """The function that gives the gradient of scalar `f` with respect to one of its arguments, of that argument's shape.
+
+    Of several `argnums`, it gives a tuple. With `has_aux`, f gives a pair (value, something else), and the result is the pair
+    (gradient, something else).
 
     >>> grad(np.sin)(0.0)
     Tensor(1.)
+    >>> grad(lambda p, x: p["slope"] * x + p["offset"])({"slope": 2.0, "offset": 1.0}, 3.0)
+    {'slope': Tensor(3.), 'offset': Tensor(1.)}
     """
-    with_value = value_and_grad(f, argnum)
-    return lambda *args: with_value(*args)[1]
+    with_value = value_and_grad(f, argnums, has_aux)
+
+    def slope(*args: Any, **kwargs: Any) -> Any:
+        value, g = with_value(*args, **kwargs)
+        return (g, value[1]) if has_aux else g
+
+    return slope
 
 
-def value_and_grad(f: Function, argnum: int = 0) -> Callable[..., tuple[Tensor, Tensor]]:
+def value_and_grad(f: Function, argnums: Places = 0, has_aux: bool = False) -> Function:
     """Like `grad`, but gives the value as well: (f(x), gradient). Raises GraphError if f gives more than one number."""
 
-    def both(*args: Any) -> tuple[Tensor, Tensor]:
-        point = _Point(_of_one(f, args, argnum), [args[argnum]])
-        (g,) = point.pull(point.one())
-        return point.value, g
+    def both(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        point = _Point(f, args, kwargs, argnums, has_aux=has_aux)
+        return point.value, point.of_places(point.pull([point.one()]))
 
     return both
 
 
-def vjp(f: Function, *inputs: Any) -> tuple[Tensor, Callable[[Any], list[Tensor]]]:
-    """(f(*inputs), pull): `pull(g)` gives g^T J for a cotangent g of the output's shape, a Tensor per input.
+def vjp(f: Function, *inputs: Any) -> tuple[Any, Callable[[Any], list[Any]]]:
+    """(f(*inputs), pull): `pull(g)` gives g^T J for a cotangent g of the output's shape, what is like it per input.
 
-    It may be called several times.
+    Where f gives several Tensors, g is such a container of cotangents. It may be called several times.
     """
     point = _Point(f, inputs)
-    return point.value, lambda g: point.pull(g, retain=True)
+    return point.value, lambda g: point.like_inputs(point.pull(matching(point.out, g, "cotangents"), retain=True))
 
 
-def jvp(f: Function, inputs: Any, tangents: Any) -> tuple[Tensor, Tensor]:
+def jvp(f: Function, inputs: Any, tangents: Any) -> tuple[Any, Any]:
     """(f(*inputs), J v): how the output moves when the inputs move along the tangents, which have their shapes.
 
     The backward pass is linear in its cotangent, so differentiating it along the cotangent gives the forward product.
     """
-    tangents = _listed(tangents)
-    point = _Point(f, _listed(inputs), tangents)
-    dummy = _leaf(np.zeros_like(point.out.data))
-    return point.value, point.along(dummy, tangents, [dummy])[0]
+    inputs, tangents = _listed(inputs), _listed(tangents)
+    point = _Point(f, inputs, directions=tangents)
+    dummies = [_leaf(np.zeros_like(out.data)) for out in point.outs]
+    return point.value, rebuilt(point.out, iter(point.along(dummies, tangents, dummies)))
 
 
-def hvp(f: Function, inputs: Any, vectors: Any) -> tuple[Tensor, list[Tensor]]:
-    """(f(*inputs), H v) for scalar f: the Hessian times a vector, one Tensor per input, without forming the Hessian."""
-    vectors = _listed(vectors)
-    point = _Point(f, _listed(inputs), vectors)
-    return point.value, point.along(point.one(), vectors, point.variables)
+def hvp(f: Function, inputs: Any, vectors: Any) -> tuple[Tensor, list[Any]]:
+    """(f(*inputs), H v) for scalar f: the Hessian times a vector, what is like it per input, without forming the Hessian."""
+    inputs, vectors = _listed(inputs), _listed(vectors)
+    point = _Point(f, inputs, directions=vectors)
+    return point.value, point.like_inputs(point.along([point.one()], vectors, point.variables))
 
 
-def jacobian(f: Function, argnum: int = 0) -> Function:
-    """The function that gives all derivatives of all outputs: a Tensor of shape f(x).shape + x.shape."""
+def jacobian(f: Function, argnums: Places = 0) -> Function:
+    """The function that gives all derivatives of all outputs: a Tensor of shape f(x).shape + x.shape.
 
-    def full(*args: Any) -> Tensor:
-        point = _Point(_of_one(f, args, argnum), [args[argnum]])
-        out, (x,) = point.out, point.variables
-        rows = [point.pull(row.reshape(out.shape), retain=True)[0] for row in np.eye(out.size, dtype=out.dtype)]
-        shape = out.shape + x.shape
-        return RULES[np.stack](rows).reshape(shape) if rows else Tensor(np.zeros(shape, out.dtype))
+    Where f gives or takes containers, it gives one like f(x) that has one like x in each place.
+    """
+
+    def full(*args: Any, **kwargs: Any) -> Any:
+        point = _Point(f, args, kwargs, argnums)
+        return rebuilt(point.out, iter([point.of_places(point.rows(out)) for out in point.outs]))
 
     return full
 
 
-def hessian(f: Function, argnum: int = 0) -> Function:
+def hessian(f: Function, argnums: Places = 0) -> Function:
     """The function that gives all second derivatives of scalar `f`: a Tensor of shape x.shape + x.shape."""
-    return jacobian(grad(f, argnum), argnum)
+    return jacobian(grad(f, argnums), argnums)
 
 
-def checkpoint(f: Function, *inputs: Any) -> Tensor:
+def checkpoint(f: Function, *inputs: Any) -> Any:
     """f(*inputs), keeping only the inputs for backward: everything between is computed again when it is needed.
 
-    `f` must give the same result both times (draw no random numbers of its own), and gradients reach the inputs only:
-    parameters that it uses must be passed, too, or it raises GraphError. One Tensor out (Chen et al., 2016).
+    What dropout drew is drawn again. Gradients reach the inputs only: parameters that `f` uses must be passed, too, alone or in
+    containers. It may give one Tensor, or a container of them of one dtype (Chen et al., 2016).
+
+    Raises GraphError for a Tensor that wants a gradient and was not passed; and in backward, where the entries that are looked
+    at show that `f` gave something else the second time.
     """
-    first = next((x for x in inputs if isinstance(x, Tensor)), None)
-    if first is None:
+    given = leaves(inputs)
+    places = [i for i, x in enumerate(given) if isinstance(x, (Tensor, np.ndarray))]
+    if not any(isinstance(x, Tensor) for x in given):
         raise GraphError("checkpoint: no input is a Tensor, so there is nothing to go back to")
+    are_tensors = [isinstance(given[i], Tensor) for i in places]
+    rest = [None if i in set(places) else x for i, x in enumerate(given)]
+    first: Any = None  # what f gave at first
+    shown: Array = np.empty(0)
+    drawn: Sequence[np.random.Generator] = ()
+
+    def computed(*arrays: Any) -> tuple[Any, Any]:
+        """What f gives, and all of it in one Tensor."""
+        full = list(rest)
+        for place, array, is_tensor in zip(places, arrays, are_tensors, strict=True):
+            full[place] = Tensor(array) if is_tensor and not isinstance(array, Tensor) else array
+        out = f(*rebuilt(inputs, iter(full)))
+        parts = leaves(out)
+        if not parts or not all(isinstance(part, Tensor) for part in parts):
+            raise GraphError(f"checkpoint: the function gave a {type(out).__name__}; it must give a Tensor, or several")
+        if len({part.dtype for part in parts}) > 1:
+            raise GraphError(f"checkpoint: the function gave {', '.join(str(part.dtype) for part in parts)}; give one dtype")
+        return out, out if isinstance(out, Tensor) else np.concatenate([part.reshape(-1) for part in parts])
+
+    def again(*arrays: Any) -> Any:
+        with repeated(drawn):
+            _, out = computed(*arrays)
+        if not np.allclose(_some(out.data), shown, rtol=1e-3, atol=1e-4 * np.abs(shown).max(initial=0), equal_nan=True):
+            raise GraphError(
+                "checkpoint: the function gave something else when it was computed again; it must not draw random numbers "
+                "but by dropout, nor read what changes meanwhile"
+            )
+        return out
 
     class Checkpoint(Fused):
-        spec = staticmethod(f)
+        spec = staticmethod(again)
 
         @staticmethod
         def forward(*arrays: Any) -> tuple[Any, None]:
-            out = f(*(Tensor(a) for a in arrays))
-            if not isinstance(out, Tensor):
-                raise GraphError(f"checkpoint: the function gave a {type(out).__name__}; it must give a Tensor")
+            nonlocal first, shown, drawn
+            with remembered() as drawn:
+                first, out = computed(*arrays)
             if out.requires_grad:
                 raise GraphError(
                     "checkpoint: the function uses a tensor that requires a gradient but was not passed to it, and would get "
                     "none; pass it as an input"
                 )
+            shown = _some(out.data)
             return out.data, None
 
         @staticmethod
         def vjp(g: Any, saved: None, *arrays: Any) -> tuple[Any, ...]:
             floats = [np.asarray(a).dtype.kind == "f" for a in arrays]
-            again = [_leaf(a) if real else Tensor(a) for a, real in zip(arrays, floats, strict=True)]
+            variables = [_leaf(a) if real else a for a, real in zip(arrays, floats, strict=True)]
             with autograd.enable_grad():
-                out = f(*again)
-            found = autograd.backpropagate([(out, g)]) if out.node is not None else {}
-            return tuple(found.get(x.node) if x.node is not None else None for x in again)
+                out = again(*variables)
+            found: dict[Any, Any] = autograd.backpropagate([(out, g)]) if out.node is not None else {}
+            return tuple(found.get(x.node) if isinstance(x, Tensor) else None for x in variables)
 
-    return Checkpoint.call(*inputs)
+    packed = Checkpoint.call(*(given[i] for i in places))
+    if isinstance(first, Tensor):
+        return packed
+    ends = np.cumsum([part.size for part in leaves(first)])
+    parts = [packed[end - part.size : end].reshape(part.shape) for part, end in zip(leaves(first), ends, strict=True)]
+    first = rebuilt(first, iter(parts))
+    return first
+
+
+def _some(out: Array) -> Array:
+    """A copy of some entries of an array, far apart."""
+    return out.reshape(-1)[:: max(1, out.size // 64)].copy()
 
 
 class _Variable(Node):
@@ -139,24 +197,60 @@ class _Variable(Node):
 class _Point:
     """A function at a point.
 
-    variables   the inputs as nodes of their own: what the function reads from around it is another, be it the same Tensor
-    out         its value there
-    deeper      whether what is computed from it is to be recorded: it depends on more than the inputs, or a direction does
+    args        the arguments to differentiate by, of which `variables` are the leaves, as nodes of their own: what the function
+                reads from around it, or from another argument, is another, be it the same Tensor
+    out         its value there, of which `outs` are the leaves; `aux` is what it gave beside
+    deeper      whether what is computed from it is to be recorded: it depends on more than the variables, or a direction does
     """
 
-    def __init__(self, f: Function, inputs: Sequence[Any], directions: Sequence[Any] = ()) -> None:
+    def __init__(
+        self,
+        f: Function,
+        args: Sequence[Any],
+        kwargs: dict[str, Any] | None = None,
+        argnums: Places | None = None,
+        directions: Sequence[Any] = (),
+        has_aux: bool = False,
+    ) -> None:
         recording = autograd.is_recording()
+        self.argnums = argnums
+        places = range(len(args)) if argnums is None else [argnums] if isinstance(argnums, int) else argnums
+        try:
+            places = [range(len(args))[i] for i in places]
+        except IndexError:
+            raise GraphError(f"argnums={argnums!r}: the function was called with {len(args)} arguments by position") from None
+        self.args = {i: args[i] for i in places}  # a list of numbers would be an array
+        given, rest = leaves(self.args), [None if i in places else x for i, x in enumerate(args)]
+        beside = leaves([rest, kwargs])
         with autograd.enable_grad():
-            variables = [Identity.call(x if _wants_gradient(x) else _leaf(x)) for x in inputs]
-            out = f(*variables)
-        if not isinstance(out, (Tensor, np.ndarray, np.generic, int, float)):
-            raise GraphError(f"the function gave a {type(out).__name__}; it must give a Tensor, computed from its inputs")
-        self.out = out if isinstance(out, Tensor) else Tensor(out, dtype=None if isinstance(out, np.ndarray) else float)
-        if self.out.dtype.kind == "c":
-            raise DtypeError(f"the function gave {self.out.dtype}; it must give real numbers")
+            variables = [Identity.call(x if _wants_gradient(x) else _leaf(x)) for x in given]
+            apart = [Identity.call(x) if _wants_gradient(x) else x for x in beside]
+            everything, named = rebuilt([rest, kwargs], iter(apart))
+            for i, x in rebuilt(self.args, iter(variables)).items():
+                everything[i] = x
+            out = f(*everything, **named or {})
+        self.aux = None
+        if has_aux:
+            if not isinstance(out, tuple) or len(out) != 2:
+                raise GraphError(
+                    f"has_aux: the function gave a {type(out).__name__}; it must give a pair (value, something else)"
+                )
+            out, self.aux = out
+        numbers = (Tensor, np.ndarray, np.generic, int, float)
+        wrong = [x for x in leaves(out) if not isinstance(x, numbers)] or ([] if leaves(out) else [out])
+        if wrong:
+            raise GraphError(f"the function gave a {type(wrong[0]).__name__}; it must give a Tensor, computed from its inputs")
+        self.out = out
+        self.outs = [
+            x if isinstance(x, Tensor) else Tensor(x, dtype=None if isinstance(x, np.ndarray) else float) for x in leaves(out)
+        ]
+        for x in self.outs:
+            if x.dtype.kind == "c":
+                raise DtypeError(f"the function gave {x.dtype}; it must give real numbers")
         own = [cast(Node, v.node) for v in variables]
-        inside, around = _reached(self.out.node, set(own))
-        self.deeper = recording and (bool(around) or any(map(_wants_gradient, (*inputs, *directions))))
+        others = [x.node for x in apart if _wants_gradient(x)]
+        inside, around = _reached([x.node for x in self.outs], {*own, *others})
+        self.deeper = recording and (bool(around) or any(map(_wants_gradient, (*given, *beside, *leaves(directions)))))
         self.variables = []
         for i, (v, node) in enumerate(zip(variables, own, strict=True)):
             leaf = _leaf_of(node)
@@ -168,39 +262,66 @@ class _Point:
             self.variables.append(Tensor.wrap(v.data, leaf if leaf in around else node))
 
     @property
-    def value(self) -> Tensor:
+    def value(self) -> Any:
         """What the function gave."""
-        return self.out if self.deeper else self.out.detach()
+        outs = rebuilt(self.out, (x if self.deeper else x.detach() for x in self.outs))
+        if self.aux is None:
+            return outs
+        beside = (x.detach() if isinstance(x, Tensor) and not self.deeper else x for x in leaves(self.aux))
+        return outs, rebuilt(self.aux, beside)
+
+    def like_inputs(self, found: Sequence[Any]) -> list[Any]:
+        """One thing per leaf, built as the inputs are."""
+        return list(rebuilt(self.args, iter(found)).values())
+
+    def of_places(self, found: Sequence[Any]) -> Any:
+        """The same as `argnums` says: of one input, or a tuple."""
+        built = self.like_inputs(found)
+        return built[0] if isinstance(self.argnums, int) else tuple(built)
 
     def one(self) -> Array:
         """The cotangent of a single number."""
-        if self.out.size != 1:
-            raise GraphError(f"the function gave shape {self.out.shape}, not one number; take jacobian, or sum in it")
-        return np.ones_like(self.out.data)
+        if isinstance(self.out, (dict, list, tuple)):
+            raise GraphError(f"the function gave a {type(self.out).__name__}; it must give a Tensor of one number")
+        (out,) = self.outs
+        if out.size != 1:
+            raise GraphError(f"the function gave shape {out.shape}, not one number; take jacobian, or sum in it")
+        return np.ones_like(out.data)
 
-    def pull(self, g: Any, retain: bool = False) -> list[Tensor]:
-        """g^T J for a cotangent g: a Tensor per input."""
-        deeper = self.deeper or (autograd.is_recording() and _wants_gradient(g))
-        return _gradients(self.out, self.variables, g, deeper, retain)
+    def pull(self, cotangents: Sequence[Any], retain: bool = False) -> list[Tensor]:
+        """g^T J for a cotangent g per output: a Tensor per variable."""
+        deeper = self.deeper or (autograd.is_recording() and any(map(_wants_gradient, cotangents)))
+        return _gradients(self.outs, self.variables, cotangents, deeper, retain)
 
-    def along(self, g: Any, directions: Sequence[Any], variables: Sequence[Tensor]) -> list[Tensor]:
-        """The derivatives of g^T J v for a direction v per input."""
+    def rows(self, out: Tensor) -> list[Tensor]:
+        """The derivatives of all entries of one output by each variable."""
+        eye = np.eye(out.size, dtype=out.dtype)
+        rows = [_gradients([out], self.variables, [row.reshape(out.shape)], self.deeper, True) for row in eye]
+        shapes = [out.shape + x.shape for x in self.variables]
+        if not rows:
+            return [Tensor(np.zeros(shape, out.dtype)) for shape in shapes]
+        return [RULES[np.stack](column).reshape(shape) for column, shape in zip(zip(*rows, strict=True), shapes, strict=True)]
+
+    def along(self, cotangents: Sequence[Any], directions: Sequence[Any], variables: Sequence[Tensor]) -> list[Tensor]:
+        """The derivatives of g^T J v by some variables, for a direction v per input."""
+        if len(directions) != len(self.args):
+            raise ShapeError(f"tangents: {len(directions)} were given for {len(self.args)} inputs")
+        vectors = matching(self.args, dict(enumerate(directions)), "tangents")
         with autograd.enable_grad():
-            total = Tensor(np.zeros((), self.out.dtype))
-            for slope, v, x in zip(
-                _gradients(self.out, self.variables, g, True, True), directions, self.variables, strict=True
-            ):
+            total: Any = Tensor(np.zeros((), self.outs[0].dtype))
+            slopes = _gradients(self.outs, self.variables, cotangents, True, True)
+            for slope, v, x in zip(slopes, vectors, self.variables, strict=True):
                 v = v if isinstance(v, Tensor) else Tensor(v, dtype=x.dtype)
                 if v.shape != x.shape:
                     raise ShapeError(f"a tangent of shape {v.shape} for an input of shape {x.shape}")
                 total = total + np.sum(slope * v)
-        return _gradients(total, variables, np.ones_like(total.data), self.deeper, False)
+        return _gradients([total], variables, [np.ones_like(total.data)], self.deeper, False)
 
 
-def _reached(root: Node | None, own: set[Node]) -> tuple[set[Node], set[Node]]:
+def _reached(roots: Sequence[Node | None], own: set[Node]) -> tuple[set[Node], set[Node]]:
     """The nodes that a function made on the way to its result, and those from around it that these were computed from."""
     first = min((node.number for node in own), default=0)
-    inside, around, stack = set[Node](), set[Node](), [root]
+    inside, around, stack = set[Node](), set[Node](), list(roots)
     while stack:
         node = stack.pop()
         if node is None or node in inside or node in around:
@@ -220,20 +341,18 @@ def _leaf_of(node: Node | None) -> Node | None:
     return node if node is not None and node.op is None and not isinstance(node, _Variable) else None
 
 
-def _gradients(out: Tensor, variables: Sequence[Tensor], g: Any, create_graph: bool, retain: bool) -> list[Tensor]:
-    """The gradients of an output, zero for what it does not depend on."""
-    if out.node is None:
+def _gradients(
+    outs: Sequence[Tensor], variables: Sequence[Tensor], cotangents: Sequence[Any], create_graph: bool, retain: bool
+) -> list[Tensor]:
+    """The gradients of some outputs, zero for what they do not depend on."""
+    pairs = [(out, g) for out, g in zip(outs, cotangents, strict=True) if out.node is not None]
+    if not pairs:
         return [Tensor(np.zeros_like(x.data)) for x in variables]
+    roots, given = zip(*pairs, strict=True)
     found = autograd.grad(
-        [out], variables, [g], create_graph=create_graph, retain_graph=retain or create_graph, allow_unused=True
+        roots, variables, given, create_graph=create_graph, retain_graph=retain or create_graph, allow_unused=True
     )
     return [Tensor(np.zeros_like(x.data)) if g is None else g for g, x in zip(found, variables, strict=True)]
-
-
-def _of_one(f: Function, args: Sequence[Any], argnum: int) -> Function:
-    """f as a function of one of its arguments."""
-    at = range(len(args))[argnum]
-    return lambda x: f(*args[:at], x, *args[at + 1 :])
 
 
 def _listed(inputs: Any) -> Sequence[Any]:
@@ -246,6 +365,6 @@ def _wants_gradient(x: Any) -> bool:
 
 def _leaf(x: Any) -> Tensor:
     """A variable of these numbers; Python's integers count as float64."""
-    leaf = Tensor(float(x) if isinstance(x, int) else x, requires_grad=True)
+    leaf = Tensor(x if isinstance(x, (Tensor, np.ndarray, np.generic)) else np.asarray(x, float), requires_grad=True)
     leaf.node = _Variable()
     return leaf

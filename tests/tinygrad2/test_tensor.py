@@ -1,13 +1,14 @@
 """Tensor as a NumPy array: operators, functions, dtypes, odd shapes."""
 
 import copy
+import math
 import pickle
 
 import numpy as np
 import pytest
 
-from tinygrad2 import Tensor, nn, no_grad
-from tinygrad2.errors import GraphError, UnsupportedError
+from tinygrad2 import Tensor, nn, no_grad, ops
+from tinygrad2.errors import DtypeError, GraphError, ShapeError, UnsupportedError
 
 
 def test_numpy_on_either_side_gives_a_tensor():
@@ -220,3 +221,170 @@ def test_a_sum_of_two_dtypes_is_numpys():
         total = Tensor(left, requires_grad=True) + right
         assert total.dtype == np.float64
         np.testing.assert_array_equal(total.data, left + right)
+
+
+# -- leaving the graph
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        float,
+        math.sin,
+        complex,
+        lambda x: math.hypot(x, 1.0),
+        lambda x: np.zeros(2).__setitem__(0, x),
+        lambda x: np.zeros(2).__setitem__(slice(None), x),
+        lambda x: np.full(2, x),
+        lambda x: np.array([x, 1.0]),
+        lambda x: np.float32(x),
+        lambda x: math.floor(x),
+    ],
+)
+@pytest.mark.parametrize("make", [lambda x: x, lambda x: x * 2], ids=["leaf", "result"])
+def test_a_number_is_not_taken_out_of_a_graph_silently(leave, make):
+    x = make(Tensor(1.25, requires_grad=True))
+    with pytest.raises((GraphError, ValueError, TypeError)) as caught:
+        leave(x)
+    shown = caught.value if isinstance(caught.value, GraphError) else caught.value.__cause__ or caught.value.__context__
+    assert isinstance(shown, GraphError)
+    assert "part of a graph" in str(shown)
+    with no_grad():
+        leave(x)
+    leave(x.detach())
+
+
+def test_what_needs_no_gradient_is_answered():
+    x = Tensor(2.75, requires_grad=True) * 1
+    assert int(x) == 2
+    assert bool(x)
+    assert f"{x:.1f}" == "2.8"
+    assert f"{x}" == str(x) == "Tensor(2.75, requires_grad=True)"
+    assert f"{Tensor([[3.0]]):05.1f}" == "003.0"
+    assert [10, 20, 30][Tensor(1)] == 20
+    assert list(range(Tensor(2))) == [0, 1]
+    with pytest.raises(TypeError, match="format string"):
+        f"{Tensor([1.0, 2.0]):.1f}"
+    with pytest.raises(TypeError, match="integer"):
+        [1, 2][Tensor(1.0)]
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: np.absolute(np.exp(1j * x) + x),
+        lambda x: x * 1j,
+        lambda x: x.astype(complex),
+        lambda x: x @ np.array([1j, 2]),
+        lambda x: np.where(np.array([True, False]), x, 1j),
+        lambda x: np.concatenate([x, np.array([1j])]),
+        lambda x: np.power(x, 1j),
+    ],
+)
+def test_complex_numbers_in_between_are_refused(f):
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(DtypeError, match="complex numbers have no gradient here"):
+        f(x)
+    with no_grad():
+        f(x)
+
+
+# -- what is changed meanwhile
+
+
+@pytest.mark.parametrize("f", [np.tanh, np.exp, np.sqrt, ops.sigmoid, ops.softmax, lambda x: np.max(x, axis=0, keepdims=True)])
+@pytest.mark.parametrize("change", ["multiplied", "replaced"])
+def test_a_result_that_was_changed_is_refused_where_its_gradient_needs_the_old_value(f, change):
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    y = f(x)
+    if change == "multiplied":
+        y.data *= 3
+    else:
+        y.data = y.data * 3
+    with pytest.raises(GraphError, match="was changed after it was computed"):
+        y.backward(np.ones(y.shape) * 0.5)
+
+
+def test_a_result_that_was_changed_may_be_used_where_the_old_value_is_not_needed():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    y = x + np.array([1.0, 1.0])
+    y.data *= 3
+    (y * y).backward(np.array([1.0, 3.0]))
+    np.testing.assert_array_equal(x.grad.data, [12, 54])  # that of y as it was used
+
+
+@pytest.mark.parametrize(
+    ("f", "given"),
+    [
+        (lambda x, i: x[i], lambda: np.array([0, 1, 1])),
+        (lambda x, i: x[i], lambda: [0, 1, 1]),
+        (lambda x, i: x[:, i], lambda: np.array([0, 2, 2])),
+        (lambda x, i: x[i], lambda: np.eye(3) > 0),
+        (lambda x, i: np.take(x, i, axis=1), lambda: np.array([0, 2])),
+        (lambda x, i: np.take_along_axis(x, i, axis=1), lambda: np.array([[0], [2], [1]])),
+        (ops.embedding, lambda: np.array([0, 1, 1])),
+        (lambda x, i: ops.cross_entropy(x, i), lambda: np.array([0, 1, 1])),
+        (lambda x, c: x * c, lambda: np.array([1.0, 2.0, 3.0])),
+        (lambda x, c: c @ x, lambda: np.arange(9.0).reshape(3, 3)),
+        (lambda x, c: np.where(c > 1, x, c), lambda: np.array([1.0, 2.0, 3.0])),
+        (lambda x, c: x**c, lambda: np.array([1.0, 2.0, 3.0])),
+        (lambda x, c: np.einsum("ij,j->i", x, c), lambda: np.array([1.0, 2.0, 3.0])),
+        (lambda x, c: np.clip(x, c, 3.0), lambda: np.array([1.0, 2.0, 3.0])),
+        (lambda x, c: ops.linear(x, Tensor(c)), lambda: np.arange(9.0).reshape(3, 3)),
+    ],
+)
+def test_what_backward_reads_may_be_written_to(f, given):
+    """Arrays, indices and lists of the caller: the gradient is that of what they were."""
+    value = np.random.default_rng(0).uniform(0.5, 3, (3, 3))
+    gradients = []
+    for write in (False, True):
+        x, c = Tensor(value, requires_grad=True), given()
+        y = f(x, c)
+        if write:
+            c[:] = [0] * len(c) if isinstance(c, list) else 0
+        y.backward(np.random.default_rng(1).standard_normal(y.shape))
+        gradients.append(x.grad.data)
+    np.testing.assert_array_equal(*gradients)
+
+
+# -- gradients that are set
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 3), (), (3, 3)])
+def test_a_gradient_of_another_shape_is_refused_where_it_is_set(shape):
+    p = Tensor(np.ones(3, np.float32), requires_grad=True)
+    for wrap in (Tensor, np.array):
+        with pytest.raises(ShapeError, match=r"a gradient of shape .* for a tensor of shape \(3,\)"):
+            p.grad = wrap(np.ones(shape, np.float32))
+    assert p.grad is None
+
+
+def test_a_gradient_takes_the_dtype_of_its_tensor():
+    p = Tensor(np.ones(3, np.float32), requires_grad=True)
+    for g in (np.array([1, 2, 3]), np.array([1.0, 2, 3]), Tensor([1.0, 2, 3])):
+        p.grad = g
+        assert p.grad.dtype == np.float32
+        np.testing.assert_array_equal(p.grad.data, [1, 2, 3])
+    with pytest.raises(DtypeError, match="a gradient of complex128 for a tensor of float32"):
+        p.grad = np.array([1, 2, 3j])
+
+
+def test_a_gradient_is_not_added_to_one_of_another_shape():
+    p = Tensor(np.ones(3), requires_grad=True)
+    np.sum(p * p).backward()
+    p.data = np.ones(1)
+    with pytest.raises(ShapeError, match=r"of shape \(1,\) cannot be added to a \.grad of shape \(3,\)"):
+        np.sum(p * p).backward()
+
+
+@pytest.mark.parametrize("dtype", [">f8", ">f4", "<f8", ">i4"])
+def test_the_byte_order_of_an_array_does_not_matter(dtype):
+    array = np.arange(6.0).reshape(2, 3).astype(dtype)
+    t = Tensor(array)
+    assert t.dtype.isnative
+    np.testing.assert_array_equal(t.data, array)
+    other = Tensor(np.ones((2, 3)), requires_grad=True)
+    other.data = array.astype(array.dtype.str.replace("i4", "f8"))
+    assert other.dtype.isnative
+    (other @ array.T).backward(np.arange(4.0).reshape(2, 2))
+    np.testing.assert_array_equal(other.grad.data, np.arange(4.0).reshape(2, 2) @ np.arange(6.0).reshape(2, 3))

@@ -17,6 +17,7 @@ from tinygrad2 import (
     hvp,
     jacobian,
     jvp,
+    nn,
     no_grad,
     ops,
     transforms,
@@ -43,7 +44,7 @@ def test_grad_and_value():
     np.testing.assert_allclose(g.data, (A + A.T) @ X)
     assert not g.requires_grad
     assert not value.requires_grad
-    np.testing.assert_allclose(grad(lambda a, b: a * b * b, argnum=1)(3.0, 2.0).data, 12)
+    np.testing.assert_allclose(grad(lambda a, b: a * b * b, argnums=1)(3.0, 2.0).data, 12)
     assert grad(lambda x: x**2)(3).item() == 6
 
 
@@ -120,8 +121,10 @@ def test_mistakes():
             grad(f)(X)
     with pytest.raises(GraphError, match=r"shape \(4,\), not one number"):
         grad(lambda x: np.ones(4))(X)
-    with pytest.raises(DtypeError, match="the function gave complex128; it must give real numbers"):
+    with pytest.raises(DtypeError, match="multiply: it gave complex128, and complex numbers have no gradient here"):
         grad(lambda x: x * 1j)(3.0)
+    with pytest.raises(DtypeError, match="the function gave complex128; it must give real numbers"):
+        grad(lambda x: Tensor(1j))(3.0)
     assert grad(lambda a, b: a * b * b, -1)(3.0, 2.0).item() == 12
     with pytest.raises(ShapeError, match=r"tangent of shape \(2,\) for an input of shape \(4,\)"):
         jvp(np.sin, X, np.ones(2))
@@ -303,7 +306,7 @@ def test_only_what_a_function_makes_is_walked_through():
         h = h * 1.0
     y = Tensor(3.0, requires_grad=True) * 1.0
     made = h * y
-    assert transforms._reached((made * made).node, {y.node})[1] == {h.node}
+    assert transforms._reached([(made * made).node], {y.node})[1] == {h.node}
     assert grad(lambda y: h * y)(3.0).item() == 2
 
 
@@ -378,3 +381,225 @@ def test_second_derivatives_of_what_is_linear_are_zero():
     assert grad(grad(grad(lambda x: x * x)))(1.0).item() == 0
     np.testing.assert_array_equal(jacobian(jacobian(lambda x: A @ x))(X).data, np.zeros((4, 4, 4)))
     np.testing.assert_array_equal(jacobian(lambda x: np.ones((2, 3)))(X).data, np.zeros((2, 3, 4)))
+
+
+# -- one Tensor in two places
+
+
+@pytest.mark.parametrize("wants", [True, False])
+def test_one_tensor_given_for_two_arguments_is_two_variables(wants):
+    x = Tensor(3.0, requires_grad=wants)
+
+    def f(a, b):
+        return a * a * b
+
+    assert grad(f)(x, x).item() == 18
+    assert grad(f, 1)(x, x).item() == 9
+    assert grad(lambda a, b: a * a * b)(x, b=x).item() == 18
+    assert [g.item() for g in grad(f, (0, 1))(x, x)] == [18, 9]
+    assert grad(lambda a, p: a * p["k"][0])(x, {"k": [x]}).item() == 3
+    assert jacobian(f)(x, x).item() == 18
+    assert hessian(f)(x, x).item() == 6
+    assert [g.item() for g in vjp(f, x, x)[1](1.0)] == [18, 9]
+    assert jvp(f, [x, x], [1.0, 0.0])[1].item() == 18
+    assert [g.item() for g in hvp(f, [x, x], [1.0, 0.0])[1]] == [6, 6]
+    out = checkpoint(f, x, x)
+    if wants:
+        out.backward()
+        assert x.grad.item() == 27
+        x.grad = None
+        grad(f)(x, x).backward()  # 2ab, by both: the result is recorded
+        assert x.grad.item() == 12
+
+
+# -- containers
+
+PARAMETERS = {"w": A[:2], "b": [X[:2], (X[2], X[3])]}
+
+
+def network(p, x):
+    hidden = np.tanh(p["w"] @ x) + p["b"][0] * p["b"][1][0]
+    return np.sum(hidden * hidden) * p["b"][1][1]
+
+
+def test_containers_come_back_as_they_were_given():
+    value, g = value_and_grad(network)(PARAMETERS, X)
+    assert set(g) == {"w", "b"}
+    assert isinstance(g["b"], list)
+    assert isinstance(g["b"][1], tuple)
+    flat = lambda w, b, c, d: network({"w": w, "b": [b, (c, d)]}, X)  # noqa: E731
+    arrays = [A[:2], X[:2], X[2], X[3]]
+    assert value.item() == flat(*map(Tensor, arrays)).item()
+    for found, expected in zip([g["w"], g["b"][0], *g["b"][1]], vjp(flat, *arrays)[1](1.0), strict=True):
+        np.testing.assert_allclose(found.data, expected.data, rtol=1e-14)
+    gradcheck(flat, arrays).assert_right()
+    of_both = grad(network, (1, 0))(PARAMETERS, X)
+    np.testing.assert_allclose(of_both[0].data, grad(network, 1)(PARAMETERS, X).data)
+    np.testing.assert_array_equal(of_both[1]["w"].data, g["w"].data)
+    by_name = grad(network)(PARAMETERS, x=X)
+    np.testing.assert_array_equal(by_name["b"][0].data, g["b"][0].data)
+
+
+def test_jvp_vjp_and_hvp_of_containers():
+    rng = np.random.default_rng(5)
+    p, v = ({"a": rng.standard_normal(3), "b": (rng.standard_normal(()),)} for _ in range(2))
+
+    def several(p):
+        return {"y": np.sin(p["a"]) * p["b"][0], "z": [np.sum(p["a"] ** 2)]}
+
+    def mixed(p):
+        out = several(p)
+        return np.sum(out["y"] * p["a"][::-1]) * out["z"][0]
+
+    value, moved = jvp(several, p, v)
+    np.testing.assert_allclose(value["y"].data, np.sin(p["a"]) * p["b"][0])
+    np.testing.assert_allclose(moved["y"].data, np.cos(p["a"]) * v["a"] * p["b"][0] + np.sin(p["a"]) * v["b"][0])
+    np.testing.assert_allclose(moved["z"][0].data, 2 * p["a"] @ v["a"])
+    g = {"y": rng.standard_normal(3), "z": [1.5]}
+    (back,) = vjp(several, p)[1](g)
+    through = np.sum(back["a"].data * v["a"]) + back["b"][0].item() * v["b"][0]
+    assert through == pytest.approx(np.sum(moved["y"].data * g["y"]) + moved["z"][0].item() * 1.5)
+    _, (product,) = hvp(mixed, [p], [v])
+    h = 1e-6
+    up, down = (grad(mixed)({"a": p["a"] + s * v["a"], "b": (p["b"][0] + s * v["b"][0],)}) for s in (h, -h))
+    np.testing.assert_allclose(product["a"].data, (up["a"].data - down["a"].data) / (2 * h), rtol=1e-6)
+    np.testing.assert_allclose(product["b"][0].data, (up["b"][0].data - down["b"][0].data) / (2 * h), rtol=1e-6)
+    full = jacobian(several)(p)
+    np.testing.assert_allclose(full["y"]["a"].data, np.diag(np.cos(p["a"]) * p["b"][0]))
+    np.testing.assert_allclose(full["z"][0]["b"][0].data, 0)
+    assert hessian(mixed)(p)["a"]["b"][0].shape == (3,)
+    np.testing.assert_allclose(hessian(mixed)(p)["b"][0]["a"].data, hessian(mixed)(p)["a"]["b"][0].data, rtol=1e-12)
+
+
+def test_a_list_of_numbers_is_an_array():
+    np.testing.assert_array_equal(grad(lambda x: np.sum(x**2))([1, 2.5]).data, [2, 5])
+    np.testing.assert_array_equal(vjp(lambda x: x * x, [[1.0, 2.0]])[1]([[1.0, 3.0]])[0].data, [[2, 12]])
+
+
+def test_has_aux_hands_something_else_through():
+    def f(x):
+        return np.sum(x**2), {"norm": np.sqrt(np.sum(x**2)), "name": "f"}
+
+    (value, aux), g = value_and_grad(f, has_aux=True)(X)
+    assert value.item() == pytest.approx(X @ X)
+    assert aux["norm"].item() == pytest.approx(np.sqrt(X @ X))
+    assert not aux["norm"].requires_grad
+    assert aux["name"] == "f"
+    np.testing.assert_allclose(g.data, 2 * X)
+    g, aux = grad(f, has_aux=True)(X)
+    np.testing.assert_allclose(g.data, 2 * X)
+    assert aux["name"] == "f"
+    with pytest.raises(GraphError, match=r"has_aux: the function gave a Tensor; it must give a pair"):
+        grad(lambda x: np.sum(x), has_aux=True)(X)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "message"),
+    [
+        (lambda: jvp(np.multiply, [X, X], [X]), r"tangents: 1 were given for 2 inputs"),
+        (lambda: hvp(lambda p: np.sum(p["a"] ** 2), {"a": X}, X), r"tangents: .* given for .*; it must be built alike"),
+        (lambda: hvp(bend, X, np.ones((1, 4))), r"a tangent of shape \(1, 4\) for an input of shape \(4,\)"),
+        (lambda: hvp(bend, X, np.ones(1)), r"a tangent of shape \(1,\) for an input of shape \(4,\)"),
+        (lambda: vjp(lambda x: (x, x), X)[1](V), r"cotangents: a ndarray was given for a tuple of 2"),
+        (lambda: vjp(lambda x: {"y": x}, X)[1]({"z": V}), r"cotangents: a dict with 'z' was given for a dict with 'y'"),
+    ],
+)
+def test_what_is_built_otherwise_is_refused(attempt, message):
+    with pytest.raises(ShapeError, match=message):
+        attempt()
+
+
+def test_a_place_that_there_is_not_is_refused():
+    with pytest.raises(GraphError, match=r"argnums=2: the function was called with 2 arguments by position"):
+        grad(lambda a, b: a * b, 2)(1.0, 2.0)
+
+
+def test_cotangents_and_tangents_may_be_recorded():
+    c = Tensor(V, requires_grad=True)
+    (g,) = vjp(lambda x: np.sin(x) * x, X)[1](c)
+    np.sum(g * X).backward()
+    np.testing.assert_allclose(c.grad.data, (np.cos(X) * X + np.sin(X)) * X)
+    c.grad = None
+    np.sum(jvp(np.sin, X, c)[1] * X).backward()
+    np.testing.assert_allclose(c.grad.data, np.cos(X) * X)
+    c.grad = None
+    np.sum(hvp(bend, X, c * 2)[1][0] * X).backward()
+    np.testing.assert_allclose(c.grad.data, 2 * hessian(bend)(X).data @ X)
+
+
+# -- computed again
+
+
+def test_a_checkpoint_of_dropout_computes_what_was():
+    rng, mine = np.random.default_rng(0), np.random.default_rng(1)
+    p, qkv = Tensor(np.ones(2000), requires_grad=True), Tensor(rng.standard_normal((2, 5, 12)), requires_grad=True)
+    attention_rng = np.random.default_rng(2)
+
+    def f(x, qkv):
+        inner = checkpoint(lambda y: ops.dropout(y, 0.25, mine) * y, x)
+        return np.sum(ops.dropout(x, 0.5, mine) * inner) * np.sum(ops.causal_attention(qkv, 2, 0.3, attention_rng))
+
+    layer = nn.Dropout(0.5)
+    for create_graph in (False, True):
+        for g in (np.random.default_rng(3).standard_normal(2000),):
+            out = checkpoint(layer, p)
+            out.backward(g, create_graph=create_graph)
+            np.testing.assert_array_equal(p.grad.data, g * out.data)
+            p.grad = None
+        states = mine.bit_generator.state, attention_rng.bit_generator.state
+        f(p, qkv).backward()
+        expected, of_attention = p.grad.data, qkv.grad.data
+        p.grad = qkv.grad = None
+        mine.bit_generator.state, attention_rng.bit_generator.state = states
+        checkpoint(f, p, qkv).backward(create_graph=create_graph)
+        np.testing.assert_allclose(p.grad.data, expected, rtol=1e-12)
+        np.testing.assert_allclose(qkv.grad.data, of_attention, rtol=1e-9, atol=1e-9)
+        p.grad = qkv.grad = None
+    after = mine.bit_generator.state
+    checkpoint(lambda x: ops.dropout(x, 0.5, mine), p).backward(np.ones(2000))
+    mine.bit_generator.state, again = after, mine.bit_generator.state
+    ops.dropout(p, 0.5, mine)
+    assert mine.bit_generator.state == again  # as if it had been computed once
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_checkpoint_that_computes_something_else_is_refused(create_graph):
+    rng, calls = np.random.default_rng(0), []
+    x = Tensor(np.ones(5), requires_grad=True)
+
+    def counts(x):
+        calls.append(x)
+        return ops.dropout(ops.dropout(x, 0.5, rng), 0.5, rng) if len(calls) > 1 else ops.dropout(x, 0.5, rng)
+
+    for f, message in (
+        (lambda x: x * rng.standard_normal(5), "gave something else when it was computed again"),
+        (counts, "drew random numbers 1 times at first, and more often"),
+    ):
+        with pytest.raises(GraphError, match=message):
+            np.sum(checkpoint(f, x) * V[0]).backward(create_graph=create_graph)
+
+
+def test_a_checkpoint_of_containers_and_of_several_outputs():
+    p = {"w": Tensor(A, requires_grad=True), "b": [Tensor(X, requires_grad=True), None, "kept"]}
+
+    def f(p, x, shift):
+        assert p["b"][1:] == [None, "kept"]
+        h = np.tanh(p["w"] @ x + p["b"][0])
+        return {"h": h, "s": (np.sum(h) + shift,)}
+
+    def loss(out):
+        return np.sum(out["h"] ** 2 * V) * out["s"][0]
+
+    direct = vjp(lambda w, b: loss(f({"w": w, "b": [b, None, "kept"]}, X, 2.0)), A, X)[1](1.0)
+    for create_graph in (False, True):
+        out = checkpoint(f, p, X, 2.0)
+        np.testing.assert_allclose(out["s"][0].data, f(p, X, 2.0)["s"][0].data)
+        assert out["s"][0].shape == ()
+        loss(out).backward(create_graph=create_graph)
+        np.testing.assert_allclose(p["w"].grad.data, direct[0].data, rtol=1e-12)
+        np.testing.assert_allclose(p["b"][0].grad.data, direct[1].data, rtol=1e-12)
+        p["w"].grad = p["b"][0].grad = None
+    with pytest.raises(GraphError, match="gave float64, float32; give one dtype"):
+        checkpoint(lambda x: (x, x.astype(np.float32)), p["w"])
+    with pytest.raises(GraphError, match="gave a list; it must give a Tensor, or several"):
+        checkpoint(lambda x: [x, 1.0], p["w"])

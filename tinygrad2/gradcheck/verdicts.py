@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad2 import autograd
+from tinygrad2.containers import leaves, rebuilt
 from tinygrad2.errors import DtypeError, TinygradError
 from tinygrad2.gradcheck.differences import Slope, scatter, slopes
+from tinygrad2.ops import RULES
 from tinygrad2.tensor import Tensor
 from tinygrad2.types import Array
 
@@ -97,9 +99,9 @@ def gradcheck(
     where the inputs are arrays, that float32 gives the same within its own rounding.
 
     Args:
-        f: gives one Tensor of any shape. It is called with the inputs as Tensors, whose arrays are changed in place
-            between calls; a function that reads them elsewhere, such as a model its parameters, works as well.
-        inputs: float64 leaf Tensors, or anything Tensor takes, which is then converted to float64.
+        f: gives a Tensor of any shape, or a container of them. It is called with the inputs as Tensors, whose arrays are
+            changed in place between calls; a function that reads them elsewhere, such as a model its parameters, works as well.
+        inputs: float64 leaf Tensors, anything Tensor takes, which is then converted to float64, or containers of these.
         order: 2 also checks the gradient of the gradient.
         fast: compare a few random projections of the Jacobian, in a number of evaluations that does not depend on its
             size; where one disagrees, the whole Jacobian is checked to find the entry.
@@ -115,6 +117,7 @@ def gradcheck(
         DtypeError: an input is a Tensor of another dtype or without gradient.
         TinygradError: there is no entry to check.
     """
+    f, inputs = _of_leaves(f, inputs)
     tensors = [_leaf(x, i) for i, x in enumerate(inputs)]
     names = list(names) if names is not None else [f"input {i}" for i in range(len(tensors))]
     out = f(*tensors)
@@ -141,6 +144,22 @@ def gradcheck(
         note = f"{'second' if order == 2 else 'higher'} order: {second.note}" if second.note else ""
         result = GradcheckResult(second.verdict, (*result.rows, *second.rows), note)
     return result
+
+
+def _of_leaves(f: Callable[..., Any], inputs: Sequence[Any]) -> tuple[Function, list[Any]]:
+    """The same function of what is in its inputs, giving all that it gives in one Tensor."""
+    like = dict(enumerate(inputs))
+
+    def flat(*tensors: Tensor) -> Tensor:
+        out = f(*rebuilt(like, iter(tensors)).values())
+        if isinstance(out, Tensor):
+            return out
+        parts: list[Any] = leaves(out)
+        if not parts or not all(isinstance(part, Tensor) for part in parts):
+            raise TinygradError(f"gradcheck: the function gave a {type(out).__name__}; it must give a Tensor, or several")
+        return RULES[np.concatenate]([part.reshape(-1) for part in parts])
+
+    return flat, leaves(like)
 
 
 def _leaf(x: Any, i: int) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad2 import kernels
+from tinygrad2.ops.draws import uniform
 from tinygrad2.ops.op import primitive
 from tinygrad2.types import Array
 
@@ -102,4 +103,4 @@ def dropout(x: Any, p: float, rng: np.random.Generator) -> Any:
     """
     if not 0 <= p < 1:
         raise ValueError(f"dropout: probability {p} is not in [0, 1)")
-    return Dropout.call(x, keep=rng.random(x.shape, np.float32) >= p, scale=1 / (1 - p)) if p else x
+    return Dropout.call(x, keep=uniform(rng, x.shape) >= p, scale=1 / (1 - p)) if p else x

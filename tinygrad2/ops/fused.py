@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygrad2 import kernels
 from tinygrad2.errors import ShapeError
+from tinygrad2.ops.draws import uniform
 from tinygrad2.ops.op import fused, outline, refuse_tensors
 from tinygrad2.ops.reductions import log_softmax
 from tinygrad2.types import Array
@@ -189,7 +190,7 @@ def causal_attention(qkv: Any, heads: int, p: float = 0.0, rng: np.random.Genera
         if rng is None:
             raise ValueError(f"causal_attention: dropout {p} needs rng=")
         T = qkv.shape[-2]
-        keep = (rng.random((*qkv.shape[:-2], heads, T, T), np.float32) >= p) * np.asarray(1 / (1 - p), qkv.dtype)
+        keep = (uniform(rng, (*qkv.shape[:-2], heads, T, T)) >= p) * np.asarray(1 / (1 - p), qkv.dtype)
     return CausalAttention.call(qkv, heads=heads, keep=keep)
 
 

@@ -8,16 +8,19 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from tinygrad2 import kernels
-from tinygrad2.errors import ShapeError, TinygradError
+from tinygrad2.errors import DtypeError, ShapeError, TinygradError
 from tinygrad2.tensor import Tensor
 from tinygrad2.types import Array
 
 
 class Optimizer:
-    """Changes parameters in place from their gradients; one without a gradient is left alone.
+    """Changes parameters from their gradients; one without a gradient is left alone.
 
-    A subclass gives `slots`, the names of the arrays it keeps per parameter, and `apply_single`.
-    `lr` may be set between steps; `steps` counts those taken.
+    A subclass gives `slots`, the names of the arrays it keeps per parameter, and `apply_single`. `lr` may be set between steps;
+    `steps` counts those taken, and `counts` those that each parameter has taken part in. The first step gives each parameter
+    an array of its own, so that none is written to that somebody else holds; those that follow change it in place.
+
+    Raises TinygradError where there is no parameter, or one of them twice.
     """
 
     slots: tuple[str, ...] = ()
@@ -26,36 +29,72 @@ class Optimizer:
         self.parameters = list(parameters)
         if not self.parameters:
             raise TinygradError(f"{type(self).__name__}: no parameters to optimise")
+        first: dict[int, int] = {}
+        for i, p in enumerate(self.parameters):
+            if first.setdefault(id(p), i) != i:
+                raise TinygradError(
+                    f"{type(self).__name__}: parameter {i}, of shape {p.shape}, is parameter {first[id(p)]} again, and would "
+                    "move twice; give each one once"
+                )
         self.lr = lr
         self.steps = 0
         self.state = [{name: np.zeros_like(p.data, order="C") for name in self.slots} for p in self.parameters]
+        self.arrays: list[Array | None] = [None] * len(self.parameters)  # those that may be written to
+
+    @property
+    def steps(self) -> int:
+        """How many steps were taken. Setting it says that every parameter has taken part in all of them."""
+        return self._steps
+
+    @steps.setter
+    def steps(self, steps: int) -> None:
+        self._steps, self.counts = steps, [steps] * len(self.parameters)
 
     def step(self, gradients: Sequence[Tensor | Array | None] | None = None, scale: float = 1.0) -> None:
         """Take one step along `scale` times the gradients (which saves clipping a pass over them).
 
         `gradients` has one per parameter, of its shape; without it they are what `backward()` has put into each `.grad`.
-        Raises ShapeError, and changes nothing, where a gradient is missing in the list or of another shape.
+        Raises ShapeError or DtypeError, and changes nothing, where a gradient is missing in the list, is of another shape, or
+        is not of real numbers, and where a parameter no longer fits what is kept for it.
         """
         if isinstance(gradients, (int, float)):
             raise TinygradError(f"step: {gradients!r} is no list of gradients; step(scale={gradients!r}) scales them")
         given = [p.grad for p in self.parameters] if gradients is None else list(gradients)
         if len(given) != len(self.parameters):
             raise ShapeError(f"step: {len(given)} gradients for {len(self.parameters)} parameters; give one for each, or None")
-        arrays = [g.data if isinstance(g, Tensor) else g for g in given]
-        for i, (p, g) in enumerate(zip(self.parameters, arrays, strict=True)):
-            if g is not None and g.shape != p.shape:
-                raise ShapeError(f"step: gradient {i} has shape {g.shape}, its parameter {p.shape}")
-        self.steps += 1
-        for p, g, state in zip(self.parameters, arrays, self.state, strict=True):
+        arrays = [self._checked(i, g.data if isinstance(g, Tensor) else g) for i, g in enumerate(given)]
+        self._steps += 1
+        for i, (p, g, state) in enumerate(zip(self.parameters, arrays, self.state, strict=True)):
             if g is None:
                 continue
-            data = np.asarray(p.data, order="C")  # so that the flat view below is a view
+            self.counts[i] += 1
+            data = p.data if p.data is self.arrays[i] else np.array(p.data, order="C")
             flat = {name: array.reshape(-1) for name, array in state.items()}
-            self.apply_single(data.reshape(-1), g.reshape(-1), flat, matrix=p.ndim >= 2, scale=scale)
-            p.data = data  # tells the graph that it has changed
+            self.apply_single(data.reshape(-1), g.reshape(-1), flat, matrix=p.ndim >= 2, scale=scale, count=self.counts[i])
+            self.arrays[i] = p.data = data  # tells the graph that it has changed
 
-    def apply_single(self, p: Array, g: Array, state: dict[str, Array], matrix: bool, scale: float) -> None:
-        """Update the flat array `p` in place from its gradient, `scale` times `g`; `matrix`: it had two axes or more."""
+    def _checked(self, i: int, g: Array | None) -> Array | None:
+        """The gradient of parameter `i` in the dtype of that."""
+        p = self.parameters[i]
+        if g is None:
+            return None
+        if g.shape != p.shape:
+            raise ShapeError(f"step: gradient {i} has shape {g.shape}, its parameter {p.shape}")
+        if g.dtype.kind not in "fiub":
+            raise DtypeError(f"step: gradient {i} is {g.dtype}; give real numbers")
+        for name, array in self.state[i].items():
+            if (array.shape, array.dtype) != (p.shape, p.dtype):
+                raise ShapeError(
+                    f"step: parameter {i} is {p.dtype} {p.shape}, and its {name} is {array.dtype} {array.shape}, as it was "
+                    "when this optimizer was made; make a new one"
+                )
+        return g.astype(p.dtype, copy=False)
+
+    def apply_single(self, p: Array, g: Array, state: dict[str, Array], *, matrix: bool, scale: float, count: int) -> None:
+        """Update the flat array `p` in place from its gradient, `scale` times `g`.
+
+        `matrix`: it had two axes or more; `count`: how many steps it has taken part in, this one included.
+        """
         raise TypeError(f"{type(self).__name__} has no apply_single(); an Optimizer must define one")
 
     def zero_grad(self) -> None:
@@ -74,9 +113,12 @@ class SGD(Optimizer):
         super().__init__(parameters, lr)
         self.momentum = momentum
 
-    def apply_single(self, p: Array, g: Array, state: dict[str, Array], matrix: bool, scale: float) -> None:
+    def apply_single(self, p: Array, g: Array, state: dict[str, Array], *, matrix: bool, scale: float, count: int) -> None:
         velocity = state["velocity"]
-        velocity *= self.momentum
+        if self.momentum:
+            velocity *= self.momentum
+        else:  # 0 times infinity would stay as NaN
+            velocity[...] = 0
         velocity += g if scale == 1 else scale * g
         p -= self.lr * velocity
 
@@ -101,17 +143,17 @@ class AdamW(Optimizer):
         super().__init__(parameters, lr)
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
 
-    def apply_single(self, p: Array, g: Array, state: dict[str, Array], matrix: bool, scale: float) -> None:
+    def apply_single(self, p: Array, g: Array, state: dict[str, Array], *, matrix: bool, scale: float, count: int) -> None:
         kernels.adamw(
             p,
             g,
             state["mean"],
             state["square"],
-            step_size=self.lr / (1 - self.betas[0] ** self.steps),
+            step_size=self.lr / (1 - self.betas[0] ** count),
             betas=self.betas,
             eps=self.eps,
             shrink=1 - self.lr * self.weight_decay * matrix,
-            root=math.sqrt(1 - self.betas[1] ** self.steps),
+            root=math.sqrt(1 - self.betas[1] ** count),
             scale=scale,
         )
 

@@ -34,6 +34,7 @@ class ZeroOptimizer:
         """One step of every part, after which all parameters are up to date on all ranks."""
         for p, part in zip(self.parameters, self.parts, strict=True):
             part.data = self._part(p.data)
+        self.of_parts.arrays = [part.data for part in self.parts]  # so that what is written arrives in the whole
         self.of_parts.step([self._part(g) for g in gradients], scale)
         exchanged = [self.comm.start_all_gather(p.data.reshape(-1), self.comm.bounds(p.size)) for p in self.parameters]
         self.comm.wait(exchanged, "the exchange of parameters")

@@ -141,10 +141,8 @@ def gradient_times(factor):
 
 
 def no_bias_correction(patch):
-    def apply_single(self, p, g, state, matrix, scale, right=optim.AdamW.apply_single):
-        steps, self.steps = self.steps, 10**9
-        right(self, p, g, state, matrix, scale)
-        self.steps = steps
+    def apply_single(*args, right=optim.AdamW.apply_single, **how):
+        right(*args, **how | {"count": 10**9})
 
     patch.setattr(optim.AdamW, "apply_single", apply_single)
 
@@ -152,9 +150,9 @@ def no_bias_correction(patch):
 def frozen(patch):
     """The optimizer passes over the matrices of the feed-forward networks."""
 
-    def apply_single(self, p, g, state, matrix, scale, right=optim.AdamW.apply_single):
+    def apply_single(self, p, g, state, right=optim.AdamW.apply_single, **how):
         if p.size != 16 * 64:
-            right(self, p, g, state, matrix, scale)
+            right(self, p, g, state, **how)
 
     patch.setattr(optim.AdamW, "apply_single", apply_single)
 

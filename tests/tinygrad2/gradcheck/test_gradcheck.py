@@ -339,3 +339,22 @@ def test_float32_and_frozen_inputs_are_refused():
 def test_nothing_to_check_is_not_a_pass(inputs):
     with pytest.raises(TinygradError, match="nothing to check"):
         gradcheck(lambda *x: Tensor(1.0), inputs)
+
+
+def test_containers_of_inputs_and_of_outputs(monkeypatch):
+    def f(p, y):
+        return {"a": np.sin(p["w"]) * y, "b": (np.sum(p["w"] * p["v"][0]), Cube.call(y))}
+
+    inputs = [{"w": X, "v": [X + 1, None]}, np.array([0.3, -2.0])]
+    for fast in (False, True):
+        result = gradcheck(f, inputs, fast=fast, order=2)
+        result.assert_right()
+        assert [row.shape for row in result.rows[:3]] == [(2, 2), (2, 2), (2,)]
+    monkeypatch.setattr(Cube, "wrong", staticmethod(lambda g, x: 3.003 * g * x * x))
+    for fast in (False, True):
+        result = gradcheck(f, inputs, fast=fast)
+        assert [row.verdict for row in result.rows] == ["right", "right", "wrong"]
+    with pytest.raises(TinygradError, match="the function gave a list; it must give a Tensor, or several"):
+        gradcheck(lambda x: [x, 1.0], [X])
+    with pytest.raises(TinygradError, match="the function gave a NoneType; it must give a Tensor, or several"):
+        gradcheck(lambda x: None, [X])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinygrad2 import Tensor, autograd, nn, optim
-from tinygrad2.errors import ShapeError, TinygradError
+from tinygrad2.errors import DtypeError, ShapeError, TinygradError
 
 
 def parameters(rng, dtype=np.float64):
@@ -204,14 +204,80 @@ def test_a_stable_rate_falls_in_the_last_fifth():
     np.testing.assert_allclose(late, [2, 2, 0.1])
 
 
-def test_a_step_changes_the_array_that_the_tensor_holds():
+def test_steps_change_one_array_in_place_and_it_is_nobody_elses():
+    mine = np.ones((2, 3)).T
+    locked = np.ones((3, 2))
+    locked.flags.writeable = False
+    for array in (mine, locked, np.broadcast_to(1.0, (3, 2))):
+        p = Tensor(array, requires_grad=True)
+        optimizer = optim.SGD([p], 0.5)
+        optimizer.step([np.ones((3, 2))])
+        held = p.data
+        optimizer.step([np.ones((3, 2))])
+        assert p.data is held
+        np.testing.assert_array_equal(held, 0)
+        np.testing.assert_array_equal(array, 1)
+        p.data = array  # borrowed again
+        optimizer.step([np.ones((3, 2))])
+        np.testing.assert_array_equal(p.data, 0.5)
+        np.testing.assert_array_equal(array, 1)
+
+
+def test_a_parameter_that_joins_late_takes_its_own_first_step():
+    """The bias correction of Adam is that of the steps a parameter has seen (Kingma & Ba, 2015, section 3)."""
+    early, late, alone = (Tensor([1.0, 2.0], requires_grad=True) for _ in range(3))
+    g = np.array([0.3, -2.0])
+    both, single = optim.AdamW([early, late], 0.1), optim.AdamW([alone], 0.1)
+    for _ in range(50):
+        both.step([g, None])
+    for _ in range(3):
+        both.step([g, g])
+        single.step([g])
+        np.testing.assert_array_equal(late.data, alone.data)
+    assert both.counts == [53, 3]
+    both.steps = 7
+    assert both.counts == [7, 7]
+
+
+def test_a_parameter_that_is_given_twice_is_refused():
+    a, b = (Tensor(np.ones(2), requires_grad=True) for _ in range(2))
+    with pytest.raises(TinygradError, match=r"parameter 2, of shape \(2,\), is parameter 0 again"):
+        optim.SGD([a, b, a], 1.0)
+
+
+def test_without_momentum_an_infinite_gradient_is_not_remembered():
     p = Tensor(np.ones(2), requires_grad=True)
-    held = p.data
     optimizer = optim.SGD([p], 0.5)
-    p.sum().backward()
-    optimizer.step()
-    assert p.data is held
-    np.testing.assert_array_equal(held, 0.5)
+    optimizer.step([np.array([np.inf, 1.0])])
+    p.data = np.ones(2)
+    optimizer.step([np.array([1.0, 1.0])])
+    np.testing.assert_array_equal(p.data, 0.5)
+
+
+@pytest.mark.parametrize("kind", [lambda p: optim.SGD(p, momentum=0.9), optim.AdamW])
+def test_a_parameter_that_no_longer_fits_its_state_is_refused_and_nothing_moves(kind):
+    for array in (np.ones(5), np.ones((2, 1)), np.ones(2, np.float32)):
+        a, b = (Tensor(np.ones(2), requires_grad=True) for _ in range(2))
+        optimizer = kind([a, b])
+        b.data = array
+        with pytest.raises(ShapeError, match="as it was when this optimizer was made; make a new one"):
+            optimizer.step([np.ones(2), np.ones(array.shape)])
+        np.testing.assert_array_equal(a.data, 1)
+        assert optimizer.steps == 0
+        assert optimizer.counts == [0, 0]
+
+
+@pytest.mark.parametrize("make", [optim.SGD, optim.AdamW])
+def test_a_gradient_of_another_dtype_is_converted_or_refused(make):
+    ps = [Tensor(np.ones(2, np.float32), requires_grad=True) for _ in range(3)]
+    optimizers = [make([p], 0.5) for p in ps]
+    for optimizer, dtype in zip(optimizers, (np.float32, np.float64, np.int8), strict=True):
+        optimizer.step([np.array([1, 2], dtype)])
+    np.testing.assert_array_equal(ps[0].data, ps[1].data)
+    np.testing.assert_array_equal(ps[0].data, ps[2].data)
+    assert ps[1].dtype == np.float32
+    with pytest.raises(DtypeError, match="gradient 0 is complex128; give real numbers"):
+        optimizers[0].step([np.array([1, 2j])])
 
 
 # -- gradients as values
