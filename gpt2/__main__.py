@@ -33,13 +33,9 @@ def main() -> int:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-_interrupted = False
-
-
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """The first Ctrl-C ends what is going on in order, the second at once."""
-    global _interrupted
-    _interrupted = True
+    sys.modules["gpt2.training.interrupts"].raised = True  # type: ignore[attr-defined]  # cli has loaded it
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     raise KeyboardInterrupt
 
@@ -49,7 +45,7 @@ def _report(kind: type[BaseException], show: Callable[[], object]) -> None:
 
     In the middle of the import of a compiled module it becomes an ImportError.
     """
-    if _interrupted or issubclass(kind, KeyboardInterrupt):
+    if issubclass(kind, KeyboardInterrupt) or getattr(sys.modules.get("gpt2.training.interrupts"), "raised", False):
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
         return

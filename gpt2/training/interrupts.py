@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any, Self
 
+raised = False
+"""Whether a Ctrl-C has become a KeyboardInterrupt in this process."""
+
 
 class Interrupts:
     """While this is open, SIGINT and SIGTERM only leave a note: `signal`, for the loop to look at between steps.
@@ -25,6 +28,8 @@ class Interrupts:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
+        if raised:  # while a compiled module was imported, say, and somebody took it for the absence of that
+            raise KeyboardInterrupt
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._note) for number in self.HANDLED}
         return self

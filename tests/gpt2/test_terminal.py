@@ -19,7 +19,7 @@ import gpt2.__main__
 from gpt2 import terminal
 from gpt2.cli import main
 from gpt2.text import batches
-from gpt2.training import memory
+from gpt2.training import interrupts, memory
 
 pytestmark = pytest.mark.slow
 
@@ -376,6 +376,16 @@ def test_ctrl_c_within_a_finaliser_is_not_lost(monkeypatch):
     gpt2.__main__._report(KeyboardInterrupt, lambda: shown.append(1))
     assert killed == [(os.getpid(), signal.SIGINT)]
     assert not shown
+
+
+def test_ctrl_c_that_somebody_swallowed_is_not_lost(monkeypatch):
+    """In the middle of the import of a compiled module it becomes an ImportError, which whoever tries an extra expects."""
+    monkeypatch.setattr(interrupts, "raised", False)
+    monkeypatch.setattr(gpt2.__main__.signal, "signal", lambda *_: None)
+    with interrupts.Interrupts(), pytest.raises(KeyboardInterrupt):
+        gpt2.__main__._interrupt(signal.SIGINT, None)
+    with pytest.raises(KeyboardInterrupt), interrupts.Interrupts():
+        pytest.fail("a training began")
 
 
 def test_importing_gpt2_loads_nothing_until_a_name_is_used():
