@@ -170,6 +170,8 @@ def _leaf(x: Any, i: int) -> Tensor:
         raise DtypeError(
             f"gradcheck: input {i} is {state}; finite differences need float64: model.to(np.float64), or pass the array"
         )
+    if not x.data.flags.writeable:
+        x.data = x.data.copy()
     return x
 
 

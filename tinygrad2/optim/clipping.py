@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+import numpy as np
+
 from tinygrad2 import kernels
 from tinygrad2.errors import TinygradError
 from tinygrad2.tensor import Tensor
@@ -23,7 +25,8 @@ def grad_norm(gradients: Iterable[Tensor | Array | None]) -> float:
                 raise TinygradError("grad_norm takes gradients, and got a parameter: grad_norm(p.grad for p in parameters)")
             g = g.data
         if g is not None:
-            total += kernels.square_sum(g.ravel(order="K"))
+            flat = g.ravel(order="K")
+            total += kernels.square_sum(flat if flat.dtype in (np.float32, np.float64) else flat.astype(np.float64))
     return math.sqrt(total)
 
 
@@ -42,5 +45,5 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     factor = clip_factor(norm, max_norm)
     for p in parameters if factor < 1 else ():
         if p.grad is not None:
-            p.grad.data *= factor
+            p.grad.data = p.grad.data * factor  # not in place: somebody may have lent the array
     return norm

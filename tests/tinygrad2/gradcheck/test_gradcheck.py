@@ -358,3 +358,9 @@ def test_containers_of_inputs_and_of_outputs(monkeypatch):
         gradcheck(lambda x: [x, 1.0], [X])
     with pytest.raises(TinygradError, match="the function gave a NoneType; it must give a Tensor, or several"):
         gradcheck(lambda x: None, [X])
+
+
+def test_a_leaf_that_cannot_be_written_to_is_checked_on_a_copy():
+    x = Tensor(np.broadcast_to(0.7, (2, 2)), requires_grad=True)
+    gradcheck(np.sin, [x]).assert_right()
+    np.testing.assert_array_equal(x.data, 0.7)

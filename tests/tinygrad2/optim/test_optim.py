@@ -329,3 +329,20 @@ def test_the_norm_of_parameters_is_not_taken_for_that_of_their_gradients():
         optim.grad_norm([w])
     (g,) = autograd.grad((w**2).sum(), [w], create_graph=True)
     assert optim.grad_norm([g]) == 10
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int8])
+def test_the_norm_neither_overflows_nor_loses_what_is_small(dtype):
+    values = [np.full(5000, 100, dtype), np.full((2, 3), 3, dtype)]
+    assert optim.grad_norm(values) == pytest.approx(math.sqrt(5000 * 100**2 + 6 * 9), rel=1e-6)
+
+
+def test_clipping_leaves_a_lent_array_alone():
+    locked = np.full(3, 2.0)
+    locked.flags.writeable = False
+    for lent in (np.full(3, 2.0), locked):
+        p = Tensor(np.ones(3), requires_grad=True)
+        p.grad = lent
+        assert optim.clip_grad_norm([p], 1.0) == pytest.approx(math.sqrt(12))
+        np.testing.assert_array_equal(lent, 2)
+        assert np.linalg.norm(p.grad.data) == pytest.approx(1, rel=1e-5)
