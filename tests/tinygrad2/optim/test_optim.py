@@ -234,7 +234,7 @@ def test_a_parameter_that_joins_late_takes_its_own_first_step():
         both.step([g, g])
         single.step([g])
         np.testing.assert_array_equal(late.data, alone.data)
-    assert both.counts == [53, 3]
+    assert (both.steps, both.counts) == (53, [53, 3])
     both.steps = 7
     assert both.counts == [7, 7]
 
