@@ -45,7 +45,7 @@ hostile: $(VENV)/installed-test
 
 # The tests that compare with PyTorch; here a missing PyTorch is a failure, not a skip.
 oracle: $(VENV)/installed-oracle
-	REQUIRE_ORACLE=1 $(BIN)/python -m pytest -m oracle $(ARGS)
+	REQUIRE_ORACLE=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m oracle $(ARGS)
 
 # The kernels again, and a training, with the compiled ones and MKL's products. Everything in .venv uses them from then on.
 compiled: $(VENV)/installed-test $(VENV)/installed-fast $(VENV)/installed-mkl
@@ -66,7 +66,7 @@ experiments: $(VENV)/installed
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m experiments all
 
 experiments-quick: $(VENV)/installed-test
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m experiments tests/test_experiments.py $(ARGS)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m experiments tests/test_experiments.py $(ARGS)
 
 # The reference of all public names, from their docstrings: build/api/index.html. The pages for reading are in docs/.
 docs: $(VENV)/installed-docs

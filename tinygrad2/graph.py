@@ -97,14 +97,10 @@ def record(tensor: type[T], op: type[Op], inputs: Sequence[Any], settings: dict[
         shapes = ", ".join(str(np.shape(a)) for a in arrays)
         raise ShapeError(f"{op.name} of {shapes}: {error}") from error
     node, observer = None, observing()
-    if _recording.get() and any(parents) and out.dtype.kind in "fc":
-        if out.dtype.kind == "c":
-            raise DtypeError(
-                f"{op.name}: it gave {out.dtype}, and complex numbers have no gradient here; compute with real ones"
-            )
-        if observer is None:  # which may lock them
+    if _recording.get() and any(parents) and _is_real(op, out):
+        if observer is None:
             arrays, residuals = op.kept(arrays, residuals, tuple([p is not None for p in parents]))
-            arrays = tuple([a if p is not None else _constant(a) for a, p in zip(arrays, parents, strict=True)])
+            arrays = _with_copies(arrays, parents)
         node = Node(op, parents, arrays, settings, residuals)
     if observer is not None:
         observer.forward(op, arrays, out, [p is None or p.op is None for p in parents])
@@ -113,9 +109,23 @@ def record(tensor: type[T], op: type[Op], inputs: Sequence[Any], settings: dict[
     return tensor.wrap(out, node)
 
 
-def _constant(x: Any) -> Any:
-    """What backward reads of an input that gets no gradient: a copy, where it is a small array."""
-    return x.copy() if isinstance(x, np.ndarray) and x.nbytes <= COPIED else x
+def _is_real(op: type[Op], out: Array) -> bool:
+    """Whether a result can have a gradient. Raises DtypeError where it is complex: it would be lost on the way."""
+    if out.dtype.kind == "c":
+        raise DtypeError(f"{op.name}: it gave {out.dtype}, and complex numbers have no gradient here; compute with real ones")
+    return out.dtype.kind == "f"
+
+
+def _with_copies(arrays: tuple[Any, ...], parents: tuple[Node | None, ...]) -> tuple[Any, ...]:
+    """What backward will read: of constants a copy where they are small, since whoever lent them may write to them."""
+    if None not in parents:
+        return arrays
+    return tuple(
+        [
+            x.copy() if p is None and isinstance(x, np.ndarray) and x.nbytes <= COPIED else x
+            for x, p in zip(arrays, parents, strict=True)
+        ]
+    )
 
 
 def ancestors(nodes: Iterable[Node | None]) -> Iterator[Node]:

@@ -1,4 +1,4 @@
-"""Functions of functions: gradients, Jacobians, Hessians and their products, and recomputation to save memory.
+"""Functions of functions: gradients, Jacobians, Hessians and their products.
 
 Each takes a function that is written with NumPy's functions, and gives Tensors. Arguments and results may be containers of
 them: lists, tuples and dictionaries, nested in any way (see `containers`). The results are recorded where they depend on
@@ -21,8 +21,7 @@ from tinygrad2 import autograd
 from tinygrad2.containers import leaves, matching, rebuilt
 from tinygrad2.errors import DtypeError, GraphError, ShapeError
 from tinygrad2.graph import Node
-from tinygrad2.ops import RULES, Fused
-from tinygrad2.ops.draws import remembered, repeated
+from tinygrad2.ops import RULES
 from tinygrad2.ops.op import Identity
 from tinygrad2.tensor import Tensor
 from tinygrad2.types import Array
@@ -78,7 +77,7 @@ def jvp(f: Function, inputs: Any, tangents: Any) -> tuple[Any, Any]:
     """
     inputs, tangents = _listed(inputs), _listed(tangents)
     point = _Point(f, inputs, directions=tangents)
-    dummies = [_leaf(np.zeros_like(out.data)) for out in point.outs]
+    dummies = [variable(np.zeros_like(out.data)) for out in point.outs]
     return point.value, rebuilt(point.out, iter(point.along(dummies, tangents, dummies)))
 
 
@@ -105,87 +104,6 @@ def jacobian(f: Function, argnums: Places = 0) -> Function:
 def hessian(f: Function, argnums: Places = 0) -> Function:
     """The function that gives all second derivatives of scalar `f`: a Tensor of shape x.shape + x.shape."""
     return jacobian(grad(f, argnums), argnums)
-
-
-def checkpoint(f: Function, *inputs: Any) -> Any:
-    """f(*inputs), keeping only the inputs for backward: everything between is computed again when it is needed.
-
-    What dropout drew is drawn again. Gradients reach the inputs only: parameters that `f` uses must be passed, too, alone or in
-    containers. It may give one Tensor, or a container of them of one dtype (Chen et al., 2016).
-
-    Raises GraphError for a Tensor that wants a gradient and was not passed; and in backward, where the entries that are looked
-    at show that `f` gave something else the second time.
-    """
-    given = leaves(inputs)
-    places = [i for i, x in enumerate(given) if isinstance(x, (Tensor, np.ndarray))]
-    if not any(isinstance(x, Tensor) for x in given):
-        raise GraphError("checkpoint: no input is a Tensor, so there is nothing to go back to")
-    are_tensors = [isinstance(given[i], Tensor) for i in places]
-    rest = [None if i in set(places) else x for i, x in enumerate(given)]
-    first: Any = None  # what f gave at first
-    shown: Array = np.empty(0)
-    drawn: Sequence[np.random.Generator] = ()
-
-    def computed(*arrays: Any) -> tuple[Any, Any]:
-        """What f gives, and all of it in one Tensor."""
-        full = list(rest)
-        for place, array, is_tensor in zip(places, arrays, are_tensors, strict=True):
-            full[place] = Tensor(array) if is_tensor and not isinstance(array, Tensor) else array
-        out = f(*rebuilt(inputs, iter(full)))
-        parts = leaves(out)
-        if not parts or not all(isinstance(part, Tensor) for part in parts):
-            raise GraphError(f"checkpoint: the function gave a {type(out).__name__}; it must give a Tensor, or several")
-        if len({part.dtype for part in parts}) > 1:
-            raise GraphError(f"checkpoint: the function gave {', '.join(str(part.dtype) for part in parts)}; give one dtype")
-        return out, out if isinstance(out, Tensor) else np.concatenate([part.reshape(-1) for part in parts])
-
-    def again(*arrays: Any) -> Any:
-        with repeated(drawn):
-            _, out = computed(*arrays)
-        if not np.allclose(_some(out.data), shown, rtol=1e-3, atol=1e-4 * np.abs(shown).max(initial=0), equal_nan=True):
-            raise GraphError(
-                "checkpoint: the function gave something else when it was computed again; it must not draw random numbers "
-                "but by dropout, nor read what changes meanwhile"
-            )
-        return out
-
-    class Checkpoint(Fused):
-        spec = staticmethod(again)
-
-        @staticmethod
-        def forward(*arrays: Any) -> tuple[Any, None]:
-            nonlocal first, shown, drawn
-            with remembered() as drawn:
-                first, out = computed(*arrays)
-            if out.requires_grad:
-                raise GraphError(
-                    "checkpoint: the function uses a tensor that requires a gradient but was not passed to it, and would get "
-                    "none; pass it as an input"
-                )
-            shown = _some(out.data)
-            return out.data, None
-
-        @staticmethod
-        def vjp(g: Any, saved: None, *arrays: Any) -> tuple[Any, ...]:
-            floats = [np.asarray(a).dtype.kind == "f" for a in arrays]
-            variables = [_leaf(a) if real else a for a, real in zip(arrays, floats, strict=True)]
-            with autograd.enable_grad():
-                out = again(*variables)
-            found: dict[Any, Any] = autograd.backpropagate([(out, g)]) if out.node is not None else {}
-            return tuple(found.get(x.node) if isinstance(x, Tensor) else None for x in variables)
-
-    packed = Checkpoint.call(*(given[i] for i in places))
-    if isinstance(first, Tensor):
-        return packed
-    ends = np.cumsum([part.size for part in leaves(first)])
-    parts = [packed[end - part.size : end].reshape(part.shape) for part, end in zip(leaves(first), ends, strict=True)]
-    first = rebuilt(first, iter(parts))
-    return first
-
-
-def _some(out: Array) -> Array:
-    """A copy of some entries of an array, far apart."""
-    return out.reshape(-1)[:: max(1, out.size // 64)].copy()
 
 
 class _Variable(Node):
@@ -223,7 +141,7 @@ class _Point:
         given, rest = leaves(self.args), [None if i in places else x for i, x in enumerate(args)]
         beside = leaves([rest, kwargs])
         with autograd.enable_grad():
-            variables = [Identity.call(x if _wants_gradient(x) else _leaf(x)) for x in given]
+            variables = [Identity.call(x if _wants_gradient(x) else variable(x)) for x in given]
             apart = [Identity.call(x) if _wants_gradient(x) else x for x in beside]
             everything, named = rebuilt([rest, kwargs], iter(apart))
             for i, x in rebuilt(self.args, iter(variables)).items():
@@ -363,7 +281,7 @@ def _wants_gradient(x: Any) -> bool:
     return isinstance(x, Tensor) and x.requires_grad
 
 
-def _leaf(x: Any) -> Tensor:
+def variable(x: Any) -> Tensor:
     """A variable of these numbers; Python's integers count as float64."""
     leaf = Tensor(x if isinstance(x, (Tensor, np.ndarray, np.generic)) else np.asarray(x, float), requires_grad=True)
     leaf.node = _Variable()
