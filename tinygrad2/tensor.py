@@ -78,6 +78,7 @@ class Tensor(NDArrayOperatorsMixin):
 
         Writing into it by index, `t.data[0] = ...`, is seen only inside `autograd.detect_anomaly()`; and so is writing into a
         plain array that was computed with, if it has more than 1 MiB: of smaller ones, and of indices, the graph has a copy.
+        The array of `t.T` or `t[1:]` is a view, as in NumPy: what is written there is written into that of `t`, unseen.
         """
         return self._data
 
