@@ -143,4 +143,6 @@ def show(package, each_file):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: python tests/test_floors.py gpt2|tinygrad2 [--files]")
     show(sys.argv[1], "--files" in sys.argv)
