@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 # Tests start hundreds of processes, which would each compile all of the code anew.
 unexport PYTHONDONTWRITEBYTECODE
 
+.NOTPARALLEL:
 .PHONY: train test quick lowest exhaustive package stress hostile oracle compiled mpi mutation experiments experiments-quick docs lint clean
 
 train: $(VENV)/installed

@@ -143,6 +143,6 @@ def show(package, each_file):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
+    if sys.argv[1:] not in [[package, *more] for package in ("gpt2", "tinygrad2") for more in ([], ["--files"])]:
         sys.exit("usage: python tests/test_floors.py gpt2|tinygrad2 [--files]")
     show(sys.argv[1], "--files" in sys.argv)

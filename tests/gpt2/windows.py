@@ -1,7 +1,8 @@
 """Runs code in a process without what Windows lacks: python windows.py CODE.
 
-The modules and functions that Windows does not have are taken away, `msvcrt` is a stand-in, and `os.open` fails where it would
-open a file in text mode. What else differs there, such as paths and that no open file can be removed, is not tested.
+Of the modules and functions that Windows does not have, those that this project could come to use are taken away; `msvcrt` is a
+stand-in, and `os.open` fails where it would open a file that exists in text mode. What else differs there, such as paths,
+`os.name`, and that no open file can be removed, is not tested.
 """
 
 import concurrent.futures

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from tinygrad2 import kernels
-from tinygrad2.errors import TinygradError
+from tinygrad2.errors import DtypeError, TinygradError
+from tinygrad2.optim.optimizers import listed
 from tinygrad2.tensor import Tensor
 from tinygrad2.types import Array
 
@@ -16,18 +17,26 @@ from tinygrad2.types import Array
 def grad_norm(gradients: Iterable[Tensor | Array | None]) -> float:
     """The Euclidean norm of all gradients together, as if they were one vector; None counts as 0.
 
-    Raises TinygradError for a Parameter: its gradient is meant, and not its value.
+    Raises TinygradError for a Parameter, since its gradient is meant and not its value, and DtypeError for complex numbers.
     """
-    total = 0.0
-    for g in gradients:
-        if isinstance(g, Tensor):
-            if g.requires_grad and g.node is not None and g.node.op is None:
-                raise TinygradError("grad_norm takes gradients, and got a parameter: grad_norm(p.grad for p in parameters)")
-            g = g.data
-        if g is not None:
-            flat = g.ravel(order="K")
-            total += kernels.square_sum(flat if flat.dtype in (np.float32, np.float64) else flat.astype(np.float64))
+    arrays = []
+    for g in listed("grad_norm", gradients, "gradients"):
+        if isinstance(g, Tensor) and g.requires_grad and g.node is not None and g.node.op is None:
+            raise TinygradError("grad_norm takes gradients, and got a parameter: grad_norm(p.grad for p in parameters)")
+        array = np.asarray(g.data if isinstance(g, Tensor) else 0.0 if g is None else g)
+        if array.dtype.kind not in "fiub":
+            raise DtypeError(f"grad_norm: a gradient is {array.dtype}; give real numbers")
+        arrays.append(array)
+    with np.errstate(over="ignore"):
+        total = sum(map(_square_sum, arrays))
+    if not math.isfinite(total) or not total:  # finite numbers may have squares that are too large or too small for float32
+        total = sum(float(np.sum(np.square(array, dtype=np.float64))) for array in arrays)
     return math.sqrt(total)
+
+
+def _square_sum(array: Array) -> float:
+    flat = array.ravel(order="K")
+    return kernels.square_sum(flat if flat.dtype in (np.float32, np.float64) else flat.astype(np.float64))
 
 
 def clip_factor(norm: float, max_norm: float) -> float:
@@ -40,10 +49,10 @@ def clip_factor(norm: float, max_norm: float) -> float:
 
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     """Scale all gradients down together so that their norm is at most `max_norm`; returns the norm before."""
-    parameters = list(parameters)
-    norm = grad_norm(p.grad for p in parameters)
+    unique = {id(p): p for p in listed("clip_grad_norm", parameters, "parameters")}.values()
+    norm = grad_norm(p.grad for p in unique)
     factor = clip_factor(norm, max_norm)
-    for p in parameters if factor < 1 else ():
+    for p in unique if factor < 1 else ():
         if p.grad is not None:
-            p.grad.data = p.grad.data * factor  # not in place: somebody may have lent the array
+            p.grad = Tensor(p.grad.data * factor)  # not in place: others may hold the array
     return norm

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from numbers import Real
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +13,13 @@ from tinygrad2 import kernels
 from tinygrad2.errors import DtypeError, ShapeError, TinygradError
 from tinygrad2.tensor import Tensor
 from tinygrad2.types import Array
+
+
+def listed(who: str, given: Any, what: str) -> list[Any]:
+    """A list of what somebody was given. Raises TinygradError for a single tensor: the list would be of its rows."""
+    if isinstance(given, (Tensor, np.ndarray)) or not isinstance(given, Iterable):
+        raise TinygradError(f"{who}: {given!r:.60} is no list of {what}; put it into one, as in [x]")
+    return list(given)
 
 
 class Optimizer:
@@ -26,7 +35,7 @@ class Optimizer:
     slots: tuple[str, ...] = ()
 
     def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
-        self.parameters = list(parameters)
+        self.parameters: list[Tensor] = listed(type(self).__name__, parameters, "parameters")
         if not self.parameters:
             raise TinygradError(f"{type(self).__name__}: no parameters to optimise")
         first: dict[int, int] = {}
@@ -57,12 +66,14 @@ class Optimizer:
         Raises ShapeError or DtypeError, and changes nothing, where a gradient is missing in the list, is of another shape, or
         is not of real numbers, and where a parameter no longer fits what is kept for it.
         """
-        if isinstance(gradients, (int, float)):
+        if isinstance(gradients, Real):
             raise TinygradError(f"step: {gradients!r} is no list of gradients; step(scale={gradients!r}) scales them")
-        given = [p.grad for p in self.parameters] if gradients is None else list(gradients)
+        if not isinstance(scale, Real) or not math.isfinite(scale):
+            raise TinygradError(f"step: scale={scale!r} is no finite number")
+        given = [p.grad for p in self.parameters] if gradients is None else listed("step", gradients, "gradients")
         if len(given) != len(self.parameters):
             raise ShapeError(f"step: {len(given)} gradients for {len(self.parameters)} parameters; give one for each, or None")
-        arrays = [self._checked(i, g.data if isinstance(g, Tensor) else g) for i, g in enumerate(given)]
+        arrays = [self._checked(i, g) for i, g in enumerate(given)]
         self._steps += 1
         for i, (p, g, state) in enumerate(zip(self.parameters, arrays, self.state, strict=True)):
             if g is None:
@@ -73,11 +84,11 @@ class Optimizer:
             self.apply_single(data.reshape(-1), g.reshape(-1), flat, matrix=p.ndim >= 2, scale=scale, count=self.counts[i])
             self.arrays[i] = p.data = data  # tells the graph that it has changed
 
-    def _checked(self, i: int, g: Array | None) -> Array | None:
+    def _checked(self, i: int, given: Tensor | Array | None) -> Array | None:
         """The gradient of parameter `i` in the dtype of that."""
-        p = self.parameters[i]
-        if g is None:
+        if given is None:
             return None
+        p, g = self.parameters[i], np.asarray(given.data if isinstance(given, Tensor) else given)
         if g.shape != p.shape:
             raise ShapeError(f"step: gradient {i} has shape {g.shape}, its parameter {p.shape}")
         if g.dtype.kind not in "fiub":

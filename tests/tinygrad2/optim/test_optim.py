@@ -331,10 +331,54 @@ def test_the_norm_of_parameters_is_not_taken_for_that_of_their_gradients():
     assert optim.grad_norm([g]) == 10
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int8])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int8, np.uint8, np.int64])
 def test_the_norm_neither_overflows_nor_loses_what_is_small(dtype):
     values = [np.full(5000, 100, dtype), np.full((2, 3), 3, dtype)]
     assert optim.grad_norm(values) == pytest.approx(math.sqrt(5000 * 100**2 + 6 * 9), rel=1e-6)
+    assert optim.grad_norm([np.full(3, np.iinfo(dtype).max if np.dtype(dtype).kind in "iu" else 250.0, dtype)]) > 200
+    if dtype in (np.float32, np.float64):
+        for size in (1e25, 1e-25, 1e-30, 0.0):
+            assert optim.grad_norm([np.full(4, size, dtype), None]) == pytest.approx(2 * size, rel=1e-6)
+    assert optim.grad_norm([np.ones(5, bool)]) == pytest.approx(math.sqrt(5))
+    assert math.isnan(optim.grad_norm([np.array([1, np.nan], np.float32)]))
+    assert optim.grad_norm([np.array([1, np.inf])]) == math.inf
+    with pytest.raises(DtypeError, match="a gradient is complex128; give real numbers"):
+        optim.grad_norm([np.array([1, 1j])])
+
+
+def test_a_single_tensor_is_no_list_of_tensors():
+    """Its rows would be taken for parameters, and nothing would happen to itself."""
+    p = nn.Parameter(np.ones((2, 2), np.float32))
+    p.grad = Tensor(np.ones((2, 2), np.float32))
+    optimizer = optim.SGD([p])
+    for attempt in (
+        lambda: optim.SGD(p),
+        lambda: optim.clip_grad_norm(p, 1.0),
+        lambda: optim.grad_norm(p),
+        lambda: optim.grad_norm(np.ones(3)),
+        lambda: optimizer.step(np.ones((1, 2, 2))),
+        lambda: optimizer.step(np.float32(2)),
+        lambda: optimizer.step(np.array(1.0)),
+    ):
+        with pytest.raises(TinygradError, match="is no list of"):
+            attempt()
+    for scale in (None, "a", 1j, p, np.ones(2), math.nan, math.inf):
+        with pytest.raises(TinygradError, match="is no finite number"):
+            optimizer.step(scale=scale)
+    assert optimizer.steps == 0
+    optimizer.step([[[1, 1], [1, 1]]], scale=np.float32(100))  # lists are arrays
+    np.testing.assert_array_equal(p.data, 0)
+
+
+def test_what_two_parameters_share_is_clipped_once():
+    a, b = (Tensor(np.ones(2), requires_grad=True) for _ in range(2))
+    a.grad = b.grad = Tensor(np.full(2, 3.0))
+    assert optim.clip_grad_norm([a, b, a], 1.0) == 6
+    np.testing.assert_allclose(a.grad.data, 0.5, rtol=1e-6)
+    np.testing.assert_allclose(b.grad.data, 0.5, rtol=1e-6)
+    a.grad = np.broadcast_to(3.0, 2)
+    optim.clip_grad_norm([a], 1.0)
+    assert np.linalg.norm(a.grad.data) == pytest.approx(1, rel=1e-5)
 
 
 def test_clipping_leaves_a_lent_array_alone():
