@@ -388,3 +388,12 @@ def test_the_byte_order_of_an_array_does_not_matter(dtype):
     assert other.dtype.isnative
     (other @ array.T).backward(np.arange(4.0).reshape(2, 2))
     np.testing.assert_array_equal(other.grad.data, np.arange(4.0).reshape(2, 2) @ np.arange(6.0).reshape(2, 3))
+
+
+def test_constants_up_to_a_mebibyte_are_copied():
+    x = Tensor(1.0, requires_grad=True)
+    for count, copied in ((1 << 17, True), ((1 << 17) + 1, False)):
+        c = np.ones(count)
+        for given in (c, Tensor(c)):
+            y = x * given
+            assert np.shares_memory(y.node.primals[1], c) is not copied
