@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import itertools
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from gpt2 import terminal
 from gpt2.commands import (
@@ -62,6 +63,15 @@ LASTING = ("train",)
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that says what is wrong in one line."""
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """With `--prompt -the` as `--prompt=-the`: argparse takes `-the` for an option, even where none has its name."""
+        options, words = self._option_string_actions, list(sys.argv[1:] if args is None else args)
+        for i, (word, value) in reversed(list(enumerate(itertools.pairwise(words)))):
+            takes_one = word in options and options[word].nargs is None and "--" not in words[:i]
+            if takes_one and len(value) > 1 and value.startswith("-") and value.partition("=")[0] not in options:
+                words[i : i + 2] = [f"{word}={value}"]
+        return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
