@@ -44,7 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", help="a TOML file of settings, by the names of the flags with underscores")
     parser.add_argument("--no-plots", action="store_true", help="draw no loss.png and training.png at the end")
     add_settings(parser, TrainConfig, PRESET)
-    add_settings(parser, GPT2Config, PRESET)
+    add_settings(parser, GPT2Config, PRESET, vocab_size="the tokenizer's")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -59,8 +59,8 @@ def read_setup(folder: str | Path, given: dict[str, Any], accept_changes: bool, 
     run.check_sizes(about.model)
     model, training, machine = about.model, about.training, about.machine
     if replays:
-        of_machine: dict[str, Any] = {name: machine[name] for name in ("threads", "shards") if isinstance(machine.get(name), int)}
-        training = dataclasses.replace(training, **of_machine)
+        then: dict[str, Any] = {name: machine[name] for name in ("threads", "shards") if name in machine}
+        training = dataclasses.replace(training, **then)
     now = {name: value for name, value in given.items() if name != "preset"}
     names = {f.name for f in dataclasses.fields(GPT2Config)}
     shape = [
@@ -76,11 +76,11 @@ def read_setup(folder: str | Path, given: dict[str, Any], accept_changes: bool, 
     wrong = [f"{name} = {value!r}, was {getattr(training, name)!r}" for name, value in changed.items() if name not in HARMLESS]
     others = machine.get("ranks", 1) != comm.current().size  # who asks for other ranks asks for another division of the work
     for name, here in arithmetic(training, about.parameters).items():
-        then = machine.get(name, here)
-        if here != then and not (others and name in ("ranks", "threads", "shards")):
-            same = f"--{name} {then}" if name in ("threads", "shards") else "TINYGRAD2_KERNELS=numpy" * (then == "numpy")
+        was = machine.get(name, here)
+        if here != was and not (others and name in ("ranks", "threads", "shards")):
+            same = f"--{name} {was}" if name in ("threads", "shards") else "TINYGRAD2_KERNELS=numpy" * (was == "numpy")
             fix = f" ({same} gives the same sums)" if same else ""
-            wrong.append(f"{name} = {here} on this machine, was {then}{fix}")
+            wrong.append(f"{name} = {here} on this machine, was {was}{fix}")
     if wrong and not accept_changes:
         rest = "it cannot be the same step here" if replays else "--accept-changes goes on all the same"
         raise RunError(f"{run.folder}: {', '.join(wrong)}; {rest}")

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from small_runs import run_once
 
-from gpt2 import GPT2
 from gpt2.cli import main
 from gpt2.errors import NonFiniteError
 from gpt2.insight.evaluation import Evaluation, coloured

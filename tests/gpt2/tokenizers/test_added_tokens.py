@@ -150,7 +150,9 @@ def test_end_of_text_in_a_text_is_text_and_said_so(tmp_path, tokenizer_file, cap
     assert said in capsys.readouterr().err
     assert main(["eval", "--run", out, *data, "--json"]) == 0
     assert said in capsys.readouterr().err
-    assert main(["tokenize", "--train", str(tmp_path / "my.txt"), "--vocab-size", "262", "--out", str(tmp_path / "t.json")]) == 0
+    assert (
+        main(["tokenize", "--train", str(tmp_path / "my.txt"), "--vocab-size", "262", "--out", str(tmp_path / "t.json")]) == 0
+    )
     assert "my: <|endoftext|> stands in it 30 times, as text; merges are learned of what is between" in capsys.readouterr().err
     for tokenizer in ("char", "byte"):
         assert main(["train", *data, "--out", str(tmp_path / tokenizer), "--tokenizer", tokenizer, *SMALL]) == 0
@@ -165,7 +167,9 @@ def test_end_of_text_in_a_text_is_text_and_said_so(tmp_path, tokenizer_file, cap
         for flags in ([], ["--special"]):
             code = main([*command, *flags])
             assert code == 0 or (name == "inspect" and not flags)  # more tokens than its context
-            found = f"<|endoftext|> is text here, of {size} tokens; --special takes it for that token" in capsys.readouterr().err
+            found = (
+                f"<|endoftext|> is text here, of {size} tokens; --special takes it for that token" in capsys.readouterr().err
+            )
             assert found == (not flags), name
 
 
