@@ -111,7 +111,7 @@ def _explain(made: Iterator[NextToken], tokenizer: Tokenizer, stops: list[str], 
 
 def _why(tokenizer: Tokenizer, token: int, logits: np.ndarray[Any, Any], p: np.ndarray[Any, Any]) -> str:
     """What was chosen, how likely it was to the model and in the draw, and the likeliest candidates."""
-    of_model = np.exp(logits - logits.max(), dtype=np.float64)
+    of_model = np.exp(logits.astype(np.float64) - float(logits.max()))
     of_model /= of_model.sum()
     candidates = []
     for i in np.argsort(-of_model, kind="stable")[:CANDIDATES].tolist():

@@ -34,7 +34,7 @@ def _pattern() -> re.Pattern[str]:
 
     `re` looks a character up in a table if all of a class are below U+10000, and otherwise tries hundreds of ranges, one
     after another, at the end of every word. So each class is two, and the second is tried only on characters from there on.
-    Nothing is possessive: Python 3.11.0 to 3.11.4 lose their place in a possessive group (CPython, issue 106052).
+    Nothing is possessive: Python 3.11.2 loses its place in a group that is.
     """
     (s, _), (L, above_L), (N, above_N) = map(character_classes, (WHITE_SPACE, LETTERS, NUMBERS))
     above = r"\U00010000-\U0010ffff"
