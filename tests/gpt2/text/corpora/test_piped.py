@@ -16,10 +16,12 @@ import tracemalloc
 
 import pytest
 
-from gpt2.cli import main
-from gpt2.errors import DataError
+from gpt2.cli import _parser, main
+from gpt2.commands import train
+from gpt2.errors import ConfigError, DataError
 from gpt2.text.corpora import load_corpus, piped
 from gpt2.text.corpora.reading import BLOCK
+from gpt2.training.mpi import comm
 
 SMALL = (  # noqa: SIM905
     "--d-model 16 --num-layers 1 --num-heads 2 --max-seq-len 16 --sample-tokens 0 --steps 4 --eval-every 2 --save-every 2 "
@@ -320,6 +322,19 @@ def test_what_cannot_be_a_pipe_takes_nothing_from_one(tmp_path, capsys, command,
         assert main(command.format(pipe=pipe, text=tmp_path / "my.txt").split()) == 2
         assert message.format(pipe=pipe) in capsys.readouterr().err
         assert os.read(here, 100) == b"a text"
+
+
+def test_of_several_ranks_none_takes_anything_from_a_pipe(tmp_path, monkeypatch):
+    """Each would get a part of it."""
+    two = comm.Comm()
+    two.size = 2
+    monkeypatch.setattr(comm, "current", lambda: two)
+    with writer(b"a text") as here:
+        for name in ("-", "/dev/stdin", f"/dev/fd/{here}"):
+            with pytest.raises(ConfigError, match=f"--data {name}: only one of several ranks could read it; give a file"):
+                train.run(_parser().parse_args(["train", "--data", name, "--out", str(tmp_path / "run")]))
+        assert os.read(here, 100) == b"a text"
+    assert not (tmp_path / "run").exists()
 
 
 def test_nothing_through_any_name(fast):
