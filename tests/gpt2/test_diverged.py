@@ -103,6 +103,20 @@ def test_a_training_goes_on_without_a_sample(tmp_path, text, monkeypatch):
     assert [math.isnan(row["val_loss"]) for row in rows if "val_loss" in row] == [False, True, False, False]
 
 
+def test_health_says_so(tmp_path, text, capsys):
+    """Also of a run that never took a step."""
+    run, _, _ = run_once(tmp_path / "a", text, steps=2, eval_every=2)
+    for rows, healthy in (([0.0, 2.0], True), ([0.0, math.nan], False), ([math.nan], False), ([math.inf, 2.0], True)):
+        run.metrics.unlink()
+        with Log(run.metrics) as log:
+            for step, loss in enumerate(rows):
+                log.append(as_line({"step": step, "val_loss": loss + 2 * (step == 0)}))
+        main(["health", str(run.folder), "--json"])
+        verdicts = {found["name"]: found for found in strictly(capsys.readouterr().out)["verdicts"]}
+        assert ("diverged" in verdicts) != healthy
+        assert healthy or verdicts["diverged"]["seen"] == f"validation loss nan at step {len(rows) - 1}"
+
+
 # -- JSON
 
 
