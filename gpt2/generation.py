@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 LARGEST = np.finfo(np.float64).max
+"""What a logit is that a repetition penalty would make larger."""
 
 
 class LanguageModel(Protocol):
@@ -81,7 +82,8 @@ class Sampling:
                 old = logits[ids]
                 new = np.where(old > 0, old / self.repetition_penalty, old * self.repetition_penalty)
                 logits[ids] = np.clip(new, -LARGEST, LARGEST)
-            logits[len(logits) if self.vocab_size is None else self.vocab_size :] = -np.inf
+            if self.vocab_size is not None:
+                logits[self.vocab_size :] = -np.inf
             if self.temperature == 0:
                 p = np.zeros_like(logits)
                 p[np.argmax(logits)] = 1

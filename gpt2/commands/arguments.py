@@ -53,9 +53,9 @@ def given_corpus(data: str | None, recorded: str) -> Corpus:
     return corpus
 
 
-def add_special(parser: argparse.ArgumentParser, what: str = "the prompt") -> None:
-    """`--special`; `encoded` is what it is for."""
-    parser.add_argument("--special", action="store_true", help=f"{END_OF_TEXT} in {what} is that token, not text")
+def add_special(parser: argparse.ArgumentParser) -> None:
+    """`--special`, of a prompt; `encoded` is what it is for."""
+    parser.add_argument("--special", action="store_true", help=f"{END_OF_TEXT} in the prompt is that token, not text")
 
 
 def encoded(tokenizer: Tokenizer, text: str, special: bool) -> np.ndarray[Any, Any]:

@@ -183,7 +183,10 @@ def _ids(corpus: Corpus, tokenizer: Tokenizer, validates: Array, say: Say) -> tu
 
 def end_as_text(tokenizer: Tokenizer) -> int:
     """Of how many tokens the name of the end-of-text token is in a text; 0 where it is that token there, or there is none."""
-    return 0 if tokenizer.end_of_text in (None, *(ids := tokenizer.encode(END_OF_TEXT)).tolist()) else len(ids)
+    if tokenizer.end_of_text is None:
+        return 0
+    ids = tokenizer.encode(END_OF_TEXT)
+    return 0 if tokenizer.end_of_text in ids else len(ids)
 
 
 def _kind(tokenizer: Tokenizer) -> np.dtype[Any]:
