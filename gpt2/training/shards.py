@@ -194,7 +194,7 @@ class Shards:
         """The mean loss over all tokens of some batches, without dropout. Draws nothing from any random stream."""
 
         def work(batch: Batch) -> tuple[float, int]:
-            with no_grad():
+            with no_grad(), np.errstate(over="ignore", invalid="ignore"):
                 return model.loss(*batch).item() * batch[1].size, batch[1].size
 
         with model.evaluating():

@@ -149,7 +149,16 @@ OSCILLATES = 0.5
 
 
 def divergence(run: Summary) -> Iterator[Verdict]:
-    """The training loss falls."""
+    """The validation loss is a number, and the training loss falls."""
+    last = run.evaluation
+    if last is not None and not math.isfinite(last.loss):
+        yield Verdict(
+            "diverged",
+            "error",
+            f"validation loss {last.loss} at step {last.step}",
+            "what the model computes is too large for a float32, or no number any more",
+            "a lower --learning-rate, from the checkpoint with the lowest validation loss (--best) or from the beginning",
+        )
     if run.skips:
         step, why = run.last_skip
         yield Verdict(
