@@ -28,27 +28,30 @@ Multiply = primitive(np.multiply, lambda g, out, a, b: g * b, lambda g, out, a, 
 Divide = primitive(np.divide, lambda g, out, a, b: g / b, lambda g, out, a, b: -g * out / b, samples=POSITIVE_PAIRS)
 Negative = primitive(np.negative, lambda g, out, x: -g, samples="normal(3, 2); normal(); normal(0, 3); normal(1, 1)")
 
-# The gradient for b is 0 where a is 0, its limit for b > 0, and not a number where a is negative.
+# The gradient for b is 0 where a is 0, its limit for b > 0, but -inf for b < 0; and not a number where a is negative.
 Power = primitive(
     np.power,
-    lambda g, out, a, b: g * b * a ** np.where(b == 0, 1, b - 1),
-    lambda g, out, a, b: g * out * np.log(np.where(a > 0, a, np.where(a == 0, 1, np.nan))),
+    lambda g, out, a, b: g * b * np.where((a == 0) & (b == 0), 1, a) ** (b - 1),
+    lambda g, out, a, b: (
+        g * out * np.where(a == 0, np.where(b < 0, -np.inf, 0), np.log(np.where(a > 0, a, np.where(a == 0, 1, np.nan))))
+    ),
     samples=POSITIVE_PAIRS + "; normal(3), 3; normal(3), 0.0; normal(3), 1",
 )
 
-# Where the two are equal, each gets half of the gradient. (No product with 0 or 1: 0 times an infinite g is not 0.)
-Maximum = primitive(
-    np.maximum,
-    lambda g, out, a, b: np.where(a > b, g, np.where(a == b, 0.5 * g, 0)),
-    lambda g, out, a, b: np.where(b > a, g, np.where(a == b, 0.5 * g, 0)),
-    samples=PAIRS,
+
+def same(x: Any, out: Any) -> Any:
+    """Whether an entry is the one that was selected: the two are equal, or both are NaN."""
+    return (x == out) | ((x != x) & (out != out))
+
+
+# Of a choice of one of two: where both are what was selected, each gets half. np.maximum and np.minimum select a NaN,
+# np.fmax and np.fmin the other one. (No product with 0 or 1: 0 times an infinite g is not 0.)
+EITHER = (
+    lambda g, out, a, b: np.where(same(a, out), np.where(same(b, out), 0.5 * g, g), 0),
+    lambda g, out, a, b: np.where(same(b, out), np.where(same(a, out), 0.5 * g, g), 0),
 )
-Minimum = primitive(
-    np.minimum,
-    lambda g, out, a, b: np.where(a < b, g, np.where(a == b, 0.5 * g, 0)),
-    lambda g, out, a, b: np.where(b < a, g, np.where(a == b, 0.5 * g, 0)),
-    samples=PAIRS,
-)
+Maximum = primitive(np.maximum, *EITHER, samples=PAIRS)
+Minimum = primitive(np.minimum, *EITHER, samples=PAIRS)
 Where = primitive(
     np.where,
     None,
@@ -58,12 +61,12 @@ Where = primitive(
     "normal() > 0, normal(), normal(); normal(0, 3) > 0, normal(0, 3), normal(3)",
 )
 
-# The gradient passes where nothing was cut, a bound that is met included; elsewhere the bound that cut gets it.
+# The gradient passes where nothing was cut, a bound that is met and NaN included; elsewhere the bound that cut gets it.
 Clip = primitive(
     np.clip,
-    lambda g, out, x, a_min=None, a_max=None: np.where(x == out, g, 0),
-    lambda g, out, x, a_min=None, a_max=None: np.where((x < out) & (out != a_max), g, 0),
-    lambda g, out, x, a_min=None, a_max=None: np.where((x != out) & (out == a_max), g, 0),
+    lambda g, out, x, a_min=None, a_max=None: np.where(same(x, out), g, 0),
+    lambda g, out, x, a_min=None, a_max=None: np.where(same(x, out) | same(a_max, out), 0, g),
+    lambda g, out, x, a_min=None, a_max=None: np.where(same(x, out), 0, np.where(same(a_max, out), g, 0)),
     samples="normal(3, 4), -0.5, 0.8; normal(), a_min=0.0; normal(0, 3), -1, 1; normal(1, 1), a_max=0.5; "
     "normal(3, 4), normal(4) - 1, positive(3, 1); normal(3), normal(), None",
 )

@@ -239,6 +239,7 @@ def torch_twins(torch):
         "cos": torch.cos,
         "cross_entropy": lambda x, t: F.cross_entropy(x, torch.tensor(t)),
         "linear_cross_entropy": lambda h, w, b, t: F.cross_entropy(F.linear(h, w, b), torch.tensor(t)),
+        "cumprod": lambda x, axis=None: torch.cumprod(x.reshape(-1) if axis is None else x, axis or 0),
         "cumsum": lambda x, axis=None: torch.cumsum(x.reshape(-1) if axis is None else x, axis or 0),
         "divide": torch.divide,
         "dropout": lambda x, keep, scale: x * torch.tensor(keep) * scale,
@@ -251,6 +252,7 @@ def torch_twins(torch):
         "flip": lambda x, axis=None: x.flip(tuple(range(x.ndim)) if axis is None else axis),
         "gelu": lambda x: F.gelu(x, approximate="tanh"),
         "gelu_erf": F.gelu,
+        "horner": None,  # a step of the gradient of cumprod
         "identity": lambda x: x,
         "layer_norm": lambda x, w, b, eps: F.layer_norm(x, x.shape[-1:], w, b, eps),
         "linear": lambda x, w, b: F.linear(x, w.T, b),

@@ -11,7 +11,7 @@ from tinygrad2.study.mathml import mathml
 
 CORE = {"math", "mrow", "mi", "mn", "mo", "mtext", "mfrac", "msqrt", "msup", "msub", "munder", "mtable", "mtr", "mtd"}
 ATTRIBUTES = {"display", "mathvariant", "form", "stretchy", "lspace", "rspace", "style"}
-LETTERS = {"eps": "ε", "pi": "π", "sum": "∑", "prod": "∏"}
+LETTERS = {"eps": "ε", "pi": "π", "inf": "∞", "sum": "∑", "prod": "∏"}
 TIMES = "\u2062"
 
 

@@ -103,7 +103,15 @@
     return row.map((_, i) => prod(row.filter((_, j) => j !== i)));
   });
 
+  const horner = (a, x) => {
+    const [out, n] = [zeros(a.shape), a.shape.at(-1)];
+    for (let i = out.data.length - 1; i >= 0; i--) {
+      out.data[i] = a.data[i] + ((i + 1) % n ? x.data[i + 1] * out.data[i + 1] : 0);
+    }
+    return out;
+  };
+
   Object.assign(NumPyParts, {
-    erf, rounded, ENTRYWISE, entrywise, apply, along, mean, variance, order, FOLDS, folded, averaged, count, productOfOthers,
+    erf, rounded, ENTRYWISE, entrywise, apply, along, mean, variance, order, FOLDS, folded, averaged, count, productOfOthers, horner,
   });
 }
