@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from tinygrad2 import kernels
-from tinygrad2.ops.op import primitive
+from tinygrad2.ops.functions import sigmoid
+from tinygrad2.ops.op import RULES, as_array, primitive
 from tinygrad2.types import Array
 
 PAIRS = (
@@ -38,6 +40,71 @@ Power = primitive(
     samples=POSITIVE_PAIRS + "; normal(3), 3; normal(3), 0.0; normal(3), 1",
 )
 
+Hypot = primitive(  # at (0, 0) the gradient is 0
+    np.hypot,
+    lambda g, out, a, b: g * (a / np.where(out == 0, 1, out)),
+    lambda g, out, a, b: g * (b / np.where(out == 0, 1, out)),
+    samples=PAIRS,
+)
+
+
+def distance(a: Any, b: Any) -> Any:
+    """From (0, 0), but 1 there: what is divided by it is 0 then."""
+    return np.where((a == 0) & (b == 0), 1, np.hypot(a, b))
+
+
+Arctan2 = primitive(  # at (0, 0) the gradient is 0
+    np.arctan2,
+    lambda g, out, a, b: g * (b / distance(a, b)) / distance(a, b),
+    lambda g, out, a, b: -g * (a / distance(a, b)) / distance(a, b),
+    samples=PAIRS,
+)
+
+
+def gap(a: Any, b: Any) -> Any:
+    """a - b, and 0 where both are the same infinity."""
+    both = (a == b) & np.isinf(a)
+    return np.where(both, 0, a) - np.where(both, 0, b)
+
+
+Logaddexp = primitive(
+    np.logaddexp,
+    lambda g, out, a, b: g * sigmoid(gap(a, b)),
+    lambda g, out, a, b: g * sigmoid(gap(b, a)),
+    samples=PAIRS,
+)
+Logaddexp2 = primitive(
+    np.logaddexp2,
+    lambda g, out, a, b: g * sigmoid(gap(a, b) * math.log(2)),
+    lambda g, out, a, b: g * sigmoid(gap(b, a) * math.log(2)),
+    samples=PAIRS,
+)
+
+# a minus a whole number of b, which stays the same nearby.
+Remainder = primitive(
+    np.remainder, lambda g, out, a, b: g, lambda g, out, a, b: -g * np.floor_divide(a, b), samples=POSITIVE_PAIRS
+)
+Fmod = primitive(np.fmod, lambda g, out, a, b: g, lambda g, out, a, b: -g * np.rint((a - out) / b), samples=POSITIVE_PAIRS)
+
+Copysign = primitive(  # where a is 0 the gradient is 0
+    np.copysign, lambda g, out, a, b: g * np.sign(a) * np.copysign(1, b), lambda g, out, a, b: 0 * g, samples=PAIRS
+)
+Ldexp = primitive(
+    np.ldexp,
+    lambda g, out, a, b: np.ldexp(g, b),
+    None,
+    samples="normal(3), np.array([1, -2, 0]); normal(), 3; normal(0, 3), 1; normal(1, 1), np.array([[2], [1]])",
+)
+
+
+def heaviside(x1: Any, x2: Any) -> Any:
+    """0 below 0, 1 above it, and `x2` at 0."""
+    return np.where(x1 == 0, x2, np.where(x1 < 0, 0.0, np.where(x1 > 0, 1.0, x1)))
+
+
+RULES[np.heaviside] = lambda x1, x2: heaviside(as_array(x1), as_array(x2))
+RULES[np.float_power] = lambda x1, x2: np.power(as_array(x1).astype(np.float64), as_array(x2).astype(np.float64))
+
 
 def same(x: Any, out: Any) -> Any:
     """Whether an entry is the one that was selected: the two are equal, or both are NaN."""
@@ -52,6 +119,8 @@ EITHER = (
 )
 Maximum = primitive(np.maximum, *EITHER, samples=PAIRS)
 Minimum = primitive(np.minimum, *EITHER, samples=PAIRS)
+Fmax = primitive(np.fmax, *EITHER, samples=PAIRS)
+Fmin = primitive(np.fmin, *EITHER, samples=PAIRS)
 Where = primitive(
     np.where,
     None,

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from tinygrad2.ops.op import primitive, real
+from tinygrad2.errors import UnsupportedError
+from tinygrad2.ops.op import RULES, primitive, real, wide
 from tinygrad2.types import Array
 
 ANY = "normal(3, 2); normal(); normal(0, 3); normal(1, 1)"
 POSITIVE = ANY.replace("normal", "positive")
+SMALL = "positive(3, 2) / 2; np.asarray(positive() / 2); positive(0, 3); positive(1, 1) / 2"
+ABOVE_ONE = "1 + positive(3, 2); np.asarray(1 + positive()); positive(0, 3); 1 + positive(1, 1)"
+INSIDE = "positive(3, 2) / -8 - 0.7; np.asarray(positive() / -8 - 0.7); positive(0, 3); positive(1, 1) / -8 - 0.7"
 
 Exp = primitive(np.exp, lambda g, out, x: g * out, samples=ANY)
 Expm1 = primitive(np.expm1, lambda g, out, x: g * (out + 1), samples=ANY)
@@ -23,6 +28,73 @@ Sign = primitive(np.sign, lambda g, out, x: 0 * g, samples=ANY)
 Tanh = primitive(np.tanh, lambda g, out, x: g * (1 - out * out), samples=ANY)
 Sin = primitive(np.sin, lambda g, out, x: g * np.cos(x), samples=ANY)
 Cos = primitive(np.cos, lambda g, out, x: -g * np.sin(x), samples=ANY)
+Tan = primitive(np.tan, lambda g, out, x: g * (1 + out * out), samples=SMALL)
+Sinh = primitive(np.sinh, lambda g, out, x: g * np.cosh(x), samples=ANY)
+Cosh = primitive(np.cosh, lambda g, out, x: g * np.sinh(x), samples=ANY)
+
+# The inverses. (What could overflow is never squared.)
+Arcsin = primitive(np.arcsin, lambda g, out, x: g / np.sqrt((1 - x) * (1 + x)), samples=INSIDE)
+Arccos = primitive(np.arccos, lambda g, out, x: -g / np.sqrt((1 - x) * (1 + x)), samples=INSIDE)
+Arctan = primitive(np.arctan, lambda g, out, x: g / np.hypot(1, x) / np.hypot(1, x), samples=ANY)
+Arcsinh = primitive(np.arcsinh, lambda g, out, x: g / np.hypot(1, x), samples=ANY)
+Arccosh = primitive(np.arccosh, lambda g, out, x: g / (np.sqrt(x - 1) * np.sqrt(x + 1)), samples=ABOVE_ONE)
+Arctanh = primitive(np.arctanh, lambda g, out, x: g / ((1 - x) * (1 + x)), samples=INSIDE)
+
+Exp2 = primitive(np.exp2, lambda g, out, x: g * out * math.log(2), samples=ANY)
+Log2 = primitive(np.log2, lambda g, out, x: g / (x * math.log(2)), samples=POSITIVE)
+Log10 = primitive(np.log10, lambda g, out, x: g / (x * math.log(10)), samples=POSITIVE)
+Cbrt = primitive(np.cbrt, lambda g, out, x: g / (3 * out * out), samples=POSITIVE)
+Reciprocal = primitive(np.reciprocal, lambda g, out, x: -g * out * out, samples=POSITIVE)
+Fabs = primitive(np.fabs, lambda g, out, x: g * np.sign(x), samples=ANY)  # at 0 the gradient is 0
+Positive = primitive(np.positive, lambda g, out, x: g, samples=ANY)
+Deg2rad = primitive(np.deg2rad, lambda g, out, x: np.deg2rad(g), samples=ANY)
+Radians = primitive(np.radians, lambda g, out, x: np.radians(g), samples=ANY)
+Rad2deg = primitive(np.rad2deg, lambda g, out, x: np.rad2deg(g), samples=ANY)
+Degrees = primitive(np.degrees, lambda g, out, x: np.degrees(g), samples=ANY)
+Sinc = primitive(np.sinc, lambda g, out, x: g * sinc_slope(x, order=1), samples=ANY, takes=wide)  # 0 at 0
+
+
+def _sinc_slope(x: Array, *, order: int) -> Array:
+    z = math.pi * x
+    near = np.abs(z) < order + 1
+    far = np.where(near, 1, z)
+    turns = [f(far) for f in (np.sin, np.cos, lambda y: -np.sin(y), lambda y: -np.cos(y))]
+    out = turns[0] / far
+    for n in range(1, order + 1):
+        out = (turns[n % 4] - n * out) / far
+    small, series = np.where(near, z, 0), np.zeros_like(z)
+    for k in range(-(-order // 2), order // 2 + 20):
+        power = 2 * k - order
+        series += (-1) ** k / ((2 * k + 1) * math.factorial(power)) * small**power
+    return math.pi**order * np.where(near, series, out)
+
+
+# A derivative of sinc, of sin(z) / z: far from 0 by z f_n + n f_{n-1} = sin(z + n pi / 2), which would cancel near it.
+SincSlope = primitive(
+    _sinc_slope,
+    lambda g, out, x, *, order: g * sinc_slope(x, order=order + 1),
+    name="sinc_slope",
+    samples="normal(3, 2), order=1; normal(), order=2; 3 * normal(4), order=1; normal(0, 3), order=3; normal(1, 1), order=1",
+    takes=wide,
+)
+sinc_slope: Any = SincSlope.call
+
+NanToNum = primitive(
+    lambda x, *, nan=0.0, posinf=None, neginf=None: np.nan_to_num(x, True, nan, posinf, neginf),
+    lambda g, out, x, *, nan=0.0, posinf=None, neginf=None: np.where(np.isfinite(x), g, 0),
+    name="nan_to_num",
+    samples=ANY,
+)
+
+
+def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
+    """Numbers in place of NaN and infinities, which get no gradient."""
+    if not copy:
+        raise UnsupportedError("nan_to_num: copy=False would write into the array of the tensor; leave it out")
+    return NanToNum.call(x, nan=nan, posinf=posinf, neginf=neginf)
+
+
+RULES[np.nan_to_num] = nan_to_num
 
 
 def _sigmoid(x: Array) -> Array:

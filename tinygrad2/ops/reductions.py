@@ -22,16 +22,17 @@ FOLDS = (
 
 def spread(g: Any, shape: Shape, axis: Axis) -> Any:
     """A reduced array, back over the axes that were folded away of an array of this shape."""
-    folded = _axes(shape, axis)
-    return np.broadcast_to(np.reshape(g, tuple(1 if i in folded else n for i, n in enumerate(shape))), shape)
+    gone = folded(shape, axis)
+    return np.broadcast_to(np.reshape(g, tuple(1 if i in gone else n for i, n in enumerate(shape))), shape)
 
 
 def count(shape: Shape, axis: Axis) -> int:
     """How many entries of an array of this shape go into one of the reduced array."""
-    return int(np.prod([shape[i] for i in _axes(shape, axis)]))
+    return int(np.prod([shape[i] for i in folded(shape, axis)]))
 
 
-def _axes(shape: Shape, axis: Axis) -> set[int]:
+def folded(shape: Shape, axis: Axis) -> set[int]:
+    """Which axes of an array of this shape are folded away."""
     n = len(shape)
     return {a % n for a in (range(n) if axis is None else axis if isinstance(axis, tuple) else (axis,))}
 
@@ -65,15 +66,15 @@ def for_best(g: Any, out: Any, x: Any, *, axis: Axis = None, keepdims: bool = Fa
 
 def together(x: Any, axis: Axis) -> Any:
     """An array with the axes to be folded as one, the last."""
-    folded = sorted(_axes(x.shape, axis))
-    kept = [i for i in range(x.ndim) if i not in folded]
-    return np.reshape(np.transpose(x, kept + folded), (*[x.shape[i] for i in kept], count(x.shape, axis)))
+    gone = sorted(folded(x.shape, axis))
+    kept = [i for i in range(x.ndim) if i not in gone]
+    return np.reshape(np.transpose(x, kept + gone), (*[x.shape[i] for i in kept], count(x.shape, axis)))
 
 
 def apart(y: Any, shape: Shape, axis: Axis) -> Any:
     """The reverse of `together`, for an array of this shape."""
-    folded = sorted(_axes(shape, axis))
-    order = [i for i in range(len(shape)) if i not in folded] + folded
+    gone = sorted(folded(shape, axis))
+    order = [i for i in range(len(shape)) if i not in gone] + gone
     return np.transpose(np.reshape(y, tuple([shape[i] for i in order])), np.argsort(order))
 
 

@@ -117,6 +117,9 @@
     parts = lambda x, total, axis: np.where(
       infinite(x, total), 1 / np.maximum(np.sum(infinite(x, total), axis=axis, keepdims=True), 1),
       np.exp(np.where(x == np.inf, 0, x) - np.where(total == -np.inf, 0, total)))
+    both_infinite = lambda a, b: (a == b) & np.isinf(a)
+    gap = lambda a, b: np.where(both_infinite(a, b), 0, a) - np.where(both_infinite(a, b), 0, b)
+    distance = lambda a, b: np.where((a == 0) & (b == 0), 1, np.hypot(a, b))
     product_before = lambda x: np.cumprod(np.concatenate([np.ones_like(x[..., :1]), x[..., :-1]], axis=-1), axis=-1)
     from_next = lambda x: np.concatenate([x[..., 1:], x[..., :1]], axis=-1)
     from_previous = lambda g, x: np.flip(horner(np.flip(g, -1), np.flip(from_next(x), -1)), -1)
