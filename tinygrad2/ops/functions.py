@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad2.errors import UnsupportedError
-from tinygrad2.ops.op import RULES, primitive, real, wide
+from tinygrad2.ops.op import primitive, real, wide
 from tinygrad2.types import Array
 
 ANY = "normal(3, 2); normal(); normal(0, 3); normal(1, 1)"
@@ -78,23 +77,6 @@ SincSlope = primitive(
     takes=wide,
 )
 sinc_slope: Any = SincSlope.call
-
-NanToNum = primitive(
-    lambda x, *, nan=0.0, posinf=None, neginf=None: np.nan_to_num(x, True, nan, posinf, neginf),
-    lambda g, out, x, *, nan=0.0, posinf=None, neginf=None: np.where(np.isfinite(x), g, 0),
-    name="nan_to_num",
-    samples=ANY,
-)
-
-
-def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
-    """Numbers in place of NaN and infinities, which get no gradient."""
-    if not copy:
-        raise UnsupportedError("nan_to_num: copy=False would write into the array of the tensor; leave it out")
-    return NanToNum.call(x, nan=nan, posinf=posinf, neginf=neginf)
-
-
-RULES[np.nan_to_num] = nan_to_num
 
 
 def _sigmoid(x: Array) -> Array:

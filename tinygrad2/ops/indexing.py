@@ -102,15 +102,18 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     return x[(*(slice(None),) * (axis % x.ndim), indices)]
 
 
-def gather(x: Any, indices: Any, axis: int = -1) -> Any:
+def gather(x: Any, indices: Any, axis: int | None = -1) -> Any:
     """For every position, the entry of `x` at that position but for `axis`, where it is the one `indices` says.
 
-    x and indices have the same rank and equal lengths on the other axes (`np.take_along_axis`).
+    x and indices have the same rank; on the other axes their lengths are equal, or one of them is 1
+    (`np.take_along_axis`). Without an axis, x is one row.
     """
     indices = np.asarray(indices)
+    if axis is None:
+        x, axis = np.reshape(x, (-1,)), 0
     if indices.ndim != x.ndim:
         raise ShapeError(f"gather: indices {indices.shape} for x {x.shape}: they need the same number of axes")
-    mesh = list(np.ix_(*(np.arange(n) for n in indices.shape)))
+    mesh = list(np.ix_(*(np.arange(n) for n in x.shape)))
     mesh[axis] = indices
     return x[tuple(mesh)]
 

@@ -7,6 +7,7 @@ op whose result has them side by side, and slices of it: so one rule has the cot
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -324,6 +325,29 @@ def matrix_power(a: Any, n: int) -> Any:
     return square @ a if n % 2 and n > 1 else square
 
 
+def tensorinv(a: Any, ind: int = 2) -> Any:
+    """The inverse of what np.tensordot over the last axes does."""
+    first, last = a.shape[:ind], a.shape[ind:]
+    return np.reshape(np.linalg.inv(np.reshape(a, (math.prod(first), -1))), (*last, *first))
+
+
+def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
+    """x of np.tensordot(a, x, x.ndim) == b; `axes` are first moved to the end."""
+    if axes is not None:
+        moved = [axis % a.ndim for axis in axes]
+        a = np.transpose(a, [i for i in range(a.ndim) if i not in moved] + moved)
+    x = np.linalg.solve(np.reshape(a, (np.size(b), -1)), np.reshape(b, (-1,)))
+    return np.reshape(x, a.shape[np.ndim(b) :])
+
+
+def cond(x: Any, p: Any = None) -> Any:
+    """The largest singular value over the smallest or, with `p`, a norm of the matrix times that of its inverse."""
+    if p in (None, 2, -2):
+        s = np.linalg.svdvals(x)
+        return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
+    return np.linalg.norm(x, p, axis=(-2, -1)) * np.linalg.norm(np.linalg.inv(x), p, axis=(-2, -1))
+
+
 # -- diagonals
 
 
@@ -359,9 +383,10 @@ RULES |= {
     np.linalg.pinv: pinv,
     np.linalg.qr: qr,
     np.linalg.matrix_power: matrix_power,
+    np.linalg.tensorinv: tensorinv,
+    np.linalg.tensorsolve: tensorsolve,
+    np.linalg.cond: cond,
     np.diagonal: diagonal,
-    np.linalg.diagonal: lambda x, /, *, offset=0: diagonal(x, offset, -2, -1),
     np.diag: diag,
     np.trace: trace,
-    np.linalg.trace: lambda x, /, *, offset=0: trace(x, offset, -2, -1),
 }

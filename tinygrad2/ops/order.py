@@ -80,10 +80,20 @@ def quantile(
     return _kept(found, a.shape, axis, keepdims, place.shape)
 
 
-def percentile(a: Any, q: Any, *args: Any, **settings: Any) -> Any:
+def percentile(
+    a: Any,
+    q: Any,
+    axis: Any = None,
+    out: Any = None,
+    overwrite_input: bool = False,
+    method: Any = "linear",
+    keepdims: bool = False,
+    *,
+    weights: Any = None,
+) -> Any:
     """The quantile of a hundredth of `q`."""
     refuse_tensors("percentile", {"q": q})
-    return quantile(a, np.asarray(q) / 100, *args, **settings)
+    return quantile(a, np.asarray(q) / 100, axis, out, overwrite_input, method, keepdims, weights=weights)
 
 
 RULES |= {

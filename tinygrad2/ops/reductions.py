@@ -33,8 +33,8 @@ def count(shape: Shape, axis: Axis) -> int:
 
 def folded(shape: Shape, axis: Axis) -> set[int]:
     """Which axes of an array of this shape are folded away."""
-    n = len(shape)
-    return {a % n for a in (range(n) if axis is None else axis if isinstance(axis, tuple) else (axis,))}
+    n = len(shape)  # NumPy takes 0 and -1 as the axis of a single number
+    return {a % n for a in (range(n) if axis is None else axis if isinstance(axis, tuple) else (axis,)) if n}
 
 
 Sum = primitive(np.sum, lambda g, out, x, *, axis=None, keepdims=False: spread(g, x.shape, axis), samples=FOLDS, takes=wide)

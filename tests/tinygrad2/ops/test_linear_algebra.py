@@ -10,6 +10,7 @@ from tinygrad2.errors import GraphError, UnsupportedError
 rng = np.random.default_rng(3)
 A, B, TALL, WIDE = (rng.standard_normal(shape) for shape in ((3, 3), (2, 3, 3), (4, 2), (2, 4)))
 S = A @ A.T + np.eye(3)
+SOLVED = (rng.standard_normal((6, 6)) + 3 * np.eye(6)).reshape(2, 3, 3, 2)
 CUBE = rng.standard_normal((2, 3, 4))
 
 
@@ -49,8 +50,6 @@ CALLS = {
         for args in ((), (1,), (-1, 1, 2), (0, 2, 0), (2, -1, -2))
     },
     **{f"trace, {args}": (lambda a, args=args: np.trace(a, *args), CUBE) for args in ((), (-1,), (1, 2, 1))},
-    "linalg.diagonal": (lambda a: np.linalg.diagonal(a, offset=1), CUBE),
-    "linalg.trace": (lambda a: np.linalg.trace(a, offset=-1), CUBE),
     **{f"diag, {k}": (lambda a, k=k: np.diag(a, k), A) for k in (0, 1, -2)},
     **{f"diag of a vector, {k}": (lambda a, k=k: np.diag(a, k), A[0]) for k in (0, 1, -2)},
     **{f"norm, {o}": (lambda a, o=o: np.linalg.norm(a, o), A[0]) for o in (None, 2, 1, 3, 0.5, -1.5, np.inf, -np.inf)},
@@ -71,6 +70,10 @@ CALLS = {
             {"keepdims": True},
         )
     },
+    **{f"cond, {p}": (lambda a, p=p: np.linalg.cond(a, p), B + np.eye(3)) for p in (None, 2, -2, "fro", 1, np.inf)},
+    "tensorinv": (lambda a: np.linalg.tensorinv(np.reshape(a, (2, 3, 6))), rng.standard_normal((6, 6)) + 3 * np.eye(6)),
+    "tensorsolve": (lambda a: np.linalg.tensorsolve(a, a[0, 0, :, 0] * np.ones((2, 1)) + a[:, 0, :, 0]), SOLVED),
+    "tensorsolve, axes": (lambda a: np.linalg.tensorsolve(a, a[1, 2] + np.arange(6.0).reshape(3, 2), axes=(0, 1)), SOLVED),
     "vector_norm": (lambda a: np.linalg.vector_norm(a, axis=(0, 2), ord=4), CUBE),
     "matrix_norm": (lambda a: np.linalg.matrix_norm(a, ord=-2, keepdims=True), CUBE),
 }

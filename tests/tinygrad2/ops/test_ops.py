@@ -377,9 +377,7 @@ def test_dimension_errors_name_the_shapes(call, message):
 def test_what_has_no_gradient_here_is_refused():
     with pytest.raises(UnsupportedError, match=r"einsum: 'ii' of 'ii,j->ij' repeats an axis"):
         np.einsum("ii,j->ij", Tensor(np.ones((3, 3))), np.ones(2))
-    with pytest.raises(
-        UnsupportedError, match="pad: mode 'mean', stat_length=2 has no rule here; 'constant' has, and 'reflect'"
-    ):
+    with pytest.raises(UnsupportedError, match="pad: mode 'mean' has no rule here; 'constant' has, and 'reflect'"):
         np.pad(Tensor(np.ones(3)), 1, mode="mean", stat_length=2)
     for sections in (0, 2):
         with pytest.raises(ValueError, match=f"split: 3 entries along axis 0 do not divide into {sections} equal parts"):
