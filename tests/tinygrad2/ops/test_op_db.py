@@ -188,7 +188,7 @@ def vector_norm(x, ord=2, dim=None, keepdim=False):
 
 
 def linalg_norm(A, ord=None, dim=None, keepdim=False):
-    if A.size and A.ndim > 1 and ord in ("nuc", 2, -2) and np.size(dim) != 1:
+    if A.size and A.ndim > 1 and ord in ("nuc", 2, -2) and (dim is None or np.size(dim) == 2):
         s = np.linalg.svdvals(A.data)
         flat = not {"nuc": s.all(), 2: s.max(), -2: s.min()}[ord]
         lacking(flat, "the slope of a singular value that is 0: 0 here, and that of U V^T there")
