@@ -16,6 +16,7 @@ PAIRS = (
     "normal(3, 4), normal(3, 4); normal(3, 4), normal(4); normal(3, 1), normal(1, 4); normal(), normal(2); normal(), normal(); "
     "normal(0, 3), normal(3)"
 )
+TWO_PAIRS = "normal(3, 1), normal(1, 4); normal(), normal(0, 2)"
 POSITIVE_PAIRS = PAIRS.replace("normal", "positive")
 
 
@@ -44,7 +45,7 @@ Hypot = primitive(  # at (0, 0) the gradient is 0
     np.hypot,
     lambda g, out, a, b: g * (a / np.where(out == 0, 1, out)),
     lambda g, out, a, b: g * (b / np.where(out == 0, 1, out)),
-    samples=PAIRS,
+    samples=TWO_PAIRS,
 )
 
 
@@ -57,7 +58,7 @@ Arctan2 = primitive(  # at (0, 0) the gradient is 0
     np.arctan2,
     lambda g, out, a, b: g * (b / distance(a, b)) / distance(a, b),
     lambda g, out, a, b: -g * (a / distance(a, b)) / distance(a, b),
-    samples=PAIRS,
+    samples=TWO_PAIRS,
 )
 
 
@@ -71,29 +72,37 @@ Logaddexp = primitive(
     np.logaddexp,
     lambda g, out, a, b: g * sigmoid(gap(a, b)),
     lambda g, out, a, b: g * sigmoid(gap(b, a)),
-    samples=PAIRS,
+    samples=TWO_PAIRS,
 )
 Logaddexp2 = primitive(
     np.logaddexp2,
     lambda g, out, a, b: g * sigmoid(gap(a, b) * math.log(2)),
     lambda g, out, a, b: g * sigmoid(gap(b, a) * math.log(2)),
-    samples=PAIRS,
+    samples=TWO_PAIRS,
 )
 
 # a minus a whole number of b, which stays the same nearby.
 Remainder = primitive(
-    np.remainder, lambda g, out, a, b: g, lambda g, out, a, b: -g * np.floor_divide(a, b), samples=POSITIVE_PAIRS
+    np.remainder,
+    lambda g, out, a, b: g,
+    lambda g, out, a, b: -g * np.floor_divide(a, b),
+    samples=TWO_PAIRS.replace("normal", "positive"),
 )
-Fmod = primitive(np.fmod, lambda g, out, a, b: g, lambda g, out, a, b: -g * np.rint((a - out) / b), samples=POSITIVE_PAIRS)
+Fmod = primitive(
+    np.fmod,
+    lambda g, out, a, b: g,
+    lambda g, out, a, b: -g * np.rint((a - out) / b),
+    samples=TWO_PAIRS.replace("normal", "positive"),
+)
 
 Copysign = primitive(  # where a is 0 the gradient is 0
-    np.copysign, lambda g, out, a, b: g * np.sign(a) * np.copysign(1, b), lambda g, out, a, b: 0 * g, samples=PAIRS
+    np.copysign, lambda g, out, a, b: g * np.sign(a) * np.copysign(1, b), lambda g, out, a, b: 0 * g, samples=TWO_PAIRS
 )
 Ldexp = primitive(
     np.ldexp,
     lambda g, out, a, b: np.ldexp(g, b),
     None,
-    samples="normal(3), np.array([1, -2, 0]); normal(), 3; normal(0, 3), 1; normal(1, 1), np.array([[2], [1]])",
+    samples="normal(1, 3), np.array([[1, -2, 0]] * 2); normal(), 3; normal(0, 3), 1",
 )
 
 
@@ -119,8 +128,8 @@ EITHER = (
 )
 Maximum = primitive(np.maximum, *EITHER, samples=PAIRS)
 Minimum = primitive(np.minimum, *EITHER, samples=PAIRS)
-Fmax = primitive(np.fmax, *EITHER, samples=PAIRS)
-Fmin = primitive(np.fmin, *EITHER, samples=PAIRS)
+Fmax = primitive(np.fmax, *EITHER, samples=TWO_PAIRS)
+Fmin = primitive(np.fmin, *EITHER, samples=TWO_PAIRS)
 Where = primitive(
     np.where,
     None,

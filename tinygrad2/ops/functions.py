@@ -12,9 +12,11 @@ from tinygrad2.types import Array
 
 ANY = "normal(3, 2); normal(); normal(0, 3); normal(1, 1)"
 POSITIVE = ANY.replace("normal", "positive")
-SMALL = "positive(3, 2) / 2; np.asarray(positive() / 2); positive(0, 3); positive(1, 1) / 2"
-ABOVE_ONE = "1 + positive(3, 2); np.asarray(1 + positive()); positive(0, 3); 1 + positive(1, 1)"
-INSIDE = "positive(3, 2) / -8 - 0.7; np.asarray(positive() / -8 - 0.7); positive(0, 3); positive(1, 1) / -8 - 0.7"
+TWO, TWO_POSITIVE = "normal(3, 2); normal()", "positive(3, 2); positive()"
+SMALL = "positive(3, 2) / 2; np.asarray(positive() / 2)"
+ABOVE_ONE = "1 + positive(3, 2); np.asarray(1 + positive())"
+INSIDE = "positive(3, 2) / -8 - 0.7; np.asarray(positive() / -8 - 0.7)"
+
 
 Exp = primitive(np.exp, lambda g, out, x: g * out, samples=ANY)
 Expm1 = primitive(np.expm1, lambda g, out, x: g * (out + 1), samples=ANY)
@@ -28,29 +30,29 @@ Tanh = primitive(np.tanh, lambda g, out, x: g * (1 - out * out), samples=ANY)
 Sin = primitive(np.sin, lambda g, out, x: g * np.cos(x), samples=ANY)
 Cos = primitive(np.cos, lambda g, out, x: -g * np.sin(x), samples=ANY)
 Tan = primitive(np.tan, lambda g, out, x: g * (1 + out * out), samples=SMALL)
-Sinh = primitive(np.sinh, lambda g, out, x: g * np.cosh(x), samples=ANY)
-Cosh = primitive(np.cosh, lambda g, out, x: g * np.sinh(x), samples=ANY)
+Sinh = primitive(np.sinh, lambda g, out, x: g * np.cosh(x), samples=TWO)
+Cosh = primitive(np.cosh, lambda g, out, x: g * np.sinh(x), samples=TWO)
 
 # The inverses. (What could overflow is never squared.)
 Arcsin = primitive(np.arcsin, lambda g, out, x: g / np.sqrt((1 - x) * (1 + x)), samples=INSIDE)
 Arccos = primitive(np.arccos, lambda g, out, x: -g / np.sqrt((1 - x) * (1 + x)), samples=INSIDE)
-Arctan = primitive(np.arctan, lambda g, out, x: g / np.hypot(1, x) / np.hypot(1, x), samples=ANY)
-Arcsinh = primitive(np.arcsinh, lambda g, out, x: g / np.hypot(1, x), samples=ANY)
+Arctan = primitive(np.arctan, lambda g, out, x: g / np.hypot(1, x) / np.hypot(1, x), samples=TWO)
+Arcsinh = primitive(np.arcsinh, lambda g, out, x: g / np.hypot(1, x), samples=TWO)
 Arccosh = primitive(np.arccosh, lambda g, out, x: g / (np.sqrt(x - 1) * np.sqrt(x + 1)), samples=ABOVE_ONE)
 Arctanh = primitive(np.arctanh, lambda g, out, x: g / ((1 - x) * (1 + x)), samples=INSIDE)
 
-Exp2 = primitive(np.exp2, lambda g, out, x: g * out * math.log(2), samples=ANY)
-Log2 = primitive(np.log2, lambda g, out, x: g / (x * math.log(2)), samples=POSITIVE)
-Log10 = primitive(np.log10, lambda g, out, x: g / (x * math.log(10)), samples=POSITIVE)
-Cbrt = primitive(np.cbrt, lambda g, out, x: g / (3 * out * out), samples=POSITIVE)
-Reciprocal = primitive(np.reciprocal, lambda g, out, x: -g * out * out, samples=POSITIVE)
-Fabs = primitive(np.fabs, lambda g, out, x: g * np.sign(x), samples=ANY)  # at 0 the gradient is 0
-Positive = primitive(np.positive, lambda g, out, x: g, samples=ANY)
-Deg2rad = primitive(np.deg2rad, lambda g, out, x: np.deg2rad(g), samples=ANY)
-Radians = primitive(np.radians, lambda g, out, x: np.radians(g), samples=ANY)
-Rad2deg = primitive(np.rad2deg, lambda g, out, x: np.rad2deg(g), samples=ANY)
-Degrees = primitive(np.degrees, lambda g, out, x: np.degrees(g), samples=ANY)
-Sinc = primitive(np.sinc, lambda g, out, x: g * sinc_slope(x, order=1), samples=ANY, takes=wide)  # 0 at 0
+Exp2 = primitive(np.exp2, lambda g, out, x: g * out * math.log(2), samples=TWO)
+Log2 = primitive(np.log2, lambda g, out, x: g / (x * math.log(2)), samples=TWO_POSITIVE)
+Log10 = primitive(np.log10, lambda g, out, x: g / (x * math.log(10)), samples=TWO_POSITIVE)
+Cbrt = primitive(np.cbrt, lambda g, out, x: g / (3 * out * out), samples=TWO_POSITIVE)
+Reciprocal = primitive(np.reciprocal, lambda g, out, x: -g * out * out, samples=TWO_POSITIVE)
+Fabs = primitive(np.fabs, lambda g, out, x: g * np.sign(x), samples=TWO)  # at 0 the gradient is 0
+Positive = primitive(np.positive, lambda g, out, x: g, samples=TWO)
+Deg2rad = primitive(np.deg2rad, lambda g, out, x: np.deg2rad(g), samples=TWO)
+Radians = primitive(np.radians, lambda g, out, x: np.radians(g), samples=TWO)
+Rad2deg = primitive(np.rad2deg, lambda g, out, x: np.rad2deg(g), samples=TWO)
+Degrees = primitive(np.degrees, lambda g, out, x: np.degrees(g), samples=TWO)
+Sinc = primitive(np.sinc, lambda g, out, x: g * sinc_slope(x, order=1), samples=TWO, takes=wide)  # 0 at 0
 
 
 def _sinc_slope(x: Array, *, order: int) -> Array:

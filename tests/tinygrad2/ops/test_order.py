@@ -54,7 +54,7 @@ for function in NANS:
 @pytest.mark.parametrize(("f", "x"), CALLS.values(), ids=CALLS)
 def test_value_gradient_and_the_gradient_of_it(f, x):
     np.testing.assert_allclose(f(Tensor(x)).data, f(x), rtol=1e-13, strict=True)
-    gradcheck(f, [x]).assert_right()
+    gradcheck(f, [x], fast=x is CUBE).assert_right()
     t = Tensor(x, requires_grad=True)
     (plain,), (recorded,) = (autograd.grad([weigh(f(t))], [t], create_graph=twice) for twice in (False, True))
     np.testing.assert_array_equal(recorded.data, plain.data)
