@@ -20,7 +20,7 @@ from tinygrad2.errors import DtypeError, GraphError, ShapeError
 from tinygrad2.graph import Node, T, TensorLike, ancestors, enable_grad, is_recording, no_grad
 from tinygrad2.observer import observing
 from tinygrad2.ops.indexing import Scatter
-from tinygrad2.ops.op import Fused, Identity, Op, Outline, arrays_in
+from tinygrad2.ops.op import Fused, Identity, Op, Outline, arrays_in, wide
 from tinygrad2.types import Array
 
 __all__ = ["backpropagate", "detect_anomaly", "enable_grad", "grad", "is_recording", "no_grad", "observing", "walk"]
@@ -299,7 +299,7 @@ def unbroadcast(g: Any, x: Array, op: type[Op] | None = None) -> Any:
     """Sum a cotangent back to the shape its input had before broadcasting, in the input's dtype; errors are said of the op."""
     who = f"{op.name}: its rule gave " if op is not None else ""
     if g.shape != x.shape:
-        extra = g.ndim - x.ndim
+        g, extra = wide(g), g.ndim - x.ndim
         if extra < 0 or any(n not in (1, m) for n, m in zip(x.shape, g.shape[extra:], strict=True)):
             raise ShapeError(
                 f"{who}a cotangent of shape {g.shape} for an input of shape {x.shape}, to which it cannot be summed"

@@ -80,8 +80,8 @@ def test_comparisons_are_plain():
 
 def test_what_has_no_rule_is_refused_by_name():
     t = Tensor([1.0], requires_grad=True)
-    with pytest.raises(UnsupportedError, match=r"np\.arctan has no differentiable rule"):
-        np.arctan(t)
+    with pytest.raises(UnsupportedError, match=r"np\.i0 has no differentiable rule"):
+        np.i0(t)
     with pytest.raises(UnsupportedError, match=r"np\.add with out="):
         np.add(t, 1, out=t)
     with pytest.raises(UnsupportedError, match=r"np\.add with \.reduce"):

@@ -225,10 +225,18 @@ def layer_norm_vjp(
     return out.reshape(g.shape), for_gain, for_bias
 
 
+def centred(x: Array, axis: int | tuple[int, ...] | None = -1) -> Array:
+    """x minus the largest entry along an axis. A row of -inf stays so; where some are inf, these become 0 and the rest -inf."""
+    top = x.max(axis=axis, keepdims=True, initial=-np.inf)
+    if np.isinf(top).any():
+        x = np.where((top == np.inf) & (x < np.inf), -np.inf, np.where(x == np.inf, 0, x))
+        top = np.where(np.isinf(top), 0, top)
+    return x - top
+
+
 def softmax(x: Array) -> Array:
-    """exp(x - max) / sum over the last axis. A row that is -inf everywhere becomes zeros."""
-    top = x.max(axis=-1, keepdims=True, initial=-np.inf)
-    out = x - np.where(np.isfinite(top), top, 0)
+    """exp(x - max) / sum over the last axis. A row that is -inf everywhere becomes zeros; where some are inf, they share 1."""
+    out = centred(x)
     np.exp(out, out=out)
     total = out.sum(axis=-1, keepdims=True)
     out /= np.where(total == 0, 1, total)

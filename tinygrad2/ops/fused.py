@@ -14,7 +14,7 @@ import numpy as np
 from tinygrad2 import kernels
 from tinygrad2.errors import ShapeError
 from tinygrad2.ops.draws import uniform
-from tinygrad2.ops.op import fused, outline, refuse_tensors
+from tinygrad2.ops.op import as_array, floating, fused, outline, plain, real, refuse_tensors, wide
 from tinygrad2.ops.reductions import log_softmax
 from tinygrad2.types import Array
 
@@ -24,6 +24,7 @@ Linear = fused(
     spec=lambda x, w, b: x @ w if b is None else x @ w + b,
     rule=lambda g, out, x, w, b: (g @ w.T, x.reshape(-1, x.shape[-1]).T @ g.reshape(-1, g.shape[-1]), g),
     name="linear",
+    takes=real,
     samples="normal(2, 3, 4), normal(4, 5), normal(5); normal(3, 4), normal(4, 5), None; normal(3, 4), normal(5, 4).T, None; "
     "normal(0, 4), normal(4, 5), normal(5); normal(1, 1), normal(1, 1), normal(1)",
     kept=lambda arrays, rounded: arrays if rounded is None else (outline(arrays[0]), *arrays[1:]),
@@ -32,6 +33,7 @@ Linear = fused(
 
 def linear(x: Any, w: Any, b: Any = None) -> Any:
     """x w + b: x (..., K), w (K, N), b (N) or None -> (..., N). Raises ShapeError if the dimensions differ."""
+    x, w, b = as_array(x), as_array(w), as_array(b)
     if x.ndim < 1 or w.ndim != 2 or x.shape[-1] != w.shape[0]:
         raise ShapeError(f"linear: x {x.shape} @ w {w.shape}: the last axis of x must equal the first of w")
     if b is not None and b.shape != w.shape[1:]:
@@ -51,6 +53,7 @@ GELU = fused(
     spec=lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))),
     rule=gelu_rule,
     name="gelu",
+    takes=real,
     samples="normal(3, 4); normal(); normal(0, 3); normal(1, 1)",
 )
 
@@ -80,6 +83,7 @@ LayerNorm = fused(
     spec=layer_norm_spec,
     rule=layer_norm_rule,
     name="layer_norm",
+    takes=real,
     samples="normal(2, 3, 5), normal(5), normal(5), eps=1e-5; normal(0, 3), normal(3), normal(3), eps=1e-5; "
     "normal(1, 4), normal(4), normal(4), eps=1e-5",
 )
@@ -90,14 +94,14 @@ def layer_norm(x: Any, gain: Any, bias: Any, eps: float = 1e-5) -> Any:
 
     x (..., C), gain (C), bias (C) -> (..., C); the variance is the biased one, divided by C. Raises ShapeError.
     """
+    x, gain, bias = as_array(x), as_array(gain), as_array(bias)
     if x.ndim < 1 or gain.shape != x.shape[-1:] or bias.shape != x.shape[-1:]:
         raise ShapeError(f"layer_norm: x {x.shape} needs gain and bias {x.shape[-1:]}, not {gain.shape} and {bias.shape}")
     return LayerNorm.call(x, gain, bias, eps=eps)
 
 
 def softmax_spec(x: Any, *, axis: int) -> Any:
-    e = np.exp(x - np.max(_detached(x), axis=axis, keepdims=True))
-    return e / np.sum(e, axis=axis, keepdims=True)
+    return np.exp(log_softmax(x, axis=axis))
 
 
 def _softmax(x: Array, *, axis: int) -> tuple[Array, Array]:
@@ -111,12 +115,18 @@ Softmax = fused(
     spec=softmax_spec,
     rule=lambda g, out, x, *, axis: out * (g - np.sum(g * out, axis=axis, keepdims=True)),
     name="softmax",
+    takes=real,
     samples="normal(3, 4), axis=-1; normal(3, 4), axis=0; normal(0, 3), axis=-1; normal(3, 1), axis=0",
 )
 
 
 def softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
-    """exp(x - max) / sum(exp(x - max)) along one or several axes: positive, summing to 1, never overflowing; (...) -> (...)."""
+    """exp(x - max) / sum(exp(x - max)) along one or several axes: positive, summing to 1, never overflowing; (...) -> (...).
+
+    It is the limit where x is infinite: entries that are inf have equal parts, and where all are -inf, all parts are 0. With a
+    NaN all are NaN.
+    """
+    x = as_array(x)
     if not x.ndim:
         raise ShapeError("softmax: a single number has no axis to sum over")
     return np.exp(log_softmax(x, axis=axis)) if isinstance(axis, tuple) else Softmax.call(x, axis=axis)
@@ -162,6 +172,7 @@ CausalAttention = fused(
     spec=causal_attention_spec,
     rule=causal_attention_rule,
     name="causal_attention",
+    takes=real,
     samples="normal(2, 4, 12), heads=2; normal(2, 4, 12), heads=2, keep=(normal(2, 2, 4, 4) > -0.5) / 0.7; "
     "normal(3, 6), heads=1; normal(1, 1, 6), heads=2; normal(0, 3, 6), heads=2",
     kept=lambda arrays, saved: arrays if saved[1] is None else (outline(arrays[0]),),
@@ -183,6 +194,7 @@ def causal_attention(qkv: Any, heads: int, p: float = 0.0, rng: np.random.Genera
         ShapeError: the last axis is not 3 times a multiple of `heads`, or there is no axis of positions.
     """
     refuse_tensors("causal_attention", {"heads": heads, "p": p})
+    qkv = as_array(qkv)
     if qkv.ndim < 2 or qkv.shape[-1] % (3 * heads):
         raise ShapeError(f"causal_attention: qkv {qkv.shape} with {heads} heads: it needs shape (..., T, 3 * heads * d_k)")
     keep = None
@@ -190,12 +202,14 @@ def causal_attention(qkv: Any, heads: int, p: float = 0.0, rng: np.random.Genera
         if rng is None:
             raise ValueError(f"causal_attention: dropout {p} needs rng=")
         T = qkv.shape[-2]
-        keep = (uniform(rng, (*qkv.shape[:-2], heads, T, T)) >= p) * np.asarray(1 / (1 - p), qkv.dtype)
+        keep = (uniform(rng, (*qkv.shape[:-2], heads, T, T)) >= p) * np.asarray(
+            1 / (1 - p), np.result_type(qkv.dtype, np.float32)
+        )
     return CausalAttention.call(qkv, heads=heads, keep=keep)
 
 
 def cross_entropy_spec(logits: Any, targets: Array) -> Any:
-    shifted = logits - np.max(_detached(logits), axis=-1, keepdims=True)
+    shifted = logits - np.max(plain(logits), axis=-1, keepdims=True)
     picked = shifted[np.arange(len(targets)), targets]
     return np.mean(np.log(np.sum(np.exp(shifted), axis=-1)) - picked)
 
@@ -211,6 +225,7 @@ CrossEntropy = fused(
     spec=cross_entropy_spec,
     rule=cross_entropy_rule,
     name="cross_entropy",
+    takes=wide,
     samples="normal(6, 4), np.array([1, 2, 0, 0, 0, 3]); normal(1, 3), np.array([2]); normal(2, 1), np.zeros(2, int)",
 )
 
@@ -220,6 +235,7 @@ def cross_entropy(logits: Any, targets: Any) -> Any:
 
     Raises ShapeError where the shapes differ, there is no position, or a target is not in 0..V-1.
     """
+    logits = floating(logits)
     targets = _checked(targets, logits.shape)
     return CrossEntropy.call(np.reshape(logits, (-1, logits.shape[-1])), targets.reshape(-1))
 
@@ -243,6 +259,7 @@ LinearCrossEntropy = fused(
     ),
     rule=linear_cross_entropy_rule,
     name="linear_cross_entropy",
+    takes=wide,
     samples="normal(6, 3), normal(4, 3), normal(4), np.array([1, 2, 0, 0, 0, 3]); "
     "normal(6, 3), normal(4, 3), None, np.array([1, 2, 0, 0, 0, 3]); normal(1, 1), normal(1, 1), None, np.zeros(1, int)",
 )
@@ -254,6 +271,7 @@ def linear_cross_entropy(h: Any, w: Any, b: Any, targets: Any, gradients: bool =
     The gradients that are wanted are computed with the value, while the logits are there; without `gradients` there is none.
     Raises ShapeError as `linear` and `cross_entropy` do.
     """
+    h, w, b = floating(h), floating(w), floating(b)
     if h.ndim < 1 or w.ndim != 2 or h.shape[-1] != w.shape[1]:
         raise ShapeError(f"linear_cross_entropy: h {h.shape} and w {w.shape} must have equal last axes")
     if b is not None and b.shape != w.shape[:1]:
@@ -274,8 +292,3 @@ def _checked(targets: Any, logits: tuple[int, ...]) -> Array:
             f"these are {targets.dtype} from {targets.min()} to {targets.max()}"
         )
     return targets
-
-
-def _detached(x: Any) -> Any:
-    """Without its history: the maximum that softmax subtracts cancels, so it needs no gradient."""
-    return x.detach() if hasattr(x, "detach") else x

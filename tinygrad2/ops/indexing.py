@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.errors import ShapeError
-from tinygrad2.ops.op import RULES, primitive
+from tinygrad2.ops.op import RULES, as_array, primitive, wide
 from tinygrad2.types import Array
 
 
@@ -24,18 +24,25 @@ class Scatter:
         if isinstance(self.index, np.ndarray) and self.index.dtype.kind in "iu" and self.index.size and buffer.ndim > 1:
             add_rows(buffer, self.index, self.values)
         else:
-            np.add.at(buffer, self.index, self.values)
+            add_at(buffer, self.index, self.values)
+
+
+def add_at(buffer: Array, index: Any, values: Array) -> None:
+    """np.add.at, with float16 summed in float32."""
+    total = wide(buffer)
+    np.add.at(total, index, values)
+    if total is not buffer:
+        buffer[...] = total
 
 
 def add_rows(buffer: Array, index: Array, values: Array) -> None:
     """np.add.at for integers (...) and values (..., *row): each row of the buffer is changed once, which is faster."""
     flat, rows = index.reshape(-1), values.reshape(index.size, *buffer.shape[1:])
     order = np.argsort(flat, kind="stable")
-    ends = np.flatnonzero(np.diff(flat[order], append=np.iinfo(flat.dtype).max)) + 1
-    start = 0
-    for end in ends.tolist():
-        buffer[flat[order[start]]] += rows[order[start:end]].sum(axis=0)
-        start = end
+    ids = flat[order]
+    starts = np.flatnonzero(np.append(True, ids[1:] != ids[:-1]))
+    for some in np.split(order, starts[1:]):
+        buffer[flat[some[0]]] += rows[some].sum(axis=0, dtype=np.result_type(rows, np.float32))
 
 
 def scatter(g: Any, shape: tuple[int, ...], index: Any) -> Any:
@@ -45,7 +52,7 @@ def scatter(g: Any, shape: tuple[int, ...], index: Any) -> Any:
 
 def _put_item(values: Array, *, shape: tuple[int, ...], index: Any) -> Array:
     out = np.zeros(shape, values.dtype)
-    np.add.at(out, index, values)
+    add_at(out, index, values)
     return out
 
 
@@ -85,7 +92,7 @@ Embedding = primitive(
 
 def embedding(table: Any, ids: Any) -> Any:
     """Look up rows: table (V, C), integer ids (...) -> (..., C). Raises ShapeError for an id that is not in 0..V-1."""
-    return Embedding.call(table, np.asarray(ids))
+    return Embedding.call(as_array(table), np.asarray(ids))
 
 
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
@@ -95,15 +102,18 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     return x[(*(slice(None),) * (axis % x.ndim), indices)]
 
 
-def gather(x: Any, indices: Any, axis: int = -1) -> Any:
+def gather(x: Any, indices: Any, axis: int | None = -1) -> Any:
     """For every position, the entry of `x` at that position but for `axis`, where it is the one `indices` says.
 
-    x and indices have the same rank and equal lengths on the other axes (`np.take_along_axis`).
+    x and indices have the same rank; on the other axes their lengths are equal, or one of them is 1
+    (`np.take_along_axis`). Without an axis, x is one row.
     """
     indices = np.asarray(indices)
+    if axis is None:
+        x, axis = np.reshape(x, (-1,)), 0
     if indices.ndim != x.ndim:
         raise ShapeError(f"gather: indices {indices.shape} for x {x.shape}: they need the same number of axes")
-    mesh = list(np.ix_(*(np.arange(n) for n in indices.shape)))
+    mesh = list(np.ix_(*(np.arange(n) for n in x.shape)))
     mesh[axis] = indices
     return x[tuple(mesh)]
 

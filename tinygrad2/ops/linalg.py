@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.errors import ShapeError, UnsupportedError
-from tinygrad2.ops.op import RULES, primitive
+from tinygrad2.ops.op import RULES, primitive, wide
 from tinygrad2.types import Array
 
 
@@ -53,6 +53,7 @@ def _einsum(*arrays: Array, subscripts: str) -> Array:
 Einsum = primitive(  # products of named axes, summed over those that the result does not have
     _einsum,
     lambda g, out, i, *arrays, subscripts: einsum_vjp(g, i, arrays, subscripts),
+    takes=wide,
     name="einsum",
     samples="normal(2, 3), normal(3, 4), subscripts='ij,jk->ik'; "
     "normal(2, 3), normal(3), normal(2), subscripts='ij,j,i->'; normal(2, 3, 4), subscripts='ijk->ki'; "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import operator
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ class Op:
     spec: ClassVar[Function | None] = None
     rule: ClassVar[Function | None] = None
     samples: ClassVar[tuple[str, ...]] = ()
+    takes: ClassVar[Function | None] = None  # what is done to every input first: `wide` or `real`
     arguments: ClassVar[tuple[str, ...]]  # the names of the arrays; empty where there may be any number
     optional: ClassVar[int]  # so many arguments, the last ones, may be left out: they are None then
     arity: ClassVar[int | None]
@@ -89,6 +91,12 @@ class Op:
     def call(cls, *args: Any, **settings: Any) -> Any:
         """Apply the op; recorded if an input asks for it. Settings may follow the arrays by position, as in NumPy."""
         inputs = cls.bind(args, settings)
+        taken = inputs if cls.takes is None else tuple(map(cls.takes, inputs))
+        out = cls._applied(taken, settings)
+        return out if all(map(operator.is_, taken, inputs)) else _rounded(out, inputs)
+
+    @classmethod
+    def _applied(cls, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
         for x in inputs:
             record = getattr(type(x), "__record__", None)
             if record is not None:
@@ -110,7 +118,7 @@ class Op:
             raise UnsupportedError(f"{cls.name} is of {list(cls.arguments)}; it was given {len(inputs)} of them")
         if settings:
             refuse_tensors(cls.name, settings)
-        return inputs
+        return tuple([np.asarray(x) if type(x) in (list, tuple) else x for x in inputs])
 
     @classmethod
     def run(cls, arrays: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Array, Any]:
@@ -178,7 +186,12 @@ class Primitive(Op):
 
 
 def primitive(
-    forward: Function, *rules: Function | None, samples: str = "", name: str = "", of: Function | None = None
+    forward: Function,
+    *rules: Function | None,
+    samples: str = "",
+    name: str = "",
+    of: Function | None = None,
+    takes: Function | None = None,
 ) -> type[Primitive]:
     """An op from its forward and a rule for each input, None where an input gets no gradient.
 
@@ -195,6 +208,7 @@ def primitive(
         samples: arguments to try it with, apart by "; "; see `Op`.
         name: what messages call it; that of `forward` unless given.
         of: the NumPy function that arrives here when it is called on a Tensor; else `forward`, if it has no rule.
+        takes: what is done to every input first, such as `wide`.
 
     Raises UnsupportedError where the rules do not fit each other.
     """
@@ -211,7 +225,7 @@ def primitive(
         return [f(g, out, *arrays, **settings) if w else None for f, w in zip(called, wanted, strict=True)]
 
     body: dict[str, Any] = {"forward": staticmethod(_guarded(name, "forward", forward)), "vjp": staticmethod(vjp), "name": name}
-    body |= {"rules": None if variadic else called, "sources": rules, "_plans": {}}
+    body |= {"rules": None if variadic else called, "sources": rules, "_plans": {}, "takes": _static(takes)}
     op = _made(Primitive, name, given[0] if given else forward, samples, body)
     op._declare(parameters[variadic:])
     if not given or op.arity not in (None, len(rules)):
@@ -255,9 +269,10 @@ def fused(
     name: str,
     samples: str,
     kept: Function = lambda arrays, residuals: arrays,
+    takes: Function,
 ) -> type[Fused]:
     """A `Fused` op from its parts; `kept(arrays, residuals)` says what is kept of the inputs."""
-    parts = {"forward": forward, "vjp": vjp, "spec": spec, "rule": rule}
+    parts = {"forward": forward, "vjp": vjp, "spec": spec, "rule": rule, "takes": takes}
     body: dict[str, Any] = {"name": name, **{key: staticmethod(part) for key, part in parts.items()}}
     body["kept"] = classmethod(lambda cls, arrays, residuals, needed: (kept(arrays, residuals), residuals))
     return _made(Fused, name, forward, samples, body)
@@ -267,6 +282,45 @@ def _made(base: Any, name: str, like: Function, samples: str, body: dict[str, An
     """A class of that name, as if it were written beside a function."""
     body |= {"samples": tuple(samples.split("; ")) if samples else (), "__module__": getattr(like, "__module__", None) or ""}
     return type(name.title().replace("_", ""), (base,), body)
+
+
+HALF = np.dtype(np.float16)
+
+
+def wide(x: Any) -> Any:
+    """float16 as float32: long sums, and what several steps lead to, are computed so, and rounded once, at the end."""
+    return x.astype(np.float32) if getattr(x, "dtype", None) == HALF else x
+
+
+def as_array(x: Any) -> Any:
+    """An input with a shape and a dtype: Python's numbers and lists as arrays; Tensors, arrays and None as they are."""
+    return x if x is None or hasattr(x, "dtype") else np.asarray(x)
+
+
+def floating(x: Any) -> Any:
+    """Numbers to compute a function of: integers, booleans, and Python's numbers and lists as float64."""
+    x = as_array(x)
+    return x.astype(np.float64) if x is not None and x.dtype.kind in "biu" else x
+
+
+def real(x: Any) -> Any:
+    """`floating` and `wide`."""
+    return wide(floating(x))
+
+
+def _rounded(out: Any, inputs: Sequence[Any]) -> Any:
+    """What was computed of inputs that were made wider, as float16 if all the floating-point ones are."""
+    dtypes = {x.dtype for x in inputs if hasattr(x, "dtype") and x.dtype.kind == "f"}
+    return out.astype(HALF) if dtypes == {HALF} and out.dtype == np.float32 else out
+
+
+def plain(x: Any) -> Any:
+    """The array of a Tensor; anything else as it is."""
+    return x.data if hasattr(type(x), "__record__") else x
+
+
+def _static(f: Function | None) -> Any:
+    return None if f is None else staticmethod(f)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

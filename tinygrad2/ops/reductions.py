@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad2.ops.op import primitive
+from tinygrad2.kernels.reference import centred
+from tinygrad2.ops.arithmetic import same
+from tinygrad2.ops.op import primitive, real, wide
 from tinygrad2.types import Array
 
 Axis = int | tuple[int, ...] | None
@@ -20,25 +22,27 @@ FOLDS = (
 
 def spread(g: Any, shape: Shape, axis: Axis) -> Any:
     """A reduced array, back over the axes that were folded away of an array of this shape."""
-    folded = _axes(shape, axis)
-    return np.broadcast_to(np.reshape(g, tuple(1 if i in folded else n for i, n in enumerate(shape))), shape)
+    gone = folded(shape, axis)
+    return np.broadcast_to(np.reshape(g, tuple(1 if i in gone else n for i, n in enumerate(shape))), shape)
 
 
 def count(shape: Shape, axis: Axis) -> int:
     """How many entries of an array of this shape go into one of the reduced array."""
-    return int(np.prod([shape[i] for i in _axes(shape, axis)]))
+    return int(np.prod([shape[i] for i in folded(shape, axis)]))
 
 
-def _axes(shape: Shape, axis: Axis) -> set[int]:
-    n = len(shape)
-    return {a % n for a in (range(n) if axis is None else axis if isinstance(axis, tuple) else (axis,))}
+def folded(shape: Shape, axis: Axis) -> set[int]:
+    """Which axes of an array of this shape are folded away."""
+    n = len(shape)  # NumPy takes 0 and -1 as the axis of a single number
+    return {a % n for a in (range(n) if axis is None else axis if isinstance(axis, tuple) else (axis,)) if n}
 
 
-Sum = primitive(np.sum, lambda g, out, x, *, axis=None, keepdims=False: spread(g, x.shape, axis), samples=FOLDS)
+Sum = primitive(np.sum, lambda g, out, x, *, axis=None, keepdims=False: spread(g, x.shape, axis), samples=FOLDS, takes=wide)
 Mean = primitive(
     np.mean,
     lambda g, out, x, *, axis=None, keepdims=False: spread(g, x.shape, axis) / count(x.shape, axis),
     samples=FOLDS,
+    takes=wide,
 )
 
 
@@ -55,28 +59,43 @@ def for_std(g: Any, out: Any, x: Any, *, axis: Axis = None, ddof: int = 0, keepd
 
 
 def for_best(g: Any, out: Any, x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Of a largest or smallest entry: where several are equal, they share the gradient evenly."""
-    best = x == spread(out, x.shape, axis)
+    """Of a largest or smallest entry, or the NaN that NumPy picks: where there are several, they share the gradient evenly."""
+    best = same(x, spread(out, x.shape, axis))
     return np.where(best, spread(g / np.sum(best, axis=axis, keepdims=keepdims), x.shape, axis), 0)
 
 
+def together(x: Any, axis: Axis) -> Any:
+    """An array with the axes to be folded as one, the last."""
+    gone = sorted(folded(x.shape, axis))
+    kept = [i for i in range(x.ndim) if i not in gone]
+    return np.reshape(np.transpose(x, kept + gone), (*[x.shape[i] for i in kept], count(x.shape, axis)))
+
+
+def apart(y: Any, shape: Shape, axis: Axis) -> Any:
+    """The reverse of `together`, for an array of this shape."""
+    gone = sorted(folded(shape, axis))
+    order = [i for i in range(len(shape)) if i not in gone] + gone
+    return np.transpose(np.reshape(y, tuple([shape[i] for i in order])), np.argsort(order))
+
+
+def product_before(x: Any) -> Any:
+    """For every entry, the product of those before it along the last axis."""
+    return np.cumprod(np.concatenate([np.ones_like(x[..., :1]), x[..., :-1]], axis=-1), axis=-1)
+
+
 def product_of_others(x: Any, axis: Axis) -> Any:
-    """For every entry, the product of those it is multiplied with: the square of their number in memory."""
-    folded = sorted(_axes(x.shape, axis))
-    order = [i for i in range(x.ndim) if i not in folded] + folded
-    last = np.transpose(x, order)
-    n = count(x.shape, axis)
-    rows = np.reshape(last, (*last.shape[: x.ndim - len(folded)], 1, n))
-    others = np.prod(np.where(np.eye(n, dtype=bool), 1, rows), axis=-1)
-    return np.transpose(np.reshape(others, last.shape), np.argsort(order))
+    """For every entry, the product of those it is multiplied with: of those before it, and those after it."""
+    rows = together(x, axis)
+    return apart(product_before(rows) * np.flip(product_before(np.flip(rows, -1)), -1), x.shape, axis)
 
 
-Var = primitive(np.var, for_var, samples=FOLDS + "; normal(3, 4), axis=1, ddof=1")
+Var = primitive(np.var, for_var, samples=FOLDS + "; normal(3, 4), axis=1, ddof=1", takes=wide)
 Std = primitive(
     np.std,
     for_std,
     samples="normal(2, 3, 4), axis=(0, -1); normal(3, 4), axis=1, ddof=1; normal(2, 3), axis=1, keepdims=True; "
     "normal(0, 3), axis=1; normal(3, 1), axis=0",
+    takes=wide,
 )
 Max = primitive(np.max, for_best, samples=FOLDS)
 Min = primitive(np.min, for_best, samples=FOLDS)
@@ -86,6 +105,7 @@ Prod = primitive(
     np.prod,
     lambda g, out, x, *, axis=None, keepdims=False: spread(g, x.shape, axis) * product_of_others(x, axis),
     samples=FOLDS + "; np.array([[2.0, 0.0, 3.0], [0.0, 0.0, 1.5]]), axis=1",
+    takes=wide,
 )
 
 # Without an axis the sums are one row.
@@ -94,37 +114,99 @@ Cumsum = primitive(
     lambda g, out, x, *, axis=None: np.reshape(np.flip(np.cumsum(np.flip(g, axis or 0), axis=axis or 0), axis or 0), x.shape),
     samples="normal(3, 4), axis=1; normal(3, 4), axis=0; normal(2, 3); normal(3), -1; normal(); "
     "normal(0, 3), axis=0; normal(1, 1), axis=0",
+    takes=wide,
+)
+
+
+def _horner(a: Array, x: Array) -> Array:
+    out = np.array(a)
+    for i in range(out.shape[-1] - 2, -1, -1):
+        out[..., i] += x[..., i + 1] * out[..., i + 1]
+    return out
+
+
+def from_next(x: Any) -> Any:
+    """For every entry, the next along the last axis; for the last, the first."""
+    return np.concatenate([x[..., 1:], x[..., :1]], axis=-1)
+
+
+def for_factors(h: Any, out: Any) -> Any:
+    """Each factor but the first, which is not used, multiplies the entry of `out` at its place into that before it."""
+    return np.concatenate([np.zeros_like(h[..., :1]), h[..., :-1] * out[..., 1:]], axis=-1)
+
+
+def from_previous(g: Any, x: Any) -> Any:
+    """The same in the other direction, which is the transpose: out[i] = g[i] + x[i] * out[i - 1]."""
+    return np.flip(horner(np.flip(g, -1), np.flip(from_next(x), -1)), -1)
+
+
+# out[i] = a[i] + x[i + 1] * out[i + 1], along the last axis: what a running product needs, without a division.
+Horner = primitive(
+    _horner,
+    lambda g, out, a, x: from_previous(g, x),
+    lambda g, out, a, x: for_factors(from_previous(g, x), out),
+    name="horner",
+    samples="normal(3, 4), normal(3, 4); normal(3, 1), normal(3, 1); normal(2, 0), normal(2, 0); normal(5), normal(5)",
+)
+horner = Horner.call
+
+
+def for_cumprod(g: Any, out: Any, x: Any, *, axis: int | None = None) -> Any:
+    """Of an entry: what is before it, times all that follows; zeros are no special case. Without an axis, of one row."""
+    rows = np.reshape(x, (-1,)) if axis is None else np.swapaxes(x, axis, -1)
+    sums = horner(np.reshape(g, (-1,)) if axis is None else np.swapaxes(g, axis, -1), rows)
+    return np.reshape(np.swapaxes(product_before(rows) * sums, 0 if axis is None else axis, -1), x.shape)
+
+
+Cumprod = primitive(
+    np.cumprod,
+    for_cumprod,
+    samples="normal(3, 4), axis=1; normal(3, 4), axis=0; normal(2, 3); normal(); normal(0, 3), axis=0; normal(1, 1), axis=0; "
+    "np.array([[2.0, 0.0, 3.0], [0.0, 0.0, 1.5]]), axis=1",
+    takes=wide,
 )
 
 
 def _logsumexp(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    top = np.max(x, axis=axis, keepdims=True)
+    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, 0)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         total = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
-    return total if keepdims else np.reshape(total, np.sum(x, axis=axis).shape)
+    return total if keepdims else np.squeeze(total, axis)
 
 
 def _log_softmax(x: Array, *, axis: Axis = -1) -> Array:
-    return x - _logsumexp(x, axis=axis, keepdims=True)
+    low = centred(x, axis)
+    total = np.sum(np.exp(low), axis=axis, keepdims=True)
+    return low - np.log(np.where(total == 0, 1, total))
+
+
+def parts(x: Any, total: Any, axis: Axis) -> Any:
+    """exp(x - total), where `total` is logsumexp(x); where it is infinite, the entries that are have equal parts."""
+    most = np.astype((x == np.inf) & (total == np.inf), x.dtype)
+    below = np.where(x == np.inf, 0, x) - np.where(total == -np.inf, 0, total)
+    return np.where(most, 1 / np.maximum(np.sum(most, axis=axis, keepdims=True), 1), np.exp(below))
 
 
 Logsumexp = primitive(
     _logsumexp,
-    lambda g, out, x, *, axis=None, keepdims=False: (
-        spread(g, x.shape, axis) * np.exp(x - spread(np.where(np.isfinite(out), out, 0), x.shape, axis))
-    ),
+    lambda g, out, x, *, axis=None, keepdims=False: spread(g, x.shape, axis) * parts(x, spread(out, x.shape, axis), axis),
     name="logsumexp",
     samples=FOLDS,
+    takes=real,
 )
 LogSoftmax = primitive(
     _log_softmax,
     lambda g, out, x, *, axis=-1: g - np.exp(out) * np.sum(g, axis=axis, keepdims=True),
     name="log_softmax",
     samples="normal(2, 3, 4); normal(3, 4), axis=0; normal(2, 3, 2), axis=(0, 2); normal(0, 3); normal(3, 1)",
+    takes=real,
 )
 
 logsumexp = Logsumexp.call
-"""log(sum(exp(x))) over all axes or some, without overflow; -inf where every entry is."""
+"""log(sum(exp(x))) over all axes or some, without overflow; -inf where every entry is, or where there is none.
+
+It is inf where an entry is, and the gradient is that of the limit: those entries have equal parts of it. A NaN gives NaN.
+"""
 log_softmax = LogSoftmax.call
-"""x - logsumexp(x) along one or several axes, the last unless given."""
+"""x - logsumexp(x) along one or several axes, the last unless given: the logarithm of `softmax`, also where this is 0."""

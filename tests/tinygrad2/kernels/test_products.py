@@ -89,6 +89,30 @@ def test_products_of_every_layout(shape, setting):
     assert matmul(a, b).dtype == np.float32
 
 
+def swapped(x):
+    """In the other byte order."""
+    return x.astype(x.dtype.newbyteorder())
+
+
+def unaligned(x):
+    """At an odd address."""
+    out = np.zeros(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    out[...] = x
+    return out
+
+
+@pytest.mark.parametrize("of_out", [np.array, swapped, unaligned])
+@pytest.mark.parametrize("layout", [np.array, swapped, unaligned])
+def test_products_of_foreign_memory(layout, of_out, setting):
+    """Both operands alike, which is what two arrays of one file are."""
+    a, b, before = normal(131, 33), normal(33, 45, seed=1), normal(131, 45, seed=2)
+    for add in (False, True):
+        for one, other in ((layout(a), layout(b)), (a, layout(b))):
+            out = of_out(before)
+            matmul(one, other, out, add)
+            np.testing.assert_allclose(out, a.astype(float) @ b.astype(float) + add * before, rtol=0, atol=1e-4)
+
+
 def test_products_in_float64_are_exact(setting):
     a, b = normal(131, 33).astype(float), normal(33, 45).astype(float)
     np.testing.assert_allclose(matmul(a, b), a @ b, rtol=1e-12, atol=1e-12)

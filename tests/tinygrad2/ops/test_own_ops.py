@@ -53,9 +53,9 @@ def test_only_who_says_so_takes_the_place_of_a_rule(monkeypatch):
     through = primitive(np.sign, lambda g, out, x: g, name="straight_through")
     assert ops.RULES[np.sign] == ops.op.RULES[np.sign] == before
     primitive(np.sign, lambda g, out, x: g, name="straight_through", of=np.sign)
-    primitive(np.cbrt, lambda g, out, x: g / (3 * out * out))
+    primitive(np.spacing, lambda g, out, x: 0 * g)
     assert ops.op.RULES[np.sign] != before
-    assert np.cbrt in ops.op.RULES
+    assert np.spacing in ops.op.RULES
     x = leaf()
     through.call(x).backward(np.array([1.0, 2.0, 3.0]))
     np.testing.assert_array_equal(x.grad.data, [1, 2, 3])

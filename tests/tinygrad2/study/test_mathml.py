@@ -11,7 +11,7 @@ from tinygrad2.study.mathml import mathml
 
 CORE = {"math", "mrow", "mi", "mn", "mo", "mtext", "mfrac", "msqrt", "msup", "msub", "munder", "mtable", "mtr", "mtd"}
 ATTRIBUTES = {"display", "mathvariant", "form", "stretchy", "lspace", "rspace", "style"}
-LETTERS = {"eps": "ε", "pi": "π", "sum": "∑", "prod": "∏"}
+LETTERS = {"eps": "ε", "pi": "π", "inf": "∞", "sum": "∑", "prod": "∏"}
 TIMES = "\u2062"
 
 
@@ -24,8 +24,11 @@ def words(formula):
             case ast.Call(func=ast.Attribute(attr="swapaxes"), args=[_, ast.UnaryOp() as i, ast.UnaryOp() as j]):
                 found["T"] += 1
                 found.subtract(["swapaxes", ast.unparse(i)[1:], ast.unparse(j)[1:]])
-            case ast.Call(func=ast.Attribute(attr="where" | "sqrt" | "spec" as notation)):
+            case ast.Call(func=ast.Attribute(attr="where" | "sqrt" | "abs" | "spec" as notation)):
                 found[notation] -= 1
+            case ast.Attribute(value=ast.Attribute(value=ast.Name("np"), attr=module), attr=name):  # np.linalg.inv
+                found.update({f"{module}.{name}": 1})
+                found.subtract([module, name])
         match node:
             case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
                 found[LETTERS.get(name, name)] += 1

@@ -52,7 +52,11 @@ class MKL:
 
     def call(self, a: Array, b: Array, out: Array, add: bool) -> tuple[Any, ...] | None:
         """The address of the function for such a product, and its arguments; None where NumPy has done it, as for float64."""
-        if out.dtype != np.float32 or a.dtype != b.dtype or not out.size or not a.shape[1]:
+        plain = all(x.flags.aligned for x in (a, b, out)) and a.dtype in (
+            np.float32,
+            np.uint16,
+        )  # not so in the other byte order
+        if out.dtype != np.float32 or a.dtype != b.dtype or not plain or not out.size or not a.shape[1]:
             out[...] = out + a @ b if add else a @ b
             return None
         if not _by_rows(out):

@@ -256,7 +256,7 @@ CATALOGUE = (
             "exp": ("g * out", "g"),
             "sqrt": ("(2 * out)", "out"),
             "square": ("2 * g * x", "g * x"),
-            "power": ("g * b * a", "g * a"),
+            "power": ("g * b * ", "g * "),
             "log": ("g / x", "g * x"),
             "sin": ("np.cos(x)", "x"),
             "divide": ("-g * out / b", "-g * out"),
@@ -267,7 +267,7 @@ CATALOGUE = (
         "The gradient passed where the forward had cut",
         "Where relu or clip gives a constant the slope is zero. Passing g on unchanged is the straight-through estimator: "
         "meant in quantised networks, a mistake elsewhere.",
-        {"relu": ("np.where(x > 0, g, 0)", "g"), "clip": ("np.where(x == out, g, 0)", "g")},
+        {"relu": ("np.where(x <= 0, 0, g)", "g"), "clip": ("np.where(same(x, out), g, 0)", "g")},
     ),
     Fault(
         "sign",
@@ -347,7 +347,7 @@ CATALOGUE = (
                 "np.where(best, spread(g / np.sum(best, axis=axis, keepdims=keepdims), x.shape, axis), 0)",
                 "spread(g, x.shape, axis)",
             ),
-            "maximum": ("np.where(a > b, g, np.where(a == b, 0.5 * g, 0))", "g"),
+            "maximum": ("np.where(same(a, out), np.where(same(b, out), 0.5 * g, g), 0)", "g"),
         },
     ),
     Fault(

@@ -126,7 +126,8 @@ class Writer:
         }
         keywords = [ast.keyword(k, v[0]) for k, v in settings.items() if k in value.settings]
         if f.__module__.partition(".")[0] == "numpy":
-            return plain_call(ast.Call(_expr(f"np.{f.__name__}"), [expr for expr, _ in pairs], keywords))
+            module = f.__module__.replace("numpy", "np", 1) if f.__module__ == "numpy.linalg" else "np"
+            return plain_call(ast.Call(_expr(f"{module}.{f.__name__}"), [expr for expr, _ in pairs], keywords))
         if "needed" in [p.name for p in _parameters(f)]:
             needed = _expr(repr(tuple(x is not None for x in value.inputs)))
             settings["needed"], keywords = (needed, needed), [*keywords, ast.keyword("needed", needed)]

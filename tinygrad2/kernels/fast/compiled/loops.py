@@ -201,7 +201,7 @@ def to_gradients(logits: Array, targets: Array, scale: float) -> Array:
     """See `reference.to_gradients`."""
     if not fits(logits):
         return reference.to_gradients(logits, targets, scale)
-    losses, targets = np.empty(len(logits), F), np.ascontiguousarray(targets, np.int64)
+    losses, targets = np.empty(len(logits), F), np.require(targets, np.int64, ["C", "A"])
     _to_gradients_spread(logits, targets, scale, losses, parts_of(len(logits), 1 + LEAST // logits.shape[1]))
     return losses
 

@@ -22,9 +22,15 @@
     power: (a, b) => (a === 1 || (a === -1 && Math.abs(b) === Infinity) ? 1 : a ** b),
     logaddexp: (a, b) => (a === b ? a + Math.LN2 : Math.max(a, b) + Math.log1p(Math.exp(-Math.abs(a - b)))),
     maximum: (a, b) => Math.max(a, b), minimum: (a, b) => Math.min(a, b),
+    tan: Math.tan, arcsin: Math.asin, arccos: Math.acos, arctan: Math.atan, arctan2: (a, b) => Math.atan2(a, b),
+    arcsinh: Math.asinh, arccosh: Math.acosh, arctanh: Math.atanh, hypot: (a, b) => Math.hypot(a, b), cbrt: Math.cbrt,
+    log10: Math.log10, exp2: (x) => 2 ** x, rint: (x) => rounded(x), ldexp: (a, b) => a * 2 ** b,
+    copysign: (a, b) => (b < 0 || Object.is(b, -0) ? -Math.abs(a) : Math.abs(a)),
+    deg2rad: (x) => (x * Math.PI) / 180, radians: (x) => (x * Math.PI) / 180,
+    rad2deg: (x) => (x * 180) / Math.PI, degrees: (x) => (x * 180) / Math.PI,
   };
   const TESTS = {
-    isfinite: Number.isFinite, isnan: Number.isNaN, logical_not: (x) => x === 0,
+    isfinite: Number.isFinite, isinf: (x) => Math.abs(x) === Infinity, isnan: Number.isNaN, logical_not: (x) => x === 0,
     less: (a, b) => a < b, less_equal: (a, b) => a <= b, greater: (a, b) => a > b, greater_equal: (a, b) => a >= b,
     equal: (a, b) => a === b, not_equal: (a, b) => a !== b, logical_and: (a, b) => a !== 0 && b !== 0,
     logical_or: (a, b) => a !== 0 || b !== 0, logical_xor: (a, b) => (a !== 0) !== (b !== 0),
@@ -103,7 +109,15 @@
     return row.map((_, i) => prod(row.filter((_, j) => j !== i)));
   });
 
+  const horner = (a, x) => {
+    const [out, n] = [zeros(a.shape), a.shape.at(-1)];
+    for (let i = out.data.length - 1; i >= 0; i--) {
+      out.data[i] = a.data[i] + ((i + 1) % n ? x.data[i + 1] * out.data[i + 1] : 0);
+    }
+    return out;
+  };
+
   Object.assign(NumPyParts, {
-    erf, rounded, ENTRYWISE, entrywise, apply, along, mean, variance, order, FOLDS, folded, averaged, count, productOfOthers,
+    erf, rounded, ENTRYWISE, entrywise, apply, along, mean, variance, order, FOLDS, folded, averaged, count, productOfOthers, horner,
   });
 }

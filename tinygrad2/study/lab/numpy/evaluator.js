@@ -2,7 +2,7 @@
 {
   const {
     NumPyError, fail, startWork, spend, slice, callable, namespace, isArray, isScalar, listOf, kindOf, array, asArray,
-    broadcastTo, getItem, iterate, scatter, einsumVjp, erf, entrywise, count, productOfOthers, bind, defined, asShape, NUMPY,
+    broadcastTo, getItem, iterate, scatter, einsumVjp, erf, entrywise, count, productOfOthers, horner, bind, defined, asShape, NUMPY,
     truth, binary, unary, attribute, PYTHON, parse,
   } = NumPyParts;
   const DEEPEST = 800; // calls inside calls
@@ -99,6 +99,7 @@
       einsumVjp(asArray(g), i, [...iterate(arrays)].map(asArray), subscripts),
     "count(shape, axis)": (shape, axis) => count(asShape(shape), axis),
     "product_of_others(x, axis)": productOfOthers,
+    "horner(x, y)": horner,
     "inside(shape, pad_width)": (shape, widths) => {
       const pairs = broadcastTo(asArray(widths), [asShape(shape).length, 2]).data;
       return asShape(shape).map((n, i) => slice(pairs[2 * i], pairs[2 * i] + n));
@@ -111,6 +112,18 @@
       np.exp(x - np.max(x, axis=axis, keepdims=True)))
     spread = lambda g, shape, axis: np.broadcast_to(
       np.reshape(g, np.sum(np.zeros(shape), axis=axis, keepdims=True).shape), shape)
+    same = lambda x, out: (x == out) | ((x != x) & (out != out))
+    infinite = lambda x, total: (x == np.inf) & (total == np.inf)
+    parts = lambda x, total, axis: np.where(
+      infinite(x, total), 1 / np.maximum(np.sum(infinite(x, total), axis=axis, keepdims=True), 1),
+      np.exp(np.where(x == np.inf, 0, x) - np.where(total == -np.inf, 0, total)))
+    both_infinite = lambda a, b: (a == b) & np.isinf(a)
+    gap = lambda a, b: np.where(both_infinite(a, b), 0, a) - np.where(both_infinite(a, b), 0, b)
+    distance = lambda a, b: np.where((a == 0) & (b == 0), 1, np.hypot(a, b))
+    product_before = lambda x: np.cumprod(np.concatenate([np.ones_like(x[..., :1]), x[..., :-1]], axis=-1), axis=-1)
+    from_next = lambda x: np.concatenate([x[..., 1:], x[..., :1]], axis=-1)
+    from_previous = lambda g, x: np.flip(horner(np.flip(g, -1), np.flip(from_next(x), -1)), -1)
+    for_factors = lambda h, out: np.concatenate([np.zeros_like(h[..., :1]), h[..., :-1] * out[..., 1:]], axis=-1)
     row = lambda a: np.expand_dims(a, 0) if a.ndim == 1 else a
     column = lambda b: np.expand_dims(b, -1) if b.ndim == 1 else b
     matrix = lambda g, a_ndim, b_ndim: np.expand_dims(g, (-2,) * (a_ndim == 1) + (-1,) * (b_ndim == 1))

@@ -103,6 +103,10 @@
       let sum = 0;
       return along(axis === null ? flat(x) : x, axis ?? 0, (row) => row.map((v, i) => (sum = i ? sum + v : v)));
     },
+    "cumprod(x, axis=None)": (x, axis) => {
+      let product = 1;
+      return along(axis === null ? flat(x) : x, axis ?? 0, (row) => row.map((v, i) => (product = i ? product * v : v)));
+    },
     "clip(x, a_min=None, a_max=None)": (x, low, high) =>
       apply("minimum", apply("maximum", x, asArray(low ?? -Infinity)), asArray(high ?? Infinity)),
     "where(condition, *choices)": (condition, choices) => {

@@ -1,0 +1,168 @@
+"""np.linalg, diagonals, norms: the values are NumPy's, the gradients those of differences, and what has none is refused."""
+
+import numpy as np
+import pytest
+from op_samples import weigh
+
+from tinygrad2 import Tensor, autograd, gradcheck
+from tinygrad2.errors import GraphError, UnsupportedError
+
+rng = np.random.default_rng(3)
+A, B, TALL, WIDE = (rng.standard_normal(shape) for shape in ((3, 3), (2, 3, 3), (4, 2), (2, 4)))
+S = A @ A.T + np.eye(3)
+SOLVED = (rng.standard_normal((6, 6)) + 3 * np.eye(6)).reshape(2, 3, 3, 2)
+CUBE = rng.standard_normal((2, 3, 4))
+
+
+def symmetric(f):
+    """Of a symmetric matrix, which NumPy's function takes it to be."""
+    return lambda a: f(a + np.swapaxes(a, -1, -2))
+
+
+CALLS = {
+    "slogdet": (lambda a: np.linalg.slogdet(a).logabsdet, A),
+    "slogdet, both": (lambda a: np.linalg.slogdet(a)[0] * np.exp(np.linalg.slogdet(a)[1]), B),
+    "det": (np.linalg.det, B),
+    "inv": (np.linalg.inv, B + 3 * np.eye(3)),
+    "solve": (lambda a: np.linalg.solve(a + 3 * np.eye(3), A[0] * a[0, 0]), A),
+    "cholesky": (symmetric(lambda a: np.linalg.cholesky(a + 9 * np.eye(3))), B),
+    "cholesky, upper": (lambda a: np.linalg.cholesky(a, upper=True), S),
+    "eigh": (lambda a: weigh(np.linalg.eigh(a).eigenvalues) + weigh(np.linalg.eigh(a).eigenvectors), B),
+    "eigh, U": (lambda a: np.linalg.eigh(a, "u")[1], A),
+    "eigh, a projector": (lambda a: weigh((v := np.linalg.eigh(a)[1][:, :1]) @ v.T), A),
+    "eigvalsh": (np.linalg.eigvalsh, A),
+    "eigvalsh, U": (lambda a: np.linalg.eigvalsh(a, UPLO="U"), A),
+    "svd": (lambda a: sum(map(weigh, np.linalg.svd(a))), A),
+    "svd, tall": (lambda a: sum(map(weigh, np.linalg.svd(a, full_matrices=False))), TALL),
+    "svd, wide": (lambda a: sum(map(weigh, np.linalg.svd(a, False))), WIDE),
+    "svd, no vectors": (lambda a: np.linalg.svd(a, compute_uv=False), TALL),
+    "svdvals": (np.linalg.svdvals, B),
+    "pinv": (np.linalg.pinv, TALL),
+    "pinv, wide": (lambda a: np.linalg.pinv(a, rtol=1e-10), WIDE),
+    "qr": (lambda a: weigh(np.linalg.qr(a).Q) + weigh(np.linalg.qr(a).R), TALL),
+    "qr, r": (lambda a: np.linalg.qr(a, mode="r"), B),
+    **{
+        f"matrix_power, {n}": (lambda a, n=n: np.linalg.matrix_power(a, n), B + 3 * np.eye(3))
+        for n in (-3, -1, 0, 1, 2, 3, 5, 8)
+    },
+    **{
+        f"diagonal, {args}": (lambda a, args=args: np.diagonal(a, *args), CUBE)
+        for args in ((), (1,), (-1, 1, 2), (0, 2, 0), (2, -1, -2))
+    },
+    **{f"trace, {args}": (lambda a, args=args: np.trace(a, *args), CUBE) for args in ((), (-1,), (1, 2, 1))},
+    **{f"diag, {k}": (lambda a, k=k: np.diag(a, k), A) for k in (0, 1, -2)},
+    **{f"diag of a vector, {k}": (lambda a, k=k: np.diag(a, k), A[0]) for k in (0, 1, -2)},
+    **{f"norm, {o}": (lambda a, o=o: np.linalg.norm(a, o), A[0]) for o in (None, 2, 1, 3, 0.5, -1.5, np.inf, -np.inf)},
+    **{
+        f"norm of a matrix, {o}": (lambda a, o=o: np.linalg.norm(a, o), A)
+        for o in (None, "fro", "nuc", 2, -2, 1, -1, np.inf, -np.inf)
+    },
+    **{
+        f"norm, {kwargs}": (lambda a, kwargs=kwargs: np.linalg.norm(a, **kwargs), CUBE)
+        for kwargs in (
+            {},
+            {"axis": 1},
+            {"axis": -1, "ord": 3, "keepdims": True},
+            {"axis": (0, 2)},
+            {"axis": (2, 0), "ord": "nuc", "keepdims": True},
+            {"axis": (-1, 0), "ord": 1},
+            {"axis": (0, 1), "ord": np.inf, "keepdims": True},
+            {"keepdims": True},
+        )
+    },
+    **{f"cond, {p}": (lambda a, p=p: np.linalg.cond(a, p), B + np.eye(3)) for p in (None, 2, -2, "fro", 1, np.inf)},
+    "tensorinv": (lambda a: np.linalg.tensorinv(np.reshape(a, (2, 3, 6))), rng.standard_normal((6, 6)) + 3 * np.eye(6)),
+    "tensorsolve": (lambda a: np.linalg.tensorsolve(a, a[0, 0, :, 0] * np.ones((2, 1)) + a[:, 0, :, 0]), SOLVED),
+    "tensorsolve, axes": (lambda a: np.linalg.tensorsolve(a, a[1, 2] + np.arange(6.0).reshape(3, 2), axes=(0, 1)), SOLVED),
+    "vector_norm": (lambda a: np.linalg.vector_norm(a, axis=(0, 2), ord=4), CUBE),
+    "matrix_norm": (lambda a: np.linalg.matrix_norm(a, ord=-2, keepdims=True), CUBE),
+}
+
+
+@pytest.mark.parametrize(("f", "x"), CALLS.values(), ids=CALLS)
+def test_value_gradient_and_the_gradient_of_it(f, x):
+    value = f(Tensor(x)).data
+    np.testing.assert_allclose(value, f(x), rtol=1e-12, atol=1e-13, strict=True)
+    gradcheck(f, [x]).assert_right()
+
+    def slope(t):
+        return weigh(autograd.grad([weigh(f(t))], [t], create_graph=True)[0]) + 0 * weigh(t)
+
+    gradcheck(slope, [x], fast=True).assert_right()
+    t = Tensor(x, requires_grad=True)
+    (plain,), (recorded,) = (autograd.grad([weigh(f(t))], [t], create_graph=twice) for twice in (False, True))
+    np.testing.assert_allclose(recorded.data, plain.data, rtol=1e-9, atol=1e-12)
+
+
+def test_results_are_numpys_named_tuples():
+    for f in (np.linalg.slogdet, np.linalg.eigh, np.linalg.svd, np.linalg.qr):
+        found, right = f(Tensor(A)), f(A)
+        assert type(found) is type(right)
+        for a, b in zip(found, right, strict=True):
+            np.testing.assert_allclose(a.data, b, rtol=1e-12, atol=1e-14, strict=True)
+
+
+def test_the_determinant_of_a_singular_matrix_has_a_gradient():
+    assert np.diagonal(Tensor(CUBE), 9).shape == (4, 0)
+    for n, rank in ((1, 0), (2, 1), (3, 2), (4, 3), (5, 4)):
+        a = rng.standard_normal((n, rank)) @ rng.standard_normal((rank, n))
+        gradcheck(np.linalg.det, [a]).assert_right()
+        gradcheck(
+            lambda t: weigh(autograd.grad([np.linalg.det(t)], [t], create_graph=True)[0]) + 0 * weigh(t), [a]
+        ).assert_right()
+    t = Tensor(np.ones((3, 3)), requires_grad=True)
+    np.testing.assert_allclose(autograd.grad(np.linalg.det(t), t)[0].data, np.zeros((3, 3)), atol=1e-15)
+    with pytest.raises(GraphError, match="slogdet, qr: the matrix is singular"):
+        autograd.grad(np.linalg.slogdet(t)[1], t)
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "match"),
+    [
+        (lambda a: weigh(np.linalg.eigh(a)[1]), np.eye(3), r"the values 1 and 1 are equal \(to 2e-12 of the largest\)"),
+        (lambda a: weigh(np.linalg.eigvalsh(a)), np.diag([2.0, 5.0, 2.0]), "the values 2 and 2 are equal"),
+        (lambda a: weigh(np.linalg.svd(a)[0]), 3 * np.eye(2), "the values 3 and 3 are equal"),
+        (lambda a: weigh(np.linalg.svdvals(a)), np.eye(2), "the values 1 and 1 are equal"),
+        (lambda a: weigh(np.linalg.svd(a, False)[0]), np.outer(TALL[:, 0], [1.0, 2.0]), "a singular value is 0"),
+    ],
+)
+def test_what_is_not_differentiable_is_refused(f, x, match):
+    t = Tensor(x, requires_grad=True)
+    for twice in (False, True):
+        with pytest.raises(GraphError, match=match):
+            autograd.grad(f(t), t, create_graph=twice)
+
+
+def test_what_is_the_same_for_every_choice_of_vectors_has_a_gradient():
+    for f in (
+        lambda a: np.sum(np.linalg.eigvalsh(a) ** 2),
+        lambda a: weigh((v := np.linalg.eigh(a)[1]) @ v.T),
+        lambda a: np.linalg.norm(a, "nuc"),
+        lambda a: np.sum(np.linalg.svdvals(a) ** 3),
+    ):
+        gradcheck(f, [np.diag([2.0, 2.0, 5.0])]).assert_right()
+
+
+def test_the_slope_at_zero_is_zero():
+    for f in (np.linalg.norm, lambda a: np.linalg.norm(a, "nuc"), lambda a: np.linalg.norm(a, 3, axis=0).sum()):
+        t = Tensor(np.zeros((2, 3)), requires_grad=True)
+        np.testing.assert_array_equal(autograd.grad(f(t), t)[0].data, np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: np.linalg.svd(Tensor(TALL)), "svd: full_matrices=True of 4 x 2 matrices adds vectors"),
+        (lambda: np.linalg.svd(Tensor(A), hermitian=True), "svd: hermitian=True has no rule"),
+        (lambda: np.linalg.pinv(Tensor(A), hermitian=True), "pinv: hermitian=True has no rule"),
+        (lambda: np.linalg.qr(Tensor(WIDE)), "qr: mode 'reduced' of 2 x 4 matrices has no rule"),
+        (lambda: np.linalg.qr(Tensor(A), "complete"), "qr: mode 'complete'"),
+        (lambda: np.linalg.norm(Tensor(A), 3), "norm: ord=3 of matrices"),
+        (lambda: np.linalg.vector_norm(Tensor(A), ord="fro"), "vector_norm: ord='fro' is of matrices"),
+    ],
+)
+def test_what_has_no_rule_is_refused(call, match):
+    with pytest.raises(UnsupportedError, match=match):
+        call()
+    with pytest.raises(ValueError, match="Singular matrix"):
+        np.linalg.inv(Tensor(np.ones((2, 2))))

@@ -1,0 +1,84 @@
+"""Reductions that leave NaN out, which gets no gradient: np.nansum and its kin, made of those of all entries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad2.ops.op import RULES, plain
+from tinygrad2.ops.order import sort
+from tinygrad2.ops.reductions import Axis, folded, together
+
+
+def filled(x: Any, value: float) -> Any:
+    """With a number in place of NaN."""
+    return np.where(np.isnan(x), value, x)
+
+
+def _left(x: Any, axis: Axis, keepdims: bool, ddof: int = 0) -> Any:
+    """How many are not NaN, less `ddof`; NaN where that is not positive."""
+    n = np.asarray(np.sum(~np.isnan(plain(x)), axis=axis, keepdims=keepdims)) - ddof
+    return np.where(n > 0, n, np.nan).astype(x.dtype)
+
+
+def nansum(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
+    """0 where there are only NaN."""
+    return np.sum(filled(a, 0), axis=axis, keepdims=keepdims)
+
+
+def nanprod(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
+    """1 where there are only NaN."""
+    return np.prod(filled(a, 1), axis=axis, keepdims=keepdims)
+
+
+def nanmean(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
+    """NaN where there are only NaN."""
+    return nansum(a, axis, keepdims=keepdims) / _left(a, axis, keepdims)
+
+
+def nanvar(a: Any, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
+    """As np.var; NaN where not more than `ddof` entries are left."""
+    centred = np.where(np.isnan(a), 0, a - nanmean(a, axis, keepdims=True))
+    return np.sum(centred * centred, axis=axis, keepdims=keepdims) / _left(a, axis, keepdims, ddof)
+
+
+def nanstd(a: Any, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
+    """As np.std: where the deviation is 0 the gradient is taken as 0."""
+    v = nanvar(a, axis, ddof=ddof, keepdims=keepdims)
+    return np.where(v == 0, 0, np.sqrt(np.where(v == 0, 1, v)))
+
+
+def nanmax(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
+    """NaN where there are only NaN."""
+    none = np.all(np.isnan(plain(a)), axis=axis, keepdims=keepdims)
+    return np.where(none, np.nan, np.max(filled(a, -np.inf), axis=axis, keepdims=keepdims))
+
+
+def nanmin(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
+    """NaN where there are only NaN."""
+    return -nanmax(-a, axis, keepdims=keepdims)
+
+
+def nanmedian(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
+    """NaN where there are only NaN."""
+    rows = sort(together(a, axis))
+    left = np.sum(~np.isnan(plain(rows)), axis=-1, keepdims=True)
+    low, high = (np.take_along_axis(rows, np.maximum(i, 0), axis=-1) for i in ((left - 1) // 2, left // 2 - (left == 0)))
+    out = ((low + high) / 2)[..., 0]
+    gone = folded(a.shape, axis)
+    return np.reshape(out, tuple(1 if i in gone else n for i, n in enumerate(a.shape))) if keepdims else out
+
+
+RULES |= {
+    np.nansum: nansum,
+    np.nanprod: nanprod,
+    np.nanmean: nanmean,
+    np.nanvar: nanvar,
+    np.nanstd: nanstd,
+    np.nanmax: nanmax,
+    np.nanmin: nanmin,
+    np.nanmedian: nanmedian,
+    np.nancumsum: lambda a, axis=None: np.cumsum(filled(a, 0), axis=axis),
+    np.nancumprod: lambda a, axis=None: np.cumprod(filled(a, 1), axis=axis),
+}

@@ -1,0 +1,105 @@
+"""What depends on the order of the entries: sorting, medians and quantiles. All of it is made of sorted entries.
+
+Where entries are equal, which of them is picked is NumPy's choice. A NaN is last, and it is the median and quantile of its row.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad2.errors import UnsupportedError
+from tinygrad2.ops.op import RULES, plain, refuse_tensors
+from tinygrad2.ops.reductions import Axis, folded, together
+
+
+def sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None) -> Any:
+    """The entries along an axis, the smallest first; without an axis, all of them."""
+    if order is not None:
+        raise UnsupportedError(f"sort: order={order!r} is of fields, which arrays of numbers do not have")
+    if axis is None:
+        return sort(np.reshape(a, (-1,)), 0, kind, stable=stable)
+    return np.take_along_axis(a, np.argsort(plain(a), axis=axis, kind=kind, stable=stable), axis=axis)
+
+
+def partition(a: Any, kth: Any, axis: int | None = -1, kind: Any = "introselect") -> Any:
+    """The entries along an axis, with those at the places `kth` where sorting would have them."""
+    if axis is None:
+        return partition(np.reshape(a, (-1,)), kth, 0, kind)
+    return np.take_along_axis(a, np.argpartition(plain(a), kth, axis=axis, kind=kind), axis=axis)
+
+
+def _kept(out: Any, shape: tuple[int, ...], axis: Axis, keepdims: bool, before: tuple[int, ...] = ()) -> Any:
+    """A reduced array, with its folded axes back as ones if they are to be kept."""
+    gone = folded(shape, axis)
+    return np.reshape(out, (*before, *(1 if i in gone else n for i, n in enumerate(shape)))) if keepdims else out
+
+
+def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False) -> Any:
+    """The middle of the sorted entries, or the mean of the two that are."""
+    if out is not None:
+        raise UnsupportedError("median: out= cannot be differentiated; leave it out")
+    rows = np.sort(together(a, axis), axis=-1)
+    n = rows.shape[-1]
+    if n == 0:
+        return _kept(np.mean(rows, axis=-1), a.shape, axis, keepdims)
+    last = rows[..., -1]
+    middle = np.mean(rows[..., (n - 1) // 2 : n // 2 + 1], axis=-1)
+    return _kept(np.where(np.isnan(last), last, middle), a.shape, axis, keepdims)
+
+
+def quantile(
+    a: Any,
+    q: Any,
+    axis: Any = None,
+    out: Any = None,
+    overwrite_input: bool = False,
+    method: Any = "linear",
+    keepdims: bool = False,
+    *,
+    weights: Any = None,
+) -> Any:
+    """Between two of the sorted entries, where a share `q` of them is below; for several q these are the first axes."""
+    refuse_tensors("quantile", {"q": q, "weights": weights})
+    if out is not None or weights is not None:
+        raise UnsupportedError("quantile: out= and weights= have no rule here; leave them out")
+    rows = np.sort(together(a, axis), axis=-1)
+    n = rows.shape[-1]
+    place = np.asarray(
+        np.quantile(np.arange(float(n)), q, method=method)
+    )  # the method says where; of 0, 1, 2... this is the place
+    below = np.floor(place).astype(int)
+    share = (place - below).astype(rows.dtype)
+    low, high = rows[..., below], rows[..., np.minimum(below + 1, n - 1)]
+    between = low * (1 - share) + high * np.where(share == 0, 1, share)  # no inf times 0
+    last = np.reshape(rows[..., -1], (*rows.shape[:-1], *[1] * place.ndim))
+    found = np.where(np.isnan(last), last, np.where(share == 0, low, between))
+    lead = rows.ndim - 1
+    found = np.transpose(found, (*range(lead, found.ndim), *range(lead)))
+    return _kept(found, a.shape, axis, keepdims, place.shape)
+
+
+def percentile(
+    a: Any,
+    q: Any,
+    axis: Any = None,
+    out: Any = None,
+    overwrite_input: bool = False,
+    method: Any = "linear",
+    keepdims: bool = False,
+    *,
+    weights: Any = None,
+) -> Any:
+    """The quantile of a hundredth of `q`."""
+    refuse_tensors("percentile", {"q": q})
+    return quantile(a, np.asarray(q) / 100, axis, out, overwrite_input, method, keepdims, weights=weights)
+
+
+RULES |= {
+    np.sort: sort,
+    np.partition: partition,
+    np.median: median,
+    np.quantile: quantile,
+    np.percentile: percentile,
+}
