@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from tinygrad2.ops.op import primitive
 from tinygrad2.types import Array
@@ -31,7 +32,7 @@ def count(shape: Shape, axis: Axis) -> int:
 
 def _axes(shape: Shape, axis: Axis) -> set[int]:
     n = len(shape)
-    return {a % n for a in (range(n) if axis is None else axis if isinstance(axis, tuple) else (axis,))}
+    return set(range(n) if axis is None or n == 0 else normalize_axis_tuple(axis, n))  # a number may be folded over axis 0
 
 
 Sum = primitive(np.sum, lambda g, out, x, *, axis=None, keepdims=False: spread(g, x.shape, axis), samples=FOLDS)

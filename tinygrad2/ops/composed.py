@@ -1,0 +1,291 @@
+"""NumPy functions that are put together of others which have rules: products, differences, averages, choices.
+
+Each takes what NumPy's takes, by NumPy's names. Its gradient is that of its parts.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
+
+from tinygrad2.ops.arithmetic import Where
+from tinygrad2.ops.calls import operand, values
+from tinygrad2.ops.functions import ANY
+from tinygrad2.ops.moved import moveaxis, ravel
+from tinygrad2.ops.op import RULES, primitive
+from tinygrad2.ops.shape import along
+
+Positive = primitive(np.positive, lambda g, out, x: g, samples=ANY)
+Conjugate = primitive(np.conjugate, lambda g, out, x: g, samples=ANY)
+Real = primitive(np.real, lambda g, out, x: g, samples=ANY)
+
+
+# -- products
+def dot(a: Any, b: Any) -> Any:
+    """Summed over the last axis of a and the last but one of b."""
+    a, b = operand(a), operand(b)
+    if a.ndim == 0 or b.ndim == 0:
+        return np.multiply(a, b)
+    return np.matmul(a, b) if b.ndim <= 2 else tensordot(a, b, (-1, -2))
+
+
+def inner(a: Any, b: Any) -> Any:
+    """Summed over the last axes of both."""
+    a, b = operand(a), operand(b)
+    return np.multiply(a, b) if a.ndim == 0 or b.ndim == 0 else tensordot(a, b, (-1, -1))
+
+
+def outer(a: Any, b: Any) -> Any:
+    """Every entry of a times every entry of b."""
+    return np.multiply(np.reshape(operand(a), (-1, 1)), np.reshape(operand(b), (1, -1)))
+
+
+def outer_of_vectors(x1: Any, x2: Any) -> Any:
+    """np.linalg.outer."""
+    x1, x2 = operand(x1), operand(x2)
+    if x1.ndim != 1 or x2.ndim != 1:
+        raise ValueError(f"the two must be vectors, and have shapes {x1.shape} and {x2.shape}")
+    return outer(x1, x2)
+
+
+def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
+    """Summed over the last `axes` of a and the first of b, or over the axes that are given for each."""
+    a, b = operand(a), operand(b)
+    of_a, of_b = axes if np.iterable(axes) else (range(a.ndim - axes, a.ndim), range(axes))
+    of_a, of_b = (normalize_axis_tuple(tuple(x) if np.iterable(x) else x, y.ndim) for x, y in ((of_a, a), (of_b, b)))
+    lengths = [a.shape[i] for i in of_a]
+    if lengths != [b.shape[i] for i in of_b]:
+        raise ValueError(f"{a.shape} over axes {of_a} with {b.shape} over axes {of_b}: the lengths differ")
+    rest_a, rest_b = ([i for i in range(x.ndim) if i not in used] for x, used in ((a, of_a), (b, of_b)))
+    down, right = [a.shape[i] for i in rest_a], [b.shape[i] for i in rest_b]
+    n = math.prod(lengths)
+    left = np.reshape(np.transpose(a, [*rest_a, *of_a]), (math.prod(down), n))
+    return np.reshape(left @ np.reshape(np.transpose(b, [*of_b, *rest_b]), (n, math.prod(right))), (*down, *right))
+
+
+def kron(a: Any, b: Any) -> Any:
+    """Every entry of a times all of b, side by side."""
+    a, b = operand(a), operand(b)
+    n = max(a.ndim, b.ndim)
+    of_a, of_b = ((1,) * (n - x.ndim) + x.shape for x in (a, b))
+    wide = np.reshape(a, [m for i in of_a for m in (i, 1)]) * np.reshape(b, [m for i in of_b for m in (1, i)])
+    return np.reshape(wide, [i * j for i, j in zip(of_a, of_b, strict=True)])
+
+
+def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
+    """The vector at right angles to two of three entries."""
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    a, b = moveaxis(a, axisa, -1), moveaxis(b, axisb, -1)
+    if a.shape[-1] != 3 or b.shape[-1] != 3:
+        raise ValueError(f"vectors of {a.shape[-1]} and {b.shape[-1]} entries; give them three, the last one 0 in a plane")
+    turned = [a[..., i - 2] * b[..., i - 1] - a[..., i - 1] * b[..., i - 2] for i in range(3)]
+    return np.stack(turned, axis=axisc)
+
+
+def vecdot(x1: Any, x2: Any, axis: int = -1) -> Any:
+    """The product of vectors, which lie along an axis of both."""
+    x1, x2 = moveaxis(x1, axis, -1), moveaxis(x2, axis, -1)
+    return np.squeeze(np.matmul(np.conjugate(x1)[..., None, :], x2[..., None]), (-2, -1))
+
+
+def matvec(x1: Any, x2: Any) -> Any:
+    """Matrices times vectors."""
+    return np.squeeze(np.matmul(x1, operand(x2)[..., None]), -1)
+
+
+def vecmat(x1: Any, x2: Any) -> Any:
+    """Vectors times matrices."""
+    return np.squeeze(np.matmul(np.conjugate(operand(x1))[..., None, :], x2), -2)
+
+
+def multi_dot(arrays: Any) -> Any:
+    """The product of several matrices, of which the first and the last may be vectors, in the order of the fewest steps."""
+    arrays = [operand(x) for x in arrays]
+    letters = [chr(97 + i) for i in range(len(arrays) + 1)]
+    terms = [a + b for a, b in itertools.pairwise(letters)]
+    terms[0], terms[-1] = terms[0][-arrays[0].ndim :], terms[-1][: arrays[-1].ndim]
+    ends = letters[0] * (arrays[0].ndim > 1) + letters[-1] * (arrays[-1].ndim > 1)
+    return np.einsum(f"{','.join(terms)}->{ends}", *arrays, optimize="optimal")
+
+
+# -- differences and sums
+def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append: Any = np._NoValue) -> Any:
+    """What each entry is more than the one before it, n times."""
+    a = operand(a)
+    axis = normalize_axis_index(axis, a.ndim)
+    if n < 0:
+        raise ValueError(f"order {n} is below 0")
+
+    def end(x: Any) -> Any:
+        x = operand(x)
+        return np.broadcast_to(x, (*a.shape[:axis], 1, *a.shape[axis + 1 :])) if x.ndim == 0 else x
+
+    if n and (prepend is not np._NoValue or append is not np._NoValue):
+        a = np.concatenate([*(end(x) if x is not a else x for x in (prepend, a, append) if x is not np._NoValue)], axis)
+    for _ in range(n):
+        minus = np.not_equal if a.dtype == bool else np.subtract
+        a = minus(a[along(a, axis, slice(1, None))], a[along(a, axis, slice(-1))])
+    return a
+
+
+def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
+    """Slopes by differences, for steps of 1, of one length for each axis, or between coordinates."""
+    f = operand(f)
+    f = np.astype(f, np.float64) if f.dtype.kind in "iub" else f
+    axes = range(f.ndim) if axis is None else normalize_axis_tuple(axis, f.ndim)
+    steps = varargs or (1.0,)
+    steps = steps * len(axes) if len(steps) == 1 and np.ndim(steps[0]) == 0 else steps
+    if len(steps) != len(axes):
+        raise ValueError(f"{len(steps)} spacings for {len(axes)} axes")
+    if edge_order not in (1, 2):
+        raise ValueError(f"edge_order {edge_order} is neither 1 nor 2")
+    found = [moveaxis(_slopes(moveaxis(f, i, -1), step, edge_order), -1, i) for i, step in zip(axes, steps, strict=True)]
+    return found[0] if len(found) == 1 else tuple(found)
+
+
+def _slopes(f: Any, step: Any, edge_order: int) -> Any:
+    n, step = f.shape[-1], operand(step)
+    if n < edge_order + 1:
+        raise ValueError(f"{n} entries along an axis are not enough for edge_order {edge_order}")
+    if step.shape not in ((), (n,)):
+        raise ValueError(f"coordinates of shape {step.shape} for {n} entries along an axis")
+    h = np.broadcast_to(step, (n - 1,)) if step.ndim == 0 else np.diff(np.astype(step, np.result_type(step.dtype, 1.0)))
+    d = (f[..., 1:] - f[..., :-1]) / h
+    if np.all(values(h) == values(h)[0]):
+        inside = (f[..., 2:] - f[..., :-2]) / (2.0 * h[:1])
+    else:
+        inside = (d[..., :-1] * h[1:] + d[..., 1:] * h[:-1]) / (h[:-1] + h[1:])
+    first, last = d[..., :1], d[..., -1:]
+    if edge_order == 2:
+        first = first + (d[..., :1] - d[..., 1:2]) * (h[0] / (h[0] + h[1]))
+        last = last + (d[..., -1:] - d[..., -2:-1]) * (h[-1] / (h[-1] + h[-2]))
+    return np.concatenate([first, inside, last], axis=-1)
+
+
+def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
+    """The area below straight lines from entry to entry."""
+    y = moveaxis(y, axis, -1)
+    if x is not None:
+        x = operand(x)
+        dx = np.diff(x) if x.ndim == 1 else np.diff(moveaxis(x, axis, -1))
+    return np.sum(dx * (y[..., 1:] + y[..., :-1]) / 2.0, axis=-1)
+
+
+def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: bool = False) -> Any:
+    """The mean, in which entries count as much as their weights say."""
+    a = operand(a)
+    if weights is None:
+        found = np.mean(a, axis=axis, keepdims=keepdims)
+        total = np.asarray(a.size / max(found.size, 1), found.dtype)
+    else:
+        weights = operand(weights)
+        if weights.shape != a.shape:
+            if axis is None:
+                raise ValueError(f"weights of shape {weights.shape} for {a.shape} need axis=, the axes that they belong to")
+            axes = normalize_axis_tuple(axis, a.ndim)
+            if weights.shape != tuple(a.shape[i] for i in axes):
+                raise ValueError(f"weights of shape {weights.shape} do not fit axes {axis} of {a.shape}")
+            weights = np.transpose(weights, np.argsort(axes))
+            weights = np.reshape(weights, [n if i in axes else 1 for i, n in enumerate(a.shape)])
+        dtype = np.result_type(a.dtype, weights.dtype, *["f8"] * (a.dtype.kind in "iub"))
+        weights = np.broadcast_to(np.astype(weights, dtype), a.shape)
+        total = np.sum(weights, axis=axis, keepdims=keepdims)
+        if np.any(total == 0):
+            raise ZeroDivisionError("average: the weights sum to 0")
+        found = np.sum(a * weights, axis=axis, keepdims=keepdims) / total
+    return (found, np.broadcast_to(total, found.shape)) if returned else found
+
+
+def ptp(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """The largest entry less the smallest."""
+    return np.max(a, axis=axis, keepdims=keepdims) - np.min(a, axis=axis, keepdims=keepdims)
+
+
+# -- choices
+def where(condition: Any, x: Any = None, y: Any = None) -> Any:
+    """x where the condition holds, and y elsewhere; of a condition alone, where it holds."""
+    if x is None and y is None:
+        return np.nonzero(condition)
+    if x is None or y is None:
+        raise ValueError("give both x and y, or neither")
+    x, y = (operand(part) if isinstance(part, (list, tuple)) else part for part in (x, y))
+    return Where.call(operand(condition), x, y)
+
+
+def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
+    """For every position the entry of the first choice whose condition holds there."""
+    conditions = [operand(c) for c in condlist]
+    if len(conditions) != len(choicelist) or not conditions:
+        raise ValueError(f"{len(conditions)} conditions for {len(choicelist)} choices")
+    if any(c.dtype != bool for c in conditions):
+        raise ValueError(f"conditions must be of bool, and are of {[str(c.dtype) for c in conditions]}")
+    choices = [x if type(x) in (int, float) else operand(x) for x in choicelist]
+    dtype = np.result_type(*[x if type(x) in (int, float) else x.dtype for x in (*choices, default)])
+    found = default
+    for condition, choice in zip(reversed(conditions), reversed(choices), strict=True):
+        found = where(condition, choice, found)
+    return np.astype(operand(found), dtype)
+
+
+def unique(
+    ar: Any, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False, axis: Any = None, **how: Any
+) -> Any:
+    """np.unique: a value gets its gradient from the entry where it is met first."""
+    numpys: Any = np.unique
+    _, index, *others = numpys(values(ar), True, return_inverse, return_counts, axis, **how)
+    found, others = np.take(ar, index, axis), [index] * return_index + others
+    return (found, *others) if others else found
+
+
+def modf(x: Any) -> Any:
+    """What is behind the point, and what is before it, which has no gradient."""
+    whole = np.trunc(x)
+    return np.where(np.isinf(x), 0, np.subtract(x, np.where(np.isinf(whole), 0, whole))), whole
+
+
+def full_like(a: Any, fill_value: Any, dtype: Any = None, *, shape: Any = None) -> Any:
+    """An array as another one, filled with a value."""
+    a = operand(a)
+    return np.copy(np.broadcast_to(np.astype(operand(fill_value), dtype or a.dtype), a.shape if shape is None else shape))
+
+
+RULES |= {
+    np.dot: dot,
+    np.vdot: lambda a, b: np.matmul(np.conjugate(ravel(a)), ravel(b)),
+    np.inner: inner,
+    np.outer: outer,
+    np.tensordot: tensordot,
+    np.kron: kron,
+    np.cross: cross,
+    np.linalg.cross: lambda x1, x2, *, axis=-1: cross(x1, x2, axis=axis),
+    np.linalg.matmul: lambda x1, x2: np.matmul(operand(x1), operand(x2)),
+    np.linalg.outer: outer_of_vectors,
+    np.linalg.tensordot: lambda x1, x2, *, axes=2: tensordot(x1, x2, axes),
+    np.linalg.vecdot: lambda x1, x2, *, axis=-1: vecdot(x1, x2, axis),
+    np.linalg.trace: lambda x, *, offset=0: np.trace(x, offset, -2, -1),
+    np.linalg.multi_dot: multi_dot,
+    np.vecdot: vecdot,
+    np.matvec: matvec,
+    np.vecmat: vecmat,
+    np.diff: diff,
+    np.gradient: gradient,
+    np.trapezoid: trapezoid,
+    np.average: average,
+    np.ptp: ptp,
+    np.amax: lambda a, axis=None, *, keepdims=False: np.max(a, axis=axis, keepdims=keepdims),
+    np.amin: lambda a, axis=None, *, keepdims=False: np.min(a, axis=axis, keepdims=keepdims),
+    np.where: where,
+    np.select: select,
+    np.divmod: lambda x1, x2: (np.floor_divide(x1, x2), np.remainder(x1, x2)),
+    np.modf: modf,
+    np.full_like: full_like,
+    np.unique: unique,
+    np.nan_to_num: lambda x, nan=0.0, posinf=None, neginf=None: where(
+        np.isfinite(x), x, np.nan_to_num(values(x), nan=nan, posinf=posinf, neginf=neginf)
+    ),
+}
