@@ -267,7 +267,7 @@ RULES |= {
     np.linalg.outer: outer_of_vectors,
     np.linalg.tensordot: lambda x1, x2, *, axes=2: tensordot(x1, x2, axes),
     np.linalg.vecdot: lambda x1, x2, *, axis=-1: vecdot(x1, x2, axis),
-    np.linalg.trace: lambda x, *, offset=0: np.trace(x, offset, -2, -1),
+    np.linalg.trace: lambda x, *, offset=0: np.sum(np.linalg.diagonal(x, offset=offset), axis=-1),
     np.linalg.multi_dot: multi_dot,
     np.vecdot: vecdot,
     np.matvec: matvec,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_tuple
 
 from tinygrad2.ops.op import primitive
 from tinygrad2.types import Array
@@ -32,7 +31,9 @@ def count(shape: Shape, axis: Axis) -> int:
 
 def _axes(shape: Shape, axis: Axis) -> set[int]:
     n = len(shape)
-    return set(range(n) if axis is None or n == 0 else normalize_axis_tuple(axis, n))  # a number may be folded over axis 0
+    if n == 0:  # NumPy folds a number over axis 0 too
+        return set()
+    return {a % n for a in (range(n) if axis is None else axis if isinstance(axis, tuple) else (axis,))}
 
 
 Sum = primitive(np.sum, lambda g, out, x, *, axis=None, keepdims=False: spread(g, x.shape, axis), samples=FOLDS)

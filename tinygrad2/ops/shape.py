@@ -86,7 +86,7 @@ BroadcastTo = primitive(  # the engine sums the cotangent back
 def piece(g: Any, i: int, lengths: Sequence[int], axis: int) -> Any:
     """Number `i` of the parts that have these lengths along an axis."""
     start = sum(lengths[:i])
-    return g[along(g, axis, slice(start, start + lengths[i]))]
+    return g[(*(slice(None),) * (axis % g.ndim), slice(start, start + lengths[i]))]
 
 
 def along(x: Any, axis: int, index: Any) -> tuple[Any, ...]:

@@ -114,6 +114,7 @@ np.resize(x, (2, 9)); np.compress([True, False, True], x, axis=0); np.compress([
 np.extract(x > 0, x); np.block([[x, B], [B, x]]); np.block([x[0], 1.0]); np.block(x)
 np.unique(x); np.unique(x * 0 + 1); np.unique(x, return_counts=True); np.unique(x, axis=0); np.unique(x, True, True)
 np.full_like(x, 2.5) + x; np.full_like(x, x[0, 1]); np.full_like(x, x[0], shape=(2, 4))
+np.linalg.diagonal(x); np.linalg.diagonal(C * x[0, 0], offset=1); np.linalg.trace(x, offset=-1); np.linalg.trace(x, dtype="f4")
 np.nan_to_num(x); np.nan_to_num(np.where(MASK, x, np.nan), nan=2.0); np.nan_to_num(np.where(MASK, x, np.inf), posinf=1.0)
 x.copy(); x.ravel(); x.flatten(); x[:1].squeeze(); x[:1].squeeze(0); x.min(1); x.std(); x.var(0, ddof=1); x.prod(1)
 x.cumsum(0); x.clip(-0.3, 0.4); x.clip(max=0.1); x.dot(B.T); x.repeat(2, 0); x.take([0, 1], 1)
