@@ -180,8 +180,11 @@ class Tensor(NDArrayOperatorsMixin):
         OPERANDS.add(cls)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if not kwargs and method == "__call__" and ufunc in RULES and OPERANDS.issuperset(map(type, inputs)):
-            return RULES[ufunc](*inputs)
+        if not kwargs and method == "__call__" and OPERANDS.issuperset(map(type, inputs)):
+            if ufunc in RULES:
+                return RULES[ufunc](*inputs)
+            if ufunc in PLAIN:
+                return _wrapped(ufunc(*[x.data if isinstance(x, Tensor) else x for x in inputs]))
         kinds: list[Any] = list(map(type, inputs))
         if any(_is_foreign(kind, "__array_ufunc__") for kind in kinds):
             return NotImplemented

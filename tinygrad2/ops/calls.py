@@ -36,25 +36,24 @@ def call(function: Function, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
     """
     rule = RULES[function]
     try:
-        if len(args) == _signature(function)[1] == 1 and not kwargs and hasattr(type(args[0]), "__record__"):
-            return rule(*args)
-        arrays, given = _read(function, args, kwargs)
-        taken, others = _takes(function, rule)
-        unknown = [name for name in given if name not in taken and name not in others]
-        if unknown:
-            raise UnsupportedError(f"{spelled(function)}: {unknown} is not supported here; it takes {[*taken, *others]}")
-        if not given.keys() <= taken.keys():
+        taken, others, op = _takes(function, rule)
+        arrays, given = list(args), kwargs
+        if len(args) != _signature(function)[1] or not kwargs.keys() <= taken.keys():
+            arrays, given = _read(function, args, kwargs)
+            unknown = [name for name in given if name not in taken and name not in others]
+            if unknown:
+                raise UnsupportedError(f"{spelled(function)}: {unknown} is not supported here; it takes {[*taken, *others]}")
             if "dtype" in given and "dtype" not in taken:
                 casting = given.pop("casting", None) or _signature(function)[2].get("casting") or "unsafe"
-                arrays = [_cast(x, given["dtype"], casting) for x in arrays]
-                del given["dtype"]
+                dtype = given.pop("dtype")
+                arrays = [_cast(x, dtype, casting) for x in arrays]
             given = {RENAMED.get(name, name) if name not in taken else name: x for name, x in given.items()}
-            rule = functools.partial(_fold, function) if given.keys() & {"where", "initial"} else rule
-        op = getattr(rule, "__self__", None)
-        if isinstance(op, type) and issubclass(op, Op):  # any other rule looks at its lists itself
+            if given.keys() & {"where", "initial"}:
+                return _fold(function, *arrays, **given)
+        if op is not None:  # any other rule looks at its lists itself
             n = len(arrays) if op.arity is None else op.arity
             arrays[:n] = [operand(x) if type(x) in (list, tuple) else x for x in arrays[:n]]
-            given |= {name: operand(given[name]) for name in op.arguments if type(given.get(name)) in (list, tuple)}
+            given = {name: operand(x) if type(x) in (list, tuple) and name in op.arguments else x for name, x in given.items()}
         return rule(*arrays, **given)
     except TinygradError:
         raise
@@ -70,9 +69,9 @@ def spelled(function: Any) -> str:
 
 def operand(x: Any) -> Any:
     """A Tensor or an array as it is; a number or a list as an array; a list with Tensors in it as one Tensor, recorded."""
-    if holds_tensor(x) and isinstance(x, (list, tuple)):
-        return np.stack([operand(part) for part in x])
-    return x if holds_tensor(x) else np.asarray(x)
+    if isinstance(x, np.ndarray) or hasattr(type(x), "__record__"):
+        return x
+    return np.stack([operand(part) for part in x]) if holds_tensor(x) else np.asarray(x)
 
 
 def values(x: Any) -> Any:
@@ -101,11 +100,12 @@ def _signature(function: Function) -> tuple[tuple[str, ...], int | None, dict[st
 
 
 @functools.cache
-def _takes(function: Function, rule: Function) -> tuple[dict[str, None], list[str]]:
-    """The names of arguments that the rule takes, and those beyond them that are put into other words for it."""
+def _takes(function: Function, rule: Function) -> tuple[dict[str, None], list[str], type[Op] | None]:
+    """The names of arguments that the rule takes, those that are put into other words for it, and the op that it is."""
     names, required, defaults = _signature(function)
     op = getattr(rule, "__self__", None)
-    if isinstance(op, type) and issubclass(op, Op):
+    op = op if isinstance(op, type) and issubclass(op, Op) else None
+    if op is not None:
         taken = dict.fromkeys([*op.arguments[required:], *op.settings])
     else:
         parameters = inspect.signature(rule).parameters.values()
@@ -114,7 +114,7 @@ def _takes(function: Function, rule: Function) -> tuple[dict[str, None], list[st
         taken = dict.fromkeys([name for name in (*optional, *every) if name != "out"])
     others = [name for name, new in RENAMED.items() if name in defaults and new in taken]
     others += [name for name in ("where", "initial") if name in defaults and function in FOLDS]
-    return taken, others + [name for name in ("dtype", "casting") if name in defaults]
+    return taken, others + [name for name in ("dtype", "casting") if name in defaults], op
 
 
 def _read(function: Function, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
