@@ -16,7 +16,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from tinygrad2 import autograd, graph
 from tinygrad2.errors import GraphError, UnsupportedError
 from tinygrad2.ops import RULES, GetItem, Op
-from tinygrad2.ops.calls import call, spelled, values
+from tinygrad2.ops.calls import call, spelled, values, writes
 from tinygrad2.ops.plain import IN_PLACE, PLAIN
 from tinygrad2.types import Array
 
@@ -205,9 +205,10 @@ class Tensor(NDArrayOperatorsMixin):
     def _dispatch(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         if func in RULES:
             return call(func, args, kwargs)
-        if func in IN_PLACE:
+        written = [""] if func in IN_PLACE else [f" with {name}=" for name in writes(func, args, kwargs)]
+        if written:
             raise UnsupportedError(
-                f"{spelled(func)} writes into an array, and what was recorded with it would no longer be true; "
+                f"{spelled(func)}{written[0]} writes into an array, and what was recorded with it would no longer be true; "
                 "make a new one, as in np.where(mask, new, old)"
             )
         if func in PLAIN or not _is_recorded((args, kwargs)):

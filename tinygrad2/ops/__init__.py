@@ -1,6 +1,6 @@
 """Every op: a forward and a vector-Jacobian product in plain NumPy. Importing this fills the table of rules."""
 
-from tinygrad2.ops import composed, moved  # noqa: F401  (reached through np.roll, np.dot and their kin)
+from tinygrad2.ops import composed, curves, moved  # noqa: F401  (reached through np.roll, np.dot and their kin)
 from tinygrad2.ops.arithmetic import dropout
 from tinygrad2.ops.functions import erf, gelu_erf, relu, sigmoid, silu, softplus
 from tinygrad2.ops.fused import causal_attention, cross_entropy, gelu, layer_norm, linear, linear_cross_entropy, softmax

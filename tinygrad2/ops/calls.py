@@ -25,6 +25,7 @@ FOLDS: dict[Function, tuple[Any, Any]] = {
     **dict.fromkeys((np.min, np.amin), (None, np.minimum)),
 }
 """What may stand in a fold for an entry that is left out, None for `initial`; and how `initial` joins what was folded."""
+PAD_KEYWORDS = ("constant_values", "end_values", "stat_length", "reflect_type")  # which NumPy's signature does not name
 RENAMED = {"correction": "ddof", "min": "a_min", "max": "a_max"}
 UFUNC_KEYWORDS = {"dtype": None, "casting": "same_kind", "where": True, "order": "K", "subok": True, "signature": None}
 
@@ -47,7 +48,10 @@ def call(function: Function, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
                 casting = given.pop("casting", None) or _signature(function)[2].get("casting") or "unsafe"
                 dtype = given.pop("dtype")
                 arrays = [_cast(x, dtype, casting) for x in arrays]
-            given = {RENAMED.get(name, name) if name not in taken else name: x for name, x in given.items()}
+            for name in [name for name in given if name not in taken and name in RENAMED]:
+                if RENAMED[name] in given:
+                    raise ValueError(f"{name}= and {RENAMED[name]}= are two names for one thing; give one of them")
+                given[RENAMED[name]] = given.pop(name)
             if given.keys() & {"where", "initial"}:
                 return _fold(function, *arrays, **given)
         if op is not None:  # any other rule looks at its lists itself
@@ -96,6 +100,7 @@ def _signature(function: Function) -> tuple[tuple[str, ...], int | None, dict[st
     names = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = None if inspect.Parameter.VAR_POSITIONAL in kinds else sum(p.default is p.empty for p in names)
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    defaults |= dict.fromkeys(PAD_KEYWORDS, inspect.Parameter.empty) if function is np.pad else {}
     return tuple(p.name for p in names), required, defaults
 
 
@@ -115,6 +120,11 @@ def _takes(function: Function, rule: Function) -> tuple[dict[str, None], list[st
     others = [name for name, new in RENAMED.items() if name in defaults and new in taken]
     others += [name for name in ("where", "initial") if name in defaults and function in FOLDS]
     return taken, others + [name for name in ("dtype", "casting") if name in defaults], op
+
+
+def writes(function: Function, args: Sequence[Any], kwargs: dict[str, Any]) -> list[str]:
+    """The names of arguments by which a function is told to write into an array."""
+    return [name for name in _read(function, args, kwargs)[1] if name in ("out", "overwrite_input")]
 
 
 def _read(function: Function, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""NumPy functions that are put together of others which have rules: products, differences, averages, choices.
+"""NumPy functions that are put together of others which have rules: products, averages, choices.
 
 Each takes what NumPy's takes, by NumPy's names. Its gradient is that of its parts.
 """
@@ -10,14 +10,14 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from tinygrad2.ops.arithmetic import Where
 from tinygrad2.ops.calls import operand, values
+from tinygrad2.ops.curves import conjugate
 from tinygrad2.ops.functions import ANY
 from tinygrad2.ops.moved import moveaxis, ravel
 from tinygrad2.ops.op import RULES, primitive
-from tinygrad2.ops.shape import along
 
 Positive = primitive(np.positive, lambda g, out, x: g, samples=ANY)
 Conjugate = primitive(np.conjugate, lambda g, out, x: g, samples=ANY)
@@ -90,7 +90,7 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
 def vecdot(x1: Any, x2: Any, axis: int = -1) -> Any:
     """The product of vectors, which lie along an axis of both."""
     x1, x2 = moveaxis(x1, axis, -1), moveaxis(x2, axis, -1)
-    return np.squeeze(np.matmul(np.conjugate(x1)[..., None, :], x2[..., None]), (-2, -1))
+    return np.squeeze(np.matmul(conjugate(x1)[..., None, :], x2[..., None]), (-2, -1))
 
 
 def matvec(x1: Any, x2: Any) -> Any:
@@ -100,7 +100,7 @@ def matvec(x1: Any, x2: Any) -> Any:
 
 def vecmat(x1: Any, x2: Any) -> Any:
     """Vectors times matrices."""
-    return np.squeeze(np.matmul(np.conjugate(operand(x1))[..., None, :], x2), -2)
+    return np.squeeze(np.matmul(conjugate(x1)[..., None, :], x2), -2)
 
 
 def multi_dot(arrays: Any) -> Any:
@@ -113,69 +113,7 @@ def multi_dot(arrays: Any) -> Any:
     return np.einsum(f"{','.join(terms)}->{ends}", *arrays, optimize="optimal")
 
 
-# -- differences and sums
-def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append: Any = np._NoValue) -> Any:
-    """What each entry is more than the one before it, n times."""
-    a = operand(a)
-    axis = normalize_axis_index(axis, a.ndim)
-    if n < 0:
-        raise ValueError(f"order {n} is below 0")
-
-    def end(x: Any) -> Any:
-        x = operand(x)
-        return np.broadcast_to(x, (*a.shape[:axis], 1, *a.shape[axis + 1 :])) if x.ndim == 0 else x
-
-    if n and (prepend is not np._NoValue or append is not np._NoValue):
-        a = np.concatenate([*(end(x) if x is not a else x for x in (prepend, a, append) if x is not np._NoValue)], axis)
-    for _ in range(n):
-        minus = np.not_equal if a.dtype == bool else np.subtract
-        a = minus(a[along(a, axis, slice(1, None))], a[along(a, axis, slice(-1))])
-    return a
-
-
-def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
-    """Slopes by differences, for steps of 1, of one length for each axis, or between coordinates."""
-    f = operand(f)
-    f = np.astype(f, np.float64) if f.dtype.kind in "iub" else f
-    axes = range(f.ndim) if axis is None else normalize_axis_tuple(axis, f.ndim)
-    steps = varargs or (1.0,)
-    steps = steps * len(axes) if len(steps) == 1 and np.ndim(steps[0]) == 0 else steps
-    if len(steps) != len(axes):
-        raise ValueError(f"{len(steps)} spacings for {len(axes)} axes")
-    if edge_order not in (1, 2):
-        raise ValueError(f"edge_order {edge_order} is neither 1 nor 2")
-    found = [moveaxis(_slopes(moveaxis(f, i, -1), step, edge_order), -1, i) for i, step in zip(axes, steps, strict=True)]
-    return found[0] if len(found) == 1 else tuple(found)
-
-
-def _slopes(f: Any, step: Any, edge_order: int) -> Any:
-    n, step = f.shape[-1], operand(step)
-    if n < edge_order + 1:
-        raise ValueError(f"{n} entries along an axis are not enough for edge_order {edge_order}")
-    if step.shape not in ((), (n,)):
-        raise ValueError(f"coordinates of shape {step.shape} for {n} entries along an axis")
-    h = np.broadcast_to(step, (n - 1,)) if step.ndim == 0 else np.diff(np.astype(step, np.result_type(step.dtype, 1.0)))
-    d = (f[..., 1:] - f[..., :-1]) / h
-    if np.all(values(h) == values(h)[0]):
-        inside = (f[..., 2:] - f[..., :-2]) / (2.0 * h[:1])
-    else:
-        inside = (d[..., :-1] * h[1:] + d[..., 1:] * h[:-1]) / (h[:-1] + h[1:])
-    first, last = d[..., :1], d[..., -1:]
-    if edge_order == 2:
-        first = first + (d[..., :1] - d[..., 1:2]) * (h[0] / (h[0] + h[1]))
-        last = last + (d[..., -1:] - d[..., -2:-1]) * (h[-1] / (h[-1] + h[-2]))
-    return np.concatenate([first, inside, last], axis=-1)
-
-
-def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
-    """The area below straight lines from entry to entry."""
-    y = moveaxis(y, axis, -1)
-    if x is not None:
-        x = operand(x)
-        dx = np.diff(x) if x.ndim == 1 else np.diff(moveaxis(x, axis, -1))
-    return np.sum(dx * (y[..., 1:] + y[..., :-1]) / 2.0, axis=-1)
-
-
+# -- averages
 def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: bool = False) -> Any:
     """The mean, in which entries count as much as their weights say."""
     a = operand(a)
@@ -204,6 +142,30 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
 def ptp(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
     """The largest entry less the smallest."""
     return np.max(a, axis=axis, keepdims=keepdims) - np.min(a, axis=axis, keepdims=keepdims)
+
+
+def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: int | None = None, *, dtype: Any = None) -> Any:
+    """How the rows of `m` (and `y`), or its columns, vary together."""
+
+    def rows(x: Any) -> Any:
+        x = operand(x)
+        x = np.astype(x, np.result_type(x.dtype, np.float64) if dtype is None else dtype)
+        return np.reshape(x, (1, -1)) if x.ndim < 2 else x if rowvar else x.T
+
+    if operand(m).ndim > 2 or (y is not None and operand(y).ndim > 2):
+        raise ValueError("more than two axes")
+    x = rows(m) if y is None else np.concatenate([rows(m), rows(y)])
+    low = x - np.mean(x, axis=1, keepdims=True)
+    return np.squeeze(low @ conjugate(low.T) / (x.shape[1] - (1 - bias if ddof is None else ddof)))
+
+
+def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
+    """The same of rows that are scaled to a deviation of 1."""
+    c = cov(x, y, rowvar, dtype=dtype)
+    if c.ndim == 0:
+        return c / c
+    deviation = np.sqrt(c[(np.arange(len(c)),) * 2])
+    return np.clip(c / deviation[:, None] / deviation[None, :], -1, 1)
 
 
 # -- choices
@@ -244,6 +206,8 @@ def unique(
 
 def modf(x: Any) -> Any:
     """What is behind the point, and what is before it, which has no gradient."""
+    x = operand(x)
+    x = np.astype(x, np.modf(values(x))[0].dtype)
     whole = np.trunc(x)
     return np.where(np.isinf(x), 0, np.subtract(x, np.where(np.isinf(whole), 0, whole))), whole
 
@@ -256,7 +220,7 @@ def full_like(a: Any, fill_value: Any, dtype: Any = None, *, shape: Any = None) 
 
 RULES |= {
     np.dot: dot,
-    np.vdot: lambda a, b: np.matmul(np.conjugate(ravel(a)), ravel(b)),
+    np.vdot: lambda a, b: np.matmul(conjugate(ravel(a)), ravel(b)),
     np.inner: inner,
     np.outer: outer,
     np.tensordot: tensordot,
@@ -272,10 +236,9 @@ RULES |= {
     np.vecdot: vecdot,
     np.matvec: matvec,
     np.vecmat: vecmat,
-    np.diff: diff,
-    np.gradient: gradient,
-    np.trapezoid: trapezoid,
     np.average: average,
+    np.cov: cov,
+    np.corrcoef: corrcoef,
     np.ptp: ptp,
     np.amax: lambda a, axis=None, *, keepdims=False: np.max(a, axis=axis, keepdims=keepdims),
     np.amin: lambda a, axis=None, *, keepdims=False: np.min(a, axis=axis, keepdims=keepdims),

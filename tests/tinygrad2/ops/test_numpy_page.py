@@ -1,6 +1,5 @@
 """The page of NumPy's functions is what the code says, and leaves none out."""
 
-import contextlib
 import re
 import subprocess
 import sys
@@ -71,11 +70,8 @@ def test_what_is_refused_is_refused_by_its_name(name):
 @pytest.mark.parametrize("name", [name for name, f in functions().items() if kind(f) == "With a gradient"])
 def test_an_argument_that_no_rule_knows_is_refused(name):
     function = functions()[name]
-    x = Tensor(np.ones((3, 3)), requires_grad=True)
-    tried = [[x], [x, x], [[x, x]], [x, 1], [x, (3, 3)], [x, 0, 1], ["ij", x], [x, np.float32], [x, x > 0, 1.0]]
-    for args in tried:
-        with contextlib.suppress(TypeError, ValueError):
-            function(*args)
-            break
+    x = Tensor(np.arange(9.0).reshape(3, 3) + 1, requires_grad=True)
+    tried = [[x[0]], [x], [x, x], [[x, x]], [x, 1], [x, (3, 3)], [x, 0, 1], ["ij", x], [x, np.float32], [x, x > 0, 1.0]]
+    args = next((args for args in tried if error_of(function, args) is None), [x])
     with pytest.raises((TinygradError, TypeError)):
         function(*args, out=np.ones((3, 3)))
