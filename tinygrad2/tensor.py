@@ -204,7 +204,7 @@ class Tensor(NDArrayOperatorsMixin):
     @staticmethod
     def _dispatch(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         if func in RULES:
-            return call(func, args, kwargs)
+            return _wrapped(call(func, args, kwargs))  # a part may be a plain array: the counts of np.unique
         written = [""] if func in IN_PLACE else [f" with {name}=" for name in writes(func, args, kwargs)]
         if written:
             raise UnsupportedError(
@@ -311,7 +311,7 @@ class Tensor(NDArrayOperatorsMixin):
 
     def transpose(self, *axes: Any) -> Tensor:
         """`np.transpose`; the axes as one tuple, as separate numbers, or left out to reverse them."""
-        return RULES[np.transpose](self, (axes[0] if len(axes) == 1 else axes) or None)
+        return RULES[np.transpose](self, (axes[0] if len(axes) == 1 and np.iterable(axes[0]) else axes) or None)
 
     def flatten(self) -> Tensor:
         """A copy as one row of numbers."""

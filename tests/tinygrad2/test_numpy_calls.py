@@ -237,6 +237,10 @@ def test_what_is_not_supported_is_refused_by_name(call, message):
         lambda x: np.vander(x),
         lambda x: np.linspace(x, 1, -1),
         lambda x: np.cov(x[None]),
+        lambda x: np.cov(x, dtype=int),
+        lambda x: np.correlate(x, x[0]),
+        lambda x: np.ediff1d(np.astype(x, int), to_end=1.5),
+        lambda x: np.exp(x, dtype=int, casting="unsafe"),
         lambda x: np.pad(x, ((1, 1), (1, 1), (1, 1))),
         lambda x: np.tile(x, -1),
         lambda x: x @ [1.0, 2.0],
@@ -257,6 +261,8 @@ def test_a_cast_that_numpy_does_not_make_is_refused():
         np.add(x, 1, dtype=np.int64)
     with pytest.raises(DtypeError, match=r"casting='safe'"):
         np.concatenate([x, x], dtype=np.float32, casting="safe")
+    with pytest.raises(DtypeError, match=r"np\.mean does not compute in int64"):
+        np.mean(x, dtype=np.int64)
     whole = np.sum(x, dtype=np.int64)  # which NumPy does make: as .astype(int), it has no gradient
     assert whole.data == np.sum(x.data, dtype=np.int64)
     assert not whole.requires_grad
@@ -361,6 +367,14 @@ def test_dtypes_are_numpys(dtype):
     for f in (
         lambda x: np.sum(x, dtype=np.float32),
         lambda x: np.sum(x, initial=2),
+        lambda x: np.sum(x, 0, initial=2.5),
+        lambda x: np.max(x, initial=0.5),
+        lambda x: np.min(x, 1, initial=0.5, where=MASK),
+        lambda x: np.prod(x, dtype=np.float64, initial=0.5),
+        lambda x: np.concatenate([x, x], casting="unsafe"),
+        lambda x: np.hstack([x, x], casting="safe"),
+        lambda x: np.average(x, [0, 1]),
+        lambda x: np.gradient(x, True, axis=1, edge_order=2) if dtype != np.bool_ else x,
         lambda x: np.sum(x, where=MASK),
         lambda x: np.mean(x, where=MASK),
         lambda x: np.mean(x, 0),

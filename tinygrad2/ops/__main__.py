@@ -17,7 +17,7 @@ KINDS = {
     "Outside a graph": """A Tensor that is part of a graph is refused by the name of the function. So it is by what NumPy has
         in other places: `np.fft`, `np.polynomial`, `np.char`, `np.strings`. Any other Tensor is computed with as an array:
         say `t.detach()`, or `with no_grad():`. For a gradient, write the function in those of the first list, or give it
-        a rule: `primitive(np.arctan, lambda g, out, x: g / (1 + x * x))`.""",
+        a rule ([how to add an op](../CONTRIBUTING.md#how-to-add-an-op)).""",
     "Never": """They write into an array, and what was recorded with it would no longer be true. `np.where(mask, new, old)`
         makes a new one. So do `t += u` and its kin; `out=` and `np.add.at` are refused.""",
     "Not asked": """NumPy does not say to a Tensor that these are called: they take its array through `np.asarray`, which a

@@ -44,10 +44,8 @@ def call(function: Function, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
             unknown = [name for name in given if name not in taken and name not in others]
             if unknown:
                 raise UnsupportedError(f"{spelled(function)}: {unknown} is not supported here; it takes {[*taken, *others]}")
-            if "dtype" in given and "dtype" not in taken:
-                casting = given.pop("casting", None) or _signature(function)[2].get("casting") or "unsafe"
-                dtype = given.pop("dtype")
-                arrays = [_cast(x, dtype, casting) for x in arrays]
+            if not {"dtype", "casting"} & given.keys() <= taken.keys():
+                return _computed_in(function, arrays, **given)
             for name in [name for name in given if name not in taken and name in RENAMED]:
                 if RENAMED[name] in given:
                     raise ValueError(f"{name}= and {RENAMED[name]}= are two names for one thing; give one of them")
@@ -147,6 +145,18 @@ def _is_default(x: Any, default: Any) -> bool:
     )
 
 
+def _computed_in(function: Function, arrays: list[Any], *, dtype: Any = None, casting: Any = None, **given: Any) -> Any:
+    """What a function gives of operands that are cast to a dtype first."""
+    if dtype is None:  # nothing is cast then but what promotion casts
+        return call(function, arrays, given)
+    casting = casting or _signature(function)[2].get("casting") or "unsafe"
+    found = call(function, [_cast(x, dtype, casting) for x in arrays], given)
+    for part in found if isinstance(found, tuple) else (found,):
+        if part.dtype != dtype:
+            raise DtypeError(f"{spelled(function)} does not compute in {np.dtype(dtype)}; say .astype() of its result")
+    return found
+
+
 def _cast(x: Any, dtype: Any, casting: Any) -> Any:
     """An operand, or a list of them, in the dtype that NumPy would compute in."""
     if isinstance(x, (list, tuple)):
@@ -168,9 +178,11 @@ def _fold(function: Function, x: Any, *, where: Any = True, initial: Any = None,
         raise ValueError(f"where= must be of bool, and is of {picked.dtype}")
     if instead is None and initial is None:
         raise ValueError("where= needs initial=, which the result is where no entry is left")
+    if initial is not None:  # in the dtype of the sum, which may be a wider one than that of x
+        initial = np.astype(operand(initial), values(function(np.ones((1,) * x.ndim, x.dtype))).dtype)
     kept = x if where is True else np.where(picked, x, initial if instead is None else instead)
     if function is np.mean:
         found = np.mean(kept, **settings)
         return found * (np.sum(np.ones(x.shape), **settings) / np.sum(picked, **settings)).astype(found.dtype)
     found = function(kept, **settings) if x.size or instead is not None else np.sum(x, **settings) + initial
-    return found if initial is None else join(found, initial)
+    return found if initial is None else np.astype(join(found, initial), initial.dtype)

@@ -106,6 +106,8 @@ def vecmat(x1: Any, x2: Any) -> Any:
 def multi_dot(arrays: Any) -> Any:
     """The product of several matrices, of which the first and the last may be vectors, in the order of the fewest steps."""
     arrays = [operand(x) for x in arrays]
+    if len(arrays) < 2:
+        raise ValueError(f"a product needs two arrays, and there are {len(arrays)}")
     letters = [chr(97 + i) for i in range(len(arrays) + 1)]
     terms = [a + b for a, b in itertools.pairwise(letters)]
     terms[0], terms[-1] = terms[0][-arrays[0].ndim :], terms[-1][: arrays[-1].ndim]
@@ -117,6 +119,7 @@ def multi_dot(arrays: Any) -> Any:
 def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: bool = False) -> Any:
     """The mean, in which entries count as much as their weights say."""
     a = operand(a)
+    axis = None if axis is None else normalize_axis_tuple(axis, a.ndim)
     if weights is None:
         found = np.mean(a, axis=axis, keepdims=keepdims)
         total = np.asarray(a.size / max(found.size, 1), found.dtype)
@@ -125,11 +128,10 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
         if weights.shape != a.shape:
             if axis is None:
                 raise ValueError(f"weights of shape {weights.shape} for {a.shape} need axis=, the axes that they belong to")
-            axes = normalize_axis_tuple(axis, a.ndim)
-            if weights.shape != tuple(a.shape[i] for i in axes):
+            if weights.shape != tuple(a.shape[i] for i in axis):
                 raise ValueError(f"weights of shape {weights.shape} do not fit axes {axis} of {a.shape}")
-            weights = np.transpose(weights, np.argsort(axes))
-            weights = np.reshape(weights, [n if i in axes else 1 for i, n in enumerate(a.shape)])
+            weights = np.transpose(weights, np.argsort(axis))
+            weights = np.reshape(weights, [n if i in axis else 1 for i, n in enumerate(a.shape)])
         dtype = np.result_type(a.dtype, weights.dtype, *["f8"] * (a.dtype.kind in "iub"))
         weights = np.broadcast_to(np.astype(weights, dtype), a.shape)
         total = np.sum(weights, axis=axis, keepdims=keepdims)
@@ -154,9 +156,11 @@ def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: in
 
     if operand(m).ndim > 2 or (y is not None and operand(y).ndim > 2):
         raise ValueError("more than two axes")
+    if dtype is not None and np.dtype(dtype).kind not in "fc":
+        raise ValueError(f"dtype {np.dtype(dtype)} cannot hold it")
     x = rows(m) if y is None else np.concatenate([rows(m), rows(y)])
     low = x - np.mean(x, axis=1, keepdims=True)
-    return np.squeeze(low @ conjugate(low.T) / (x.shape[1] - (1 - bias if ddof is None else ddof)))
+    return np.squeeze(low @ conjugate(low.T) / max(0.0, x.shape[1] - (1 - bias if ddof is None else ddof)))
 
 
 def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
@@ -200,7 +204,7 @@ def unique(
     """np.unique: a value gets its gradient from the entry where it is met first."""
     numpys: Any = np.unique
     _, index, *others = numpys(values(ar), True, return_inverse, return_counts, axis, **how)
-    found, others = np.take(ar, index, axis), [index] * return_index + others
+    found, others = np.take(ar, index, axis), [index] * bool(return_index) + others
     return (found, *others) if others else found
 
 

@@ -57,12 +57,12 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
 
 
 def _slopes(f: Any, step: Any, edge_order: int) -> Any:
-    n, step = f.shape[-1], operand(step)
+    n, step = f.shape[-1], floating(step)
     if n < edge_order + 1:
         raise ValueError(f"{n} entries along an axis are not enough for edge_order {edge_order}")
     if step.shape not in ((), (n,)):
         raise ValueError(f"coordinates of shape {step.shape} for {n} entries along an axis")
-    h = np.broadcast_to(step, (n - 1,)) if step.ndim == 0 else np.diff(np.astype(step, np.result_type(step.dtype, 1.0)))
+    h = np.broadcast_to(step, (n - 1,)) if step.ndim == 0 else np.diff(step)
     d = (f[..., 1:] - f[..., :-1]) / h
     if np.all(values(h) == values(h)[0]):
         inside = (f[..., 2:] - f[..., :-2]) / (2.0 * h[:1])
@@ -93,6 +93,8 @@ def conjugate(x: Any) -> Any:
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     """What each entry of all in order is more than the one before it."""
     ary = ravel(ary)
+    if not all(np.can_cast(operand(x).dtype, ary.dtype, "same_kind") for x in (to_begin, to_end) if x is not None):
+        raise ValueError(f"to_begin and to_end must fit into {ary.dtype}")
     ends = [np.astype(ravel(x), ary.dtype) for x in (to_begin, to_end) if x is not None]
     parts = [*ends[: to_begin is not None], ary[1:] - ary[:-1], *ends[to_begin is not None :]]
     return np.concatenate(parts)
@@ -115,9 +117,9 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
 
 def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
     """sum_j a[k + j] v[j]: a convolution with v in reverse."""
-    a, v = ravel(a), np.flip(conjugate(ravel(v)))
+    a, v = operand(a), np.flip(conjugate(v))
     found = convolve(a, v, mode)
-    if mode == "same" and len(a) < len(v) and len(a) % 2 == 0:  # NumPy's middle is that of the longer
+    if mode == "same" and a.size < len(v) and len(a) % 2 == 0:  # NumPy's middle is that of the longer
         return convolve(a, v, "full")[len(a) // 2 :][: len(v)]
     return found
 
