@@ -5,7 +5,6 @@ NumPy's own functions and operators accept Tensors (`np.exp(t)`, `2 / t`, `array
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -13,45 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from tinygrad2 import autograd, graph
+from tinygrad2 import autograd, dispatch, graph
+from tinygrad2.dispatch import OPERANDS
 from tinygrad2.errors import GraphError, UnsupportedError
 from tinygrad2.ops import RULES, GetItem, Op
-from tinygrad2.ops.calls import call, spelled, values, writes
-from tinygrad2.ops.plain import IN_PLACE, PLAIN
 from tinygrad2.types import Array
 
-OPERANDS: set[type] = {np.ndarray, float, int, bool, np.float32, np.float64}
-"""What the operands of a ufunc mostly are, Tensor and its subclasses too: these go to the rule as they are."""
-
 METHODS = """
-    all any argmax argmin argsort clip copy cumprod cumsum diagonal dot max mean min nonzero prod ravel repeat round
-    searchsorted squeeze std sum swapaxes take trace var astype
+    all any argmax argmin argsort astype clip conj conjugate copy cumprod cumsum diagonal dot max mean min nonzero prod ravel
+    repeat round searchsorted squeeze std sum swapaxes take trace var
 """
 """Functions of NumPy that are methods of a Tensor too, with the arguments that follow the array."""
-
-
-@functools.cache
-def _is_foreign(kind: Any, protocol: str) -> bool:
-    """Whether a type that is neither Tensor nor array answers NumPy itself, so that it is to be asked."""
-    if issubclass(kind, np.ma.MaskedArray):
-        raise UnsupportedError("a masked array with a Tensor: its mask would be lost; write np.where(mask, 0, array)")
-    numpys = getattr(np.ndarray, protocol)
-    return not issubclass(kind, Tensor) and getattr(kind, protocol, numpys) is not numpys
-
-
-def _is_recorded(x: Any) -> bool:
-    """Whether something is recorded that is computed from this: a Tensor, or a list or dictionary that has one in it."""
-    if isinstance(x, (list, tuple, dict)):
-        return any(map(_is_recorded, x.values() if isinstance(x, dict) else x))
-    return isinstance(x, Tensor) and x.node is not None and graph.is_recording()
-
-
-def _wrapped(result: Any) -> Any:
-    """What a function of arrays gave, with Tensors in place of arrays."""
-    if isinstance(result, (list, tuple)):
-        parts = map(_wrapped, result)
-        return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
-    return Tensor.wrap(result, None) if isinstance(result, np.ndarray) else result
 
 
 class Tensor(NDArrayOperatorsMixin):
@@ -180,43 +151,12 @@ class Tensor(NDArrayOperatorsMixin):
         OPERANDS.add(cls)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if not kwargs and method == "__call__" and OPERANDS.issuperset(map(type, inputs)):
-            if ufunc in RULES:
-                return RULES[ufunc](*inputs)
-            if ufunc in PLAIN:
-                return _wrapped(ufunc(*[x.data if isinstance(x, Tensor) else x for x in inputs]))
-        kinds: list[Any] = list(map(type, inputs))
-        if any(_is_foreign(kind, "__array_ufunc__") for kind in kinds):
-            return NotImplemented
-        plain = ufunc in PLAIN or not _is_recorded(inputs)
-        if kwargs.get("out") is not None or method == "at" or (method != "__call__" and not plain):
-            how = "out=" if kwargs.get("out") is not None else f".{method}"
-            raise UnsupportedError(f"np.{ufunc.__name__} with {how} cannot be differentiated; write the plain call")
-        if method != "__call__":
-            return _wrapped(getattr(ufunc, method)(*values(inputs), **values(kwargs)))
-        return self._dispatch(ufunc, inputs, kwargs)
+        if not kwargs and method == "__call__" and ufunc in RULES and OPERANDS.issuperset(map(type, inputs)):
+            return RULES[ufunc](*inputs)
+        return dispatch.of_ufunc(Tensor.wrap, ufunc, method, inputs, kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if any(_is_foreign(kind, "__array_function__") for kind in types):
-            return NotImplemented
-        return self._dispatch(func, args, kwargs)
-
-    @staticmethod
-    def _dispatch(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        if func in RULES:
-            return _wrapped(call(func, args, kwargs))  # a part may be a plain array: the counts of np.unique
-        written = [""] if func in IN_PLACE else [f" with {name}=" for name in writes(func, args, kwargs)]
-        if written:
-            raise UnsupportedError(
-                f"{spelled(func)}{written[0]} writes into an array, and what was recorded with it would no longer be true; "
-                "make a new one, as in np.where(mask, new, old)"
-            )
-        if func in PLAIN or not _is_recorded((args, kwargs)):
-            return _wrapped(func(*values(args), **values(kwargs)))
-        raise UnsupportedError(
-            f"{spelled(func)} has no differentiable rule here; declare one, as in primitive({spelled(func)}, rule), "
-            "or take .data to leave the graph"
-        )
+        return dispatch.of_function(Tensor.wrap, func, types, args, kwargs)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if self.node is not None and graph.is_recording():
@@ -333,7 +273,7 @@ OPERANDS.add(Tensor)
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tensor, *args: Any, **settings: Any) -> Any:
-        return self._dispatch(function, (self, *args), settings)
+        return dispatch.answer(Tensor.wrap, function, (self, *args), settings)
 
     method.__name__, method.__doc__ = function.__name__, f"`np.{function.__name__}` of this tensor."
     return method

@@ -37,9 +37,9 @@ def call(function: Function, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
     """
     rule = RULES[function]
     try:
-        taken, others, op = _takes(function, rule)
+        required, taken, others, op = _takes(function, rule)
         arrays, given = list(args), kwargs
-        if len(args) != _signature(function)[1] or not kwargs.keys() <= taken.keys():
+        if len(args) != required or not kwargs.keys() <= taken.keys():
             arrays, given = _read(function, args, kwargs)
             unknown = [name for name in given if name not in taken and name not in others]
             if unknown:
@@ -52,7 +52,7 @@ def call(function: Function, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
                 given[RENAMED[name]] = given.pop(name)
             if given.keys() & {"where", "initial"}:
                 return _fold(function, *arrays, **given)
-        if op is not None:  # any other rule looks at its lists itself
+        if op is not None and any(type(x) in (list, tuple) for x in (*arrays, *given.values())):  # others look at theirs
             n = len(arrays) if op.arity is None else op.arity
             arrays[:n] = [operand(x) if type(x) in (list, tuple) else x for x in arrays[:n]]
             given = {name: operand(x) if type(x) in (list, tuple) and name in op.arguments else x for name, x in given.items()}
@@ -66,7 +66,7 @@ def call(function: Function, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
 def spelled(function: Any) -> str:
     """What people write for a NumPy function: "np.linalg.norm"."""
     module = getattr(function, "__module__", None) or ""
-    return f"np{module.removeprefix('numpy') if '_' not in module else ''}.{function.__name__}"
+    return f"np{module.removeprefix('numpy') if '._' not in module else ''}.{function.__name__}"
 
 
 def operand(x: Any) -> Any:
@@ -78,11 +78,11 @@ def operand(x: Any) -> Any:
 
 def values(x: Any) -> Any:
     """The arrays of Tensors, also of those within lists and dictionaries."""
+    if hasattr(type(x), "__record__"):
+        return x.data
     if isinstance(x, dict):
         return {key: values(part) for key, part in x.items()}
-    if isinstance(x, (list, tuple)):
-        return type(x)(map(values, x)) if type(x) in (list, tuple) else x
-    return x.data if holds_tensor(x) else x
+    return (tuple if isinstance(x, tuple) else list)(map(values, x)) if isinstance(x, (list, tuple)) else x
 
 
 @functools.cache
@@ -103,8 +103,10 @@ def _signature(function: Function) -> tuple[tuple[str, ...], int | None, dict[st
 
 
 @functools.cache
-def _takes(function: Function, rule: Function) -> tuple[dict[str, None], list[str], type[Op] | None]:
-    """The names of arguments that the rule takes, those that are put into other words for it, and the op that it is."""
+def _takes(function: Function, rule: Function) -> tuple[int | None, dict[str, None], list[str], type[Op] | None]:
+    """How many arguments must be given, the names of those that the rule takes beyond them and of those that are put into other
+    words for it, and the op that it is.
+    """
     names, required, defaults = _signature(function)
     op = getattr(rule, "__self__", None)
     op = op if isinstance(op, type) and issubclass(op, Op) else None
@@ -117,7 +119,7 @@ def _takes(function: Function, rule: Function) -> tuple[dict[str, None], list[st
         taken = dict.fromkeys([name for name in (*optional, *every) if name != "out"])
     others = [name for name, new in RENAMED.items() if name in defaults and new in taken]
     others += [name for name in ("where", "initial") if name in defaults and function in FOLDS]
-    return taken, others + [name for name in ("dtype", "casting") if name in defaults], op
+    return required, taken, others + [name for name in ("dtype", "casting") if name in defaults], op
 
 
 def writes(function: Function, args: Sequence[Any], kwargs: dict[str, Any]) -> list[str]:
