@@ -12,7 +12,7 @@ from tinygrad2 import graph
 from tinygrad2.errors import UnsupportedError
 from tinygrad2.ops import RULES
 from tinygrad2.ops.calls import call, spelled, values, writes
-from tinygrad2.ops.plain import IN_PLACE, PLAIN
+from tinygrad2.ops.plain import IN_PLACE, INSTEAD, PLAIN
 
 OPERANDS: set[type] = {np.ndarray, float, int, bool, np.float32, np.float64}
 """What the operands of a ufunc mostly are, Tensor and its subclasses too: these go to the rule as they are."""
@@ -57,10 +57,12 @@ def answer(wrap: Wrap, function: Callable[..., Any], args: Sequence[Any], kwargs
         )
     if function in PLAIN or not _is_recorded((args, kwargs)):
         return _wrapped(wrap, function(*values(args), **values(kwargs)))
-    raise UnsupportedError(
-        f"{spelled(function)} has no differentiable rule here; declare one, as in primitive({spelled(function)}, rule), "
-        "or take .data to leave the graph"
-    )
+    how = f"declare one, as in primitive({spelled(function)}, rule)"
+    if spelled(function).startswith("np.fft."):
+        how = "complex numbers have no gradient here; multiply with a matrix of sines and cosines"
+    if function.__name__ in INSTEAD:
+        how = f"write {INSTEAD[function.__name__]}"
+    raise UnsupportedError(f"{spelled(function)} has no differentiable rule here; {how}, or take .data to leave the graph")
 
 
 @functools.cache

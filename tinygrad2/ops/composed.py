@@ -19,7 +19,6 @@ from tinygrad2.ops.functions import ANY
 from tinygrad2.ops.moved import moveaxis, ravel
 from tinygrad2.ops.op import RULES, primitive
 
-Positive = primitive(np.positive, lambda g, out, x: g, samples=ANY)
 Conjugate = primitive(np.conjugate, lambda g, out, x: g, samples=ANY)
 Real = primitive(np.real, lambda g, out, x: g, samples=ANY)
 
@@ -235,7 +234,6 @@ RULES |= {
     np.linalg.outer: outer_of_vectors,
     np.linalg.tensordot: lambda x1, x2, *, axes=2: tensordot(x1, x2, axes),
     np.linalg.vecdot: lambda x1, x2, *, axis=-1: vecdot(x1, x2, axis),
-    np.linalg.trace: lambda x, *, offset=0: np.sum(np.linalg.diagonal(x, offset=offset), axis=-1),
     np.linalg.multi_dot: multi_dot,
     np.vecdot: vecdot,
     np.matvec: matvec,
@@ -252,7 +250,4 @@ RULES |= {
     np.modf: modf,
     np.full_like: full_like,
     np.unique: unique,
-    np.nan_to_num: lambda x, nan=0.0, posinf=None, neginf=None: where(
-        np.isfinite(x), x, np.nan_to_num(values(x), nan=nan, posinf=posinf, neginf=neginf)
-    ),
 }

@@ -40,7 +40,7 @@ def by_positions(function: Callable[..., Any], *places: int) -> Callable[..., An
     return rule
 
 
-_OF_THE_FIRST: tuple[Any, ...] = (np.repeat, np.tile, np.roll, np.rot90, np.resize, np.delete, np.block, np.linalg.diagonal)
+_OF_THE_FIRST: tuple[Any, ...] = (np.repeat, np.tile, np.roll, np.rot90, np.resize, np.delete, np.block)
 RULES |= {function: by_positions(function, 0) for function in _OF_THE_FIRST}
 RULES |= {np.compress: by_positions(np.compress, 1), np.extract: by_positions(np.extract, 1)}
 _insert, _choose = by_positions(np.insert, 0, 2), by_positions(np.choose, 1)

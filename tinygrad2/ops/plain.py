@@ -1,4 +1,4 @@
-"""NumPy functions that a Tensor answers without a gradient, and those that would write into it."""
+"""NumPy functions that a Tensor answers without a gradient, those that would write into it, and what to write instead."""
 
 from __future__ import annotations
 
@@ -29,3 +29,14 @@ PLAIN = _functions(
 
 IN_PLACE = _functions("copyto put place putmask fill_diagonal put_along_axis")
 """They write into an array, and what was recorded with it would no longer be true."""
+
+INSTEAD = {
+    "piecewise": "np.select",
+    **dict.fromkeys(("unique_all", "unique_counts", "unique_inverse", "unique_values"), "np.unique"),
+    **dict.fromkeys(("apply_along_axis", "apply_over_axes"), "functions with axis="),
+    **dict.fromkeys(("eig", "eigvals"), "np.linalg.eigh, of a symmetric matrix, since complex numbers have no gradient here"),
+    **dict.fromkeys(("logspace", "geomspace"), "np.exp of np.linspace"),
+    "trim_zeros": "a slice",
+    "sliding_window_view": "an index of arrays",
+}
+"""By the name of a function that is refused in a graph: what does the same and is recorded."""

@@ -269,7 +269,6 @@ def torch_twins(torch):
         "multiply": torch.multiply,
         "negative": torch.negative,
         "pad": pad,
-        "positive": torch.positive,
         "power": torch.pow,
         "prod": several(torch.prod),
         "put_item": None,  # torch's index_put has other arguments
