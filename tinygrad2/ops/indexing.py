@@ -97,7 +97,7 @@ def take(a: Any, indices: Any, axis: int | None = None, mode: str = "raise") -> 
     What is outside counts round the axis (mode "wrap"), is the nearest that there is ("clip"), or is an error.
     """
     a = operand(a)
-    indices = np.asarray(values(indices)).astype(np.intp, casting="safe")
+    indices = np.asarray(values(indices)).astype(np.intp, casting="same_kind")
     if axis is None or (a.ndim == 0 and axis in (0, -1)):
         a, axis = np.reshape(a, (-1,)), 0
     index = along(a, axis, indices)
