@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from tinygrad2.errors import ShapeError
+from tinygrad2.errors import DtypeError, ShapeError
 from tinygrad2.ops.calls import operand, values
 from tinygrad2.ops.op import RULES, primitive
 from tinygrad2.ops.shape import along
@@ -97,7 +97,10 @@ def take(a: Any, indices: Any, axis: int | None = None, mode: str = "raise") -> 
     What is outside counts round the axis (mode "wrap"), is the nearest that there is ("clip"), or is an error.
     """
     a = operand(a)
-    indices = np.asarray(values(indices)).astype(np.intp, casting="same_kind")
+    indices = np.asarray(values(indices))
+    if indices.dtype.kind not in "iub":
+        raise DtypeError(f"take: indices must be integers, not {indices.dtype}")
+    indices = indices.astype(np.intp)
     if axis is None or (a.ndim == 0 and axis in (0, -1)):
         a, axis = np.reshape(a, (-1,)), 0
     index = along(a, axis, indices)
