@@ -6,7 +6,6 @@ NumPy's own functions and operators accept Tensors (`np.exp(t)`, `2 / t`, `array
 from __future__ import annotations
 
 import copy
-import functools
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -15,25 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from tinygrad2 import autograd, graph
+from tinygrad2 import autograd, dispatch, graph
+from tinygrad2.dispatch import OPERANDS
 from tinygrad2.errors import DtypeError, GraphError, ShapeError, UnsupportedError
 from tinygrad2.ops import RULES, GetItem, Op
 from tinygrad2.types import Array, native
 
-PLAIN = {
-    *(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal),
-    *(np.logical_and, np.logical_or, np.logical_not, np.isfinite, np.isnan, np.isinf),
-    *(np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert),
-    *(np.floor, np.ceil, np.rint, np.sign, np.floor_divide, np.argmax, np.argmin, np.argsort),
-    *(np.shape, np.ndim, np.size, np.all, np.any, np.allclose, np.array_equal, np.isclose, np.zeros_like, np.ones_like),
-}
-"""Functions whose derivative is zero or meaningless: computed on the arrays, never recorded."""
-
-
-def _of(self: Tensor, function: Any, *args: Any, **settings: Any) -> Tensor:
-    """A function of NumPy, as a method."""
-    found: Tensor = RULES[function](self, *args, **settings)
-    return found
+METHODS = """
+    all any argmax argmin argsort astype clip conj conjugate copy cumprod cumsum diagonal dot max mean min nonzero prod ravel
+    repeat round searchsorted squeeze std sum swapaxes take trace var
+"""
+"""Functions of NumPy that are methods of a Tensor too, with the arguments that follow the array."""
 
 
 class Tensor(NDArrayOperatorsMixin):
@@ -171,26 +162,16 @@ class Tensor(NDArrayOperatorsMixin):
     def __record__(cls, op: type[Op], inputs: Sequence[Any], settings: dict[str, Any]) -> Tensor:
         return graph.record(Tensor, op, inputs, settings)
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
-        if method != "__call__" or out is not None:
-            how = "out=" if out is not None else f".{method}"
-            raise UnsupportedError(f"np.{ufunc.__name__} with {how} cannot be differentiated; write the plain call")
-        return self._dispatch(ufunc, inputs, kwargs)
+    def __init_subclass__(cls) -> None:
+        OPERANDS.add(cls)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if not kwargs and method == "__call__" and ufunc in RULES and OPERANDS.issuperset(map(type, inputs)):
+            return RULES[ufunc](*inputs)
+        return dispatch.of_ufunc(Tensor.wrap, ufunc, method, inputs, kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return self._dispatch(func, args, kwargs)
-
-    @staticmethod
-    def _dispatch(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        if func in RULES:
-            return RULES[func](*args, **kwargs)
-        if func in PLAIN:
-            result = func(*(x.data if isinstance(x, Tensor) else x for x in args), **kwargs)
-            return Tensor.wrap(result, None) if isinstance(result, np.ndarray) else result
-        raise UnsupportedError(
-            f"np.{func.__name__} has no differentiable rule here; declare one, as in primitive(np.{func.__name__}, "
-            "rule), or take .data to leave the graph"
-        )
+        return dispatch.of_function(Tensor.wrap, func, types, args, kwargs)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if self.node is not None and graph.is_recording():
@@ -225,6 +206,21 @@ class Tensor(NDArrayOperatorsMixin):
         """The axes in reverse order."""
         return self.transpose()
 
+    @property
+    def mT(self) -> Tensor:  # noqa: N802  (NumPy's name)
+        """The last two axes swapped: each matrix transposed."""
+        return RULES[np.matrix_transpose](self)
+
+    @property
+    def itemsize(self) -> int:
+        """The bytes of one entry."""
+        return self.data.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all entries."""
+        return self.data.nbytes
+
     def numpy(self) -> Array:
         """The array itself: no copy, outside the graph."""
         return self.data
@@ -232,6 +228,10 @@ class Tensor(NDArrayOperatorsMixin):
     def item(self) -> float:
         """The single number in it."""
         return self.data.item()
+
+    def tolist(self) -> Any:
+        """The numbers in it, as nested lists."""
+        return self.data.tolist()
 
     def __len__(self) -> int:
         return len(self.data)
@@ -281,15 +281,36 @@ class Tensor(NDArrayOperatorsMixin):
 
     def transpose(self, *axes: Any) -> Tensor:
         """`np.transpose`; the axes as one tuple, as separate numbers, or left out to reverse them."""
-        return RULES[np.transpose](self, (axes[0] if len(axes) == 1 else axes) or None)
+        return RULES[np.transpose](self, (axes[0] if len(axes) == 1 and np.iterable(axes[0]) else axes) or None)
 
-    sum = functools.partialmethod(_of, np.sum)
-    mean = functools.partialmethod(_of, np.mean)
-    max = functools.partialmethod(_of, np.max)
-    swapaxes = functools.partialmethod(_of, np.swapaxes)
-    astype = functools.partialmethod(_of, np.astype)
+    def flatten(self) -> Tensor:
+        """A copy as one row of numbers."""
+        return RULES[np.copy](RULES[np.ravel](self))
+
+    def sort(self, *_: Any, **__: Any) -> None:
+        """Refused: an array sorts itself in place."""
+        raise UnsupportedError("sort: a tensor is not sorted in place; write np.sort(t), which gives a new one")
+
+    sum: Callable[..., Tensor]  # the rest of METHODS are set below
+    mean: Callable[..., Tensor]
+    max: Callable[..., Tensor]
+    swapaxes: Callable[..., Tensor]
+    astype: Callable[..., Tensor]
 
 
-for _name in ("add", "sub", "mul", "truediv", "pow", "matmul"):
+OPERANDS.add(Tensor)
+
+
+def _method(function: Callable[..., Any]) -> Callable[..., Any]:
+    def method(self: Tensor, *args: Any, **settings: Any) -> Any:
+        return dispatch.answer(Tensor.wrap, function, (self, *args), settings)
+
+    method.__name__, method.__doc__ = function.__name__, f"`np.{function.__name__}` of this tensor."
+    return method
+
+
+for _name in METHODS.split():
+    setattr(Tensor, _name, _method(getattr(np, _name)))
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift"):
     # t += u makes a new Tensor, so that what was recorded with the old one stays true.
     setattr(Tensor, f"__i{_name}__", getattr(Tensor, f"__{_name}__"))

@@ -1,6 +1,15 @@
 """Every op: a forward and a vector-Jacobian product in plain NumPy. Importing this fills the table of rules."""
 
-from tinygrad2.ops import matrices, missing, norms, order, padding, shape  # noqa: F401  (reached through NumPy's functions)
+from tinygrad2.ops import (  # noqa: F401  (reached through NumPy's functions)
+    composed,
+    curves,
+    matrices,
+    missing,
+    moved,
+    norms,
+    order,
+    padding,
+)
 from tinygrad2.ops.arithmetic import dropout
 from tinygrad2.ops.functions import erf, gelu_erf, relu, sigmoid, silu, softplus
 from tinygrad2.ops.fused import causal_attention, cross_entropy, gelu, layer_norm, linear, linear_cross_entropy, softmax

@@ -151,14 +151,14 @@ Clip = primitive(
 )
 
 
-def astype(x: Array, *, dtype: Any) -> Array:
+def astype(x: Array, *, dtype: Any, copy: bool = True) -> Array:
     """The same numbers in another dtype; the engine turns the cotangent back into the input's."""
-    return np.astype(x, dtype)
+    return np.astype(x, dtype, copy=copy)
 
 
 Astype = primitive(
     astype,
-    lambda g, out, x, *, dtype: g,
+    lambda g, out, x, *, dtype, copy=True: g,
     samples="normal(3), np.float64; normal(), np.float64; normal(0, 2), np.float64; normal(1), np.float64",
     of=np.astype,
 )

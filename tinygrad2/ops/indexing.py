@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
-from tinygrad2.errors import ShapeError
+from tinygrad2.errors import DtypeError, ShapeError
+from tinygrad2.ops.calls import operand, values
 from tinygrad2.ops.op import RULES, as_array, primitive, wide
+from tinygrad2.ops.shape import along
 from tinygrad2.types import Array
 
 
@@ -95,11 +98,27 @@ def embedding(table: Any, ids: Any) -> Any:
     return Embedding.call(as_array(table), np.asarray(ids))
 
 
-def take(x: Any, indices: Any, axis: int | None = None) -> Any:
-    """The entries at some indices along an axis, or of all entries in order; an index may come several times."""
-    if axis is None:
-        return np.reshape(x, (-1,))[indices]
-    return x[(*(slice(None),) * (axis % x.ndim), indices)]
+def take(a: Any, indices: Any, axis: int | None = None, mode: str = "raise") -> Any:
+    """The entries at some indices along an axis, or of all entries in order; an index may come several times.
+
+    What is outside counts round the axis (mode "wrap"), is the nearest that there is ("clip"), or is an error.
+    """
+    a = operand(a)
+    indices = np.asarray(values(indices))
+    if indices.dtype.kind not in "iub":
+        raise DtypeError(f"take: indices must be integers, not {indices.dtype}")
+    indices = indices.astype(np.intp)
+    if axis is None or (a.ndim == 0 and axis in (0, -1)):
+        a, axis = np.reshape(a, (-1,)), 0
+    index = along(a, axis, indices)
+    n = a.shape[len(index) - 1]
+    if mode not in ("raise", "wrap", "clip"):
+        raise ValueError(f"mode {mode!r} is none of raise, wrap, clip")
+    if indices.size and not n:
+        raise ValueError(f"there is nothing to take along axis {axis} of an array of shape {a.shape}")
+    if mode != "raise" and n:
+        index = (*index[:-1], indices % n if mode == "wrap" else np.clip(indices, 0, n - 1))
+    return a[index]
 
 
 def gather(x: Any, indices: Any, axis: int | None = -1) -> Any:
@@ -108,13 +127,15 @@ def gather(x: Any, indices: Any, axis: int | None = -1) -> Any:
     x and indices have the same rank; on the other axes their lengths are equal, or one of them is 1
     (`np.take_along_axis`). Without an axis, x is one row.
     """
-    indices = np.asarray(indices)
+    x, indices = operand(x), np.asarray(values(indices))
     if axis is None:
         x, axis = np.reshape(x, (-1,)), 0
     if indices.ndim != x.ndim:
         raise ShapeError(f"gather: indices {indices.shape} for x {x.shape}: they need the same number of axes")
+    if indices.dtype.kind not in "iu":
+        raise ShapeError(f"gather: indices must be integers, not {indices.dtype}")
     mesh = list(np.ix_(*(np.arange(n) for n in x.shape)))
-    mesh[axis] = indices
+    mesh[normalize_axis_index(axis, x.ndim)] = indices
     return x[tuple(mesh)]
 
 

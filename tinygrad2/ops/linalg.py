@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import operator
+import string
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from tinygrad2.errors import ShapeError, UnsupportedError
+from tinygrad2.errors import ShapeError
+from tinygrad2.ops.calls import operand
 from tinygrad2.ops.op import RULES, primitive, wide
 from tinygrad2.types import Array
+
+LETTERS = string.ascii_uppercase + string.ascii_lowercase
+"""The names of axes, in the order that NumPy gives them numbers."""
 
 
 def _matmul(a: Array, b: Array) -> Array:
@@ -46,13 +53,13 @@ Matmul = primitive(
 )
 
 
-def _einsum(*arrays: Array, subscripts: str) -> Array:
-    return np.asarray(np.einsum(_explicit(subscripts, arrays), *arrays))
+def _einsum(*arrays: Array, subscripts: str, optimize: Any = False) -> Array:
+    return np.asarray(np.einsum(_explicit(subscripts, arrays), *arrays, optimize=optimize))
 
 
 Einsum = primitive(  # products of named axes, summed over those that the result does not have
     _einsum,
-    lambda g, out, i, *arrays, subscripts: einsum_vjp(g, i, arrays, subscripts),
+    lambda g, out, i, *arrays, subscripts, optimize=False: einsum_vjp(g, i, arrays, subscripts),
     takes=wide,
     name="einsum",
     samples="normal(2, 3), normal(3, 4), subscripts='ij,jk->ik'; "
@@ -70,7 +77,7 @@ def einsum_vjp(g: Any, i: int, arrays: Any, subscripts: str) -> Any:
     axes, x = operands[i], arrays[i]
     others = operands[:i] + operands[i + 1 :]
     known = "".join(a for a in axes if a in "".join(others) + result)
-    product = np.einsum(f"{','.join([result, *others])}->{known}", g, *arrays[:i], *arrays[i + 1 :])
+    product = np.einsum(f"{','.join([result, *others])}->{known}", g, *arrays[:i], *arrays[i + 1 :], optimize=len(arrays) > 2)
     lengths = dict(zip(known, product.shape, strict=True))
     product = np.reshape(product, tuple(lengths.get(a, 1) for a in axes))
     return np.broadcast_to(product, tuple(max(lengths.get(a, 1), n) if n else 0 for a, n in zip(axes, x.shape, strict=True)))
@@ -85,16 +92,48 @@ def _explicit(subscripts: str, arrays: Any) -> str:
     if not arrow:
         once = sorted(a for a in set(terms) - set(",.") if terms.count(a) == 1)
         result = ("..." if "..." in terms else "") + "".join(once)
-    spare = [a for a in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if a not in subscripts]
+    spare = [a for a in reversed(LETTERS) if a not in subscripts]
     counts = [
         np.ndim(x) - len(term.replace("...", "")) if "..." in term else 0 for term, x in zip(operands, arrays, strict=True)
     ]
     operands = [term.replace("...", "".join(reversed(spare[:n]))) for term, n in zip(operands, counts, strict=True)]
-    for term in operands:
-        if len(set(term)) < len(term):
-            raise UnsupportedError(f"einsum: {term!r} of {subscripts!r} repeats an axis; take the diagonal first")
     return f"{','.join(operands)}->{result.replace('...', ''.join(reversed(spare[: max(counts)])))}"
 
 
+def _in_letters(operands: Sequence[Any]) -> tuple[str, list[Any]]:
+    """The subscripts and the arrays of einsum(a, [0, 1], b, [1, 2], [0, 2])."""
+
+    def term(numbers: Any) -> str:
+        return "".join(["..." if i is Ellipsis else LETTERS[operator.index(i)] for i in numbers])
+
+    pairs = len(operands) // 2
+    terms = ",".join(map(term, operands[1 : 2 * pairs : 2]))
+    result = f"->{term(operands[-1])}" if len(operands) % 2 else ""
+    return terms + result, list(operands[: 2 * pairs : 2])
+
+
+def _diagonal(x: Any, term: str) -> tuple[Any, str]:
+    """An operand without repeated axes: where a letter comes again, only the entries with equal indices are used."""
+    for letter in dict.fromkeys(term):
+        places = [i for i, a in enumerate(term) if a == letter]
+        if len(places) > 1:
+            n = {x.shape[i] for i in places}
+            if len(n) > 1:
+                raise ShapeError(f"einsum: the axes {letter!r} of {term!r} have lengths {sorted(n)} in shape {x.shape}")
+            x = np.transpose(x, [*places, *(i for i in range(x.ndim) if i not in places)])[(np.arange(*n),) * len(places)]
+            term = letter + term.replace(letter, "")
+    return x, term
+
+
+def _called_einsum(*operands: Any, optimize: Any = False) -> Any:
+    subscripts, arrays = (operands[0], operands[1:]) if isinstance(operands[0], str) else _in_letters(operands)
+    arrays = [operand(x) for x in arrays]
+    terms, result = _explicit(subscripts, arrays).split("->")
+    pairs = [_diagonal(x, term) for x, term in zip(arrays, terms.split(","), strict=True)]
+    if any(term != new for term, (_, new) in zip(terms.split(","), pairs, strict=True)):
+        arrays, subscripts = [x for x, _ in pairs], f"{','.join(term for _, term in pairs)}->{result}"
+    return Einsum.call(*arrays, subscripts=subscripts, optimize=optimize)
+
+
 matmul = Matmul.call
-RULES[np.einsum] = lambda subscripts, *arrays: Einsum.call(*arrays, subscripts=subscripts)
+RULES[np.einsum] = _called_einsum

@@ -365,13 +365,14 @@ def _parameters(f: Function) -> list[inspect.Parameter]:
 def refuse_tensors(name: str, settings: dict[str, Any]) -> None:
     """Raise UnsupportedError if a setting of an op is a Tensor, or has one in it: it would get no gradient."""
     for setting, value in settings.items():
-        if _holds_tensor(value):
+        if holds_tensor(value):
             raise UnsupportedError(f"{name}: {setting} is a Tensor, and settings get no gradient; give its .data or .item()")
 
 
-def _holds_tensor(value: Any) -> bool:
+def holds_tensor(value: Any) -> bool:
+    """Whether a value is a Tensor, or a list that has one in it."""
     if isinstance(value, (tuple, list)):
-        return any(map(_holds_tensor, value))
+        return any(map(holds_tensor, value))
     return hasattr(type(value), "__record__")
 
 

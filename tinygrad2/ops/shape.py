@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from tinygrad2.errors import UnsupportedError
+from tinygrad2.ops.calls import operand
 from tinygrad2.ops.op import RULES, primitive, refuse_tensors
 from tinygrad2.types import Array
 
@@ -87,6 +89,11 @@ def piece(g: Any, i: int, lengths: Sequence[int], axis: int) -> Any:
     return g[(*(slice(None),) * (axis % g.ndim), slice(start, start + lengths[i]))]
 
 
+def along(x: Any, axis: int, index: Any) -> tuple[Any, ...]:
+    """An index along one axis of an array."""
+    return (*(slice(None),) * normalize_axis_index(axis, x.ndim), index)
+
+
 Concatenate = primitive(
     lambda *arrays, axis=0: np.concatenate(arrays, axis),
     lambda g, out, i, *arrays, axis=0: piece(g, i, [x.shape[axis] for x in arrays], axis),
@@ -101,18 +108,33 @@ Stack = primitive(
 )
 
 
-def _split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
-    """The parts are slices, each of them recorded on its own."""
+def _concatenate(arrays: Any, axis: int | None = 0) -> Any:
+    arrays = [operand(x) for x in arrays]
+    if axis is None:
+        arrays, axis = [np.reshape(x, (-1,)) for x in arrays], 0
+    return Concatenate.call(*arrays, axis=axis)
+
+
+def _split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+    ary = operand(ary)
     refuse_tensors("split", {"indices_or_sections": indices_or_sections, "axis": axis})
-    length = x.shape[axis]
-    if isinstance(indices_or_sections, int):
-        if indices_or_sections < 1 or length % indices_or_sections:
-            raise ValueError(f"split: {length} entries along axis {axis} do not divide into {indices_or_sections} equal parts")
-        indices_or_sections = range(0, length, length // indices_or_sections)[1:]
-    before = (slice(None),) * (axis % x.ndim)
-    return [x[(*before, slice(a, b))] for a, b in itertools.pairwise([0, *indices_or_sections, length])]
+    length = ary.shape[normalize_axis_index(axis, ary.ndim)]
+    if np.ndim(indices_or_sections) == 0:
+        sections = operator.index(indices_or_sections)
+        if sections < 1 or length % sections:
+            raise ValueError(f"{length} entries along axis {axis} do not divide into {sections} equal parts")
+    return _array_split(ary, indices_or_sections, axis)
 
 
-RULES[np.concatenate] = lambda arrays, axis=0: Concatenate.call(*arrays, axis=axis)
-RULES[np.stack] = lambda arrays, axis=0: Stack.call(*arrays, axis=axis)
+def _array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+    """The parts are slices, each of them recorded on its own."""
+    ary = operand(ary)
+    refuse_tensors("array_split", {"indices_or_sections": indices_or_sections, "axis": axis})
+    parts = np.array_split(np.arange(ary.shape[normalize_axis_index(axis, ary.ndim)]), indices_or_sections)
+    return [ary[along(ary, axis, slice(part[0], part[-1] + 1) if part.size else slice(0))] for part in parts]
+
+
+RULES[np.concatenate] = _concatenate
+RULES[np.stack] = lambda arrays, axis=0: Stack.call(*map(operand, arrays), axis=axis)
 RULES[np.split] = _split
+RULES[np.array_split] = _array_split

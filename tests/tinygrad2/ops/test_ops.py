@@ -241,6 +241,8 @@ def torch_twins(torch):
         "broadcast_to": torch.broadcast_to,
         "causal_attention": attention,
         "clip": lambda x, a_min=None, a_max=None: torch.clip(x, a_min, a_max),
+        "conjugate": torch.conj_physical,
+        "copy": torch.clone,
         "concatenate": lambda *xs, axis=0: torch.cat(xs, axis),
         "cos": torch.cos,
         "cross_entropy": lambda x, t: F.cross_entropy(x, torch.tensor(t)),
@@ -283,6 +285,7 @@ def torch_twins(torch):
         "get_item": None,  # torch refuses negative steps; slices and lists are compared below
         "radians": torch.deg2rad,
         "relu": torch.relu,
+        "real": torch.real,
         "reshape": lambda x, shape: x.reshape(shape),
         "sigmoid": torch.sigmoid,
         "sign": torch.sign,
@@ -385,8 +388,6 @@ def test_dimension_errors_name_the_shapes(call, message):
 
 
 def test_what_has_no_gradient_here_is_refused():
-    with pytest.raises(UnsupportedError, match=r"einsum: 'ii' of 'ii,j->ij' repeats an axis"):
-        np.einsum("ii,j->ij", Tensor(np.ones((3, 3))), np.ones(2))
     with pytest.raises(UnsupportedError, match="pad: mode 'mean' has no rule here; 'constant' has, and 'reflect'"):
         np.pad(Tensor(np.ones(3)), 1, mode="mean", stat_length=2)
     for sections in (0, 2):
@@ -395,8 +396,8 @@ def test_what_has_no_gradient_here_is_refused():
 
 
 def test_a_setting_that_is_not_there_is_refused():
-    with pytest.raises(UnsupportedError, match=r"sum: \['where'\] is not supported here; it takes \['axis', 'keepdims'\]"):
-        np.sum(Tensor(np.ones(3)), where=np.array([True, False, True]))
+    with pytest.raises(UnsupportedError, match=r"np.sum: \['out'\] is not supported here; it takes \['axis', 'keepdims', "):
+        np.sum(Tensor(np.ones(3)), out=np.ones(()))
 
 
 BIG = np.array([[1e4, -1e4, 0.0, 1e4], [-1e4, -1e4, -9e3, 1.0]])
