@@ -281,7 +281,7 @@ class Tensor(NDArrayOperatorsMixin):
 
     def transpose(self, *axes: Any) -> Tensor:
         """`np.transpose`; the axes as one tuple, as separate numbers, or left out to reverse them."""
-        return RULES[np.transpose](self, (axes[0] if len(axes) == 1 and np.iterable(axes[0]) else axes) or None)
+        return RULES[np.transpose](self, (axes if len(axes) != 1 or isinstance(axes[0], int) else axes[0]) or None)
 
     def flatten(self) -> Tensor:
         """A copy as one row of numbers."""

@@ -152,22 +152,21 @@ def _computed_in(function: Function, arrays: list[Any], *, dtype: Any = None, ca
     if dtype is None:  # nothing is cast then but what promotion casts
         return call(function, arrays, given)
     casting = casting or _signature(function)[2].get("casting") or "unsafe"
-    found = call(function, [_cast(x, dtype, casting) for x in arrays], given)
+    found = call(function, [_cast(function, x, dtype, casting) for x in arrays], given)
     for part in found if isinstance(found, tuple) else (found,):
         if part.dtype != dtype:
             raise DtypeError(f"{spelled(function)} does not compute in {np.dtype(dtype)}; say .astype() of its result")
     return found
 
 
-def _cast(x: Any, dtype: Any, casting: Any) -> Any:
+def _cast(function: Function, x: Any, dtype: Any, casting: Any) -> Any:
     """An operand, or a list of them, in the dtype that NumPy would compute in."""
     if isinstance(x, (list, tuple)):
-        return [_cast(part, dtype, casting) for part in x]
-    if isinstance(x, str):  # the subscripts of einsum
-        return x
+        return [_cast(function, part, dtype, casting) for part in x]
     x = operand(x)
     if not np.can_cast(x.dtype, dtype, casting):
-        raise DtypeError(f"{x.dtype} cannot become {np.dtype(dtype)} with casting={casting!r}; say .astype() where it is meant")
+        how = f"{x.dtype} cannot become {np.dtype(dtype)} with casting={casting!r}"
+        raise DtypeError(f"{spelled(function)}: {how}; say .astype() where it is meant")
     return x if x.dtype == dtype else np.astype(x, dtype)
 
 
