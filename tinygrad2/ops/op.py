@@ -91,12 +91,14 @@ class Op:
     def call(cls, *args: Any, **settings: Any) -> Any:
         """Apply the op; recorded if an input asks for it. Settings may follow the arrays by position, as in NumPy."""
         inputs = cls.bind(args, settings)
-        taken = inputs if cls.takes is None else tuple(map(cls.takes, inputs))
-        out = cls._applied(taken, settings)
+        if cls.takes is None:
+            return cls._apply(inputs, settings)
+        taken = tuple(map(cls.takes, inputs))
+        out = cls._apply(taken, settings)
         return out if all(map(operator.is_, taken, inputs)) else _rounded(out, inputs)
 
     @classmethod
-    def _applied(cls, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+    def _apply(cls, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
         for x in inputs:
             record = getattr(type(x), "__record__", None)
             if record is not None:

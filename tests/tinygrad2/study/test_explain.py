@@ -163,6 +163,15 @@ def test_an_expression_bit_for_bit(tmp_path, rng):
     check(tmp_path, cases)
 
 
+def test_long_sums_of_float16_bit_for_bit(tmp_path):
+    b, w, t = (Tensor(x, requires_grad=True, dtype=np.float16) for x in ([1.0, 2.0], [1.0, 2.0], [[1.0, 2.0], [3.0, 4.0]]))
+    ids = np.arange(3000) % 7 % 2
+    with study.record():
+        rows = b * np.ones((3000, 2), np.float16) + ops.embedding(t, ids)
+        loss = np.mean(ops.layer_norm(rows, w, b) * (1 + np.arange(2))) + np.mean(w[ids])
+    check(tmp_path, [([loss], {"b": b, "w": w, "t": t})])
+
+
 def test_every_op_bit_for_bit(tmp_path, monkeypatch):
     """A program for each kind of memory and use, with every op in one sum; in the plain kind, with all of its samples."""
     monkeypatch.setattr(Observer, "line", lambda *_: (sys._getframe(), ""))  # looking for lines of code would take longest

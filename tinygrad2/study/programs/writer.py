@@ -20,8 +20,8 @@ import numpy as np
 from tinygrad2.autograd import unbroadcast, walk
 from tinygrad2.errors import GraphError
 from tinygrad2.ops.fused import Linear
-from tinygrad2.ops.indexing import add_rows
-from tinygrad2.ops.op import Fused, Primitive
+from tinygrad2.ops.indexing import add_at, add_rows
+from tinygrad2.ops.op import HALF, Fused, Primitive
 from tinygrad2.study.programs.inline import expression, plain_call
 from tinygrad2.study.programs.literals import literal
 from tinygrad2.study.programs.prelude import Prelude
@@ -247,7 +247,7 @@ class Writer:
                 self.lines.append(Line(f"part = {ast.unparse(expr)}", str(c.shape), path))
                 expr = _expr("part")
             expr, note = _unbroadcast(expr, c, like), f"{note}, un-broadcast"
-        if c.dtype != like.dtype:
+        if c.dtype != like.dtype or (c.dtype == HALF and c.shape != like.shape):  # which is summed in float32
             expr = ast.Call(ast.Attribute(expr, "astype"), [_expr(f"np.{like.dtype.name}")], [])
         if before is None:
             total, code = fitted, f"{d} = {ast.unparse(expr)}"
@@ -283,7 +283,8 @@ class Writer:
         elif _is_basic(at):
             code = f"{ast.unparse(ast.Subscript(_expr(d), place))} += {ast.unparse(g)}"
         else:
-            code = f"np.add.at({d}, {ast.unparse(index)}, {ast.unparse(g)})"
+            function = self.prelude.function(add_at, "add_at") if like.dtype == HALF else "np.add.at"
+            code = f"{function}({d}, {ast.unparse(index)}, {ast.unparse(g)})"
         exec(code, self.space)
         self.lines.append(Line(code, str(self._eval(g).shape), path))
         total: Array = self.space[d]
@@ -343,5 +344,6 @@ def _unbroadcast(expr: ast.expr, c: Array, like: Array) -> ast.expr:
     """`autograd.unbroadcast` written out."""
     extra = c.ndim - like.ndim
     stretched = tuple(i + extra for i, n in enumerate(like.shape) if n == 1 and c.shape[i + extra] != 1)
-    total = f"np.sum({ast.unparse(expr)}, axis={(*range(extra), *stretched)}, keepdims=True)"
+    how = ", dtype=np.float32" if c.dtype == HALF else ""
+    total = f"np.sum({ast.unparse(expr)}, axis={(*range(extra), *stretched)}, keepdims=True{how})"
     return _expr(f"np.reshape({total}, {like.shape})" if extra else total)
