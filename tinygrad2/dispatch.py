@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad2 import graph
 from tinygrad2.errors import UnsupportedError
+from tinygrad2.observer import observing
 from tinygrad2.ops import RULES
 from tinygrad2.ops.calls import call, spelled, values, writes
 from tinygrad2.ops.plain import IN_PLACE, INSTEAD, PLAIN
@@ -47,7 +48,9 @@ def of_function(wrap: Wrap, function: Any, types: Sequence[Any], args: Sequence[
 
 def answer(wrap: Wrap, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """What a function of NumPy's gives, of which at least one argument is a Tensor."""
-    if function in RULES:
+    rule = RULES.get(function)
+    by_numpy = rule is not None and not hasattr(rule, "__self__") and observing() is None and not _is_recorded((args, kwargs))
+    if rule is not None and not by_numpy:  # what is put together of others needs to be only where it is recorded
         return _wrapped(wrap, call(function, args, kwargs))  # a part may be a plain array: the counts of np.unique
     written = [""] if function in IN_PLACE else [f" with {name}=" for name in writes(function, args, kwargs)]
     if written:
@@ -55,7 +58,7 @@ def answer(wrap: Wrap, function: Callable[..., Any], args: Sequence[Any], kwargs
             f"{spelled(function)}{written[0]} writes into an array, and what was recorded with it would no longer be true; "
             "make a new one, as in np.where(mask, new, old)"
         )
-    if function in PLAIN or not _is_recorded((args, kwargs)):
+    if by_numpy or function in PLAIN or not _is_recorded((args, kwargs)):
         return _wrapped(wrap, function(*values(args), **values(kwargs)))
     how = f"declare one, as in primitive({spelled(function)}, rule)"
     if spelled(function).startswith("np.fft."):

@@ -42,17 +42,17 @@ class Tensor(NDArrayOperatorsMixin):
         Tensor([2., 4.])
     """
 
-    __slots__ = ("_data", "node")
+    __slots__ = ("_array", "node")
     __hash__ = object.__hash__  # by identity: == compares entries, as in NumPy
-    _data: Array
+    _array: Array
     node: graph.Node | None
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         self.node = None
         if isinstance(data, Tensor) and data.node is not None and data.node.op is not None and graph.is_recording():
             raise GraphError("Tensor: what it is made of is part of a graph, which would be cut here; say .detach() to cut it")
-        self._data = native(np.asarray(data.data if isinstance(data, Tensor) else data, dtype))
-        if self._data.dtype == object:
+        self._array = native(np.asarray(data.data if isinstance(data, Tensor) else data, dtype))
+        if self._array.dtype == object:
             raise UnsupportedError(f"Tensor: {type(data).__name__} is not an array of numbers: {data!r:.60}")
         self.requires_grad = requires_grad
 
@@ -60,7 +60,7 @@ class Tensor(NDArrayOperatorsMixin):
     def wrap(cls, data: Array, node: graph.Node | None) -> Tensor:
         """A Tensor around an array and a node, as they are."""
         tensor = object.__new__(Tensor)  # never a subclass: what is computed from a Parameter is a plain Tensor
-        tensor._data, tensor.node = data, node
+        tensor._array, tensor.node = data, node
         return tensor
 
     @property
@@ -71,11 +71,11 @@ class Tensor(NDArrayOperatorsMixin):
         plain array that was computed with, if it has more than 1 MiB: of smaller ones, and of indices, the graph has a copy.
         The array of `t.T` or `t[1:]` is a view, as in NumPy: what is written there is written into that of `t`, unseen.
         """
-        return self._data
+        return self._array
 
     @data.setter
     def data(self, array: Array) -> None:
-        self._data = native(np.asarray(array))
+        self._array = native(np.asarray(array))
         if self.node is not None:
             self.node.version += 1
 

@@ -120,6 +120,7 @@ def test_what_has_no_gradient_is_computed_on_the_arrays(call):
         (lambda x: np.histogram(x), r"np\.histogram has no differentiable rule"),
         (lambda x: np.piecewise(x, [x > 1], [1, 2]), r"np\.piecewise has no differentiable rule"),
         (lambda x: np.add(x, np.ma.masked_array([1.0, 2, 3], [1, 0, 0])), r"mask"),
+        (lambda x: np.ma.masked_array([1.0, 2, 3], [1, 0, 0]) + x, r"part of a graph|mask"),
         (lambda x: np.vdot(x, np.ma.masked_array(np.ones((2, 3)), MASK)), r"mask"),
         (lambda x: np.any(x, out=np.ones((), bool)), r"np\.any with out= writes into an array"),
         (lambda x: np.all(x, 0, x), r"np\.all with out= writes"),

@@ -300,7 +300,7 @@ def _complex_step(f: Function, tensors: list[Tensor], x: Tensor, v: Array) -> Ar
     before = [t.data for t in tensors]
     try:
         for t in tensors:  # not through .data: they get their old arrays back, so no graph needs to know
-            t._data = t.data + 1j * TINY * (v if t is x else 0.0)
+            t._array = t.data + 1j * TINY * (v if t is x else 0.0)
         with autograd.no_grad(), np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("error", np.exceptions.ComplexWarning)  # an imaginary part is thrown away
             return f(*tensors).data.imag.flatten() / TINY
@@ -308,7 +308,7 @@ def _complex_step(f: Function, tensors: list[Tensor], x: Tensor, v: Array) -> Ar
         return None
     finally:
         for t, real in zip(tensors, before, strict=True):
-            t._data = real
+            t._array = real
 
 
 def _decided(sharp: Array) -> str:

@@ -178,14 +178,14 @@ class Module:
         for name, tensor in tensors.items():
             if name not in own or tensor.shape != own[name].shape:
                 raise ShapeError(f"using: {name} {tensor.shape}; there is {own[name].shape if name in own else ', '.join(own)}")
-        before = {name: (own[name]._data, own[name].node) for name in tensors}
+        before = {name: (own[name]._array, own[name].node) for name in tensors}
         for name, tensor in tensors.items():
-            own[name]._data, own[name].node = tensor.data, tensor.node
+            own[name]._array, own[name].node = tensor.data, tensor.node
         try:
             yield
         finally:
             for name, (data, node) in before.items():
-                own[name]._data, own[name].node = data, node
+                own[name]._array, own[name].node = data, node
 
     def to(self, dtype: Any) -> Self:
         """Convert every parameter in place to a floating-point dtype, or raise DtypeError; gradients are forgotten."""

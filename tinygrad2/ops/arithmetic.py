@@ -109,10 +109,12 @@ Ldexp = primitive(
 
 def heaviside(x1: Any, x2: Any) -> Any:
     """0 below 0, 1 above it, and `x2` at 0."""
-    return np.where(x1 == 0, x2, np.where(x1 < 0, 0.0, np.where(x1 > 0, 1.0, x1)))
+    dtype = np.heaviside(*[np.ones((), x.dtype) if hasattr(x, "dtype") else x for x in (x1, x2)]).dtype
+    x1, x2 = as_array(x1), as_array(x2)
+    return np.where(x1 == 0, x2, np.where(x1 < 0, 0.0, np.where(x1 > 0, 1.0, x1))).astype(dtype)
 
 
-RULES[np.heaviside] = lambda x1, x2: heaviside(as_array(x1), as_array(x2))
+RULES[np.heaviside] = heaviside
 RULES[np.float_power] = lambda x1, x2: np.power(as_array(x1).astype(np.float64), as_array(x2).astype(np.float64))
 
 

@@ -11,10 +11,11 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from tinygrad2.errors import GraphError, UnsupportedError
 from tinygrad2.ops.indexing import PutItem
-from tinygrad2.ops.op import RULES, plain, primitive, real
+from tinygrad2.ops.op import RULES, as_array, plain, primitive, real
 from tinygrad2.ops.reductions import product_of_others
 from tinygrad2.types import Array
 
@@ -330,8 +331,9 @@ def tensorinv(a: Any, ind: int = 2) -> Any:
 
 def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
     """x of np.tensordot(a, x, x.ndim) == b; `axes` are first moved to the end."""
+    a = as_array(a)
     if axes is not None:
-        moved = [axis % a.ndim for axis in axes]
+        moved = list(normalize_axis_tuple(axes, a.ndim))
         a = np.transpose(a, [i for i in range(a.ndim) if i not in moved] + moved)
     x = np.linalg.solve(np.reshape(a, (np.size(b), -1)), np.reshape(b, (-1,)))
     return np.reshape(x, a.shape[np.ndim(b) :])
@@ -339,6 +341,8 @@ def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
 
 def cond(x: Any, p: Any = None) -> Any:
     """The largest singular value over the smallest or, with `p`, a norm of the matrix times that of its inverse."""
+    if x.ndim < 2:
+        raise ValueError(f"an array of shape {x.shape} is no matrix")
     if p in (None, 2, -2):
         s = np.linalg.svdvals(x)
         return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
@@ -350,7 +354,7 @@ def cond(x: Any, p: Any = None) -> Any:
 
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The entries of two axes whose places differ by the offset; they are the last axis of the result."""
-    first, second = axis1 % a.ndim, axis2 % a.ndim
+    first, second = normalize_axis_tuple((axis1, axis2), a.ndim)
     last = np.transpose(a, [i for i in range(a.ndim) if i not in (first, second)] + [first, second])
     rows, columns = last.shape[-2:]
     places = np.arange(max(0, min(rows + min(offset, 0), columns - max(offset, 0))))
@@ -359,7 +363,9 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 
 def diag(v: Any, k: int = 0) -> Any:
     """A matrix from its diagonal, or the diagonal of a matrix."""
-    if v.ndim != 1:
+    if v.ndim not in (1, 2):
+        raise ValueError(f"an array of shape {v.shape} is neither a diagonal nor a matrix")
+    if v.ndim == 2:
         return diagonal(v, k)
     places, n = np.arange(len(v)), len(v) + abs(k)
     return PutItem.call(v, shape=(n, n), index=(places - min(k, 0), places + max(k, 0)))

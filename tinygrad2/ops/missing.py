@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.ops.op import RULES, plain
-from tinygrad2.ops.order import sort
-from tinygrad2.ops.reductions import Axis, folded, together
+from tinygrad2.ops.order import in_rows, sort
+from tinygrad2.ops.reductions import Axis, folded
 
 
 def filled(x: Any, value: float) -> Any:
@@ -62,7 +62,7 @@ def nanmin(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
 
 def nanmedian(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
     """NaN where there are only NaN."""
-    rows = sort(together(a, axis))
+    rows = sort(in_rows(a, axis))
     left = np.sum(~np.isnan(plain(rows)), axis=-1, keepdims=True)
     low, high = (np.take_along_axis(rows, np.maximum(i, 0), axis=-1) for i in ((left - 1) // 2, left // 2 - (left == 0)))
     out = ((low + high) / 2)[..., 0]

@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from tinygrad2.errors import UnsupportedError
+from tinygrad2.ops.calls import operand
 from tinygrad2.ops.op import RULES, plain, refuse_tensors
 from tinygrad2.ops.reductions import Axis, folded, together
 
@@ -30,6 +32,13 @@ def partition(a: Any, kth: Any, axis: int | None = -1, kind: Any = "introselect"
     return np.take_along_axis(a, np.argpartition(plain(a), kth, axis=axis, kind=kind), axis=axis)
 
 
+def in_rows(a: Any, axis: Axis) -> Any:
+    """The axes to be folded as one, the last. Raises AxisError for one that there is not, or that is named twice."""
+    if axis is not None:
+        normalize_axis_tuple(axis, a.ndim)
+    return together(a, axis)
+
+
 def _kept(out: Any, shape: tuple[int, ...], axis: Axis, keepdims: bool, before: tuple[int, ...] = ()) -> Any:
     """A reduced array, with its folded axes back as ones if they are to be kept."""
     gone = folded(shape, axis)
@@ -40,7 +49,8 @@ def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = Fa
     """The middle of the sorted entries, or the mean of the two that are."""
     if out is not None:
         raise UnsupportedError("median: out= cannot be differentiated; leave it out")
-    rows = np.sort(together(a, axis), axis=-1)
+    a = operand(a)
+    rows = np.sort(in_rows(a, axis), axis=-1)
     n = rows.shape[-1]
     if n == 0:
         return _kept(np.mean(rows, axis=-1), a.shape, axis, keepdims)
@@ -64,13 +74,15 @@ def quantile(
     refuse_tensors("quantile", {"q": q, "weights": weights})
     if out is not None or weights is not None:
         raise UnsupportedError("quantile: out= and weights= have no rule here; leave them out")
-    rows = np.sort(together(a, axis), axis=-1)
+    a = operand(a)
+    rows = np.sort(in_rows(a, axis), axis=-1)
     n = rows.shape[-1]
     place = np.asarray(
         np.quantile(np.arange(float(n)), q, method=method)
     )  # the method says where; of 0, 1, 2... this is the place
     below = np.floor(place).astype(int)
-    share = (place - below).astype(rows.dtype)
+    of_numpy: Any = np.quantile
+    share = (place - below).astype(of_numpy(np.ones(1, rows.dtype), q, method=method).dtype)
     low, high = rows[..., below], rows[..., np.minimum(below + 1, n - 1)]
     between = low * (1 - share) + high * np.where(share == 0, 1, share)  # no inf times 0
     last = np.reshape(rows[..., -1], (*rows.shape[:-1], *[1] * place.ndim))
@@ -93,7 +105,16 @@ def percentile(
 ) -> Any:
     """The quantile of a hundredth of `q`."""
     refuse_tensors("percentile", {"q": q})
-    return quantile(a, np.asarray(q) / 100, axis, out, overwrite_input, method, keepdims, weights=weights)
+    return quantile(
+        a,
+        q / 100 if type(q) in (int, float) else np.asarray(q) / 100,
+        axis,
+        out,
+        overwrite_input,
+        method,
+        keepdims,
+        weights=weights,
+    )
 
 
 RULES |= {

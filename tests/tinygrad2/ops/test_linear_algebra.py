@@ -152,13 +152,13 @@ def test_the_slope_at_zero_is_zero():
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda: np.linalg.svd(Tensor(TALL)), "svd: full_matrices=True of 4 x 2 matrices adds vectors"),
-        (lambda: np.linalg.svd(Tensor(A), hermitian=True), "svd: hermitian=True has no rule"),
-        (lambda: np.linalg.pinv(Tensor(A), hermitian=True), "pinv: hermitian=True has no rule"),
-        (lambda: np.linalg.qr(Tensor(WIDE)), "qr: mode 'reduced' of 2 x 4 matrices has no rule"),
-        (lambda: np.linalg.qr(Tensor(A), "complete"), "qr: mode 'complete'"),
-        (lambda: np.linalg.norm(Tensor(A), 3), "norm: ord=3 of matrices"),
-        (lambda: np.linalg.vector_norm(Tensor(A), ord="fro"), "vector_norm: ord='fro' is of matrices"),
+        (lambda: np.linalg.svd(Tensor(TALL, requires_grad=True)), "svd: full_matrices=True of 4 x 2 matrices adds vectors"),
+        (lambda: np.linalg.svd(Tensor(A, requires_grad=True), hermitian=True), "svd: hermitian=True has no rule"),
+        (lambda: np.linalg.pinv(Tensor(A, requires_grad=True), hermitian=True), "pinv: hermitian=True has no rule"),
+        (lambda: np.linalg.qr(Tensor(WIDE, requires_grad=True)), "qr: mode 'reduced' of 2 x 4 matrices has no rule"),
+        (lambda: np.linalg.qr(Tensor(A, requires_grad=True), "complete"), "qr: mode 'complete'"),
+        (lambda: np.linalg.norm(Tensor(A, requires_grad=True), 3), "norm: ord=3 of matrices"),
+        (lambda: np.linalg.vector_norm(Tensor(A, requires_grad=True), ord="fro"), "vector_norm: ord='fro' is of matrices"),
     ],
 )
 def test_what_has_no_rule_is_refused(call, match):
