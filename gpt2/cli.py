@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import difflib
+import itertools
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from gpt2 import terminal
 from gpt2.commands import (
@@ -28,7 +28,7 @@ from gpt2.commands import (
     train,
 )
 from gpt2.commands.arguments import given_settings
-from gpt2.config import GPT2Config, TrainConfig
+from gpt2.config import TrainConfig
 from gpt2.errors import GPT2Error
 from gpt2.training.interrupts import hangups_ignored
 from gpt2.training.memory import free_memory
@@ -63,6 +63,21 @@ LASTING = ("train",)
 class Parser(argparse.ArgumentParser):
     """An argument parser that says what is wrong in one line."""
 
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """With `--prompt -the` as `--prompt=-the`: argparse takes `-the` for an option, even where none has its name."""
+        options, words = self._option_string_actions, list(sys.argv[1:] if args is None else args)
+        for i, (word, value) in reversed(list(enumerate(itertools.pairwise(words)))):
+            takes_one = word in options and options[word].nargs is None and "--" not in words[:i]
+            if takes_one and len(value) > 1 and value.startswith("-") and value.partition("=")[0] not in options:
+                words[i : i + 2] = [f"{word}={value}"]
+        return super().parse_known_args(words, namespace)
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """`--prompt=--` is a value, too: argparse drops it before Python 3.13."""
+        if action.nargs is None and action.option_strings and arg_strings == ["--"]:
+            return self._get_value(action, "--")
+        return super()._get_values(action, arg_strings)
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
@@ -88,8 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> int:
     args, unknown = _parser().parse_known_args(argv)
     if unknown:
-        known = [*vars(args), *(f.name for cls in (GPT2Config, TrainConfig) for f in dataclasses.fields(cls))]
-        near = difflib.get_close_matches(unknown[0], ["--" + name.replace("_", "-") for name in known], 1)
+        near = difflib.get_close_matches(unknown[0], args.options, 1) if unknown[0].startswith("--") else []
         hint = f"; did you mean {near[0]}?" if near else f" (see gpt2 {args.verb} --help)"
         print(f"gpt2 {args.verb}: error: unknown argument {unknown[0]!r}{hint}", file=sys.stderr)
         return 2
@@ -172,5 +186,5 @@ def _parser() -> Parser:
         about = command.HELP[0].upper() + command.HELP[1:] + "."
         verb = verbs.add_parser(name, help=command.HELP, description=about, allow_abbrev=False)
         command.arguments(verb)
-        verb.set_defaults(command=command.run)
+        verb.set_defaults(command=command.run, options=list(verb._option_string_actions))
     return parser

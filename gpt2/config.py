@@ -228,7 +228,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The settings in a TOML file: field names at the top level, and `preset`. Raises ConfigError for anything else."""
     try:
-        values = tomllib.loads(read_regular(Path(path), MOST_JSON).decode())
+        values = tomllib.loads(read_regular(Path(path), MOST_JSON).decode("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"--config {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -17,5 +17,9 @@ class RunError(GPT2Error):
     """A run folder that is not there, not complete, or cannot be written."""
 
 
+class NonFiniteError(GPT2Error):
+    """A loss, a gradient or logits that are no longer numbers."""
+
+
 class DamagedError(RunError):
     """A file that could be read, and does not hold what was written."""

@@ -6,13 +6,14 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import reprlib
 import stat
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -190,6 +191,20 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"it holds a {type(found).__name__}, not an object")
     return found
+
+
+def strict_json(value: Any, instead: Callable[[float], Any] = lambda number: None, **style: Any) -> str:
+    """A value as JSON, which has no number that is not finite: NaN and the infinities become null, or what `instead` makes of
+    them. `style` is for json.dumps."""
+
+    def finite(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: finite(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return list(map(finite, value))
+        return instead(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(finite(value), allow_nan=False, **style)
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

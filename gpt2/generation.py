@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from gpt2.errors import ConfigError, DataError
+from gpt2.errors import ConfigError, DataError, NonFiniteError
 from gpt2.rng import generator
 from tinygrad2 import Tensor, no_grad
 from tinygrad2.types import Array
 
 if TYPE_CHECKING:
     from gpt2.tokenizers import Tokenizer
+
+
+LARGEST = np.finfo(np.float64).max
 
 
 class LanguageModel(Protocol):
@@ -33,7 +36,8 @@ class LanguageModel(Protocol):
 class Sampling:
     """How a token is chosen from logits. Raises ConfigError for settings that leave nothing to choose from.
 
-    Applied in this order:
+    `vocab_size`, that of the tokenizer, is for a model with more ids: those from there on stand for no token, and are never
+    chosen. Then, in this order:
         repetition_penalty: logits of tokens that already occurred are divided by it where positive, else multiplied
             (Keskar et al., 2019, sec. 4.1).
         temperature: 0 takes the likeliest token; otherwise one is drawn from softmax(logits / temperature), cut to
@@ -47,12 +51,16 @@ class Sampling:
     top_p: float | None = None
     min_p: float | None = None
     repetition_penalty: float = 1.0
+    vocab_size: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < np.inf:
-            raise ConfigError(f"temperature = {self.temperature} must not be negative; 0 always takes the likeliest token")
-        if self.top_k is not None and self.top_k < 1:
-            raise ConfigError(f"top_k = {self.top_k} must be at least 1")
+            wrong = "not be negative" if self.temperature < 0 else "be a finite number"
+            raise ConfigError(f"temperature = {self.temperature} must {wrong}; 0 always takes the likeliest token")
+        for name in ("top_k", "vocab_size"):
+            count = getattr(self, name)
+            if count is not None and not (isinstance(count, int | np.integer) and count >= 1):
+                raise ConfigError(f"{name} = {count} must be at least 1, and a whole number")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ConfigError(f"top_p = {self.top_p} must be in (0, 1]")
         if self.min_p is not None and not 0 <= self.min_p <= 1:
@@ -61,29 +69,43 @@ class Sampling:
             raise ConfigError(f"repetition_penalty = {self.repetition_penalty} must be above 0; 1 means none")
 
     def probabilities(self, logits: Array, seen: Array) -> Array:
-        """What the next token is drawn from: logits (V) after the ids `seen` -> (V) in float64, 0 for what was cut."""
+        """What the next token is drawn from: logits (V) after the ids `seen` -> (V) in float64, 0 for what was cut.
+
+        Raises NonFiniteError for logits that are not finite numbers.
+        """
+        check_finite(logits)
         logits = logits.astype(np.float64)
-        if self.repetition_penalty != 1:
-            ids = np.unique(seen)
-            old = logits[ids]
-            logits[ids] = np.where(old > 0, old / self.repetition_penalty, old * self.repetition_penalty)
-        if self.temperature == 0:
-            p = np.zeros_like(logits)
-            p[np.argmax(logits)] = 1
-            return p
-        logits -= logits.max()
-        logits /= self.temperature
+        with np.errstate(over="ignore"):  # what a penalty or a temperature makes too large stays comparable
+            if self.repetition_penalty != 1:
+                ids = np.unique(seen)
+                old = logits[ids]
+                new = np.where(old > 0, old / self.repetition_penalty, old * self.repetition_penalty)
+                logits[ids] = np.clip(new, -LARGEST, LARGEST)
+            logits[len(logits) if self.vocab_size is None else self.vocab_size :] = -np.inf
+            if self.temperature == 0:
+                p = np.zeros_like(logits)
+                p[np.argmax(logits)] = 1
+                return p
+            logits -= logits.max()
+            logits /= self.temperature
         p = np.exp(logits, out=logits)
         if self.top_k is not None and self.top_k < len(p):
             _keep_likeliest(p, self.top_k)
         p /= p.sum()
         if self.top_p is not None and self.top_p < 1:
             falling = np.sort(p)[::-1]
-            _keep_likeliest(p, int(np.searchsorted(np.cumsum(falling), self.top_p)) + 1)
+            reached = int(np.searchsorted(np.cumsum(falling), self.top_p))  # past the end where rounding keeps all below it
+            _keep_likeliest(p, min(reached + 1, len(p)))
         if self.min_p is not None:
             p[p < self.min_p * p.max()] = 0
         p /= p.sum()
         return p
+
+
+def check_finite(logits: Array) -> None:
+    """Raise NonFiniteError for logits that are not finite numbers: what is made of them means nothing."""
+    if not np.isfinite(logits).all():
+        raise NonFiniteError("the logits of this model are not finite numbers: its training diverged (see gpt2 health)")
 
 
 def _keep_likeliest(p: Array, count: int) -> None:
@@ -135,7 +157,7 @@ def steps(
                 first = ids.shape[1] - context + min(slide, context) - 1
                 fed = first
                 cache = model.new_cache(len(ids)) if use_cache else None
-            with no_grad():
+            with no_grad(), np.errstate(over="ignore", invalid="ignore"):  # logits that are not finite are refused
                 logits = model.next_logits(ids[:, fed if use_cache else first :], cache).data  # (B, V)
             fed = ids.shape[1]
             p = np.stack([sampling.probabilities(row, seen) for row, seen in zip(logits, ids, strict=True)])

@@ -187,11 +187,13 @@ class GPT2(nn.Module):
         repetition_penalty: float = 1.0,
         slide: int = 1,
         use_cache: bool = True,
+        vocab_size: int | None = None,
     ) -> np.ndarray[Any, Any]:
         """Predict, append, repeat: ids (T) or (B, T) -> the same with `max_new_tokens` more.
 
         How a token is chosen: see `gpt2.generation.Sampling`. Row i of a batch is what its prompt alone gives with
-        `seed + i`. Only the last max_seq_len tokens are seen; where there are more, the `slide` oldest are dropped.
+        `seed + i`. Only the last max_seq_len tokens are seen; where there are more, the `slide` oldest are dropped. Raises
+        NonFiniteError for a model whose logits are not finite numbers.
         """
-        sampling = generation.Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
+        sampling = generation.Sampling(temperature, top_k, top_p, min_p, repetition_penalty, vocab_size)
         return generation.generate(self, ids, max_new_tokens, sampling, seed, slide, use_cache)

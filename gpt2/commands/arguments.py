@@ -6,13 +6,17 @@ import argparse
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from gpt2.config import PRESETS, GPT2Config, Settings, TrainConfig, read_toml
 from gpt2.errors import RunError
 from gpt2.model import GPT2
 from gpt2.run.folder import is_hugging_face, load_model
 from gpt2.terminal import note
 from gpt2.text.corpora import Corpus, load_again, load_corpus
+from gpt2.text.encoding import end_as_text
 from gpt2.tokenizers import Tokenizer
+from gpt2.tokenizers.base import END_OF_TEXT
 
 
 def add_preset(parser: argparse.ArgumentParser, default: str, help: str = "named settings to start from") -> None:
@@ -49,15 +53,33 @@ def given_corpus(data: str | None, recorded: str) -> Corpus:
     return corpus
 
 
-def add_settings(parser: argparse.ArgumentParser, settings: type[Settings]) -> None:
-    """A flag for every field, absent from the result unless it is given."""
+def add_special(parser: argparse.ArgumentParser, what: str = "the prompt") -> None:
+    """`--special`; `encoded` is what it is for."""
+    parser.add_argument("--special", action="store_true", help=f"{END_OF_TEXT} in {what} is that token, not text")
+
+
+def encoded(tokenizer: Tokenizer, text: str, special: bool) -> np.ndarray[Any, Any]:
+    """The ids of a text; that the name of the end-of-text token in it is text is said. Raises DataError."""
+    ids = tokenizer.encode(text, special)
+    if not special and END_OF_TEXT in text and (size := end_as_text(tokenizer)):
+        note(f"{END_OF_TEXT} is text here, of {size} tokens; --special takes it for that token")
+    return ids
+
+
+def add_settings(parser: argparse.ArgumentParser, settings: type[Settings], preset: str, **own: Any) -> None:
+    """A flag for every field, absent from the result unless it is given.
+
+    The default that is shown is the one without any flags: of the preset that is then taken, or of the command's `own`.
+    """
+    defaults = {**settings.of_preset(preset), **own}
     for f in dataclasses.fields(settings):  # type: ignore[arg-type]
+        default = str(defaults.get(f.name, f.default))
         parser.add_argument(
             "--" + f.name.replace("_", "-"),
             type=boolean if isinstance(f.default, bool) else type(f.default),
             default=argparse.SUPPRESS,
             metavar="true|false" if isinstance(f.default, bool) else type(f.default).__name__.upper(),
-            help=f"{f.metadata['help']} (default {str(f.default).lower() if isinstance(f.default, bool) else f.default})",
+            help=f"{f.metadata['help']} (default {default.lower() if isinstance(f.default, bool) else default or 'none'})",
         )
 
 

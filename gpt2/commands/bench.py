@@ -3,40 +3,41 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from gpt2.commands.arguments import add_preset, add_settings, given_settings, natural, part_of
 from gpt2.config import GPT2Config, TrainConfig
+from gpt2.files import strict_json
 from gpt2.insight.benchmark import benchmark
 from gpt2.training.mpi import comm
 
 HELP = "time a training step: milliseconds, tokens per second, memory, and the share of what the machine can do"
+PRESET, STEPS = "tiny", 20
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    add_preset(parser, "tiny")
+    add_preset(parser, PRESET)
     parser.add_argument("--seq-len", dest="max_seq_len", type=int, default=argparse.SUPPRESS, help="the same as --max-seq-len")
     parser.add_argument("--warmup", type=natural, default=3, help="steps before those that are timed (default 3)")
     parser.add_argument("--profile", action="store_true", help="also where the time goes, by op")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_settings(parser, TrainConfig)
-    add_settings(parser, GPT2Config)
+    add_settings(parser, TrainConfig, PRESET, steps=STEPS)
+    add_settings(parser, GPT2Config, PRESET)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     given = given_settings(args)
-    preset = given.pop("preset", "tiny")
+    preset = given.pop("preset", PRESET)
     config = GPT2Config.preset(preset, **part_of(GPT2Config, given))
-    training = TrainConfig.preset(preset, **{"steps": 20, **part_of(TrainConfig, given)})
+    training = TrainConfig.preset(preset, **{"steps": STEPS, **part_of(TrainConfig, given)})
     found = benchmark(config, training, training.steps, args.warmup, args.profile)
     together = comm.current()
     if not together.is_main:
         return 0
     if args.json:
-        print(json.dumps(found))
+        print(strict_json(found))
         return 0
     tokens = training.batch_size * config.max_seq_len
     print(

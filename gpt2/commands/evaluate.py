@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,11 @@ import numpy as np
 
 from gpt2.commands.arguments import add_model, given_corpus, given_model, natural
 from gpt2.errors import ConfigError, DataError, RunError
+from gpt2.files import strict_json
 from gpt2.insight.evaluation import Evaluation, coloured, evaluate, legend, longest_match
 from gpt2.model import GPT2
 from gpt2.run.folder import Run, is_hugging_face
+from gpt2.run.plots import loss_text
 from gpt2.terminal import one_line, styled
 from gpt2.text.baselines import baselines
 from gpt2.text.corpora import Corpus
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     with Shards(0, 0, max(1, len(val) // context)) as shards:
         found = evaluate(model, tokenizer, val, stride, shards)
     if args.json:
-        print(json.dumps(_as_json(found, corpus, floor, tokenizer if args.per_token else None)))
+        print(strict_json(_as_json(found, corpus, floor, tokenizer if args.per_token else None)))
     elif args.per_token:
         _show(found, tokenizer)
     else:
@@ -98,7 +99,8 @@ def _as_json(found: Evaluation, corpus: Corpus, floor: dict[str, float], tokeniz
 def _print(found: Evaluation, corpus: Corpus, floor: dict[str, float], context: int, stride: int) -> None:
     apart = "" if stride == context else f", {stride} apart"
     print(f"{one_line(corpus.name)}: {len(found.losses):,} tokens, {found.bytes:,} bytes, in windows of {context}{apart}")
-    print(f"  loss {found.loss:.4f} nats per token, perplexity {found.perplexity:.3f}, {found.bits_per_byte:.4f} bits per byte")
+    perplexity = loss_text(found.perplexity)
+    print(f"  loss {found.loss:.4f} nats per token, perplexity {perplexity}, {found.bits_per_byte:.4f} bits per byte")
     for name, value in floor.items():
         above = f": the loss is {found.loss - value:.4f} above it" if name == "perfect" else ""
         print(f"  {'a perfect model' if name == 'perfect' else f'{name} baseline'} {value:.4f}{above}")
@@ -117,13 +119,14 @@ def _show(found: Evaluation, tokenizer: Tokenizer) -> None:
 def _memorised(args: argparse.Namespace, model: GPT2, tokenizer: Tokenizer, corpus: Corpus) -> int:
     """Of several texts that the model writes, the longest part of each that stands in the text it was trained on."""
     first = tokenizer.encode(next(corpus.pieces())[:1])[:1]
-    made = model.generate(np.tile(first, (SAMPLES, 1)), args.tokens, temperature=0.8, seed=0)
+    prompts = np.tile(first, (SAMPLES, 1))
+    made = model.generate(prompts, args.tokens, temperature=0.8, seed=0, vocab_size=tokenizer.vocab_size)
     report = []
     for row in made[:, 1:]:
         sample = tokenizer.decode(row)
         report.append({"characters": len(sample), "match": longest_match(sample, corpus.pieces())})
     if args.json:
-        print(json.dumps({"data": corpus.name, "samples": report}))
+        print(strict_json({"data": corpus.name, "samples": report}))
         return 0
     print(
         f"{SAMPLES} texts of {args.tokens} tokens at temperature 0.8, and the longest copy of {one_line(corpus.name)} in each:"

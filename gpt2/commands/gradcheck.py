@@ -9,20 +9,21 @@ from gpt2.config import GPT2Config
 from gpt2.insight.gradient_check import SMALL, check_model
 
 HELP = "compare every gradient of a small model with finite differences"
+PRESET = "tiny"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    add_preset(parser, "tiny", "where ties, biases and initialisation come from; sizes are small unless given")
+    add_preset(parser, PRESET, "where ties, biases and initialisation come from; sizes are small unless given")
     parser.add_argument("--seed", type=natural, default=0, help="decides weights and data (default 0)")
-    parser.add_argument("--fast", action="store_true", help="one random direction per parameter, at the preset's own size")
-    add_settings(parser, GPT2Config)
+    parser.add_argument("--fast", action="store_true", help="one random direction per parameter, at the preset's sizes")
+    add_settings(parser, GPT2Config, PRESET, **SMALL)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     given = given_settings(args)
-    preset = given.pop("preset", "tiny")
+    preset = given.pop("preset", PRESET)
     config = GPT2Config.preset(preset, **{**({"dropout": 0.0} if args.fast else SMALL), **part_of(GPT2Config, given)})
     what = "a random direction through" if args.fast else "every entry of"
     print(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 
 from gpt2.errors import RunError
+from gpt2.files import strict_json
 from gpt2.run.folder import Run
 from gpt2.run.health import Facts, Summary, judge
 from gpt2.run.metrics import history
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     problems = [verdict for verdict in verdicts if verdict.is_problem]
     if args.json:
         about = {"run": str(found.folder), "step": summary.step, "steps": facts.steps, "healthy": not problems}
-        print(json.dumps(about | {"verdicts": [dataclasses.asdict(verdict) for verdict in verdicts]}))
+        print(strict_json(about | {"verdicts": [dataclasses.asdict(verdict) for verdict in verdicts]}))
         return bool(problems)
     print(f"{one_line(str(found.folder))}: step {summary.step} of {facts.steps}")
     for verdict in verdicts:

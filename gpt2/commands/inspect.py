@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import given_model
+from gpt2.commands.arguments import add_special, encoded, given_model
 from gpt2.errors import DataError
-from gpt2.files import naming
+from gpt2.files import naming, strict_json
 from gpt2.insight.evaluation import COLOURS
 from gpt2.insight.inspection import Histograms, Inspection, Similarity, check_length, inspect
 from gpt2.model import GPT2
@@ -33,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--best", action="store_true", help="the checkpoint with the lowest validation loss instead of the last weights"
     )
-    parser.add_argument("--special", action="store_true", help="<|endoftext|> in the prompt is that token, not text")
+    add_special(parser)
     parser.add_argument("--out", help="HTML file to write (default inspect.html, and none with --json)")
     parser.add_argument("--json", action="store_true", help="print what the page shows as one JSON object")
 
@@ -41,19 +40,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     model, tokenizer = given_model(args)
-    ids = tokenizer.encode(args.prompt, special=args.special)
+    ids = encoded(tokenizer, args.prompt, args.special)
     if not len(ids):
         raise DataError('--prompt "" is empty: there is nothing to read')
     try:
         check_length(model, len(ids))
     except DataError as error:
         raise DataError(f"--prompt: {error}") from None
-    about = {"run": args.run, "prompt": args.prompt, **contents(model, tokenizer, inspect(model, ids))}
+    about = {"run": args.run, "prompt": args.prompt, **contents(model, tokenizer, inspect(model, ids, tokenizer.vocab_size))}
     if args.out or not args.json:
         path = Path(args.out or "inspect.html")
         with naming(f"--out {path}"):
-            write_anew(path, page(about).encode())
-    print(json.dumps(about) if args.json else path)
+            write_anew(path, page(about).encode(errors="backslashreplace"))  # \\udcff is JSON, too
+    print(strict_json(about) if args.json else path)
     return 0
 
 
@@ -62,7 +61,7 @@ def page(about: dict[str, Any]) -> str:
     files = {
         kind: (resources.files("gpt2.insight") / f"inspection.{kind}").read_text("utf-8") for kind in ("html", "css", "js")
     }
-    data = json.dumps(about, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    data = strict_json(about, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     filled = files["html"].replace("@style@", files["css"]).replace("@script@", files["js"])
     return filled.replace("@data@", data)  # the last, for the prompt may hold anything
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gpt2.commands.arguments import add_model, given_model, natural
-from gpt2.errors import ConfigError
+from gpt2.commands.arguments import add_model, add_special, encoded, given_model, natural
+from gpt2.errors import ConfigError, NonFiniteError
 from gpt2.files import naming
 from gpt2.model import GPT2
+from gpt2.terminal import one_line
+from gpt2.tokenizers import Tokenizer
 from tinygrad2.types import Array
 
 HELP = "write a page in which the backward pass of a run is watched, predicted and diagnosed"
@@ -20,6 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     add_model(parser, "run folder", positional=True)
     parser.add_argument("--prompt", help="the text to compute the loss of (default: what the model itself writes)")
+    add_special(parser)
     parser.add_argument("--tokens", type=natural, default=6, help="how many of its tokens (default 6)")
     parser.add_argument("--inside", default="h.0", help="the module whose arrays are the last to be cut (default h.0)")
     parser.add_argument("--out", default="lab.html", help="HTML file to write (default lab.html)")
@@ -35,24 +38,26 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             f"--inside {args.inside}: there is no such module; h.0 to h.{model.config.num_layers - 1} are the blocks"
         )
-    ids = _ids(model, np.asarray(tokenizer.encode(args.prompt)) if args.prompt else None, args.tokens)
-    with study.record():
+    ids = _ids(model, tokenizer, encoded(tokenizer, args.prompt, args.special) if args.prompt else None, args.tokens)
+    with study.record(), np.errstate(over="ignore", invalid="ignore"):
         loss = model.loss(ids[None, :-1], ids[None, 1:])
+    if not np.isfinite(loss.item()):
+        raise NonFiniteError(f"the loss of this model is {loss.item()}: its training diverged (see gpt2 health)")
     text = tokenizer.decode(ids)
     about = f"{len(ids) - 1} tokens of {text!r}, {model.config.num_layers} layers of width {model.config.d_model}"
     with naming(f"--out {args.out}"):
-        size = study.lab(loss, args.out, f"The loss of {Path(args.run).name}", about, args.inside)
+        size = study.lab(loss, args.out, one_line(f"The loss of {Path(args.run).name}"), about, args.inside)
     print(f"{args.out}: {size / 1e6:.2f} MB; open it in a browser")
     return 0
 
 
-def _ids(model: GPT2, given: Array | None, count: int) -> Array:
+def _ids(model: GPT2, tokenizer: Tokenizer, given: Array | None, count: int) -> Array:
     """The tokens and one more, which the last of them is to predict. Raises ConfigError for a count that does not do."""
     most = model.config.max_seq_len
     if not 1 <= count <= most:
         raise ConfigError(f"--tokens {count}: must be 1 to max_seq_len = {most}")
     if given is None:
-        return model.generate(np.zeros(1, int), count, temperature=1.0)
+        return model.generate(np.zeros(1, int), count, temperature=1.0, vocab_size=tokenizer.vocab_size)
     if len(given) < 2:
         raise ConfigError("--prompt: has fewer than 2 tokens, so nothing is predicted from it; give more text")
     return given[: count + 1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from gpt2.commands.arguments import given_corpus, natural
 from gpt2.config import TrainConfig
 from gpt2.errors import ConfigError, RunError
-from gpt2.files import naming
+from gpt2.files import naming, strict_json
 from gpt2.run.folder import Run, is_hugging_face
 from gpt2.run.metrics import Row, history
 from gpt2.training.replay import Replayed, replay
@@ -57,17 +56,17 @@ def run(args: argparse.Namespace) -> int:
         raise RunError(f"{args.run}: the log has no training loss of step {args.step}")
     changes = _changes(args.set, config)
     corpus = given_corpus(args.data, config.data)
-    found = replay(run, config, corpus, args.step)
+    found = replay(run, corpus, args.step)
     same = found.row["train_loss"] == recorded[args.step]
     if args.out:
         args.out = args.out if args.out.endswith(".npz") else args.out + ".npz"
         _write(Path(args.out), found)
     changed: list[Row] = []
     if changes:
-        changed = replay(run, config, corpus, args.step, dataclasses.replace(config, **changes), args.steps).after
+        changed = replay(run, corpus, args.step, dataclasses.replace(config, **changes), args.steps).after
     if args.json:
         about = {"step": args.step, "row": found.row, "bit_for_bit": same, "changed": changed}
-        print(json.dumps(about, default=float))
+        print(strict_json(about))
     else:
         _print(args, found, recorded, same, changed)
     return 0 if same else 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import math
 import os
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpt2.errors import RunError
-from gpt2.files import naming
+from gpt2.files import naming, strict_json
 from gpt2.run.folder import Run
 from gpt2.run.metrics import history
 from gpt2.run.series import Bins
@@ -41,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
             name: value for name, value in own.items() if name != "seed" and any(other.get(name) != value for other in settings)
         }
     if args.json:
-        print(json.dumps(found))
+        print(strict_json(found))
         return 0
     cells = [list(COLUMNS)] + [[_shown(about[name]) for name in COLUMNS] for about in found]
     widths = [max(len(row[i]) for row in cells) for i in range(len(COLUMNS))]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_model, given_model, natural
+from gpt2.commands.arguments import add_model, add_special, encoded, given_model, natural
 from gpt2.errors import DataError
 from gpt2.generation import NextToken, Sampling, TextStream, steps
 from gpt2.tokenizers import Tokenizer
@@ -36,7 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=natural, default=1, help="how many to write, with seeds S, S + 1, ... (default 1)")
     parser.add_argument("--seed", type=natural, default=0, help="S: decides every random choice (default 0)")
     parser.add_argument("--slide", type=int, default=1, help="tokens forgotten at once where the context is full (default 1)")
-    parser.add_argument("--special", action="store_true", help="<|endoftext|> in the prompt is that token, not text")
+    add_special(parser)
     parser.add_argument("--explain", action="store_true", help="show what each token was chosen from")
 
 
@@ -44,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     sampling = Sampling(args.temperature, args.top_k, args.top_p, args.min_p, args.repetition_penalty)
     model, tokenizer = given_model(args)
-    ids = tokenizer.encode(args.prompt, special=args.special)
+    sampling = replace(sampling, vocab_size=tokenizer.vocab_size)
+    ids = encoded(tokenizer, args.prompt, args.special)
     if not len(ids):
         raise DataError('--prompt "" is empty: the model needs a first token to go on from')
     context = model.config.max_seq_len
@@ -68,11 +70,13 @@ def _beyond(prompt: int, tokens: int, context: int) -> str:
 def _stream(prompt: str, made: Iterator[NextToken], tokenizer: Tokenizer, stops: list[str]) -> int:
     text = TextStream(tokenizer, stops)
     print(prompt, end="", flush=True)
-    for step in made:
-        print(text.feed(int(step.tokens[0])), end="", flush=True)
-        if text.stopped:
-            break
-    print(text.finish())
+    try:
+        for step in made:
+            print(text.feed(int(step.tokens[0])), end="", flush=True)
+            if text.stopped:
+                break
+    finally:
+        print(text.finish())
     return 0
 
 
@@ -107,7 +111,7 @@ def _explain(made: Iterator[NextToken], tokenizer: Tokenizer, stops: list[str], 
 
 def _why(tokenizer: Tokenizer, token: int, logits: np.ndarray[Any, Any], p: np.ndarray[Any, Any]) -> str:
     """What was chosen, how likely it was to the model and in the draw, and the likeliest candidates."""
-    of_model = np.exp(logits - logits.max(), dtype=np.float64)
+    of_model = np.exp(logits.astype(np.float64) - float(logits.max()))
     of_model /= of_model.sum()
     candidates = []
     for i in np.argsort(-of_model, kind="stable")[:CANDIDATES].tolist():
@@ -120,7 +124,9 @@ def _why(tokenizer: Tokenizer, token: int, logits: np.ndarray[Any, Any], p: np.n
 
 
 def _show(tokenizer: Tokenizer, token: int) -> str:
-    """A token as a Python literal; one that is not whole characters as its bytes."""
+    """A token as a Python literal; one that is not whole characters as its bytes, and an id that is none by its number."""
+    if token >= tokenizer.vocab_size:
+        return f"#{token}"
     raw = tokenizer.token_bytes(token)
     try:
         return repr(raw.decode())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -12,12 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gpt2.commands.arguments import given_corpus, natural
+from gpt2.commands.arguments import encoded, given_corpus, natural
 from gpt2.errors import ConfigError, RunError
-from gpt2.files import naming
-from gpt2.terminal import one_line, styled
+from gpt2.files import naming, strict_json
+from gpt2.terminal import note, one_line, styled
 from gpt2.text.corpora.piped import arriving, standard_input
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer, load_tokenizer
+from gpt2.tokenizers.base import END_OF_TEXT
 from tinygrad2.files import check_kind
 
 HELP = "show the tokens of a text and the merges that made them, or train a tokenizer"
@@ -29,7 +29,7 @@ SHADES = ("\x1b[48;5;24m\x1b[38;5;231m", "\x1b[48;5;60m\x1b[38;5;231m")
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    parser.add_argument("text", nargs="?", help="the text, or - to read it from standard input")
+    parser.add_argument("text", nargs="?", help="the text (after -- if it begins with a dash), or - for standard input")
     parser.add_argument(
         "--tokenizer", default="gpt2", metavar="NAME", help="gpt2, byte, a tokenizer's file, or a run folder (default gpt2)"
     )
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--show: the tokenizer {args.tokenizer} has no merges to show; a BPE such as gpt2 has")
     about = _describe(tokenizer, args.tokenizer, text, args.special, args.show)
     if args.json:
-        print(json.dumps(about))
+        print(strict_json(about))
     else:
         styled("\n".join(_lines(about, sys.stdout.isatty() and not os.environ.get("NO_COLOR"))))
     return 0
@@ -100,7 +100,7 @@ def _open(name: str) -> Tokenizer:
 
 def _describe(tokenizer: Tokenizer, name: str, text: str, special: bool, show: bool) -> dict[str, Any]:
     """Everything that is printed, as --json gives it; bytes in hexadecimal."""
-    ids = tokenizer.encode(text, special).tolist()
+    ids = encoded(tokenizer, text, special).tolist()
     raw = text.encode()
     tokens: list[dict[str, Any]] = []
     start = 0
@@ -250,9 +250,12 @@ def _train(args: argparse.Namespace) -> int:
     tokenizer = BPETokenizer.train(corpus.pieces(), args.vocab_size, progress=not args.json)
     seconds = time.perf_counter() - begin
     tokenizer.save(Path(args.out))
-    characters = size = count = 0
+    characters = size = count = ends = 0
     for piece in corpus.pieces():
         characters, size, count = characters + len(piece), size + len(piece.encode()), count + len(tokenizer.encode(piece))
+        ends += piece.count(END_OF_TEXT)
+    if ends:
+        note(f"{corpus.name}: {END_OF_TEXT} stands in it {ends:,} times, as text; merges are learned of what is between")
     about = {
         "data": corpus.name,
         "vocab_size": tokenizer.vocab_size,
@@ -265,7 +268,7 @@ def _train(args: argparse.Namespace) -> int:
         "sha256": tokenizer.sha256,
     }
     if args.json:
-        print(json.dumps(about))
+        print(strict_json(about))
         return 0
     print(f"{_counted(tokenizer.vocab_size, 'token')}, {_counted(len(tokenizer.merges), 'merge')}, in {seconds:.1f} s")
     ratio = f": {size / count:.2f} bytes per token" if count else ""

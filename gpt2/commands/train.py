@@ -21,7 +21,7 @@ from gpt2.run.folder import Run, load_model, unused_folder
 from gpt2.run.metrics import Recorded, history
 from gpt2.run.plots import plot_loss, plot_training
 from gpt2.terminal import note, one_line, say
-from gpt2.text.corpora import STDIN, Corpus
+from gpt2.text.corpora import STDIN, Corpus, is_read_once
 from gpt2.text.encoding import prepare, tokenizer_for
 from gpt2.tokenizers import Tokenizer
 from gpt2.training.loop import Result, train
@@ -32,18 +32,19 @@ from gpt2.training.shards import Shards
 from tinygrad2 import kernels
 
 HELP = "train a model on text"
+PRESET = "tiny"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    add_preset(parser, "tiny")
+    add_preset(parser, PRESET)
     parser.add_argument("--out", help="run folder to write; by default a new one in runs/")
     parser.add_argument("--resume", action="store_true", help="go on where the run in --out stopped; begin it if there is none")
     parser.add_argument("--accept-changes", action="store_true", help="resume with other settings or another text than before")
     parser.add_argument("--config", help="a TOML file of settings, by the names of the flags with underscores")
     parser.add_argument("--no-plots", action="store_true", help="draw no loss.png and training.png at the end")
-    add_settings(parser, TrainConfig)
-    add_settings(parser, GPT2Config)
+    add_settings(parser, TrainConfig, PRESET)
+    add_settings(parser, GPT2Config, PRESET, vocab_size="the tokenizer's")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -57,10 +58,10 @@ def run(args: argparse.Namespace) -> int:
     together = comm.current()
     resume = together.broadcast(resume, "the start")  # a rank that is late may find what another has written
     setup = read_setup(args.out, given, args.accept_changes) if resume else None
-    preset = given.pop("preset", "tiny")
+    preset = given.pop("preset", PRESET)
     config = setup.training if setup else TrainConfig.preset(preset, **part_of(TrainConfig, given))
-    if config.data == STDIN and together.size > 1:
-        raise ConfigError("--data -: of several ranks only one has a standard input; give a file that all can read")
+    if together.size > 1 and is_read_once(config.data):
+        raise ConfigError(f"--data {config.data}: only one of several ranks could read it; give a file that all can read")
     corpus = given_corpus(config.data if "data" in given or not setup else None, config.data)
     if corpus.once:
         config = replace(config, data=STDIN)  # whatever the shell called it, there is no text of that name any more
@@ -123,9 +124,11 @@ def _start(preset: str, config: TrainConfig, given: dict[str, Any], corpus: Corp
     model_config = GPT2Config.preset(preset, **part_of(GPT2Config, given))
     tokenizer = tokenizer_for(corpus, config, given.get("vocab_size"))
     vocab_size = given.get("vocab_size", tokenizer.vocab_size)
-    if config.tokenizer == "bpe" and vocab_size > tokenizer.vocab_size:  # what the model would write beyond is no token
-        note(f"--vocab-size {vocab_size}: the text has merges for {tokenizer.vocab_size} tokens only")
-        vocab_size = tokenizer.vocab_size
+    if config.tokenizer == "bpe" and vocab_size > tokenizer.vocab_size:
+        note(
+            f"--vocab-size {vocab_size}: the text has merges for {tokenizer.vocab_size} tokens only; the model has room for "
+            f"{vocab_size - tokenizer.vocab_size} more, which it never writes"
+        )
     if vocab_size < tokenizer.vocab_size:
         what = "the text has {} distinct characters" if config.tokenizer == "char" else "the tokenizer has {} tokens"
         raise ConfigError(f"vocab_size = {vocab_size}, but {what.format(tokenizer.vocab_size)}")

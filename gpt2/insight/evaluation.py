@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gpt2.generation import check_finite
 from gpt2.model import GPT2
 from gpt2.terminal import printable
 from gpt2.tokenizers import Tokenizer
@@ -33,8 +34,9 @@ class Evaluation:
 
     @property
     def perplexity(self) -> float:
-        """exp(loss): as uncertain as a choice among so many equally likely tokens."""
-        return math.exp(self.loss)
+        """exp(loss): as uncertain as a choice among so many equally likely tokens; infinite where no float64 is so large."""
+        with np.errstate(over="ignore"):
+            return float(np.exp(self.loss))
 
     @property
     def bits_per_byte(self) -> float:
@@ -47,7 +49,7 @@ def evaluate(model: GPT2, tokenizer: Tokenizer, ids: Array, stride: int, shards:
 
     The model sees windows of its context that begin `stride` tokens apart. A token is predicted in the first window that
     holds it: with a stride of the context the windows follow one another, and with a smaller one every token after the first
-    window is predicted from at least context - stride tokens.
+    window is predicted from at least context - stride tokens. Raises NonFiniteError for a model whose logits are not finite.
     """
     context, last = model.config.max_seq_len, len(ids) - 1
     windows, done = [], 0
@@ -74,9 +76,10 @@ def evaluate(model: GPT2, tokenizer: Tokenizer, ids: Array, stride: int, shards:
 
 def _nats(model: GPT2, inputs: Array, targets: Array) -> Array:
     """-log softmax(logits)[target] for every position: (B, T) float64."""
-    with no_grad():
+    with no_grad(), np.errstate(over="ignore", invalid="ignore"):
         logits = model(inputs).data  # (B, T, V)
-    logits -= logits.max(axis=-1, keepdims=True)
+        check_finite(logits)
+        logits -= logits.max(axis=-1, keepdims=True)
     picked = np.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
     return np.log(np.exp(logits, out=logits).sum(axis=-1, dtype=np.float64)) - picked
 
@@ -91,7 +94,7 @@ def coloured(tokenizer: Tokenizer, evaluation: Evaluation) -> Iterator[str]:
     yield printable(decoder.decode(tokenizer.token_bytes(int(evaluation.ids[0]))))
     for token, nats in zip(evaluation.ids[1:].tolist(), evaluation.losses.tolist(), strict=True):
         text = printable(decoder.decode(tokenizer.token_bytes(token)))
-        colour = next(colour for limit, colour in COLOURS if nats < limit)
+        colour = next((colour for limit, colour in COLOURS if nats < limit), COLOURS[-1][1])
         # A background that is on at the end of a line would fill the rest of it.
         yield "\n".join(f"\033[97;48;5;{colour}m{line}\033[0m" if line else "" for line in text.split("\n"))
 

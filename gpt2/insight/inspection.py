@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.errors import DataError, RunError
+from gpt2.errors import DataError
+from gpt2.generation import check_finite
 from gpt2.model import GPT2
 from gpt2.training.shards import Shards
 from tinygrad2 import Tensor, autograd, no_grad
@@ -93,16 +94,18 @@ class Inspection:
     scores: Histograms  # the attention logits q . k / sqrt(d_k) that the mask lets through
 
 
-def inspect(model: GPT2, ids: Array) -> Inspection:
+def inspect(model: GPT2, ids: Array, vocab_size: int | None = None) -> Inspection:
     """All that can be shown of how `model` reads ids (T).
 
-    The gradients are those of the logits of the K likeliest tokens and of the actual next one, at every position. Raises
-    DataError for more tokens than the context, or than a page can show, and RunError for a model that computes no numbers.
+    The gradients are those of the logits of the K likeliest tokens and of the actual next one, at every position. Only ids
+    below `vocab_size`, that of the tokenizer, are among the likeliest: a model may have more. Raises DataError for more tokens
+    than the context, or than a page can show, and NonFiniteError for a model that computes no numbers.
     """
     check_length(model, len(ids))
-    with model.evaluating(), Shards(threads=0, shards=1, batch_size=1):  # shared among cores as training is
+    quiet = np.errstate(over="ignore", invalid="ignore")  # logits that are not finite are refused
+    with quiet, model.evaluating(), Shards(threads=0, shards=1, batch_size=1):  # shared among cores as training is
         kept = _forward(model, ids)
-        lens, logs = _lens(model, kept["residual"], ids)
+        lens, logs = _lens(model, kept["residual"], ids, vocab_size)
         gradients = logit_gradients(model, ids, *_candidates(lens.tokens[-1], ids))
     qk = [split_heads(qkv, 3, model.config.num_heads)[:2] for qkv in kept["qkv"]]  # L times 2 of (H, T, d_k)
     attention = np.stack([attention_weights(q, k) for q, k in qk])
@@ -154,17 +157,17 @@ def _forward(model: GPT2, ids: Array) -> dict[str, list[Array]]:
     return kept
 
 
-def _lens(model: GPT2, residual: Sequence[Array], ids: Array) -> tuple[Lens, Array]:
+def _lens(model: GPT2, residual: Sequence[Array], ids: Array, vocab_size: int | None) -> tuple[Lens, Array]:
     """The logit lens (nostalgebraist, 2020), and what it ends in: the model's own log-probabilities (T, V)."""
     found, logs = [], np.empty(0)
     for x in residual:
         with no_grad():
             logits = model.lm_head(model.ln_f(Tensor(x))).data  # (T, V)
-        if not np.isfinite(logits).all():
-            raise RunError("the logits of this model are not finite numbers: its training diverged (see gpt2 health)")
+        check_finite(logits)
         logs = _log_softmax(logits)
-        k = min(CANDIDATES, logs.shape[-1])
-        some = np.argpartition(-logs, k - 1)[:, :k]
+        of_tokens = logs[:, :vocab_size]
+        k = min(CANDIDATES, of_tokens.shape[-1])
+        some = np.argpartition(-of_tokens, k - 1)[:, :k]
         order = np.argsort(-np.take_along_axis(logs, some, axis=-1))
         tokens = np.take_along_axis(some, order, axis=-1)
         p = np.exp(np.take_along_axis(logs, tokens, axis=-1))

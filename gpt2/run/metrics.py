@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import sys
 from collections.abc import Iterator
@@ -14,7 +12,7 @@ from typing import Annotated, Any, BinaryIO, Required, Self, TypedDict, TypeVar
 import msgspec
 
 from gpt2.errors import RunError
-from gpt2.files import check_regular, naming, open_itself, open_regular
+from gpt2.files import check_regular, naming, open_itself, open_regular, strict_json
 
 Row = dict[str, Any]
 """As it is made, and written."""
@@ -139,13 +137,7 @@ class Log:
 
 def as_line(row: Row) -> str:
     """A row as a line of JSON. JSON has no number that is not finite: NaN, Infinity and -Infinity become strings."""
-    return json.dumps(_with_names(row), allow_nan=False) + "\n"
-
-
-def _with_names(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _with_names(inner) for key, inner in value.items()}
-    return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
+    return strict_json(row, repr) + "\n"
 
 
 def read_metrics(path: Path) -> list[Recorded]:

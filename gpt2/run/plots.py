@@ -118,8 +118,12 @@ def save(figure: Any, path: Path) -> None:
 
 
 def plain(text: str) -> str:
-    """A text as matplotlib draws it, and not as a formula; what cannot be printed is a question mark."""
-    return "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
+    """A text as matplotlib draws it, and not as a formula; what cannot be printed is a question mark.
+
+    A space comes before what begins with `_`: matplotlib leaves a label that does so out of its legend.
+    """
+    text = "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
 
 
 def loss_text(value: float) -> str:

@@ -24,6 +24,7 @@ from gpt2.text import batches
 from gpt2.text.corpora import Corpus, Document
 from gpt2.text.id_cache import kept_ids
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer
+from gpt2.tokenizers.base import END_OF_TEXT
 from tinygrad2.types import Array
 
 Say = Callable[[str], object]
@@ -163,6 +164,11 @@ def _ids(corpus: Corpus, tokenizer: Tokenizer, validates: Array, say: Say) -> tu
     """All ids, and how many of them come before the first document that validates."""
     if not corpus.characters:
         raise DataError(f"{corpus.name}: there is no text in it")
+    if corpus.survey.ends and (size := end_as_text(tokenizer)):
+        say(
+            f"{corpus.name}: {END_OF_TEXT} stands in it {corpus.survey.ends:,} times, as text of {size} tokens that ends no "
+            "document; make each document a file of a folder, and that token comes between them"
+        )
     if corpus.characters > IN_MEMORY:
         key = hashlib.sha256(FORMAT + tokenizer.sha256.encode() + np.sort(validates).tobytes())
         key.update(b"".join(_digests(corpus, validates)))
@@ -173,6 +179,11 @@ def _ids(corpus: Corpus, tokenizer: Tokenizer, validates: Array, say: Say) -> tu
         parts.append(ids)
         cut += 0 if held_out else len(ids)
     return np.concatenate(parts), cut
+
+
+def end_as_text(tokenizer: Tokenizer) -> int:
+    """Of how many tokens the name of the end-of-text token is in a text; 0 where it is that token there, or there is none."""
+    return 0 if tokenizer.end_of_text in (None, *(ids := tokenizer.encode(END_OF_TEXT)).tolist()) else len(ids)
 
 
 def _kind(tokenizer: Tokenizer) -> np.dtype[Any]:

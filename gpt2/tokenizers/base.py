@@ -112,7 +112,7 @@ def to_utf8(text: str) -> bytes:
 def reading(path: Path) -> Iterator[str]:
     """The text of a file; what goes wrong with it becomes a RunError naming the file."""
     try:
-        yield read_regular(path, MOST_TOKENIZER).decode()
+        yield read_regular(path, MOST_TOKENIZER).decode("utf-8-sig")
     except OSError as error:
         raise RunError(f"{path}: {error.strerror}") from error
     except ValueError as error:  # not UTF-8, not JSON, or a DataError: not a tokenizer

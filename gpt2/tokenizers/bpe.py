@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.errors import DataError
+from gpt2.errors import DataError, RunError
 from gpt2.files import parse_object
 from gpt2.tokenizers import hugging_face, vocabulary
 from gpt2.tokenizers.alphabet import BYTES
 from gpt2.tokenizers.base import END_OF_TEXT, Tokenizer, checked, reading, to_utf8, write_text
 from gpt2.tokenizers.bpe_training import train_merges
+from gpt2.tokenizers.hugging_face import Found
 from gpt2.tokenizers.words import words
 
 Pair = tuple[int, int]
@@ -48,18 +49,24 @@ class BPETokenizer(Tokenizer):
         [b's', b'low']
     """
 
-    def __init__(self, tokens: Sequence[bytes], merges: Sequence[Pair], special: Mapping[str, int] | None = None) -> None:
-        """The bytes of each id, the merges as pairs of ids, first to last, and the special tokens by name.
+    def __init__(
+        self, tokens: Sequence[bytes], merges: Sequence[Pair], special: Mapping[str, int] | Found | None = None
+    ) -> None:
+        """The bytes of each id, the merges as pairs of ids, first to last, and the special tokens by name, or all of a `Found`.
 
         Raises DataError if a byte has no token, a token or a merge comes twice, or a merge makes what is no token.
         """
-        self.tokens, self.merges, self.special = list(tokens), list(merges), dict(special or {})
-        for name, i in self.special.items():
+        self.found = special if isinstance(special, Found) else Found(dict(special or {}))
+        self.tokens, self.merges, self.special = list(tokens), list(merges), self.found.special
+        self._whole = self.special | self.found.added
+        for name, i in self._whole.items():
             if not name or not 0 <= i < len(tokens) or tokens[i] != to_utf8(name):
-                raise DataError(f"special token {shown(name)} is not token {i}")
-        if len(set(self.special.values())) != len(self.special):
+                raise DataError(f"{'special' if name in self.special else 'added'} token {shown(name)} is not token {i}")
+        if len(set(self._whole.values())) != len(self._whole):
             raise DataError("two special tokens have the same id")
-        self._ids = _numbered(self.tokens, set(self.special.values()))
+        self._ids = _numbered(self.tokens, set(self._whole.values()))
+        for i in self.found.added.values():  # which may be what merges make, too
+            self._ids.setdefault(self.tokens[i], i)
         missing = [b for b in range(256) if bytes([b]) not in self._ids]
         if missing:
             raise DataError(f"{len(missing)} of the 256 bytes have no token, the first is {missing[0]:#04x}")
@@ -69,8 +76,9 @@ class BPETokenizer(Tokenizer):
             pair = next(p for rank, p in enumerate(self.merges) if self._ranks[p] != rank)
             raise DataError(f"the merge of {self._shown(pair)} comes twice")
         self._made = [self._product(pair) for pair in self.merges]  # by rank
-        longest_first = sorted(self.special, key=len, reverse=True)
-        self._special = re.compile(f"({'|'.join(map(re.escape, longest_first)) or '(?!)'})")
+        longest_first = sorted(self._whole, key=len, reverse=True)
+        passes = ([name for name in longest_first if (name in self.found.late) == late] for late in (False, True))
+        self._passes = [re.compile("|".join(map(re.escape, names))) for names in passes if names]
         self._cache = _Cache(self._encode_word)
 
     def _product(self, pair: Pair) -> int:
@@ -88,7 +96,8 @@ class BPETokenizer(Tokenizer):
     def gpt2(cls, path: str | Path | None = None) -> BPETokenizer:
         """OpenAI's own: 50,257 tokens, byte for byte; see vocabulary.py for where it is looked for. Raises RunError."""
         encoder, merges = vocabulary.find(path)
-        return cls(*hugging_face.parse_vocabulary(encoder.decode(), merges.decode()))
+        ids, tokens, found = hugging_face.parse_vocab(encoder.decode())
+        return cls(tokens, hugging_face.parse_merges(merges.decode(), ids), found)
 
     @classmethod
     def train(cls, text: str | Iterable[str], vocab_size: int, progress: bool = False) -> BPETokenizer:
@@ -109,28 +118,33 @@ class BPETokenizer(Tokenizer):
     @classmethod
     def from_files(cls, vocab_json: str | Path, merges_txt: str | Path) -> BPETokenizer:
         """From `vocab.json` and `merges.txt`, which OpenAI calls `encoder.json` and `vocab.bpe`. Raises RunError."""
-        with reading(Path(vocab_json)) as vocab, reading(Path(merges_txt)) as merges:
-            return cls(*hugging_face.parse_vocabulary(vocab, merges))
+        with reading(Path(vocab_json)) as text:
+            ids, tokens, found = hugging_face.parse_vocab(text)
+            cls(tokens, [], found)  # what is wrong with the tokens is wrong with this file
+        with reading(Path(merges_txt)) as text:
+            return cls(tokens, hugging_face.parse_merges(text, ids), found)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> BPETokenizer:
         """From the `tokenizer.json` of a folder or, if there is none, its `vocab.json` and `merges.txt`. Raises RunError."""
         folder = Path(folder)
         if not os.path.lexists(folder / "tokenizer.json") and os.path.lexists(folder / "vocab.json"):
+            if os.path.lexists(more := folder / "added_tokens.json"):
+                raise RunError(f"{more}: how these are found in a text only a tokenizer.json says; save the tokenizer as that")
             return cls.from_files(folder / "vocab.json", folder / "merges.txt")
         with reading(folder / "tokenizer.json") as text:
             return cls.from_json(parse_object(text))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `tokenizer.json`, `vocab.json` and `merges.txt`, as Hugging Face lays them out. Raises RunError."""
-        vocab, merges = hugging_face.to_vocabulary(self.tokens, self.merges, self.special)
+        vocab, merges = hugging_face.to_vocabulary(self.tokens, self.merges, self.found)
         write_text(Path(folder, "vocab.json"), vocab)
         write_text(Path(folder, "merges.txt"), merges)
         self.save(Path(folder, "tokenizer.json"))
 
     def to_json(self) -> dict[str, Any]:
         """In the format of Hugging Face's `tokenizer.json`."""
-        return hugging_face.to_json(self.tokens, self.merges, self.special)
+        return hugging_face.to_json(self.tokens, self.merges, self.found)
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> BPETokenizer:
@@ -147,10 +161,13 @@ class BPETokenizer(Tokenizer):
     @property
     def end_of_text(self) -> int | None:
         """The id of `<|endoftext|>`."""
-        return self.special.get(END_OF_TEXT)
+        return self._whole.get(END_OF_TEXT)
 
     def encode(self, text: str, special: bool = False) -> np.ndarray[Any, Any]:
-        """Text -> int64 ids (T,); `special` also recognises special tokens. Raises DataError for half of a surrogate pair."""
+        """Text -> int64 ids (T,); `special` also recognises special tokens. Raises DataError for half of a surrogate pair.
+
+        Tokens that were added to a Hugging Face tokenizer and are not special are always recognised, as they are there.
+        """
         try:
             return np.frombuffer(b"".join(self._encoded(text, special)), np.int32).astype(np.int64)
         except UnicodeEncodeError:
@@ -161,7 +178,7 @@ class BPETokenizer(Tokenizer):
         """Parts of the ids, as int32."""
         for part, is_special in self._sections(text, special):
             if is_special:
-                yield array("i", [self.special[part]]).tobytes()
+                yield array("i", [self._whole[part]]).tobytes()
             else:
                 for some in words(part):
                     yield b"".join(map(self._cache.__getitem__, some))
@@ -173,8 +190,20 @@ class BPETokenizer(Tokenizer):
                 yield from ((word, is_special) for word in some)
 
     def _sections(self, text: str, special: bool) -> Iterator[tuple[str, bool]]:
-        """The text between special tokens, and these, with True."""
-        return ((part, i % 2 == 1) for i, part in enumerate(self._special.split(text) if special else [text]))
+        """The text between the tokens that are found in it, and these, with True."""
+        return self._without(text, special, self._passes if special or self.found.added else [])
+
+    def _without(self, text: str, special: bool, passes: Sequence[re.Pattern[str]]) -> Iterator[tuple[str, bool]]:
+        start = 0
+        for match in passes[0].finditer(text) if passes else ():
+            if special or match[0] in self.found.added:
+                yield from self._without(text[start : match.start()], special, passes[1:])
+                yield match[0], True
+                start = match.end()
+        if passes:
+            yield from self._without(text[start:], special, passes[1:])
+        else:
+            yield text, False
 
     def spelled(self, word: str) -> list[int]:
         """The ids of a word's bytes, before any merge."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from gpt2 import terminal
 from gpt2.config import TrainConfig
-from gpt2.errors import DamagedError
+from gpt2.errors import DamagedError, NonFiniteError
 from gpt2.generation import Sampling, generate
 from gpt2.model import GPT2
 from gpt2.rng import generator
@@ -30,7 +30,7 @@ from gpt2.training.measurements import diagnose, probe_windows
 from gpt2.training.mpi.comm import Comm
 from gpt2.training.shards import Shards, arithmetic
 from gpt2.training.state import restore, state
-from gpt2.training.step import NonFiniteError, Trainer
+from gpt2.training.step import Trainer
 from tinygrad2.kernels.fast.memory import keep_freed_memory
 from tinygrad2.types import Array
 
@@ -189,9 +189,13 @@ class Training:
 
     def write_sample(self, row: Row) -> None:
         """Let the model write, on the terminal and in the file; the prompt is the first token of the text."""
-        prompt = np.asarray(self.text.train[:1], np.int64)
-        ids = generate(self.model, prompt, self.config.sample_tokens, Sampling(temperature=0.8), self.config.seed)
-        text = self.text.tokenizer.decode(ids[1:])
+        prompt, tokenizer = np.asarray(self.text.train[:1], np.int64), self.text.tokenizer
+        sampling = Sampling(temperature=0.8, vocab_size=tokenizer.vocab_size)
+        try:
+            ids = generate(self.model, prompt, self.config.sample_tokens, sampling, self.config.seed)
+            text = tokenizer.decode(ids[1:])
+        except NonFiniteError as error:  # what becomes of the training is for its next step to say
+            text = f"(nothing: {error})"
         title = f"--- step {row['step']}, validation loss {row['val_loss']:.3f}"
         if "above_perfect" in row:
             title += f", {row['above_perfect']:.3f} above a perfect model"

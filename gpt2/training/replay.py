@@ -32,15 +32,14 @@ class Replayed:
     """The rows of this step and of those after it, where they were asked for."""
 
 
-def replay(
-    run: Run, config: TrainConfig, corpus: Corpus, step: int, changed: TrainConfig | None = None, count: int = 1
-) -> Replayed:
+def replay(run: Run, corpus: Corpus, step: int, changed: TrainConfig | None = None, count: int = 1) -> Replayed:
     """Take step `step` of a run on a corpus again, and `count` steps in all; from that one on with the settings `changed`.
 
     Raises RunError if the text is another one than then, or the checkpoint before the step is damaged.
     """
-    setup = read_setup(run.folder, {}, accept_changes=False)
-    setup.check_corpus(corpus, accept_changes=False)
+    setup = read_setup(run.folder, {}, accept_changes=False, replays=True)
+    setup.check_corpus(corpus, accept_changes=False, fix="--data names the text that it was trained on")
+    config = setup.training
     text = prepare(corpus, setup.tokenizer, config, setup.model.max_seq_len)
     model = setup.model_at_start()
     checkpoint = Checkpoints(run.checkpoints).latest(lambda _: None, at_most=step - 1)

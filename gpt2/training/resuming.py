@@ -38,26 +38,29 @@ class Setup:
             return GPT2.with_weights(self.model, load_model(self.training.init_from)[0].state_dict())
         return GPT2(self.model, self.training.seed)
 
-    def check_corpus(self, corpus: Corpus, accept_changes: bool) -> None:
+    def check_corpus(self, corpus: Corpus, accept_changes: bool, fix: str = "--accept-changes goes on with it") -> None:
         """Raise RunError if the text is another one than before."""
         if corpus.sha256 != self.corpus_sha256 and not accept_changes:
             raise RunError(
                 f"{self.run.folder}: the text of {self.training.data!r} has changed: its sha256 is {corpus.sha256}, and was "
-                f"{self.corpus_sha256}; --accept-changes goes on with it"
+                f"{self.corpus_sha256}; {fix}"
             )
 
 
-def read_setup(folder: str | Path, given: dict[str, Any], accept_changes: bool) -> Setup:
+def read_setup(folder: str | Path, given: dict[str, Any], accept_changes: bool, replays: bool = False) -> Setup:
     """Read what the run in a folder was begun with. `given` are settings by name, of both kinds.
 
     Raises RunError that lists all settings that differ, unless changes are accepted; then those of the training are taken.
-    The shape of the model can never change.
+    The shape of the model can never change. Who replays a step computes with the threads and shards of the machine then.
     """
     run = Run(Path(folder))
     run.check()
     about = run.read_config()
     run.check_sizes(about.model)
     model, training, machine = about.model, about.training, about.machine
+    if replays:
+        then: dict[str, Any] = {name: machine[name] for name in ("threads", "shards") if name in machine}
+        training = dataclasses.replace(training, **then)
     now = {name: value for name, value in given.items() if name != "preset"}
     names = {f.name for f in dataclasses.fields(GPT2Config)}
     shape = [
@@ -73,10 +76,12 @@ def read_setup(folder: str | Path, given: dict[str, Any], accept_changes: bool) 
     wrong = [f"{name} = {value!r}, was {getattr(training, name)!r}" for name, value in changed.items() if name not in HARMLESS]
     others = machine.get("ranks", 1) != comm.current().size  # who asks for other ranks asks for another division of the work
     for name, here in arithmetic(training, about.parameters).items():
-        then = machine.get(name, here)
-        if here != then and not (others and name in ("ranks", "threads", "shards")):
-            fix = f" (--{name} {then} gives the same sums)" if isinstance(then, int) else ""
-            wrong.append(f"{name} = {here} on this machine, was {then}{fix}")
+        was = machine.get(name, here)
+        if here != was and not (others and name in ("ranks", "threads", "shards")):
+            same = f"--{name} {was}" if name in ("threads", "shards") else "TINYGRAD2_KERNELS=numpy" * (was == "numpy")
+            fix = f" ({same} gives the same sums)" if same else ""
+            wrong.append(f"{name} = {here} on this machine, was {was}{fix}")
     if wrong and not accept_changes:
-        raise RunError(f"{run.folder}: {', '.join(wrong)}; --accept-changes goes on all the same")
+        rest = "it cannot be the same step here" if replays else "--accept-changes goes on all the same"
+        raise RunError(f"{run.folder}: {', '.join(wrong)}; {rest}")
     return Setup(run, model, dataclasses.replace(training, **changed), load_tokenizer(run.tokenizer), about.corpus.sha256)

@@ -9,7 +9,7 @@ import time
 import numpy as np
 
 from gpt2.config import TrainConfig
-from gpt2.errors import GPT2Error
+from gpt2.errors import NonFiniteError
 from gpt2.model import GPT2
 from gpt2.run.metrics import Row
 from gpt2.text import batches
@@ -25,10 +25,6 @@ from gpt2.training.spikes import Spikes
 from tinygrad2 import autograd, optim
 from tinygrad2.kernels.fast.products import bfloat16
 from tinygrad2.types import Array
-
-
-class NonFiniteError(GPT2Error):
-    """The loss or the gradient is no longer a number."""
 
 
 class Trainer:

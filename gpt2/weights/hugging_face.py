@@ -59,10 +59,17 @@ class PretrainedFolder:
         for name, entry in found.items():
             if self.stored.setdefault(name.removeprefix("transformer."), entry) is not entry:
                 raise RunError(f"{entry.path}: {name} occurs twice, with and without 'transformer.'")
+        if self.tied and "lm_head.weight" in self.stored:  # safetensors.torch.save_model writes one of the two, either one
+            self.stored.setdefault("wte.weight", self.stored["lm_head.weight"])
         self.config = self._config(settings)
         heads = metadata.get("n_head", str(self.theirs["n_head"]))  # the one size that no shape tells
         if heads != str(self.theirs["n_head"]):
             raise RunError(f"{self.folder / 'config.json'}: n_head = {self.theirs['n_head']}, but the weights are for {heads}")
+
+    @property
+    def tied(self) -> bool:
+        """Whether their head is the token embedding."""
+        return self.theirs.get("tie_word_embeddings", True) is not False
 
     def _config(self, settings: Mapping[str, Any]) -> GPT2Config:
         path, theirs = self.folder / "config.json", self.theirs
@@ -115,7 +122,7 @@ class PretrainedFolder:
         """
         stored = {name: entry for name, entry in self.stored.items() if not (MASK.fullmatch(name) and name not in shapes)}
         source = {name: name for name in shapes if name in stored}
-        if "lm_head.weight" in shapes and "lm_head.weight" not in stored and self.theirs.get("tie_word_embeddings", True):
+        if "lm_head.weight" in shapes and "lm_head.weight" not in stored and self.tied:
             source["lm_head.weight"] = "wte.weight"
         zeros = [name for name in shapes if name == "lm_head.bias" and name not in stored]
         wrong = [f"missing {name} {shape}" for name, shape in shapes.items() if name not in source and name not in zeros]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -166,3 +167,91 @@ def test_help_shows_defaults(capsys):
     assert end.value.code == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "--weight-decay FLOAT AdamW: decay of the matrices (default 0.1)" in out
+
+
+# -- values that begin with a dash
+
+
+def test_a_text_that_begins_with_a_dash(run, tmp_path, capsys):
+    """As every option that takes a value takes it, in one word or in two."""
+    commands = {
+        "prompt": ["sample", "--run", str(run), "--prompt", "-the", "--tokens", "3"],
+        "words": ["sample", "--run", str(run), "--prompt", "--the -- cat", "--tokens", "3"],
+        "only dashes": ["sample", "--run", str(run), "--prompt", "--", "--tokens", "3"],
+        "a flag of argparse": ["sample", "--run", str(run), "--prompt", "-help", "--tokens", "3"],
+        "stop": ["sample", "--run", str(run), "--stop", "-x", "--prompt", "the", "--stop", "--", "--tokens", "3"],
+        "inspect": ["inspect", str(run), "--prompt", "-the", "--json"],
+        "lab": ["lab", str(run), "--prompt", "-the", "--tokens", "2", "--out", str(tmp_path / "a.html")],
+        "tokenize": ["tokenize", "--tokenizer", "byte", "--", "-the"],
+    }
+    for name, command in commands.items():
+        assert main(command) == 0, name
+        said = capsys.readouterr().out
+        assert said.startswith(("-", "{")) or name in ("stop", "lab"), name
+
+
+def test_files_that_begin_with_a_dash(run, tmp_path, text, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-my.txt").write_text(text[:3000])
+    assert main(["train", "--no-plots", "--data", "-my.txt", "--out", "-run", *TINY]) == 0
+    assert main(["eval", "--run", "-run", "--data", "-my.txt"]) == 0
+    assert main(["tokenize", "--train", "-my.txt", "--vocab-size", "260", "--out", "-t.json"]) == 0
+    assert main(["tokenize", "low", "--tokenizer", "-t.json"]) == 0
+    assert main(["plot", str(run), "--out", "-p.png"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"-my.txt", "-run", "-t.json", "-p.png"}
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("sample --run {run} --prompt --tokens 5", "argument --prompt: expected one argument"),
+        ("sample --run {run} --prompt --tokens=5", "argument --prompt: expected one argument"),
+        ("sample --prompt x --run", "argument --run: expected one argument"),
+        ("sample --run {run} --prompt x --seed -1", "'-1' must be a whole number"),
+        ("sample --run {run} --prompt x --top-p -inf", "top_p = -inf must be in (0, 1]"),
+        ("train --steps --data x", "argument --steps: expected one argument"),
+        ("train --resume --stepz", "unknown argument '--stepz'; did you mean --steps?"),
+        ("tokenize -the", "unknown argument '-the' (see gpt2 tokenize --help)"),
+    ],
+)
+def test_a_value_that_is_missing_is_missed(run, command, message, capsys):
+    try:
+        code = main(command.format(run=run).split())
+    except SystemExit as end:
+        code = end.code
+    assert code == 2
+    assert message in capsys.readouterr().err
+
+
+# -- the defaults that --help shows
+
+
+def shown(command, capsys):
+    """By flag, the default in the help of a command."""
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    parts = re.split(r" --([\w-]+) ", " ".join(capsys.readouterr().out.partition("options:")[2].split()))
+    found = dict(zip(parts[1::2], parts[2::2], strict=True))
+    return {name: default[1] for name, text in found.items() if (default := re.search(r"\(default ([^)]*)\)", text))}
+
+
+def test_help_shows_the_defaults_that_are_taken(tmp_path, text, capsys):
+    """Of the preset that a command begins with, and of its own."""
+    assert main(["gradcheck", "--num-layers", "1", "--d-model", "4", "--vocab-size", "3"]) == 0
+    capsys.readouterr()
+    found = shown("gradcheck", capsys)
+    for name, value in {"vocab-size": 11, "max-seq-len": 5, "d-model": 8, "num-layers": 2, "num-heads": 2}.items():
+        assert found[name] == str(value)
+    found = shown("train", capsys)
+    for name, value in {"steps": 4000, "batch-size": 6, "learning-rate": 0.002, "d-model": 128, "num-layers": 4}.items():
+        assert found[name] == str(value)
+    assert shown("bench", capsys)["steps"] == "20"
+    assert shown("info", capsys)["d-model"] == "768"
+    (tmp_path / "my.txt").write_text(text)
+    train = ["train", "--no-plots", "--data", str(tmp_path / "my.txt"), "--out", str(tmp_path / "run"), *TINY]
+    assert main(train) == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    for name, value in (config["training"] | config["model"]).items():
+        flag = name.replace("_", "-")
+        if not any(word.startswith(f"--{flag}=") for word in TINY) and name not in ("data", "vocab_size", "d_ff", "init_from"):
+            assert found[flag] == (str(value).lower() if isinstance(value, bool) else str(value)), name

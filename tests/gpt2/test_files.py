@@ -10,9 +10,13 @@ import time
 import tracemalloc
 
 import pytest
+from small_runs import run_once
 
+from gpt2.config import read_toml
 from gpt2.errors import DataError
-from gpt2.files import download, parse_object, private_folder
+from gpt2.files import download, parse_object, private_folder, read_json
+from gpt2.run.folder import load_model
+from gpt2.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer, load_tokenizer
 
 CONTENT = b"what is to be had" * 10
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(CONTENT)
@@ -137,3 +141,48 @@ def test_a_name_that_comes_twice_among_many_is_found_at_once():
     with pytest.raises(ValueError, match="comes twice") as error:
         parse_object(json.dumps({"n" * 10**6: 0})[:-1] + ', "' + "n" * 10**6 + '": 0}')
     assert len(str(error.value)) < 100
+
+
+# -- files of programs that begin every text with a byte-order mark
+
+BOM = b"\xef\xbb\xbf"
+
+
+def marked(path):
+    path.write_bytes(BOM + path.read_bytes())
+
+
+def test_json_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "a.json").write_bytes(BOM + b'{"a": 1}')
+    assert read_json(tmp_path / "a.json") == parse_object(BOM + b'{"a": 1}') == {"a": 1}
+
+
+def test_toml_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "a.toml").write_bytes(BOM + b"steps = 3\n")
+    assert read_toml(tmp_path / "a.toml") == {"steps": 3}
+
+
+def test_tokenizers_with_a_byte_order_mark(tmp_path):
+    bpe = BPETokenizer.train("low lower lowest", 260)
+    for tokenizer in (bpe, CharTokenizer("abc"), ByteTokenizer()):
+        tokenizer.save(tmp_path / "t.json")
+        marked(tmp_path / "t.json")
+        assert load_tokenizer(tmp_path / "t.json").sha256 == tokenizer.sha256
+    bpe.save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+    for name in ("vocab.json", "merges.txt"):
+        marked(tmp_path / name)
+        assert BPETokenizer.from_pretrained(tmp_path).sha256 == bpe.sha256
+
+
+def test_a_run_and_a_hugging_face_folder_with_byte_order_marks(tmp_path, text):
+    settings = {"tie_embeddings": True, "head_bias": False, "init": "gpt2"}
+    run, _, _ = run_once(tmp_path / "run", text[:3000], model=settings, tokenizer="byte", steps=2)
+    model, _ = run.load_model()
+    marked(run.config)
+    assert load_model(run.folder)[0].config == model.config
+    model.save_pretrained(tmp_path / "hf")
+    BPETokenizer.train("", 257).save_pretrained(tmp_path / "hf")
+    for name in ("config.json", "tokenizer.json"):
+        marked(tmp_path / "hf" / name)
+    assert load_model(tmp_path / "hf")[0].config.vocab_size == 257

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gpt2 import GPT2, GPT2Config
-from gpt2.errors import ConfigError, DataError
+from gpt2.errors import ConfigError, DataError, NonFiniteError
 from gpt2.generation import Sampling, TextStream, draw, steps
 from gpt2.tokenizers import ByteTokenizer, CharTokenizer
 from tinygrad2 import Tensor, no_grad
@@ -99,13 +99,71 @@ def test_the_ends_of_the_unit_interval_never_draw_what_was_cut(u, token):
         {"temperature": float("nan")},
         {"top_k": 0},
         {"top_p": 0.0},
+        {"temperature": float("inf")},
+        {"top_k": -3},
+        {"top_k": 2.5},
+        {"top_p": -0.5},
+        {"top_p": 1.5},
+        {"top_p": float("nan")},
         {"min_p": 1.5},
         {"repetition_penalty": 0},
+        {"vocab_size": 0},
     ],
 )
 def test_settings_that_leave_nothing(settings):
-    with pytest.raises(ConfigError, match="must"):
+    with pytest.raises(ConfigError, match=f"{next(iter(settings))} = .* must"):
         Sampling(**settings)
+
+
+@pytest.mark.parametrize("top_p", [np.nextafter(1, 0), 1 - 1e-12, 0.9999999, np.nextafter(0, 1)])
+@pytest.mark.parametrize("tokens", [1, 3, 1000])
+def test_a_nucleus_of_nearly_all_or_nearly_nothing(top_p, tokens, rng):
+    """Rounding may leave the sum of all probabilities below such a P: then all are kept."""
+    for _ in range(50):
+        logits = rng.normal(0, 3, tokens)
+        p = probabilities(logits, top_p=top_p)
+        assert p.sum() == pytest.approx(1)
+        plain = probabilities(logits)
+        falling = np.sort(plain)[::-1]
+        least = next((n for n in range(1, tokens + 1) if np.cumsum(falling)[n - 1] >= top_p), tokens)
+        assert np.count_nonzero(p) == least
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"temperature": 5e-324},
+        {"temperature": 1e-300},
+        {"temperature": 1.7e308},
+        {"repetition_penalty": 1e-320},
+        {"repetition_penalty": 1e308},
+        {"top_k": 10**9},
+        {"min_p": 0.0},
+        {"temperature": 5e-324, "repetition_penalty": 1e-320, "top_k": 2, "top_p": 0.5, "min_p": 0.5},
+    ],
+)
+@pytest.mark.parametrize("logits", [LOGITS, [3e38, -3e38, 0, 1], [0, 0, 0, 0]])
+def test_settings_at_the_ends_of_what_they_can_be(settings, logits):
+    p = probabilities(np.array(logits, np.float32), seen=[0, 1], **settings)
+    assert np.isfinite(p).all()
+    assert p.sum() == pytest.approx(1)
+
+
+def test_of_a_model_with_more_ids_than_the_tokenizer_only_tokens_are_chosen():
+    """Whatever else is asked for, and as if the others were not there."""
+    logits = np.array([0.1, 1.0, 0.5, 9.0, 8.0])
+    for settings in ({}, {"temperature": 0.0}, {"top_k": 1}, {"top_k": 4}, {"top_p": 0.7}, {"min_p": 0.9}):
+        expected = probabilities(logits[:3], seen=[1], repetition_penalty=1.5, **settings)
+        found = probabilities(logits, seen=[1, 4], repetition_penalty=1.5, vocab_size=3, **settings)
+        np.testing.assert_allclose(found, [*expected, 0, 0], atol=1e-12)
+    np.testing.assert_array_equal(probabilities(logits, vocab_size=5), probabilities(logits))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_no_numbers(value):
+    for settings in ({}, {"temperature": 0.0}, {"vocab_size": 3}):
+        with pytest.raises(NonFiniteError, match="not finite numbers"):
+            probabilities(np.array([0, 1, value, 2]), **settings)
 
 
 # -- writing

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from gpt2.terminal import progress
+from gpt2.tokenizers.base import END_OF_TEXT
 from tinygrad2.types import Array
 
 
@@ -31,13 +32,15 @@ class Document:
 class Survey:
     """What one reading of a corpus tells.
 
-    `sha256` is that of the text as UTF-8; of several documents, that of their digests (32 bytes each) one after another.
+    `sha256` is that of the text as UTF-8; of several documents, that of their digests (32 bytes each) one after another. `ends`
+    is how often the name of the end-of-text token stands in it.
     """
 
     sha256: str
     characters: int
     digests: list[bytes]
     sizes: array[int]
+    ends: int
 
 
 @dataclass(frozen=True)
@@ -69,18 +72,19 @@ class Corpus:
     @cached_property
     def survey(self) -> Survey:
         """Lengths and digests; reads everything, once. Raises DataError for a file that cannot be read or is not text."""
-        digests, sizes = [], array("q")
+        digests, sizes, ends = [], array("q"), 0
         with progress(desc="reading", unit="char", unit_scale=True, delay=1, leave=False) as bar:
             for document in self.documents():
                 digest, size = hashlib.sha256(), 0
                 for piece in document.pieces:
                     digest.update(piece.encode())
                     size += len(piece)
+                    ends += piece.count(END_OF_TEXT)
                     bar.update(len(piece))
                 digests.append(digest.digest())
                 sizes.append(size)
         whole = digests[0] if len(digests) == 1 else hashlib.sha256(b"".join(digests)).digest()
-        return Survey(whole.hex(), sum(sizes), digests, sizes)
+        return Survey(whole.hex(), sum(sizes), digests, sizes, ends)
 
     @property
     def sha256(self) -> str:

@@ -55,6 +55,14 @@ NAMED: dict[str, Callable[[], Corpus]] = {
 STDIN = "-"
 """Standard input; and what a run has noted that was trained on a text which could be read only once."""
 
+STANDARD_INPUT = (STDIN, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+
+
+def is_read_once(data: str) -> bool:
+    """Whether a text can be read only once: standard input, a pipe, or a descriptor of this process (`<(...)` of a shell)."""
+    path = Path(data)
+    return data in STANDARD_INPUT or str(path.parent) in ("/dev/fd", "/proc/self/fd") or path.is_fifo()
+
 
 def load_corpus(data: str) -> Corpus:
     """A corpus by its name in NAMED, standard input for `-`, or else a file, a pipe, a folder, or the files of a glob.
@@ -67,9 +75,9 @@ def load_corpus(data: str) -> Corpus:
     if not data.strip():
         raise DataError(f"--data {data!r} names no text; give a file, a folder, or a corpus by name ({', '.join(NAMED)})")
     try:
-        if data in (STDIN, "/dev/stdin"):
+        if data in STANDARD_INPUT:
             return standard_input_corpus()
-        corpus = piped_corpus(Path(data)) if Path(data).is_fifo() else files_corpus(data)
+        corpus = piped_corpus(Path(data)) if is_read_once(data) else files_corpus(data)
     except OSError as error:
         raise DataError(f"--data {error.filename or data}: {error.strerror}") from error
     if corpus is None:

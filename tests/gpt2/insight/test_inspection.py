@@ -12,7 +12,7 @@ from small_runs import MODEL, run_once
 from gpt2 import GPT2, GPT2Config
 from gpt2.cli import main
 from gpt2.commands.inspect import contents, label, page
-from gpt2.errors import DataError, RunError
+from gpt2.errors import DataError, NonFiniteError
 from gpt2.insight import inspection
 from gpt2.insight.inspection import BINS, check_length, inspect
 from gpt2.tokenizers import ByteTokenizer, CharTokenizer
@@ -184,7 +184,7 @@ def test_it_leaves_no_trace(model):
 def test_a_model_that_diverged_is_said_so():
     model = GPT2(GPT2Config(vocab_size=V, **MODEL))
     model.h[0].mlp.c_fc.bias.data[:] = np.nan
-    with pytest.raises(RunError, match="not finite numbers: its training diverged"):
+    with pytest.raises(NonFiniteError, match="not finite numbers: its training diverged"):
         inspect(model, IDS)
     assert not any(module._forward_hooks for module in model.modules())
 

@@ -401,8 +401,8 @@ def test_what_a_command_writes_takes_the_place_only_of_a_file_of_its_kind(folder
     assert [main(words), main(words)] == [0, 0]
 
 
-def test_a_bpe_that_is_learned_decides_the_size_of_the_model(trained, tmp_path, capsys):
-    """Or the model would write what is no token."""
+def test_a_bpe_of_a_text_with_fewer_merges_than_asked_for_is_said(trained, tmp_path, capsys):
+    """The model has the size that was asked for, and writes tokens only."""
     flags = ["--data", str(trained / "my.txt"), "--tokenizer", "bpe", "--vocab-size", "5000", "--out", str(tmp_path / "run")]
     assert main(["train", "--no-plots", *flags, *SHORT, "--sample-tokens", "100"]) == 0
     assert "--vocab-size 5000: the text has merges for" in capsys.readouterr().err

@@ -29,6 +29,32 @@ def test_by_hand(text, expected):
     assert [word for some in words(text) for word in some] == expected
 
 
+def kind(c):
+    """White space, a letter, a number, or something else."""
+    if c in "\t\n\r \xa0\u2028\u3000":
+        return "space"
+    return {"L": "letter", "N": "number"}.get(unicodedata.category(c)[0], "other")
+
+
+def slowly(text):
+    """The same rules, character by character."""
+    found, i = [], 0
+    while i < len(text):
+        short = next((s for s in ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d") if text.startswith(s, i)), "")
+        at = i + (text[i] == " " and i + 1 < len(text) and kind(text[i + 1]) != "space")
+        end = next((j for j in range(at, len(text)) if kind(text[j]) != kind(text[at])), len(text))
+        if kind(text[at]) == "space" and 1 < end - i < len(text) - i:
+            end -= 1  # the last one goes to what follows
+        found.append(short or text[i:end])
+        i += len(found[-1])
+    return found
+
+
+@given(st.text("  \n\t'stremvld é日12²!?\u0308\x1c\xa0\u2028\u3000𝐀𐐀𝟙😀🎉\U0010ffff", max_size=20))
+def test_all_rules_at_once(text):
+    assert [word for some in words(text) for word in some] == slowly(text)
+
+
 @given(st.text())
 def test_words_are_the_text(text):
     assert "".join(word for some in words(text) for word in some) == text

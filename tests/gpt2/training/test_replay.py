@@ -84,6 +84,46 @@ def test_what_cannot_be_replayed(folder, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
+def test_a_step_on_a_machine_with_other_cores(folder, capsys, monkeypatch):
+    """It is taken again in as many parts, and on as many threads, as then."""
+    monkeypatch.setattr("gpt2.training.shards.cores", lambda: 7)
+    assert main(["replay", str(folder / "runs" / "a"), "--step", "5"]) == 0
+    assert "equal to the log, bit for bit" in capsys.readouterr().out
+    assert main(["train", "--no-plots", "--resume", "--out", str(folder / "runs" / "a")]) == 2
+    assert "threads = 7 on this machine, was" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["kernels", "products", "unit", "ranks"])
+def test_what_only_another_machine_can_do_again(folder, tmp_path, capsys, name):
+    """No option is named that there is not."""
+    shutil.copytree(folder / "runs" / "a", tmp_path / "x")
+    about = json.loads((tmp_path / "x" / "config.json").read_text())
+    here = about["machine"][name]
+    about["machine"][name] = 3 if name == "ranks" else "numpy" if here != "numpy" else "abacus"
+    (tmp_path / "x" / "config.json").write_text(json.dumps(about))
+    code = main(["replay", str(tmp_path / "x"), "--step", "5"])
+    error = capsys.readouterr().err
+    if name == "ranks":  # its work is divided among those that are here
+        assert (code, error) == (0, "")
+        return
+    assert code == 2
+    was = about["machine"][name]
+    same = " (TINYGRAD2_KERNELS=numpy gives the same sums)" if was == "numpy" else ""
+    assert f"{name} = {here} on this machine, was {was}{same}; it cannot be the same step here" in error
+    assert "--" not in error
+    assert main(["train", "--no-plots", "--resume", "--out", str(tmp_path / "x")]) == 2
+    assert f"{same}; --accept-changes goes on all the same" in capsys.readouterr().err
+
+
+def test_another_text_is_not_replayed(folder, tmp_path, text, capsys):
+    (tmp_path / "other.txt").write_text(text[:-1])
+    assert main(["replay", str(folder / "runs" / "a"), "--step", "5", "--data", str(tmp_path / "other.txt")]) == 2
+    error = capsys.readouterr().err
+    assert "has changed: its sha256 is" in error
+    assert "; --data names the text that it was trained on" in error
+    assert "--accept-changes" not in error
+
+
 def test_runs_side_by_side(folder, capsys):
     assert main(["runs", str(folder / "runs")]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -122,6 +122,59 @@ def test_a_prefix_a_mask_and_a_copy_of_the_tied_head_make_no_difference(folder, 
     np.testing.assert_array_equal(GPT2.from_pretrained(folder)(ids).data, expected)
 
 
+@pytest.mark.parametrize("kept", ["wte.weight", "lm_head.weight"])
+@pytest.mark.parametrize("prefix", ["", "transformer."])
+def test_a_tied_matrix_is_there_under_either_of_its_names(folder, rng, kept, prefix):
+    """safetensors.torch.save_model writes what two names share under one of them."""
+    ids = rng.integers(0, 13, (2, 8))
+    expected = GPT2.from_pretrained(folder)(ids).data
+
+    def change(weights):
+        weights = {prefix + name.removeprefix("transformer."): array for name, array in weights.items()}
+        return {kept if name.endswith("wte.weight") and kept != "wte.weight" else name: a for name, a in weights.items()}
+
+    rewrite(folder, change)
+    np.testing.assert_array_equal(GPT2.from_pretrained(folder)(ids).data, expected)
+    untied = GPT2.from_pretrained(folder, tie_embeddings=False, head_bias=True)
+    np.testing.assert_allclose(untied(ids).data, expected, atol=1e-6)
+
+
+def test_a_head_that_is_not_tied_is_no_embedding(folder):
+    about = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**about, "tie_word_embeddings": False}))
+    rewrite(folder, lambda weights: {n.replace("transformer.wte", "lm_head"): array for n, array in weights.items()})
+    with pytest.raises(RunError, match=r"holds no matrix wte\.weight"):
+        GPT2.from_pretrained(folder)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("order", [("wte", "lm_head"), ("lm_head", "wte")])
+def test_what_save_model_writes(tmp_path, torch, rng, order):
+    """The file itself, with either of the two names in it."""
+    from safetensors.torch import save_model
+
+    ours = random_model(rng)
+    ours.save_pretrained(tmp_path)
+
+    class Tied(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            for name, array in ours.state_dict().items():
+                if not name.startswith("lm_head"):
+                    self.register_parameter(name.replace(".", "/"), torch.nn.Parameter(torch.tensor(array)))
+
+        def state_dict(self, *args, **kwargs):
+            found = {name.replace("/", "."): p.data for name, p in self.named_parameters()}
+            shared = found.pop("wte.weight")
+            return {**dict.fromkeys((f"{name}.weight" for name in order), shared), **found}
+
+    save_model(Tied(), str(tmp_path / "model.safetensors"))
+    names = set(safetensors.numpy.load_file(tmp_path / "model.safetensors"))
+    assert len(names & {"wte.weight", "lm_head.weight"}) == 1
+    ids = rng.integers(0, 13, (2, 8))
+    np.testing.assert_allclose(GPT2.from_pretrained(tmp_path)(ids).data, ours(ids).data, atol=1e-6)
+
+
 def test_float16_and_bfloat16_are_read_exactly(folder):
     original = dict(safetensors.numpy.load_file(folder / "model.safetensors"))
     half = {name: array.astype(np.float16) for name, array in original.items()}

@@ -6,6 +6,7 @@ import fcntl
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -230,6 +231,103 @@ def test_a_tokenizer_from_a_pipe(tmp_path, capsys):
         assert main(["tokenize", "--train", "-", "--vocab-size", "270", "--out", str(tmp_path / "t.json"), "--json"]) == 0
     about = json.loads(capsys.readouterr().out)
     assert (about["data"], about["characters"]) == ("stdin", len(TEXT))
+
+
+LONG = "".join(f"line {i} of a long text, é and 日\n" for i in range(20_000))
+"""Several hundred kilobytes, more than any buffer on the way has room for."""
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"])
+@pytest.mark.parametrize("kind", ["pipe", "file"])
+def test_every_name_of_standard_input_gives_all_of_it(tmp_path, name, kind):
+    """Every byte once, however it is called; and the run notes that it cannot have it again."""
+    (tmp_path / "my.txt").write_text(LONG)
+    script = f"{sys.executable} -m gpt2 tokenize --train {name} --vocab-size 257 --out {tmp_path}/t.json --json"
+    feed = f"cat {tmp_path}/my.txt | " if kind == "pipe" else ""
+    into = f" < {tmp_path}/my.txt" if kind == "file" else ""
+    done = subprocess.run(["bash", "-c", feed + script + into], capture_output=True, text=True, timeout=120)
+    about = json.loads(done.stdout)
+    assert (about["data"], about["characters"], about["bytes"]) == ("stdin", len(LONG), len(LONG.encode())), done.stderr
+
+
+def test_standard_input_that_was_begun_elsewhere(tmp_path):
+    """A shell's `read` has taken the first line: the rest is the text, by every name alike."""
+    (tmp_path / "my.txt").write_text(LONG)
+    for name in ("-", "/dev/stdin", "/dev/fd/0"):
+        with open(tmp_path / "my.txt") as file, pytest.MonkeyPatch.context() as patch:
+            os.lseek(file.fileno(), 1000, os.SEEK_SET)
+            patch.setattr(sys, "stdin", file)
+            assert load_corpus(name).text == LONG.encode()[1000:].decode()
+
+
+@pytest.mark.parametrize("command", ["eval", "resume", "replay", "tokenize"])
+@pytest.mark.parametrize("way", ["descriptor", "named pipe"])
+def test_a_long_text_through_a_pipe_reaches_every_command_whole(tmp_path, run_on_long, capsys, command, way):
+    run, evaluated = run_on_long
+    shutil.copytree(run, tmp_path / "run")
+    with contextlib.ExitStack() as stack:
+        if way == "descriptor":
+            data = f"/dev/fd/{stack.enter_context(writer(LONG.encode()))}"
+        else:
+            data = str(tmp_path / "p")
+            os.mkfifo(data)
+            thread = threading.Thread(target=lambda: (tmp_path / "p").write_text(LONG))
+            thread.start()
+            stack.callback(thread.join)
+        commands = {
+            "eval": ["eval", "--run", str(run), "--data", data, "--json"],
+            "resume": ["train", "--no-plots", "--resume", "--out", str(tmp_path / "run"), "--data", data],
+            "replay": ["replay", str(run), "--step", "3", "--data", data],
+            "tokenize": ["tokenize", "--train", data, "--vocab-size", "257", "--out", str(tmp_path / "t.json"), "--json"],
+        }
+        assert main(commands[command]) == 0
+    said = capsys.readouterr().out
+    assert {"eval": '"tokens": ', "resume": "validation loss", "replay": "equal to the log, bit for bit", "tokenize": "{"}[
+        command
+    ] in said
+    if command == "eval":
+        assert json.loads(said)["loss"] == evaluated
+    if command == "tokenize":
+        assert json.loads(said)["characters"] == len(LONG)
+
+
+@pytest.fixture(scope="module")
+def run_on_long(tmp_path_factory):
+    """A run on the long text, and the loss of its model on all of it."""
+    folder = tmp_path_factory.mktemp("long")
+    (folder / "my.txt").write_text(LONG)
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        shape = [*SMALL, "--eval-windows", "10", "--no-plots"]
+        assert main(["train", "--data", str(folder / "my.txt"), "--out", str(folder / "run"), *shape]) == 0
+        out.truncate(out.seek(0))
+        assert main(["eval", "--run", str(folder / "run"), "--data", str(folder / "my.txt"), "--json"]) == 0
+    return folder / "run", json.loads(out.getvalue())["loss"]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("train --config {pipe}", "--config {pipe}: it is a pipe, and not a file"),
+        ("tokenize a --tokenizer {pipe}", "{pipe}: it is a pipe, and not a file"),
+        ("train --tokenizer {pipe} --data {text}", "{pipe}: it is a pipe, and not a file"),
+        ("eval --run {pipe}", "{pipe}: no such folder"),
+    ],
+)
+def test_what_cannot_be_a_pipe_takes_nothing_from_one(tmp_path, capsys, command, message):
+    (tmp_path / "my.txt").write_text(TEXT)
+    with writer(b"a text") as here:
+        pipe = f"/dev/fd/{here}"
+        assert main(command.format(pipe=pipe, text=tmp_path / "my.txt").split()) == 2
+        assert message.format(pipe=pipe) in capsys.readouterr().err
+        assert os.read(here, 100) == b"a text"
+
+
+def test_nothing_through_any_name(fast):
+    for name in ("-", "/dev/stdin", "/dev/fd/0"):
+        with stdin(b""), pytest.raises(DataError, match="standard input is empty"):
+            load_corpus(name)
+    with writer(b"") as here, pytest.raises(DataError, match="nobody writes into this pipe"):
+        load_corpus(f"/dev/fd/{here}")
 
 
 def test_a_shell(tmp_path):
