@@ -86,7 +86,7 @@ def _write(path: Path, found: Replayed) -> None:
 
 def _changes(given: list[str], config: TrainConfig) -> dict[str, Any]:
     """`NAME=VALUE` as settings. Raises ConfigError for a name that cannot change, or a value that it cannot have."""
-    changes = {}
+    changes: dict[str, Any] = {}
     for text in given:
         name, equals, value = text.partition("=")
         name = SHORT.get(name.replace("-", "_"), name.replace("-", "_"))
@@ -95,6 +95,8 @@ def _changes(given: list[str], config: TrainConfig) -> dict[str, Any]:
         if name not in CHANGEABLE:
             there = ", ".join(CHANGEABLE)
             raise ConfigError(f"--set {text}: {name!r} is not a setting that can change in the middle; there is {there}")
+        if name in changes:
+            raise ConfigError(f"--set {text}: {name} is set twice")
         kind = type(getattr(config, name))
         try:
             changes[name] = kind(value)

@@ -17,6 +17,7 @@ from gpt2.config import GPT2Config, TrainConfig
 from gpt2.errors import ConfigError
 from gpt2.files import code_sha256
 from gpt2.model import GPT2
+from gpt2.run.checkpoints import Checkpoints
 from gpt2.run.folder import Run, load_model, unused_folder
 from gpt2.run.metrics import Recorded, history
 from gpt2.run.plots import plot_loss, plot_training
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         config = replace(config, data=STDIN)  # whatever the shell called it, there is no text of that name any more
     if setup:
         setup.check_corpus(corpus, args.accept_changes)
-        model, tokenizer = setup.model_at_start(), setup.tokenizer
+        model, tokenizer = setup.model_at_start(bool(Checkpoints(setup.run.checkpoints).steps())), setup.tokenizer
     else:
         model, tokenizer = _start(preset, config, given, corpus)
     text = prepare(corpus, tokenizer, config, model.config.max_seq_len)  # before there is a folder: it may be too short

@@ -161,11 +161,11 @@ class Run:
         """A folder that holds a trained model. Raises RunError naming what is missing, or what no run folder holds."""
         run = cls(Path(folder))
         if not run.folder.is_dir():
-            raise RunError(f"--run {folder}: no such folder")
+            raise RunError(f"{folder}: no such folder")
         run.check()
         for path in (run.config, run.tokenizer):
             if not path.exists():
-                raise RunError(f"--run {folder}: holds no trained model: {path.name} is missing")
+                raise RunError(f"{folder}: holds no trained model: {path.name} is missing")
         return run
 
     def check(self) -> None:
@@ -297,7 +297,7 @@ class Run:
         else:
             checkpoint = checkpoints.latest(damaged.append)
         if checkpoint is None:
-            raise RunError("; ".join(damaged) or f"--run {self.folder}: holds no trained model: {self.model.name} is missing")
+            raise RunError("; ".join(damaged) or f"{self.folder}: holds no trained model: {self.model.name} is missing")
         kind = "average." if any(name.startswith("average.") for name in checkpoint.arrays) else "model."
         weights = {name.removeprefix(kind): array for name, array in checkpoint.arrays.items() if name.startswith(kind)}
         return checkpoints.path(checkpoint.step), weights, checkpoint.about["belongs_to"]

@@ -18,6 +18,7 @@ from gpt2.text.batches import Batch
 from gpt2.text.corpora import Corpus
 from gpt2.text.encoding import prepare
 from gpt2.training.loop import MOST_SKIPPED
+from gpt2.training.memory import check_fits
 from gpt2.training.resuming import read_setup
 from gpt2.training.shards import Shards
 from gpt2.training.state import restore, state
@@ -61,7 +62,9 @@ def replay(run: Run, corpus: Corpus, step: int, changes: dict[str, Any] | None =
         setups.append(read_setup(run.folder, {}, accept_changes=False, replays=setups[-1].until + 1))
     for setup in setups:
         setup.check_corpus(corpus, accept_changes=False, fix="--data names the text that it was trained on")
-    model = setups[0].model_at_start()
+    config = dataclasses.replace(setups[-1].training, **(changes or {}))
+    check_fits(setups[-1].model, config)
+    model = setups[0].model_at_start(restored=moment is not None)
     for setup in setups:
         text = prepare(corpus, setup.tokenizer, setup.training, setup.model.max_seq_len)
         with _trainer(model, setup.training, text.train, moment) as trainer:
@@ -77,7 +80,7 @@ def replay(run: Run, corpus: Corpus, step: int, changes: dict[str, Any] | None =
                 row = _take_again(trainer, places)
     found = Replayed(began, row, batch, text.tokenizer.decode(batch[0][0]), gradients)
     if changes:
-        with _trainer(model, dataclasses.replace(setup.training, **changes), text.train, moment) as trainer:
+        with _trainer(model, config, text.train, moment) as trainer:
             found.ended = _go_on(trainer, found.after, count)
     return found
 

@@ -36,10 +36,13 @@ class Setup:
     until: int
     """The last step that is, or will be, taken so."""
 
-    def model_at_start(self) -> GPT2:
-        """The model as training began. Raises ConfigError if it cannot be trained in the memory that there is."""
+    def model_at_start(self, restored: bool) -> GPT2:
+        """The model as training began, or any, if that of a checkpoint takes its place: `init_from` may be gone by then.
+
+        Raises ConfigError if it cannot be trained in the memory that there is.
+        """
         check_fits(self.model, self.training)
-        if self.training.init_from:
+        if self.training.init_from and not restored:
             return GPT2.with_weights(self.model, load_model(self.training.init_from)[0].state_dict())
         return GPT2(self.model, self.training.seed)
 

@@ -194,6 +194,12 @@ def test_a_smaller_batch_has_fewer_shards(plain, capsys):
     assert len(rows) == 3
 
 
+def test_a_batch_that_does_not_fit_is_refused(plain, monkeypatch, capsys):
+    monkeypatch.setattr("gpt2.training.memory.free_bytes", lambda: {"in this test": 50 << 20})
+    assert main(["replay", str(plain), "--step", "3", "--set", "batch_size=100000"]) == 2
+    assert "100,000 sequences of 16 tokens takes more than" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -207,6 +213,7 @@ def test_a_smaller_batch_has_fewer_shards(plain, capsys):
         ("--set lr", "--set lr: is not NAME=VALUE"),
         ("--set batch_size=0", "batch_size = 0 must be at least 1"),
         ("--set batch_size=1.5", "--set batch_size=1.5: '1.5' must be int"),
+        ("--set lr=1 --set learning-rate=2", "--set learning-rate=2: learning_rate is set twice"),
         ("--set lr=nan", "learning_rate = nan must be a finite number"),
         ("--set on_spike=stop", "on_spike = 'stop' must be skip or rollback"),
         ("--set lr=0.1 --steps 0", "--steps 0: must be at least 1"),

@@ -268,6 +268,26 @@ def test_a_fine_tuning_with_dropout_goes_on_bit_for_bit(begun, tmp_path):
         shutil.rmtree(tmp_path / "cut")
 
 
+def test_a_fine_tuning_goes_on_where_the_model_it_began_from_is_gone(begun, tmp_path, capsys):
+    """A checkpoint has all that is needed; without one, it is said what is missing."""
+    run, source = tmp_path / "run", tmp_path / "source"
+    shutil.copytree(begun / "run", source)
+    flags = ["--init-from", str(source), "--data", str(begun / "my.txt"), "--steps=4", "--save-every=2", "--keep-every=2"]
+    assert main(["train", "--no-plots", "--out", str(run), *flags, "--sample-tokens=0"]) == 0
+    shutil.rmtree(source)
+    for step in (3, 4):
+        (run / "checkpoints" / f"step-{step:08d}.safetensors").unlink(missing_ok=True)
+    before = (run / "model.safetensors").read_bytes()
+    assert main(["replay", str(run), "--step", "4"]) == 0
+    assert main(["train", "--no-plots", "--resume", "--out", str(run)]) == 0
+    assert (run / "model.safetensors").read_bytes() == before
+    capsys.readouterr()
+    shutil.rmtree(run / "checkpoints")
+    for command in (["replay", str(run), "--step", "4"], ["train", "--resume", "--out", str(run)]):
+        assert main(command) == 2
+        assert f"error: {source}: no such folder" in capsys.readouterr().err
+
+
 def test_a_cut_log_is_noticed(begun, tmp_path, capsys):
     shutil.copytree(begun, tmp_path / "x")
     (tmp_path / "x" / "run" / "metrics.jsonl").write_text("")
