@@ -49,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
     if args.steps is not None and not (args.set and args.steps):
         raise ConfigError(f"--steps {args.steps}: {'must be at least 1' if args.set else 'is for --set: leave it out'}")
     run = Run.open(args.run)
-    config = run.read_config().at(args.step).training
+    now = run.read_config()
+    then = now.at(args.step)
+    text = now if now.corpus.sha256 == then.corpus.sha256 else then  # the last that was told where it is
     count = (args.steps or STEPS) if args.set else 1
     last, recorded = 0, {}
     for logged in history(run.metrics):
@@ -60,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--step {args.step}: the run has steps 1 to {last}")
     if args.step not in recorded:
         raise RunError(f"{args.run}: the log has no training loss of step {args.step}")
-    changes = _changes(args.set, config)
-    corpus = given_corpus(args.data, config.data)
+    changes = _changes(args.set, then.training)
+    corpus = given_corpus(args.data, text.training.data)
     found = replay(run, corpus, args.step, changes, count)
     same = found.row["train_loss"] == recorded[args.step]
     if args.out:

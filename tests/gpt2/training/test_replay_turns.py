@@ -153,6 +153,20 @@ def test_another_text_on_the_way(begun, tmp_path, text, capsys):
     replayed(run, capsys, "--step", 3)
 
 
+def test_a_text_that_has_moved_is_where_the_run_was_told_last(begun, tmp_path, text, capsys):
+    run = tmp_path / "run"
+    for name, flags in (("a", ["--steps=4", *COMMON]), ("b", ["--steps=8", *COMMON[-1:]])):
+        (tmp_path / name).write_text(text)
+        command = ["train", "--no-plots", "--resume", "--accept-changes", "--data", str(tmp_path / name), "--out", str(run)]
+        assert main([*command, *flags]) == 0
+        (tmp_path / "a").unlink(missing_ok=True)
+    assert [part["training"]["data"] for part in json.loads((run / "config.json").read_text())["before"]] == [
+        str(tmp_path / "a")
+    ]
+    for step in (2, 6):
+        replayed(run, capsys, "--step", step)
+
+
 # -- what might have been
 
 
