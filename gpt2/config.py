@@ -48,7 +48,7 @@ class Settings:
     @classmethod
     def of_preset(cls, name: str) -> dict[str, Any]:
         """Those settings of a preset that belong to this class."""
-        if name not in PRESETS:
+        if not isinstance(name, str) or name not in PRESETS:  # it may come from a TOML file
             raise ConfigError(f"preset {name!r} is unknown; there is {', '.join(PRESETS)}")
         names = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
         return {key: value for key, value in PRESETS[name].items() if key in names}

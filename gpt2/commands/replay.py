@@ -14,12 +14,13 @@ from gpt2.config import TrainConfig
 from gpt2.errors import ConfigError, RunError
 from gpt2.files import naming, strict_json
 from gpt2.run.folder import Run, is_hugging_face
-from gpt2.run.metrics import Row, history
-from gpt2.training.replay import Replayed, replay
+from gpt2.run.metrics import history
+from gpt2.training.replay import CHANGEABLE, Replayed, replay
 from tinygrad2.files import atomic_file, check_kind
 
 HELP = "take any step of a run again, bit for bit: its batch, loss and gradients; or change one setting from there on"
 SHORT = {"lr": "learning_rate"}
+STEPS = 20
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="from that step on, train with this instead (lr=... too)",
     )
-    parser.add_argument("--steps", type=natural, default=20, help="with --set: for how many steps (default 20)")
+    parser.add_argument("--steps", type=natural, help=f"with --set: for how many steps (default {STEPS})")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -43,32 +44,36 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     if is_hugging_face(args.run):
         raise RunError(f"{args.run}: is not a run folder")
+    if args.out is not None and not args.out.strip():
+        raise ConfigError("--out is empty: give a file, or leave it out")
+    if args.steps is not None and not (args.set and args.steps):
+        raise ConfigError(f"--steps {args.steps}: {'must be at least 1' if args.set else 'is for --set: leave it out'}")
     run = Run.open(args.run)
-    config = run.read_config().training
+    now = run.read_config()
+    then = now.at(args.step)
+    text = now if now.corpus.sha256 == then.corpus.sha256 else then  # the last that was told where it is
+    count = (args.steps or STEPS) if args.set else 1
     last, recorded = 0, {}
     for logged in history(run.metrics):
         last = logged["step"]
-        if args.step <= last < args.step + max(1, args.steps) and "train_loss" in logged:
+        if args.step <= last < args.step + count and "train_loss" in logged:
             recorded[last] = logged["train_loss"]
     if not 1 <= args.step <= last:
         raise ConfigError(f"--step {args.step}: the run has steps 1 to {last}")
     if args.step not in recorded:
         raise RunError(f"{args.run}: the log has no training loss of step {args.step}")
-    changes = _changes(args.set, config)
-    corpus = given_corpus(args.data, config.data)
-    found = replay(run, corpus, args.step)
+    changes = _changes(args.set, then.training)
+    corpus = given_corpus(args.data, text.training.data)
+    found = replay(run, corpus, args.step, changes, count)
     same = found.row["train_loss"] == recorded[args.step]
     if args.out:
         args.out = args.out if args.out.endswith(".npz") else args.out + ".npz"
         _write(Path(args.out), found)
-    changed: list[Row] = []
-    if changes:
-        changed = replay(run, corpus, args.step, dataclasses.replace(config, **changes), args.steps).after
     if args.json:
-        about = {"step": args.step, "row": found.row, "bit_for_bit": same, "changed": changed}
+        about = {"step": args.step, "row": found.row, "bit_for_bit": same, "changed": found.after, "ended": found.ended}
         print(strict_json(about))
     else:
-        _print(args, found, recorded, same, changed)
+        _print(args, found, recorded, same)
     return 0 if same else 1
 
 
@@ -82,26 +87,32 @@ def _write(path: Path, found: Replayed) -> None:
 
 
 def _changes(given: list[str], config: TrainConfig) -> dict[str, Any]:
-    """`NAME=VALUE` as settings. Raises ConfigError for a name that there is not, or a value of another type."""
-    changes = {}
+    """`NAME=VALUE` as settings. Raises ConfigError for a name that cannot change, or a value that it cannot have."""
+    changes: dict[str, Any] = {}
     for text in given:
-        name, _, value = text.partition("=")
+        name, equals, value = text.partition("=")
         name = SHORT.get(name.replace("-", "_"), name.replace("-", "_"))
-        if not hasattr(config, name) or name in ("data", "tokenizer", "steps", "init_from", "split", "val_fraction"):
-            raise ConfigError(f"--set {text}: {name!r} is not a setting that can change in the middle of a training")
+        if not equals:
+            raise ConfigError(f"--set {text}: is not NAME=VALUE")
+        if name not in CHANGEABLE:
+            there = ", ".join(CHANGEABLE)
+            raise ConfigError(f"--set {text}: {name!r} is not a setting that can change in the middle; there is {there}")
+        if name in changes:
+            raise ConfigError(f"--set {text}: {name} is set twice")
+        kind = type(getattr(config, name))
         try:
-            changes[name] = type(getattr(config, name))(value)
+            changes[name] = kind(value)
         except ValueError:
-            raise ConfigError(f"--set {text}: {value!r} must be {type(getattr(config, name)).__name__}") from None
+            raise ConfigError(f"--set {text}: {value!r} must be {kind.__name__}") from None
+    dataclasses.replace(config, **changes)  # checks them
     return changes
 
 
-def _print(args: argparse.Namespace, found: Replayed, recorded: dict[int, float], same: bool, changed: list[Row]) -> None:
+def _print(args: argparse.Namespace, found: Replayed, recorded: dict[int, float], same: bool) -> None:
     was = recorded[args.step]
     print(f"step {args.step}, from {found.began}: loss {found.row['train_loss']!r}")
-    print(
-        "  equal to the log, bit for bit" if same else f"  the log says {was!r}: another machine or number of threads, or a bug"
-    )
+    why = "another machine, settings that were changed on the way in an older version, or a bug"
+    print("  equal to the log, bit for bit" if same else f"  the log says {was!r}: {why}")
     print(f"  learning rate {found.row['learning_rate']:.4g}, gradient norm {found.row['grad_norm']:.4g} before clipping")
     print(f"  the batch begins: {found.text!r}")
     norms = {name: float(np.linalg.norm(g.ravel())) for name, g in found.gradients.items()}
@@ -110,10 +121,15 @@ def _print(args: argparse.Namespace, found: Replayed, recorded: dict[int, float]
         print(f"    {norms[name]:10.4g}  {name}")
     if args.out:
         print(f"  batch and gradients: {args.out}")
-    if changed:
+    if args.set:
         print(f"with {', '.join(args.set)} from step {args.step} on:")
         print(f"{'step':>8} {'was':>10} {'is':>10} {'difference':>11}")
-        for row in changed:
+        for row in found.after:
+            if "skipped" in row:
+                print(f"{row['step']:>8} skipped: {row['skipped']}")
+                continue
             before = recorded.get(row["step"])
             old, difference = ("-", "-") if before is None else (f"{before:.5f}", f"{row['train_loss'] - before:+.5f}")
             print(f"{row['step']:>8} {old:>10} {row['train_loss']:>10.5f} {difference:>11}")
+        if found.ended:
+            print(f"it ends here: {found.ended}")

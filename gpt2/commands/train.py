@@ -17,6 +17,7 @@ from gpt2.config import GPT2Config, TrainConfig
 from gpt2.errors import ConfigError
 from gpt2.files import code_sha256
 from gpt2.model import GPT2
+from gpt2.run.checkpoints import Checkpoints
 from gpt2.run.folder import Run, load_model, unused_folder
 from gpt2.run.metrics import Recorded, history
 from gpt2.run.plots import plot_loss, plot_training
@@ -30,6 +31,7 @@ from gpt2.training.mpi import comm
 from gpt2.training.resuming import read_setup
 from gpt2.training.shards import Shards
 from tinygrad2 import kernels
+from tinygrad2.kernels.fast.products import bfloat16
 
 HELP = "train a model on text"
 PRESET = "tiny"
@@ -62,12 +64,15 @@ def run(args: argparse.Namespace) -> int:
     config = setup.training if setup else TrainConfig.preset(preset, **part_of(TrainConfig, given))
     if together.size > 1 and is_read_once(config.data):
         raise ConfigError(f"--data {config.data}: only one of several ranks could read it; give a file that all can read")
+    if config.dtype == "bfloat16":
+        with bfloat16(()):  # what the first step would refuse is refused before there is a folder
+            pass
     corpus = given_corpus(config.data if "data" in given or not setup else None, config.data)
     if corpus.once:
         config = replace(config, data=STDIN)  # whatever the shell called it, there is no text of that name any more
     if setup:
         setup.check_corpus(corpus, args.accept_changes)
-        model, tokenizer = setup.model_at_start(), setup.tokenizer
+        model, tokenizer = setup.model_at_start(bool(Checkpoints(setup.run.checkpoints).steps())), setup.tokenizer
     else:
         model, tokenizer = _start(preset, config, given, corpus)
     text = prepare(corpus, tokenizer, config, model.config.max_seq_len)  # before there is a folder: it may be too short
@@ -85,17 +90,19 @@ def run(args: argparse.Namespace) -> int:
         with tempfile.TemporaryDirectory() as folder:
             return _exit_code(train(model, config, text, Run(Path(folder), out), lambda _: None, resume))
     size = f"{corpus.characters:,} characters, {tokenizer.vocab_size} {'distinct' if config.tokenizer == 'char' else 'tokens'}"
-    say(one_line(f"{preset} on {corpus.name} ({size}), into {run.folder}"))
+    what = corpus.name if setup else f"{preset} on {corpus.name}"
+    say(one_line(f"{what} ({size}), into {run.folder}"))
     if args.resume and not setup:
         say("there was nothing to go on with: a new run begins")
     for path, why in {path: why for found in reasons for path, why in found.items()}.items():
         say(one_line(f"the job before gave up, says {path}: {why}"))
     result = train(model, config, text, run, say, resume)
+    drawn: list[Path] = []
     if not args.no_plots:
         step_tokens = config.batch_size * model.config.max_seq_len
-        _draw(run, f"{corpus.name}: {model.num_parameters():,} parameters", result.baselines, step_tokens)
+        drawn = _draw(run, f"{corpus.name}: {model.num_parameters():,} parameters", result.baselines, step_tokens)
     _report(result, config.steps)
-    _suggest(run, result, corpus, not args.no_plots)
+    _suggest(run, result, corpus, drawn, " --no-plots" * args.no_plots)
     return _exit_code(result)
 
 
@@ -120,7 +127,9 @@ def _start(preset: str, config: TrainConfig, given: dict[str, Any], corpus: Corp
             raise ConfigError(
                 f"--init-from {config.init_from} brings its tokenizer and sizes; {', '.join(wrong) or 'no --tokenizer'}"
             )
-        return GPT2.with_weights(replace(model.config, dropout=float(given.get("dropout", 0))), model.state_dict()), tokenizer
+        model_config = replace(model.config, dropout=float(given.get("dropout", 0)))
+        check_fits(model_config, config)
+        return GPT2.with_weights(model_config, model.state_dict()), tokenizer
     model_config = GPT2Config.preset(preset, **part_of(GPT2Config, given))
     tokenizer = tokenizer_for(corpus, config, given.get("vocab_size"))
     vocab_size = given.get("vocab_size", tokenizer.vocab_size)
@@ -137,17 +146,20 @@ def _start(preset: str, config: TrainConfig, given: dict[str, Any], corpus: Corp
     return GPT2(model_config, config.seed), tokenizer
 
 
-def _draw(run: Run, title: str, baselines: Mapping[str, float], step_tokens: int) -> None:
-    """The two pictures of a run. One that cannot be drawn is said: the run is whole, and that is what counts."""
+def _draw(run: Run, title: str, baselines: Mapping[str, float], step_tokens: int) -> list[Path]:
+    """Draw the two pictures of a run; those that are. One that is not is said: the run is whole, and that is what counts."""
     pictures: dict[Path, Callable[[Path, Iterator[Recorded]], None]] = {
         run.training_plot: lambda path, rows: plot_training(path, rows, title),
         run.loss_plot: lambda path, rows: plot_loss(path, rows, baselines, title, step_tokens),
     }
+    drawn = []
     for path, draw in pictures.items():
         try:
             draw(path, history(run.metrics))
+            drawn.append(path)
         except Exception as error:  # whatever it is
             say(f"{path} is not drawn: {' '.join(str(error).split()) or type(error).__name__}")
+    return drawn
 
 
 def _report(result: Result, steps: int) -> None:
@@ -166,17 +178,17 @@ def _report(result: Result, steps: int) -> None:
     print(f"  ln V, a uniform guess    {result.baselines['uniform']:.4f}")
 
 
-def _suggest(run: Run, result: Result, corpus: Corpus, plots: bool) -> None:
-    """The commands to try next."""
+def _suggest(run: Run, result: Result, corpus: Corpus, drawn: list[Path], flags: str) -> None:
+    """The commands to try next; `flags` are for the one that goes on."""
     folder = one_line(shlex.quote(str(run.folder)))  # what a shell is given must do what it says
     print(f"run folder: {one_line(str(run.folder))}")
     print("next:")
     if result.signal:
-        print(f"  gpt2 train --resume --out {folder}" + " --data -  # and the same text again" * corpus.once)
+        print(f"  gpt2 train --resume --out {folder}{flags}" + " --data -  # and the same text again" * corpus.once)
     print(f"  gpt2 sample --run {folder} --prompt {_prompt(next(corpus.pieces()))} --tokens 300 --temperature 0.8")
     print(f"  gpt2 eval --run {folder}" + " --data -  # and a text" * corpus.once)
     print("  gpt2 gradcheck")
-    if plots:
+    if run.loss_plot in drawn:
         print(f"  and look at {one_line(str(run.loss_plot))}")
 
 

@@ -28,7 +28,7 @@ from gpt2.files import KINDS, MOST_TOKENIZER, conform, naming, open_itself, open
 from gpt2.model import GPT2
 from gpt2.run.checkpoints import NAME, Checkpoint, Checkpoints
 from gpt2.run.lock import lock
-from gpt2.run.metrics import Log, Recorded, history
+from gpt2.run.metrics import Log, Recorded, StepNumber, history
 from gpt2.text.corpora import Corpus
 from gpt2.tokenizers import BPETokenizer, Tokenizer, load_tokenizer
 from gpt2.weights.safetensors import check_fit, read_shapes, read_weights, write_weights
@@ -65,8 +65,17 @@ class CorpusFacts(msgspec.Struct):
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
+class Part(msgspec.Struct):
+    """What a run was trained with up to a step. `machine` has what decides the order of sums, by the names of shards.py."""
+
+    until: StepNumber
+    training: TrainConfig
+    corpus: CorpusFacts
+    machine: dict[str, int | str | None]
+
+
 class Description(msgspec.Struct):
-    """What config.json holds. `machine` has what decides the order of sums, by the names of training/shards.py."""
+    """What config.json holds: with what the run is trained now, and `before` that."""
 
     model: GPT2Config
     training: TrainConfig
@@ -75,6 +84,17 @@ class Description(msgspec.Struct):
     machine: dict[str, int | str | None]
     versions: dict[str, str] = {}
     command: list[str] = []
+    before: list[Part] = []
+
+    def at(self, step: int) -> Part:
+        """What a step was taken with."""
+        now = Part(sys.maxsize, self.training, self.corpus, self.machine)
+        return next((part for part in self.before if step <= part.until), now)
+
+    def up_to(self, step: int) -> list[Part]:
+        """What the steps up to one were taken with."""
+        parts = [part for part in self.before if part.until < step]
+        return [*parts, msgspec.structs.replace(self.at(step), until=step)] if step else []
 
 
 class Run:
@@ -141,11 +161,11 @@ class Run:
         """A folder that holds a trained model. Raises RunError naming what is missing, or what no run folder holds."""
         run = cls(Path(folder))
         if not run.folder.is_dir():
-            raise RunError(f"--run {folder}: no such folder")
+            raise RunError(f"{folder}: no such folder")
         run.check()
         for path in (run.config, run.tokenizer):
             if not path.exists():
-                raise RunError(f"--run {folder}: holds no trained model: {path.name} is missing")
+                raise RunError(f"{folder}: holds no trained model: {path.name} is missing")
         return run
 
     def check(self) -> None:
@@ -177,9 +197,18 @@ class Run:
         return [*unfinished(self.folder, mark), *unfinished(self.checkpoints, mark)]
 
     def describe(
-        self, model: GPT2, training: TrainConfig, corpus: Corpus, tokenizer: Tokenizer, arithmetic: Mapping[str, int | str]
+        self,
+        model: GPT2,
+        training: TrainConfig,
+        corpus: Corpus,
+        tokenizer: Tokenizer,
+        arithmetic: Mapping[str, int | str],
+        step: int = 0,
     ) -> None:
-        """Write config.json and tokenizer.json. `arithmetic` is what decides the order of sums, for `Description.machine`."""
+        """Write config.json and tokenizer.json, unless they say already what the run is trained with after a step.
+
+        `arithmetic` is what decides the order of sums, for `Part.machine`.
+        """
         about = Description(
             model=model.config,
             training=training,
@@ -189,6 +218,18 @@ class Run:
             versions={"python": platform.python_version(), "numpy": np.__version__},
             command=sys.argv[1:],
         )
+        if os.path.lexists(self.config):  # it goes on
+            then = self.read_config()
+
+            def same(part: Part) -> bool:
+                here = all(part.machine.get(name, value) == value for name, value in arithmetic.items())
+                return here and (training, corpus.sha256) == (part.training, part.corpus.sha256)
+
+            about.before = then.up_to(step)
+            if about.before and same(about.before[-1]):
+                about.before.pop()
+            if same(then.at(sys.maxsize)) and about.before == then.before:
+                return
         self._write(self.tokenizer, tokenizer.to_text())
         self._write(self.config, json.dumps(msgspec.to_builtins(about), indent=2) + "\n")
 
@@ -256,7 +297,7 @@ class Run:
         else:
             checkpoint = checkpoints.latest(damaged.append)
         if checkpoint is None:
-            raise RunError("; ".join(damaged) or f"--run {self.folder}: holds no trained model: {self.model.name} is missing")
+            raise RunError("; ".join(damaged) or f"{self.folder}: holds no trained model: {self.model.name} is missing")
         kind = "average." if any(name.startswith("average.") for name in checkpoint.arrays) else "model."
         weights = {name.removeprefix(kind): array for name, array in checkpoint.arrays.items() if name.startswith(kind)}
         return checkpoints.path(checkpoint.step), weights, checkpoint.about["belongs_to"]

@@ -167,6 +167,19 @@ def history(path: Path, skipped: bool = False) -> Iterator[Recorded]:
                 yield row
 
 
+def positions(path: Path, steps: range) -> dict[int, int]:
+    """Where in the data the batches are that these steps were taken with, of those that count: each batch that was drawn has
+    a row, also one that was skipped, or whose step was taken back. Raises RunError for damage."""
+    found, position = {}, 0
+    with _opened(path) as file:
+        for row in _rows(path, file, ROW):
+            if "train_loss" in row:
+                if "skipped" not in row and row["step"] in steps:
+                    found[row["step"]] = position  # a later row of a step takes the place of an earlier one
+                position += 1
+    return found
+
+
 def _returns(path: Path, rows: Iterator[_Counted]) -> Iterator[tuple[int, int]]:
     """The rows, by number, at which the training went back, and to which step: both rise, for who goes back further leaves out
     what was between."""

@@ -238,8 +238,8 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
         run.begin()  # nothing in the folder has changed so far
         if comm.size > 1:
             comm.gives_up_in = run.reason_of(comm.rank)
-        if comm.is_main and (not resume or run.read_config().training != config):
-            run.describe(model, config, text.corpus, text.tokenizer, arithmetic(config, model.num_parameters()))
+        if comm.is_main:
+            run.describe(model, config, text.corpus, text.tokenizer, arithmetic(config, model.num_parameters()), trainer.steps)
         with (
             Log(run.metrics, at["metrics"]) as metrics,
             Log(run.samples, at["samples"]) as samples,

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 from gpt2.config import TrainConfig
-from gpt2.errors import RunError
+from gpt2.errors import NonFiniteError, RunError
+from gpt2.model import GPT2
 from gpt2.run.checkpoints import Checkpoint, Checkpoints
 from gpt2.run.folder import Run
-from gpt2.run.metrics import Row
+from gpt2.run.metrics import Row, positions
 from gpt2.text.batches import Batch
 from gpt2.text.corpora import Corpus
 from gpt2.text.encoding import prepare
+from gpt2.training.loop import MOST_SKIPPED
+from gpt2.training.memory import check_fits
 from gpt2.training.resuming import read_setup
 from gpt2.training.shards import Shards
 from gpt2.training.state import restore, state
 from gpt2.training.step import Trainer
 from tinygrad2.types import Array
+
+CHANGEABLE = (
+    *("seed", "batch_size", "dtype", "learning_rate", "min_learning_rate", "warmup_steps", "schedule", "beta1", "beta2"),
+    *("weight_decay", "grad_clip", "label_smoothing", "on_nonfinite", "spike_threshold", "spike_window", "on_spike"),
+)
+"""The settings that can be others from a step on, and of which the losses after it depend."""
 
 
 @dataclass
@@ -29,44 +42,89 @@ class Replayed:
     text: str
     gradients: dict[str, Array]
     after: list[Row] = field(default_factory=list)
-    """The rows of this step and of those after it, where they were asked for."""
+    """The rows of this step and of those after it with changes, where they were asked for; those of skipped batches too."""
+    ended: str | None = None
+    """Why these are not as many steps as were asked for."""
 
 
-def replay(run: Run, corpus: Corpus, step: int, changed: TrainConfig | None = None, count: int = 1) -> Replayed:
-    """Take step `step` of a run on a corpus again, and `count` steps in all; from that one on with the settings `changed`.
+def replay(run: Run, corpus: Corpus, step: int, changes: dict[str, Any] | None = None, count: int = 1) -> Replayed:
+    """Take step `step` of a run on a corpus again, and with `changes` from then on, if there are any, `count` steps in all.
 
-    Raises RunError if the text is another one than then, or the checkpoint before the step is damaged.
+    The log says which batch each step was taken with, past those that were skipped and all that was taken back; config.json
+    says with which settings. Raises RunError if the text is another one than then, or the step is skipped here.
     """
-    setup = read_setup(run.folder, {}, accept_changes=False, replays=True)
-    setup.check_corpus(corpus, accept_changes=False, fix="--data names the text that it was trained on")
-    config = setup.training
-    text = prepare(corpus, setup.tokenizer, config, setup.model.max_seq_len)
-    model = setup.model_at_start()
-    checkpoint = Checkpoints(run.checkpoints).latest(lambda _: None, at_most=step - 1)
+    moment = Checkpoints(run.checkpoints).latest(lambda _: None, at_most=step - 1)
+    first = moment.step + 1 if moment else 1
+    began = f"the checkpoint of step {first - 1}" if first > 1 else "the beginning"
+    places = positions(run.metrics, range(first, step + 1))
+    setups = [read_setup(run.folder, {}, accept_changes=False, replays=first)]
+    while setups[-1].until < step:
+        setups.append(read_setup(run.folder, {}, accept_changes=False, replays=setups[-1].until + 1))
+    for setup in setups:
+        setup.check_corpus(corpus, accept_changes=False, fix="--data names the text that it was trained on")
+    config = dataclasses.replace(setups[-1].training, **(changes or {}))
+    check_fits(setups[-1].model, config)
+    model = setups[0].model_at_start(restored=moment is not None)
+    for setup in setups:
+        text = prepare(corpus, setup.tokenizer, setup.training, setup.model.max_seq_len)
+        with _trainer(model, setup.training, text.train, moment) as trainer:
+            while trainer.steps < min(step - 1, setup.until):
+                _take_again(trainer, places)
+            now = state(trainer)
+            moment = Checkpoint({name: array.copy() if changes else array for name, array in now.arrays.items()}, now.about)
+            if setup is setups[-1]:
+                moment.about["position"] = _place(trainer, places)
+                batch = trainer.batch()
+                _, grads = trainer.loss_and_gradients(batch)
+                gradients = {name: g for (name, _), g in zip(model.named_parameters(), grads, strict=True)}
+                row = _take_again(trainer, places)
+    found = Replayed(began, row, batch, text.tokenizer.decode(batch[0][0]), gradients)
+    if changes:
+        with _trainer(model, config, text.train, moment) as trainer:
+            found.ended = _go_on(trainer, found.after, count)
+    return found
+
+
+@contextmanager
+def _trainer(model: GPT2, config: TrainConfig, ids: Array, moment: Checkpoint | None) -> Iterator[Trainer]:
+    """One that goes on from a moment of a training, or begins."""
     with Shards(config.threads, config.shards, config.batch_size, model.num_parameters()) as shards:
-        trainer = Trainer(model, config, text.train, shards)
-        if checkpoint is not None:
-            restore(trainer, checkpoint)
-        began = f"the checkpoint of step {trainer.steps}" if trainer.steps else "the beginning"
-        while trainer.steps < step - 1:
-            trainer.step()
-        if changed is not None:
-            trainer = _with(trainer, changed)
-        batch = trainer.batch()
-        _, grads = trainer.loss_and_gradients(batch)
-        row = trainer.step()
-        if trainer.steps != step:
-            raise RunError(f"{run.folder}: step {step} was skipped: {row.get('skipped')}")
-        gradients = {name: g for (name, _), g in zip(model.named_parameters(), grads, strict=True)}
-        after = [row, *(trainer.step() for _ in range(count - 1))]
-    return Replayed(began, row, batch, text.tokenizer.decode(batch[0][0]), gradients, after)
+        trainer = Trainer(model, config, ids, shards)
+        if moment is not None:
+            restore(trainer, moment)
+        yield trainer
 
 
-def _with(trainer: Trainer, config: TrainConfig) -> Trainer:
-    """The same moment under other settings."""
-    if config.optimizer != trainer.config.optimizer or bool(config.ema_decay) != bool(trainer.config.ema_decay):
-        raise RunError("replay: the optimizer and whether weights are averaged cannot change in the middle of a training")
-    now = state(trainer)
-    other = Trainer(trainer.model, replace(config, steps=trainer.config.steps), trainer.train_ids, trainer.shards)
-    restore(other, Checkpoint({name: array.copy() for name, array in now.arrays.items()}, now.about))
-    return other
+def _place(trainer: Trainer, places: dict[int, int]) -> int:
+    """Go to the batch that the next step was taken with; its position."""
+    step = trainer.steps + 1
+    if step not in places:
+        raise RunError(f"the log has no training loss of step {step}: which batch it was taken with is not known")
+    trainer.position = places[step]
+    return trainer.position
+
+
+def _take_again(trainer: Trainer, places: dict[int, int]) -> Row:
+    """The next step, with the batch that it was taken with."""
+    _place(trainer, places)
+    row = trainer.step()
+    if "skipped" in row:
+        raise RunError(f"step {row['step']} was taken, and is skipped when it is taken again: {row['skipped']}")
+    return row
+
+
+def _go_on(trainer: Trainer, rows: list[Row], count: int) -> str | None:
+    """Take so many steps, and add their rows, also those of skipped batches; why it ended before, if it did."""
+    last, skipped = trainer.steps + count, 0
+    while trainer.steps < last:
+        try:
+            row = trainer.step()
+        except NonFiniteError as error:
+            return str(error)
+        rows.append(row)
+        skipped = skipped + 1 if "skipped" in row else 0
+        if skipped and trainer.policy(row) == "rollback":
+            return f"step {row['step']}: the training would be rolled back to its last checkpoint: {row['skipped']}"
+        if skipped > MOST_SKIPPED:
+            return f"{skipped} batches in a row were skipped; the last: {row['skipped']}"
+    return None

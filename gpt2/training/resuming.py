@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+import sys
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from gpt2.training.shards import arithmetic
 HARMLESS = ("data", "distributed", "zero", "rank_timeout")
 """Settings of which the result does not depend: not on where the text is, as long as it is the same (see `check_corpus`)."""
 
+FIXED = {f.name for f in fields(GPT2Config)} | {"tokenizer", "init_from"}
+"""Settings of what a model begins as: they have no meaning later."""
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -30,11 +33,16 @@ class Setup:
     training: TrainConfig
     tokenizer: Tokenizer
     corpus_sha256: str
+    until: int
+    """The last step that is, or will be, taken so."""
 
-    def model_at_start(self) -> GPT2:
-        """The model as training began. Raises ConfigError if it cannot be trained in the memory that there is."""
+    def model_at_start(self, restored: bool) -> GPT2:
+        """The model as training began, or any, if that of a checkpoint takes its place: `init_from` may be gone by then.
+
+        Raises ConfigError if it cannot be trained in the memory that there is.
+        """
         check_fits(self.model, self.training)
-        if self.training.init_from:
+        if self.training.init_from and not restored:
             return GPT2.with_weights(self.model, load_model(self.training.init_from)[0].state_dict())
         return GPT2(self.model, self.training.seed)
 
@@ -47,33 +55,28 @@ class Setup:
             )
 
 
-def read_setup(folder: str | Path, given: dict[str, Any], accept_changes: bool, replays: bool = False) -> Setup:
-    """Read what the run in a folder was begun with. `given` are settings by name, of both kinds.
+def read_setup(folder: str | Path, given: dict[str, Any], accept_changes: bool, replays: int | None = None) -> Setup:
+    """Read what the run in a folder is trained with. `given` are settings by name, of both kinds, and `preset`.
 
     Raises RunError that lists all settings that differ, unless changes are accepted; then those of the training are taken.
-    The shape of the model can never change. Who replays a step computes with the threads and shards of the machine then.
+    What the model began as can never change. Who replays a step has the settings of that step, and computes with the threads
+    and shards of the machine then.
     """
     run = Run(Path(folder))
     run.check()
     about = run.read_config()
     run.check_sizes(about.model)
-    model, training, machine = about.model, about.training, about.machine
-    if replays:
-        then: dict[str, Any] = {name: machine[name] for name in ("threads", "shards") if name in machine}
-        training = dataclasses.replace(training, **then)
-    now = {name: value for name, value in given.items() if name != "preset"}
-    names = {f.name for f in dataclasses.fields(GPT2Config)}
-    shape = [
-        f"{name} = {v!r}, was {getattr(model, name)!r}"
-        for name, v in now.items()
-        if name in names and v != getattr(model, name)
-    ]
-    if shape:
-        raise RunError(
-            f"{run.folder}: the model of a run cannot change: {', '.join(shape)}; start another run, with --init-from {folder}"
-        )
-    changed = {name: value for name, value in now.items() if name not in names and value != getattr(training, name)}
-    wrong = [f"{name} = {value!r}, was {getattr(training, name)!r}" for name, value in changed.items() if name not in HARMLESS]
+    part = about.at(sys.maxsize if replays is None else replays)
+    model, training, machine = about.model, part.training, part.machine
+    if replays is not None:
+        divided: dict[str, Any] = {name: machine[name] for name in ("threads", "shards") if name in machine}
+        training = replace(training, **divided)
+    then = {**asdict(model), **asdict(training)}
+    changed = {name: value for name, value in _meant(given, training).items() if value != then[name]}
+    fixed = [f"{name} = {value!r}, was {then[name]!r}" for name, value in changed.items() if name in FIXED]
+    if fixed:
+        raise RunError(f"{run.folder}: the model of a run cannot change: {', '.join(fixed)}; begin another, in another --out")
+    wrong = [f"{name} = {value!r}, was {then[name]!r}" for name, value in changed.items() if name not in HARMLESS]
     others = machine.get("ranks", 1) != comm.current().size  # who asks for other ranks asks for another division of the work
     for name, here in arithmetic(training, about.parameters).items():
         was = machine.get(name, here)
@@ -82,6 +85,20 @@ def read_setup(folder: str | Path, given: dict[str, Any], accept_changes: bool, 
             fix = f" ({same} gives the same sums)" if same else ""
             wrong.append(f"{name} = {here} on this machine, was {was}{fix}")
     if wrong and not accept_changes:
-        rest = "it cannot be the same step here" if replays else "--accept-changes goes on all the same"
+        rest = "--accept-changes goes on all the same" if replays is None else "it cannot be the same step here"
         raise RunError(f"{run.folder}: {', '.join(wrong)}; {rest}")
-    return Setup(run, model, dataclasses.replace(training, **changed), load_tokenizer(run.tokenizer), about.corpus.sha256)
+    training = replace(training, **changed)
+    return Setup(run, model, training, load_tokenizer(run.tokenizer), part.corpus.sha256, part.until)
+
+
+def _meant(given: dict[str, Any], training: TrainConfig) -> dict[str, Any]:
+    """Those settings, with what a preset among them stands for, as where a run begins: its model is that of `init_from`, if
+    there is one, and its vocabulary that of the tokenizer."""
+    named = dict(given)
+    preset = named.pop("preset", None)
+    if preset is not None:
+        of_model = {} if training.init_from else GPT2Config.of_preset(preset)
+        named = {**of_model, **TrainConfig.of_preset(preset), **named}
+        if "vocab_size" not in given:
+            named.pop("vocab_size", None)
+    return named

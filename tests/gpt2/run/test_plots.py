@@ -3,6 +3,7 @@
 import errno
 import math
 import os
+import signal
 
 import matplotlib.figure
 import pytest
@@ -11,6 +12,7 @@ from small_runs import run_once
 from gpt2.cli import main
 from gpt2.run.metrics import as_line, history
 from gpt2.run.plots import plot_loss, plot_training
+from gpt2.training.step import Trainer
 
 
 @pytest.fixture
@@ -41,6 +43,28 @@ def test_the_command_draws_the_pictures_of_a_training(tmp_path, text, capsys, fl
     assert sorted(path.name for path in (tmp_path / "a").glob("*.png")) == names
     assert all((tmp_path / "a" / name).read_bytes().startswith(b"\x89PNG") for name in names)
     assert ("look at" in capsys.readouterr().out) == bool(names)
+
+
+def test_a_picture_that_could_not_be_drawn_is_not_shown(tmp_path, text, monkeypatch, capsys):
+    (tmp_path / "my.txt").write_text(text[:3000])
+    train = ["train", "--data", str(tmp_path / "my.txt"), "--out", str(tmp_path / "a"), *SMALL]
+    monkeypatch.setattr("gpt2.commands.train.plot_loss", lambda *_: 1 / 0)
+    assert main(train) == 0
+    output = capsys.readouterr().out
+    assert "loss.png is not drawn: division by zero" in output
+    assert "look at" not in output
+    assert (tmp_path / "a" / "training.png").exists()
+
+
+def test_an_interrupted_training_without_pictures_goes_on_without(tmp_path, text, monkeypatch, capsys):
+    (tmp_path / "my.txt").write_text(text[:3000])
+    step = Trainer.step
+    monkeypatch.setattr(Trainer, "step", lambda *args: (signal.raise_signal(signal.SIGINT), step(*args))[1])
+    for flags in ([], ["--no-plots"]):
+        out = str(tmp_path / f"a{len(flags)}")
+        assert main(["train", "--data", str(tmp_path / "my.txt"), "--out", out, *SMALL, *flags]) == 130
+        lines = capsys.readouterr().out.splitlines()
+        assert "  " + " ".join(["gpt2 train --resume --out", out, *flags]) in lines
 
 
 def test_the_loss_has_tokens_above_steps_and_the_baselines(finished, drawn, tmp_path):

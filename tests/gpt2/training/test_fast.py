@@ -127,6 +127,7 @@ def test_bfloat16_without_mkl_is_one_clear_line(implementation, tmp_path, text, 
     error = capsys.readouterr().err
     assert "bfloat16 products need MKL: pip install '.[mkl]'" in error
     assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
 
 
 # -- gpt2 bench

@@ -193,6 +193,10 @@ def begun(tmp_path_factory, text):
         ("--steps 6 --learning-rate 0.5", "steps = 6, was 4, learning_rate = 0.5, was 0.002; --accept-changes"),
         ("--d-model 16", "the model of a run cannot change: d_model = 16, was 8"),
         ("--tokenizer byte", "tokenizer = 'byte', was 'char'"),
+        ("--steps 6 --tokenizer byte --accept-changes", "cannot change: tokenizer = 'byte', was 'char'; begin another"),
+        ("--init-from elsewhere --accept-changes", "cannot change: init_from = 'elsewhere', was ''"),
+        ("--preset small --accept-changes", "cannot change: d_model = 768, was 8, num_layers = 12, was 1"),
+        ("--preset tiny --d-model 8 --num-layers 1 --num-heads 2 --max-seq-len 8", "steps = 4000, was 4; --accept-changes"),
     ],
 )
 def test_other_settings_are_refused(begun, capsys, flags, message):
@@ -200,6 +204,19 @@ def test_other_settings_are_refused(begun, capsys, flags, message):
     assert main(["train", "--resume", "--out", str(begun / "run"), *flags.split()]) == 2
     assert message in capsys.readouterr().err
     assert (begun / "run" / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_preset_that_a_run_has_anyway_is_no_change(begun, tmp_path, capsys):
+    """As where the command that began it is given again; and only a run that begins is called by it."""
+    flags = ["train", "--no-plots", "--preset=nanogpt-cpu", "--steps=2", "--num-layers=1", "--d-model=8", "--sample-tokens=0"]
+    flags += ["--data", str(begun / "my.txt"), "--resume", "--out", str(tmp_path / "a")]
+    assert main(flags) == 0
+    assert capsys.readouterr().out.startswith("nanogpt-cpu on my (")
+    assert main(flags) == 0
+    assert capsys.readouterr().out.startswith("my (")
+    tuned = ["train", "--no-plots", "--preset=small", "--init-from", str(tmp_path / "a"), "--steps=2", "--sample-tokens=0"]
+    tuned += ["--data", str(begun / "my.txt"), "--resume", "--out", str(tmp_path / "b")]
+    assert [main(tuned), main(tuned)] == [0, 0]  # its sizes are those of the model that it began from
 
 
 def test_another_text_is_refused_and_changes_are_taken_when_accepted(begun, tmp_path, text, capsys):
@@ -249,6 +266,26 @@ def test_a_fine_tuning_with_dropout_goes_on_bit_for_bit(begun, tmp_path):
         assert main(["train", "--no-plots", "--resume", "--out", str(tmp_path / "cut")]) == 0
         assert differences(contents(Run(tmp_path / "cut")), contents(Run(tmp_path / "whole"))) == []
         shutil.rmtree(tmp_path / "cut")
+
+
+def test_a_fine_tuning_goes_on_where_the_model_it_began_from_is_gone(begun, tmp_path, capsys):
+    """A checkpoint has all that is needed; without one, it is said what is missing."""
+    run, source = tmp_path / "run", tmp_path / "source"
+    shutil.copytree(begun / "run", source)
+    flags = ["--init-from", str(source), "--data", str(begun / "my.txt"), "--steps=4", "--save-every=2", "--keep-every=2"]
+    assert main(["train", "--no-plots", "--out", str(run), *flags, "--sample-tokens=0"]) == 0
+    shutil.rmtree(source)
+    for step in (3, 4):
+        (run / "checkpoints" / f"step-{step:08d}.safetensors").unlink(missing_ok=True)
+    before = (run / "model.safetensors").read_bytes()
+    assert main(["replay", str(run), "--step", "4"]) == 0
+    assert main(["train", "--no-plots", "--resume", "--out", str(run)]) == 0
+    assert (run / "model.safetensors").read_bytes() == before
+    capsys.readouterr()
+    shutil.rmtree(run / "checkpoints")
+    for command in (["replay", str(run), "--step", "4"], ["train", "--resume", "--out", str(run)]):
+        assert main(command) == 2
+        assert f"error: {source}: no such folder" in capsys.readouterr().err
 
 
 def test_a_cut_log_is_noticed(begun, tmp_path, capsys):
