@@ -10,7 +10,6 @@ import numpy as np
 
 from tinygrad2 import graph
 from tinygrad2.errors import UnsupportedError
-from tinygrad2.observer import observing
 from tinygrad2.ops import RULES
 from tinygrad2.ops.calls import call, spelled, values, writes
 from tinygrad2.ops.plain import IN_PLACE, INSTEAD, PLAIN
@@ -30,7 +29,7 @@ def of_ufunc(wrap: Wrap, ufunc: Any, method: str, inputs: tuple[Any, ...], kwarg
     if any(_is_foreign(kind, "__array_ufunc__") for kind in kinds):
         return NotImplemented
     writing = "out=" if kwargs.get("out") is not None else ".at" if method == "at" else ""
-    if writing or (method != "__call__" and ufunc not in PLAIN and _is_recorded(inputs)):
+    if writing or (method != "__call__" and ufunc not in PLAIN and _any(inputs, _is_recorded)):
         raise UnsupportedError(
             f"np.{ufunc.__name__} with {writing or '.' + method} cannot be differentiated; write the plain call"
         )
@@ -49,8 +48,8 @@ def of_function(wrap: Wrap, function: Any, types: Sequence[Any], args: Sequence[
 def answer(wrap: Wrap, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """What a function of NumPy's gives, of which at least one argument is a Tensor."""
     rule = RULES.get(function)
-    by_numpy = rule is not None and not hasattr(rule, "__self__") and observing() is None and not _is_recorded((args, kwargs))
-    if rule is not None and not by_numpy:  # what is put together of others needs to be only where it is recorded
+    by_numpy = rule is not None and not hasattr(rule, "__self__") and not _any((args, kwargs), _is_float)
+    if rule is not None and not by_numpy:  # integers have no gradient, and what is put together of others may count in floats
         return _wrapped(wrap, call(function, args, kwargs))  # a part may be a plain array: the counts of np.unique
     written = [""] if function in IN_PLACE else [f" with {name}=" for name in writes(function, args, kwargs)]
     if written:
@@ -58,7 +57,7 @@ def answer(wrap: Wrap, function: Callable[..., Any], args: Sequence[Any], kwargs
             f"{spelled(function)}{written[0]} writes into an array, and what was recorded with it would no longer be true; "
             "make a new one, as in np.where(mask, new, old)"
         )
-    if by_numpy or function in PLAIN or not _is_recorded((args, kwargs)):
+    if by_numpy or function in PLAIN or not _any((args, kwargs), _is_recorded):
         return _wrapped(wrap, function(*values(args), **values(kwargs)))
     how = f"declare one, as in primitive({spelled(function)}, rule)"
     if spelled(function).startswith("np.fft."):
@@ -77,11 +76,19 @@ def _is_foreign(kind: Any, protocol: str) -> bool:
     return not hasattr(kind, "__record__") and getattr(kind, protocol, numpys) is not numpys
 
 
-def _is_recorded(x: Any) -> bool:
-    """Whether something is recorded that is computed from this: a Tensor, or a list or dictionary that has one in it."""
+def _any(x: Any, is_so: Callable[[Any], bool]) -> bool:
+    """Whether something is so of a value, or of one in it where it is a list or a dictionary."""
     if isinstance(x, (list, tuple, dict)):
-        return any(map(_is_recorded, x.values() if isinstance(x, dict) else x))
+        return any(_any(part, is_so) for part in (x.values() if isinstance(x, dict) else x))
+    return is_so(x)
+
+
+def _is_recorded(x: Any) -> bool:
     return hasattr(type(x), "__record__") and x.node is not None and graph.is_recording()
+
+
+def _is_float(x: Any) -> bool:
+    return isinstance(x, float) or ((isinstance(x, np.ndarray) or hasattr(type(x), "__record__")) and x.dtype.kind == "f")
 
 
 def _wrapped(wrap: Wrap, result: Any) -> Any:
