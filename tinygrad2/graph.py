@@ -17,7 +17,7 @@ import numpy as np
 from tinygrad2.context import within
 from tinygrad2.errors import DtypeError, ShapeError
 from tinygrad2.observer import observing
-from tinygrad2.ops.op import Op
+from tinygrad2.ops.op import Op, listed
 from tinygrad2.types import Array, native
 
 COPIED = 1 << 20
@@ -87,7 +87,7 @@ T = TypeVar("T", bound=TensorLike)
 
 def record(tensor: type[T], op: type[Op], inputs: Sequence[Any], settings: dict[str, Any]) -> T:
     """Apply `op` to `inputs` (Tensors, arrays, numbers) and remember how, if an input wants a gradient."""
-    arrays = tuple([x.data if isinstance(x, tensor) else native(x) if isinstance(x, np.ndarray) else x for x in inputs])
+    arrays = tuple([x.data if isinstance(x, tensor) else x if type(x) is float else _operand(x) for x in inputs])
     parents = tuple([x.node if isinstance(x, tensor) else None for x in inputs])
     try:
         out, residuals = op.run(arrays, settings)
@@ -97,10 +97,11 @@ def record(tensor: type[T], op: type[Op], inputs: Sequence[Any], settings: dict[
         shapes = ", ".join(str(np.shape(a)) for a in arrays)
         raise ShapeError(f"{op.name} of {shapes}: {error}") from error
     node, observer = None, observing()
-    if _recording.get() and any(parents) and _is_real(op, out):
+    if _recording.get() and any(parents) and (out.dtype.kind == "f" or _is_recordable(op, out)):
         if observer is None:
             arrays, residuals = op.kept(arrays, residuals, tuple([p is not None for p in parents]))
-            arrays = _with_copies(arrays, parents)
+            if None in parents:
+                arrays = _with_copies(arrays, parents)
         node = Node(op, parents, arrays, settings, residuals)
     if observer is not None:
         observer.forward(op, arrays, out, [p is None or p.op is None for p in parents])
@@ -109,23 +110,24 @@ def record(tensor: type[T], op: type[Op], inputs: Sequence[Any], settings: dict[
     return tensor.wrap(out, node)
 
 
-def _is_real(op: type[Op], out: Array) -> bool:
-    """Whether a result can have a gradient. Raises DtypeError where it is complex: it would be lost on the way."""
+def _operand(x: Any) -> Any:
+    """An input that is no Tensor as ops take it: numbers as they are, arrays in the byte order of this machine."""
+    return native(x) if isinstance(x, np.ndarray) else listed(x)
+
+
+def _is_recordable(op: type[Op], out: Array) -> bool:
+    """False: what is not floating-point ends the way back. Raises DtypeError for complex numbers, which should not."""
     if out.dtype.kind == "c":
         raise DtypeError(f"{op.name}: it gave {out.dtype}, and complex numbers have no gradient here; compute with real ones")
-    return out.dtype.kind == "f"
+    return False
 
 
 def _with_copies(arrays: tuple[Any, ...], parents: tuple[Node | None, ...]) -> tuple[Any, ...]:
     """What backward will read: of constants a copy where they are small, since whoever lent them may write to them."""
-    if None not in parents:
-        return arrays
-    return tuple(
-        [
-            x.copy() if p is None and isinstance(x, np.ndarray) and x.nbytes <= COPIED else x
-            for x, p in zip(arrays, parents, strict=True)
-        ]
-    )
+    for i, x in enumerate(arrays):
+        if parents[i] is None and isinstance(x, np.ndarray) and x.nbytes <= COPIED:
+            arrays = (*arrays[:i], x.copy(), *arrays[i + 1 :])
+    return arrays
 
 
 def ancestors(nodes: Iterable[Node | None]) -> Iterator[Node]:

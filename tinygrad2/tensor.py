@@ -166,7 +166,7 @@ class Tensor(NDArrayOperatorsMixin):
         OPERANDS.add(cls)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if not kwargs and method == "__call__" and ufunc in RULES and OPERANDS.issuperset(map(type, inputs)):
+        if method == "__call__" and not kwargs and OPERANDS.issuperset(map(type, inputs)) and ufunc in RULES:
             return RULES[ufunc](*inputs)
         return dispatch.of_ufunc(Tensor.wrap, ufunc, method, inputs, kwargs)
 

@@ -90,7 +90,7 @@ class Op:
     @classmethod
     def call(cls, *args: Any, **settings: Any) -> Any:
         """Apply the op; recorded if an input asks for it. Settings may follow the arrays by position, as in NumPy."""
-        inputs = cls.bind(args, settings)
+        inputs = args if len(args) == cls.arity and not settings else cls.bind(args, settings)
         if cls.takes is None:
             return cls._apply(inputs, settings)
         taken = tuple(map(cls.takes, inputs))
@@ -103,7 +103,7 @@ class Op:
             record = getattr(type(x), "__record__", None)
             if record is not None:
                 return record(cls, inputs, settings)
-        return cls.run(inputs, settings)[0]
+        return cls.run(tuple(map(listed, inputs)), settings)[0]
 
     @classmethod
     def bind(cls, args: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Any, ...]:
@@ -120,7 +120,7 @@ class Op:
             raise UnsupportedError(f"{cls.name} is of {list(cls.arguments)}; it was given {len(inputs)} of them")
         if settings:
             refuse_tensors(cls.name, settings)
-        return tuple([np.asarray(x) if type(x) in (list, tuple) else x for x in inputs])
+        return inputs
 
     @classmethod
     def run(cls, arrays: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Array, Any]:
@@ -292,6 +292,11 @@ HALF = np.dtype(np.float16)
 def wide(x: Any) -> Any:
     """float16 as float32: long sums, and what several steps lead to, are computed so, and rounded once, at the end."""
     return x.astype(np.float32) if getattr(x, "dtype", None) == HALF else x
+
+
+def listed(x: Any) -> Any:
+    """A list of numbers as an array; anything else as it is."""
+    return np.asarray(x) if isinstance(x, (list, tuple)) else x
 
 
 def as_array(x: Any) -> Any:
