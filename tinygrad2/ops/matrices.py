@@ -8,11 +8,13 @@ op whose result has them side by side, and slices of it: so one rule has the cot
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
-from tinygrad2.errors import GraphError, UnsupportedError
+from tinygrad2.errors import GraphError, ShapeError, UnsupportedError
 from tinygrad2.ops.indexing import PutItem
 from tinygrad2.ops.op import RULES, plain, primitive, real
 from tinygrad2.ops.reductions import product_of_others
@@ -21,6 +23,14 @@ from tinygrad2.types import Array
 SQUARES = "3 * np.eye(2) + normal(2, 1, 2, 2) / 2; positive(1, 1); normal(0, 2, 2); normal(0, 0)"
 CLOSE = 1e4
 """Numbers are taken as equal that differ by this many times the precision of their type, compared with the largest."""
+
+
+def sides(a: Any, who: str) -> tuple[int, int]:
+    """The rows and columns of matrices."""
+    if a.ndim < 2:
+        raise ShapeError(f"{who}: an array of shape {a.shape} is no matrix; it needs two axes")
+    rows, columns = a.shape[-2:]
+    return rows, columns
 
 
 def inverse(a: Any) -> Any:
@@ -239,7 +249,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
     """U, the singular values, and V^T; with `compute_uv=False` the singular values."""
     if hermitian:
         raise UnsupportedError("svd: hermitian=True has no rule here; leave it out, or use eigh")
-    rows, columns = a.shape[-2:]
+    rows, columns = sides(a, "svd")
     if full_matrices and compute_uv and rows != columns:
         raise UnsupportedError(
             f"svd: full_matrices=True of {rows} x {columns} matrices adds vectors without a derivative; say full_matrices=False"
@@ -301,7 +311,7 @@ Qr = primitive(
 
 def qr(a: Any, mode: str = "reduced") -> Any:
     """Q and R of matrices that are not wider than tall; with mode "r" only R."""
-    rows, columns = a.shape[-2:]
+    rows, columns = sides(a, "qr")
     if mode not in ("reduced", "r") or rows < columns:
         raise UnsupportedError(
             f"qr: mode {mode!r} of {rows} x {columns} matrices has no rule here; 'reduced' and 'r' have, for at "
@@ -313,6 +323,9 @@ def qr(a: Any, mode: str = "reduced") -> Any:
 
 def matrix_power(a: Any, n: int) -> Any:
     """The product of n matrices; for n < 0 of -n inverses."""
+    n, (rows, columns) = operator.index(n), sides(a, "matrix_power")
+    if rows != columns:
+        raise ShapeError(f"matrix_power: {rows} x {columns} matrices are not square")
     if n < 0:
         return matrix_power(np.linalg.inv(a), -n)
     if n == 0:
@@ -331,7 +344,7 @@ def tensorinv(a: Any, ind: int = 2) -> Any:
 def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
     """x of np.tensordot(a, x, x.ndim) == b; `axes` are first moved to the end."""
     if axes is not None:
-        moved = [axis % a.ndim for axis in axes]
+        moved = list(normalize_axis_tuple(axes, a.ndim))
         a = np.transpose(a, [i for i in range(a.ndim) if i not in moved] + moved)
     x = np.linalg.solve(np.reshape(a, (np.size(b), -1)), np.reshape(b, (-1,)))
     return np.reshape(x, a.shape[np.ndim(b) :])
@@ -350,7 +363,9 @@ def cond(x: Any, p: Any = None) -> Any:
 
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The entries of two axes whose places differ by the offset; they are the last axis of the result."""
-    first, second = axis1 % a.ndim, axis2 % a.ndim
+    if a.ndim < 2:
+        raise ShapeError(f"diagonal: an array of shape {a.shape} has no two axes")
+    first, second = normalize_axis_tuple((axis1, axis2), a.ndim)
     last = np.transpose(a, [i for i in range(a.ndim) if i not in (first, second)] + [first, second])
     rows, columns = last.shape[-2:]
     places = np.arange(max(0, min(rows + min(offset, 0), columns - max(offset, 0))))
@@ -359,7 +374,9 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 
 def diag(v: Any, k: int = 0) -> Any:
     """A matrix from its diagonal, or the diagonal of a matrix."""
-    if v.ndim != 1:
+    if v.ndim not in (1, 2):
+        raise ShapeError(f"diag: an array of shape {v.shape}; it takes one or two axes")
+    if v.ndim == 2:
         return diagonal(v, k)
     places, n = np.arange(len(v)), len(v) + abs(k)
     return PutItem.call(v, shape=(n, n), index=(places - min(k, 0), places + max(k, 0)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from tinygrad2.errors import UnsupportedError
 from tinygrad2.ops.op import RULES, primitive, real
@@ -66,7 +67,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
         raise ValueError(f"norm: ord={ord!r} along {len(axes)} axes; one axis is of vectors, two are of matrices")
     if len(axes) == 1:
         return vector_norm(x, axis=axes[0], keepdims=keepdims, ord=2 if ord is None else ord)
-    folded = [a % x.ndim for a in axes]
+    folded = list(normalize_axis_tuple(axes, x.ndim))
     last = np.transpose(x, [i for i in range(x.ndim) if i not in folded] + folded)
     found = matrix_norm(last, ord=ord)
     return np.expand_dims(found, tuple(sorted(folded))) if keepdims else found

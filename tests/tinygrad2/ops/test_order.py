@@ -82,6 +82,21 @@ def test_rows_of_nan_alone():
         assert (g.data[np.isnan(HOLES)][[0]] == 0).all()
 
 
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64])
+def test_integers_have_no_nan(dtype):
+    x = np.array([[1, 0, 3], [0, 0, 2]], dtype)
+    for f in (*NANS, np.median, np.sort, lambda a, axis: np.quantile(a.astype(float), 0.3, axis)):
+        found, right = f(Tensor(x), axis=1), f(x, axis=1)
+        np.testing.assert_allclose(found.data, right, rtol=1e-15, strict=True)
+
+
+def test_an_axis_that_is_not_there_or_twice_is_refused():
+    for f in (np.median, np.nanmedian, np.nanmean, np.nanmax, lambda x, axis: np.quantile(x, 0.5, axis), np.linalg.norm):
+        for axis in (2, -3, (0, 0), (0, 5)):
+            with pytest.raises(ValueError, match=r"out of bounds|repeated axis|duplicate"):
+                f(Tensor(X), axis=axis)
+
+
 def test_nan_is_selected():
     x = np.array([[1.0, np.nan, 3.0], [2.0, 5.0, 1.0]])
     for f in (np.median, lambda x, axis: np.quantile(x, 0.2, axis), lambda x, axis: np.sort(x, axis)[:, -1]):
