@@ -401,6 +401,9 @@ RULES |= {
     np.linalg.tensorsolve: tensorsolve,
     np.linalg.cond: cond,
     np.diagonal: diagonal,
+    np.linalg.diagonal: lambda x, /, *, offset=0: diagonal(x, offset, -2, -1),
     np.diag: diag,
+    np.diagflat: lambda v, k=0: diag(np.reshape(v, (-1,)), k),
     np.trace: trace,
+    np.linalg.trace: lambda x, /, *, offset=0: trace(x, offset, -2, -1),
 }

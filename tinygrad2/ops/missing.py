@@ -1,4 +1,4 @@
-"""Reductions that leave NaN out, which gets no gradient: np.nansum and its kin, made of those of all entries."""
+"""What leaves NaN out, which gets no gradient: np.nan_to_num, and np.nansum and its kin, made of those of all entries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad2.ops.op import RULES, plain
+from tinygrad2.errors import UnsupportedError
+from tinygrad2.ops.op import RULES, plain, refuse_tensors
 from tinygrad2.ops.order import sort
 from tinygrad2.ops.reductions import Axis, folded, together
 
@@ -71,6 +72,14 @@ def nanmedian(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
     return np.reshape(out, tuple(1 if i in gone else n for i, n in enumerate(a.shape))) if keepdims else out
 
 
+def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
+    """Numbers in place of NaN and infinities, which get no gradient."""
+    if not copy:
+        raise UnsupportedError("nan_to_num: copy=False would write into the array of the tensor; leave it out")
+    refuse_tensors("nan_to_num", {"nan": nan, "posinf": posinf, "neginf": neginf})
+    return np.where(np.isfinite(x), x, np.nan_to_num(plain(x), nan=nan, posinf=posinf, neginf=neginf))
+
+
 def _of_floats(function: Any, of_all: Any) -> Any:
     """Other numbers are never NaN."""
 
@@ -82,6 +91,7 @@ def _of_floats(function: Any, of_all: Any) -> Any:
 
 
 RULES |= {
+    np.nan_to_num: nan_to_num,
     np.nansum: _of_floats(nansum, np.sum),
     np.nanprod: _of_floats(nanprod, np.prod),
     np.nanmean: _of_floats(nanmean, np.mean),

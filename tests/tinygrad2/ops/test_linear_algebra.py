@@ -50,6 +50,9 @@ CALLS = {
         for args in ((), (1,), (-1, 1, 2), (0, 2, 0), (2, -1, -2))
     },
     **{f"trace, {args}": (lambda a, args=args: np.trace(a, *args), CUBE) for args in ((), (-1,), (1, 2, 1))},
+    "linalg.diagonal": (lambda a: np.linalg.diagonal(a, offset=1), CUBE),
+    "linalg.trace": (lambda a: np.linalg.trace(a, offset=-1), CUBE),
+    "diagflat": (lambda a: np.diagflat(a, -1), TALL),
     **{f"diag, {k}": (lambda a, k=k: np.diag(a, k), A) for k in (0, 1, -2)},
     **{f"diag of a vector, {k}": (lambda a, k=k: np.diag(a, k), A[0]) for k in (0, 1, -2)},
     **{f"norm, {o}": (lambda a, o=o: np.linalg.norm(a, o), A[0]) for o in (None, 2, 1, 3, 0.5, -1.5, np.inf, -np.inf)},

@@ -38,6 +38,7 @@ CALLS = {
     "pad, reflected once more": (lambda x: np.pad(x, 2, mode="reflect", reflect_type="even"), X),
     "float_power": (lambda x: np.float_power(np.exp(x), 1.5), X),
     "heaviside": (lambda x: np.heaviside(np.array([-1.0, 0.0, 0.0, 2.0]), x), X),
+    "nan_to_num": (lambda x: np.nan_to_num(np.where(X > 1, np.nan, x), nan=2.0), X),
     "nancumsum": (lambda x: np.nancumsum(np.where(X > 1, np.nan, x), axis=1), X),
     "nancumprod": (lambda x: np.nancumprod(np.where(X > 1, np.nan, x)), X),
 }
@@ -123,6 +124,7 @@ def test_infinities_in_quantiles():
         (lambda t: np.quantile(t, 0.5, weights=[1.0, 2.0, 1.0], method="inverted_cdf"), "quantile: out= and weights="),
         (lambda t: np.pad(t, 1, "linear_ramp"), "pad: mode 'linear_ramp' has no rule here"),
         (lambda t: np.pad(t, 1, "reflect", reflect_type="odd"), "pad: mode 'reflect', reflect_type='odd' has no rule"),
+        (lambda t: np.nan_to_num(t, copy=False), "nan_to_num: copy=False would write"),
         (lambda t: np.sort(t, order="x"), "sort: order='x'"),
     ],
 )
@@ -157,6 +159,8 @@ def test_what_has_no_rule_is_refused(call, match):
         (lambda x: np.copysign(x, -1.0), 3.0, [-3, -1]),
         (lambda x: np.copysign(x, -1.0), 0.0, [0, 0]),
         (np.fabs, 0.0, [0, 0]),
+        (np.nan_to_num, np.nan, [0, 0]),
+        (np.nan_to_num, np.inf, [np.finfo(float).max, 0]),
     ],
 )
 def test_derivatives_at_edges(f, x, found):
