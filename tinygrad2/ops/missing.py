@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad2.errors import UnsupportedError
 from tinygrad2.ops.op import RULES, plain, refuse_tensors
-from tinygrad2.ops.order import sort
+from tinygrad2.ops.order import checked, sort
 from tinygrad2.ops.reductions import Axis, folded, together
 
 
@@ -64,6 +64,7 @@ def nanmin(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
 
 def nanmedian(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
     """NaN where there are only NaN."""
+    axis = checked(axis, a.ndim)
     rows = sort(together(a, axis))
     left = np.sum(~np.isnan(plain(rows)), axis=-1, keepdims=True)
     low, high = (np.take_along_axis(rows, np.maximum(i, 0), axis=-1) for i in ((left - 1) // 2, left // 2 - (left == 0)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from tinygrad2.errors import UnsupportedError
 from tinygrad2.ops.op import RULES, plain, refuse_tensors
@@ -30,6 +31,11 @@ def partition(a: Any, kth: Any, axis: int | None = -1, kind: Any = "introselect"
     return np.take_along_axis(a, np.argpartition(plain(a), kth, axis=axis, kind=kind), axis=axis)
 
 
+def checked(axis: Any, ndim: int) -> Axis:
+    """Axes that are there, each once."""
+    return None if axis is None else normalize_axis_tuple(axis, ndim)
+
+
 def _kept(out: Any, shape: tuple[int, ...], axis: Axis, keepdims: bool, before: tuple[int, ...] = ()) -> Any:
     """A reduced array, with its folded axes back as ones if they are to be kept."""
     gone = folded(shape, axis)
@@ -40,6 +46,7 @@ def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = Fa
     """The middle of the sorted entries, or the mean of the two that are."""
     if out is not None:
         raise UnsupportedError("median: out= cannot be differentiated; leave it out")
+    axis = checked(axis, a.ndim)
     rows = np.sort(together(a, axis), axis=-1)
     n = rows.shape[-1]
     if n == 0:
@@ -64,6 +71,7 @@ def quantile(
     refuse_tensors("quantile", {"q": q, "weights": weights})
     if out is not None or weights is not None:
         raise UnsupportedError("quantile: out= and weights= have no rule here; leave them out")
+    axis = checked(axis, a.ndim)
     rows = np.sort(together(a, axis), axis=-1)
     n = rows.shape[-1]
     place = np.asarray(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_tuple
 
 from tinygrad2.kernels.reference import centred
 from tinygrad2.ops.arithmetic import same
@@ -34,9 +33,8 @@ def count(shape: Shape, axis: Axis) -> int:
 
 def folded(shape: Shape, axis: Axis) -> set[int]:
     """Which axes of an array of this shape are folded away."""
-    if axis is None or (not shape and axis in (0, -1)):  # which NumPy takes as the axis of a single number
-        return set(range(len(shape)))
-    return set(normalize_axis_tuple(axis, len(shape)))
+    n = len(shape)  # NumPy takes 0 and -1 as the axis of a single number
+    return {a % n for a in (range(n) if axis is None else axis if isinstance(axis, tuple) else (axis,)) if n}
 
 
 Sum = primitive(np.sum, lambda g, out, x, *, axis=None, keepdims=False: spread(g, x.shape, axis), samples=FOLDS, takes=wide)
