@@ -587,7 +587,7 @@ def compare(torch, op, sample, spelled, count):
     except UnsupportedError as error:
         count["refused: " + str(error).split(";")[0].split(" has no ")[0][:60]] += 1
         return
-    except ShapeError as error:
+    except (ShapeError, np.exceptions.AxisError) as error:
         lacking(re.search(r"axis -?\d is out of bounds for array of dimension 0", str(error)), "an axis of a single number")
         raise
     theirs = op.gradcheck_wrapper(op.op, sample.input, *sample.args, **sample.kwargs)
