@@ -8,12 +8,13 @@ op whose result has them side by side, and slices of it: so one rule has the cot
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from tinygrad2.errors import GraphError, UnsupportedError
+from tinygrad2.errors import GraphError, ShapeError, UnsupportedError
 from tinygrad2.ops.indexing import PutItem
 from tinygrad2.ops.op import RULES, as_array, plain, primitive, real
 from tinygrad2.ops.reductions import product_of_others
@@ -22,6 +23,14 @@ from tinygrad2.types import Array
 SQUARES = "3 * np.eye(2) + normal(2, 1, 2, 2) / 2; positive(1, 1); normal(0, 2, 2); normal(0, 0)"
 CLOSE = 1e4
 """Numbers are taken as equal that differ by this many times the precision of their type, compared with the largest."""
+
+
+def sides(a: Any, who: str) -> tuple[int, int]:
+    """The rows and columns of matrices."""
+    if a.ndim < 2:
+        raise ShapeError(f"{who}: an array of shape {a.shape} is no matrix; it needs two axes")
+    rows, columns = a.shape[-2:]
+    return rows, columns
 
 
 def inverse(a: Any) -> Any:
@@ -240,7 +249,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
     """U, the singular values, and V^T; with `compute_uv=False` the singular values."""
     if hermitian:
         raise UnsupportedError("svd: hermitian=True has no rule here; leave it out, or use eigh")
-    rows, columns = a.shape[-2:]
+    rows, columns = sides(a, "svd")
     if full_matrices and compute_uv and rows != columns:
         raise UnsupportedError(
             f"svd: full_matrices=True of {rows} x {columns} matrices adds vectors without a derivative; say full_matrices=False"
@@ -302,7 +311,7 @@ Qr = primitive(
 
 def qr(a: Any, mode: str = "reduced") -> Any:
     """Q and R of matrices that are not wider than tall; with mode "r" only R."""
-    rows, columns = a.shape[-2:]
+    rows, columns = sides(a, "qr")
     if mode not in ("reduced", "r") or rows < columns:
         raise UnsupportedError(
             f"qr: mode {mode!r} of {rows} x {columns} matrices has no rule here; 'reduced' and 'r' have, for at "
@@ -314,6 +323,9 @@ def qr(a: Any, mode: str = "reduced") -> Any:
 
 def matrix_power(a: Any, n: int) -> Any:
     """The product of n matrices; for n < 0 of -n inverses."""
+    n, (rows, columns) = operator.index(n), sides(a, "matrix_power")
+    if rows != columns:
+        raise ShapeError(f"matrix_power: {rows} x {columns} matrices are not square")
     if n < 0:
         return matrix_power(np.linalg.inv(a), -n)
     if n == 0:
@@ -354,6 +366,8 @@ def cond(x: Any, p: Any = None) -> Any:
 
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The entries of two axes whose places differ by the offset; they are the last axis of the result."""
+    if a.ndim < 2:
+        raise ShapeError(f"diagonal: an array of shape {a.shape} has no two axes")
     first, second = normalize_axis_tuple((axis1, axis2), a.ndim)
     last = np.transpose(a, [i for i in range(a.ndim) if i not in (first, second)] + [first, second])
     rows, columns = last.shape[-2:]
@@ -364,7 +378,7 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 def diag(v: Any, k: int = 0) -> Any:
     """A matrix from its diagonal, or the diagonal of a matrix."""
     if v.ndim not in (1, 2):
-        raise ValueError(f"an array of shape {v.shape} is neither a diagonal nor a matrix")
+        raise ShapeError(f"diag: an array of shape {v.shape}; it takes one or two axes")
     if v.ndim == 2:
         return diagonal(v, k)
     places, n = np.arange(len(v)), len(v) + abs(k)
@@ -390,6 +404,9 @@ RULES |= {
     np.linalg.tensorsolve: tensorsolve,
     np.linalg.cond: cond,
     np.diagonal: diagonal,
+    np.linalg.diagonal: lambda x, /, *, offset=0: diagonal(x, offset, -2, -1),
     np.diag: diag,
+    np.diagflat: lambda v, k=0: diag(np.reshape(v, (-1,)), k),
     np.trace: trace,
+    np.linalg.trace: lambda x, /, *, offset=0: trace(x, offset, -2, -1),
 }

@@ -1,19 +1,21 @@
-"""Reductions that leave NaN out, which gets no gradient: np.nansum and its kin, made of those of all entries."""
+"""What leaves NaN out, which gets no gradient: np.nan_to_num, and np.nansum and its kin, made of those of all entries."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
-from tinygrad2.ops.op import RULES, plain
+from tinygrad2.errors import UnsupportedError
+from tinygrad2.ops.op import RULES, plain, refuse_tensors
 from tinygrad2.ops.order import in_rows, sort
 from tinygrad2.ops.reductions import Axis, folded
 
 
 def filled(x: Any, value: float) -> Any:
     """With a number in place of NaN."""
-    return np.where(np.isnan(x), value, x)
+    return np.where(np.isnan(x), value, x) if x.dtype.kind == "f" else x
 
 
 def _left(x: Any, axis: Axis, keepdims: bool, ddof: int = 0) -> Any:
@@ -70,15 +72,34 @@ def nanmedian(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
     return np.reshape(out, tuple(1 if i in gone else n for i, n in enumerate(a.shape))) if keepdims else out
 
 
+def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
+    """Numbers in place of NaN and infinities, which get no gradient."""
+    if not copy:
+        raise UnsupportedError("nan_to_num: copy=False would write into the array of the tensor; leave it out")
+    refuse_tensors("nan_to_num", {"nan": nan, "posinf": posinf, "neginf": neginf})
+    return np.where(np.isfinite(x), x, np.nan_to_num(plain(x), nan=nan, posinf=posinf, neginf=neginf))
+
+
+def _of_floats(function: Any, of_all: Any) -> Any:
+    """Other numbers are never NaN."""
+
+    @functools.wraps(function)
+    def rule(a: Any, *args: Any, **settings: Any) -> Any:
+        return (function if a.dtype.kind == "f" else of_all)(a, *args, **settings)
+
+    return rule
+
+
 RULES |= {
-    np.nansum: nansum,
-    np.nanprod: nanprod,
-    np.nanmean: nanmean,
-    np.nanvar: nanvar,
-    np.nanstd: nanstd,
-    np.nanmax: nanmax,
-    np.nanmin: nanmin,
-    np.nanmedian: nanmedian,
+    np.nan_to_num: nan_to_num,
+    np.nansum: _of_floats(nansum, np.sum),
+    np.nanprod: _of_floats(nanprod, np.prod),
+    np.nanmean: _of_floats(nanmean, np.mean),
+    np.nanvar: _of_floats(nanvar, np.var),
+    np.nanstd: _of_floats(nanstd, np.std),
+    np.nanmax: _of_floats(nanmax, np.max),
+    np.nanmin: _of_floats(nanmin, np.min),
+    np.nanmedian: _of_floats(nanmedian, np.median),
     np.nancumsum: lambda a, axis=None: np.cumsum(filled(a, 0), axis=axis),
     np.nancumprod: lambda a, axis=None: np.cumprod(filled(a, 1), axis=axis),
 }

@@ -5,7 +5,7 @@ import pytest
 from op_samples import weigh
 
 from tinygrad2 import Tensor, autograd, gradcheck
-from tinygrad2.errors import GraphError, UnsupportedError
+from tinygrad2.errors import GraphError, ShapeError, UnsupportedError
 
 rng = np.random.default_rng(3)
 A, B, TALL, WIDE = (rng.standard_normal(shape) for shape in ((3, 3), (2, 3, 3), (4, 2), (2, 4)))
@@ -50,6 +50,9 @@ CALLS = {
         for args in ((), (1,), (-1, 1, 2), (0, 2, 0), (2, -1, -2))
     },
     **{f"trace, {args}": (lambda a, args=args: np.trace(a, *args), CUBE) for args in ((), (-1,), (1, 2, 1))},
+    "linalg.diagonal": (lambda a: np.linalg.diagonal(a, offset=1), CUBE),
+    "linalg.trace": (lambda a: np.linalg.trace(a, offset=-1), CUBE),
+    "diagflat": (lambda a: np.diagflat(a, -1), TALL),
     **{f"diag, {k}": (lambda a, k=k: np.diag(a, k), A) for k in (0, 1, -2)},
     **{f"diag of a vector, {k}": (lambda a, k=k: np.diag(a, k), A[0]) for k in (0, 1, -2)},
     **{f"norm, {o}": (lambda a, o=o: np.linalg.norm(a, o), A[0]) for o in (None, 2, 1, 3, 0.5, -1.5, np.inf, -np.inf)},
@@ -164,5 +167,14 @@ def test_the_slope_at_zero_is_zero():
 def test_what_has_no_rule_is_refused(call, match):
     with pytest.raises(UnsupportedError, match=match):
         call()
+    for f in (np.linalg.svd, np.linalg.qr, np.linalg.svdvals, lambda a: np.linalg.matrix_power(a, 2), np.diagonal, np.trace):
+        with pytest.raises(ShapeError, match=r"\(3,\)"):
+            f(Tensor(A[0]))
+    with pytest.raises(ShapeError, match="2 x 4 matrices are not square"):
+        np.linalg.matrix_power(Tensor(WIDE), 1)
+    with pytest.raises(ShapeError, match=r"diag: an array of shape \(2, 3, 4\)"):
+        np.diag(Tensor(CUBE))
+    with pytest.raises(ValueError, match="repeated axis"):
+        np.diagonal(Tensor(CUBE), 0, 1, -2)
     with pytest.raises(ValueError, match="Singular matrix"):
         np.linalg.inv(Tensor(np.ones((2, 2))))

@@ -38,6 +38,7 @@ CALLS = {
     "pad, reflected once more": (lambda x: np.pad(x, 2, mode="reflect", reflect_type="even"), X),
     "float_power": (lambda x: np.float_power(np.exp(x), 1.5), X),
     "heaviside": (lambda x: np.heaviside(np.array([-1.0, 0.0, 0.0, 2.0]), x), X),
+    "nan_to_num": (lambda x: np.nan_to_num(np.where(X > 1, np.nan, x), nan=2.0), X),
     "nancumsum": (lambda x: np.nancumsum(np.where(X > 1, np.nan, x), axis=1), X),
     "nancumprod": (lambda x: np.nancumprod(np.where(X > 1, np.nan, x)), X),
 }
@@ -82,6 +83,21 @@ def test_rows_of_nan_alone():
         assert (g.data[np.isnan(HOLES)][[0]] == 0).all()
 
 
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64])
+def test_integers_have_no_nan(dtype):
+    x = np.array([[1, 0, 3], [0, 0, 2]], dtype)
+    for f in (*NANS, np.median, np.sort, lambda a, axis: np.quantile(a.astype(float), 0.3, axis)):
+        found, right = f(Tensor(x), axis=1), f(x, axis=1)
+        np.testing.assert_allclose(found.data, right, rtol=1e-15, strict=True)
+
+
+def test_an_axis_that_is_not_there_or_twice_is_refused():
+    for f in (np.median, np.nanmedian, np.nanmean, np.nanmax, lambda x, axis: np.quantile(x, 0.5, axis), np.linalg.norm):
+        for axis in (2, -3, (0, 0), (0, 5)):
+            with pytest.raises(ValueError, match=r"out of bounds|repeated axis|duplicate"):
+                f(Tensor(X), axis=axis)
+
+
 def test_nan_is_selected():
     x = np.array([[1.0, np.nan, 3.0], [2.0, 5.0, 1.0]])
     for f in (np.median, lambda x, axis: np.quantile(x, 0.2, axis), lambda x, axis: np.sort(x, axis)[:, -1]):
@@ -108,6 +124,7 @@ def test_infinities_in_quantiles():
         (lambda t: np.quantile(t, 0.5, weights=[1.0, 2.0, 1.0], method="inverted_cdf"), "quantile: out= and weights="),
         (lambda t: np.pad(t, 1, "linear_ramp"), "pad: mode 'linear_ramp' has no rule here"),
         (lambda t: np.pad(t, 1, "reflect", reflect_type="odd"), "pad: mode 'reflect', reflect_type='odd' has no rule"),
+        (lambda t: np.nan_to_num(t, copy=False), "nan_to_num: copy=False would write"),
         (lambda t: np.sort(t, order="x"), "sort: order='x'"),
     ],
 )
@@ -142,6 +159,8 @@ def test_what_has_no_rule_is_refused(call, match):
         (lambda x: np.copysign(x, -1.0), 3.0, [-3, -1]),
         (lambda x: np.copysign(x, -1.0), 0.0, [0, 0]),
         (np.fabs, 0.0, [0, 0]),
+        (np.nan_to_num, np.nan, [0, 0]),
+        (np.nan_to_num, np.inf, [np.finfo(float).max, 0]),
     ],
 )
 def test_derivatives_at_edges(f, x, found):
