@@ -11,7 +11,8 @@ import numpy as np
 from tinygrad2 import graph
 from tinygrad2.errors import UnsupportedError
 from tinygrad2.ops import RULES
-from tinygrad2.ops.calls import call, spelled, values, writes
+from tinygrad2.ops.calls import call, spelled, writes
+from tinygrad2.ops.op import values
 from tinygrad2.ops.plain import IN_PLACE, INSTEAD, PLAIN
 
 OPERANDS: set[type] = {np.ndarray, float, int, bool, np.float32, np.float64}

@@ -17,7 +17,7 @@ import numpy as np
 from tinygrad2.context import within
 from tinygrad2.errors import DtypeError, ShapeError
 from tinygrad2.observer import observing
-from tinygrad2.ops.op import Op, listed
+from tinygrad2.ops.op import Op, as_array
 from tinygrad2.types import Array, native
 
 COPIED = 1 << 20
@@ -112,7 +112,9 @@ def record(tensor: type[T], op: type[Op], inputs: Sequence[Any], settings: dict[
 
 def _operand(x: Any) -> Any:
     """An input that is no Tensor as ops take it: numbers as they are, arrays in the byte order of this machine."""
-    return native(x) if isinstance(x, np.ndarray) else listed(x)
+    if isinstance(x, np.ndarray):
+        return native(x)
+    return as_array(x) if isinstance(x, (list, tuple)) else x
 
 
 def _is_recordable(op: type[Op], out: Array) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.errors import DtypeError, ShapeError, TinygradError, UnsupportedError
-from tinygrad2.ops.op import RULES, Op, holds_tensor
+from tinygrad2.ops.op import RULES, Op, as_array, values
 
 Function = Callable[..., Any]
 
@@ -54,8 +54,8 @@ def call(function: Function, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
                 return _fold(function, *arrays, **given)
         if op is not None and any(type(x) in (list, tuple) for x in (*arrays, *given.values())):  # others look at theirs
             n = len(arrays) if op.arity is None else op.arity
-            arrays[:n] = [operand(x) if type(x) in (list, tuple) else x for x in arrays[:n]]
-            given = {name: operand(x) if type(x) in (list, tuple) and name in op.arguments else x for name, x in given.items()}
+            arrays[:n] = [as_array(x) if type(x) in (list, tuple) else x for x in arrays[:n]]
+            given = {name: as_array(x) if type(x) in (list, tuple) and name in op.arguments else x for name, x in given.items()}
         return rule(*arrays, **given)
     except TinygradError:
         raise
@@ -67,22 +67,6 @@ def spelled(function: Any) -> str:
     """What people write for a NumPy function: "np.linalg.norm"."""
     module = getattr(function, "__module__", None) or ""
     return f"np{module.removeprefix('numpy') if '._' not in module else ''}.{function.__name__}"
-
-
-def operand(x: Any) -> Any:
-    """A Tensor or an array as it is; a number or a list as an array; a list with Tensors in it as one Tensor, recorded."""
-    if isinstance(x, np.ndarray) or hasattr(type(x), "__record__"):
-        return x
-    return np.stack([operand(part) for part in x]) if holds_tensor(x) else np.asarray(x)
-
-
-def values(x: Any) -> Any:
-    """The arrays of Tensors, also of those within lists and dictionaries."""
-    if hasattr(type(x), "__record__"):
-        return x.data
-    if isinstance(x, dict):
-        return {key: values(part) for key, part in x.items()}
-    return (tuple if isinstance(x, tuple) else list)(map(values, x)) if isinstance(x, (list, tuple)) else x
 
 
 @functools.cache
@@ -163,7 +147,7 @@ def _cast(function: Function, x: Any, dtype: Any, casting: Any) -> Any:
     """An operand, or a list of them, in the dtype that NumPy would compute in."""
     if isinstance(x, (list, tuple)):
         return [_cast(function, part, dtype, casting) for part in x]
-    x = operand(x)
+    x = as_array(x)
     if not np.can_cast(x.dtype, dtype, casting):
         how = f"{x.dtype} cannot become {np.dtype(dtype)} with casting={casting!r}"
         raise DtypeError(f"{spelled(function)}: {how}; say .astype() where it is meant")
@@ -172,7 +156,7 @@ def _cast(function: Function, x: Any, dtype: Any, casting: Any) -> Any:
 
 def _fold(function: Function, x: Any, *, where: Any = True, initial: Any = None, **settings: Any) -> Any:
     """A fold of the entries where `where` is True, together with `initial`."""
-    x = operand(x)
+    x = as_array(x)
     instead, join = FOLDS[function]
     picked = np.broadcast_to(values(where), x.shape)
     if picked.dtype != bool:
@@ -180,7 +164,7 @@ def _fold(function: Function, x: Any, *, where: Any = True, initial: Any = None,
     if instead is None and initial is None:
         raise ValueError("where= needs initial=, which the result is where no entry is left")
     if initial is not None:  # in the dtype of the sum, which may be a wider one than that of x
-        initial = np.astype(operand(initial), values(function(np.ones((1,) * x.ndim, x.dtype))).dtype)
+        initial = np.astype(as_array(initial), values(function(np.ones((1,) * x.ndim, x.dtype))).dtype)
     kept = x if where is True else np.where(picked, x, initial if instead is None else instead)
     if function is np.mean:
         found = np.mean(kept, **settings)

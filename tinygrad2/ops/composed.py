@@ -13,11 +13,10 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from tinygrad2.ops.arithmetic import Where
-from tinygrad2.ops.calls import operand, values
 from tinygrad2.ops.curves import conjugate
 from tinygrad2.ops.functions import ANY
 from tinygrad2.ops.moved import moveaxis, ravel
-from tinygrad2.ops.op import RULES, primitive
+from tinygrad2.ops.op import RULES, as_array, primitive, values
 
 Conjugate = primitive(np.conjugate, lambda g, out, x: g, samples=ANY)
 Real = primitive(np.real, lambda g, out, x: g, samples=ANY)
@@ -26,7 +25,7 @@ Real = primitive(np.real, lambda g, out, x: g, samples=ANY)
 # -- products
 def dot(a: Any, b: Any) -> Any:
     """Summed over the last axis of a and the last but one of b."""
-    a, b = operand(a), operand(b)
+    a, b = as_array(a), as_array(b)
     if a.ndim == 0 or b.ndim == 0:
         return np.multiply(a, b)
     return np.matmul(a, b) if b.ndim <= 2 else tensordot(a, b, (-1, -2))
@@ -34,18 +33,18 @@ def dot(a: Any, b: Any) -> Any:
 
 def inner(a: Any, b: Any) -> Any:
     """Summed over the last axes of both."""
-    a, b = operand(a), operand(b)
+    a, b = as_array(a), as_array(b)
     return np.multiply(a, b) if a.ndim == 0 or b.ndim == 0 else tensordot(a, b, (-1, -1))
 
 
 def outer(a: Any, b: Any) -> Any:
     """Every entry of a times every entry of b."""
-    return np.multiply(np.reshape(operand(a), (-1, 1)), np.reshape(operand(b), (1, -1)))
+    return np.multiply(np.reshape(as_array(a), (-1, 1)), np.reshape(as_array(b), (1, -1)))
 
 
 def outer_of_vectors(x1: Any, x2: Any) -> Any:
     """np.linalg.outer."""
-    x1, x2 = operand(x1), operand(x2)
+    x1, x2 = as_array(x1), as_array(x2)
     if x1.ndim != 1 or x2.ndim != 1:
         raise ValueError(f"the two must be vectors, and have shapes {x1.shape} and {x2.shape}")
     return outer(x1, x2)
@@ -53,7 +52,7 @@ def outer_of_vectors(x1: Any, x2: Any) -> Any:
 
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     """Summed over the last `axes` of a and the first of b, or over the axes that are given for each."""
-    a, b = operand(a), operand(b)
+    a, b = as_array(a), as_array(b)
     of_a, of_b = axes if np.iterable(axes) else (range(a.ndim - axes, a.ndim), range(axes))
     of_a, of_b = (normalize_axis_tuple(tuple(x) if np.iterable(x) else x, y.ndim) for x, y in ((of_a, a), (of_b, b)))
     lengths = [a.shape[i] for i in of_a]
@@ -68,7 +67,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
 
 def kron(a: Any, b: Any) -> Any:
     """Every entry of a times all of b, side by side."""
-    a, b = operand(a), operand(b)
+    a, b = as_array(a), as_array(b)
     n = max(a.ndim, b.ndim)
     of_a, of_b = ((1,) * (n - x.ndim) + x.shape for x in (a, b))
     wide = np.reshape(a, [m for i in of_a for m in (i, 1)]) * np.reshape(b, [m for i in of_b for m in (1, i)])
@@ -94,7 +93,7 @@ def vecdot(x1: Any, x2: Any, axis: int = -1) -> Any:
 
 def matvec(x1: Any, x2: Any) -> Any:
     """Matrices times vectors."""
-    return np.squeeze(np.matmul(x1, operand(x2)[..., None]), -1)
+    return np.squeeze(np.matmul(x1, as_array(x2)[..., None]), -1)
 
 
 def vecmat(x1: Any, x2: Any) -> Any:
@@ -104,7 +103,7 @@ def vecmat(x1: Any, x2: Any) -> Any:
 
 def multi_dot(arrays: Any) -> Any:
     """The product of several matrices, of which the first and the last may be vectors, in the order of the fewest steps."""
-    arrays = [operand(x) for x in arrays]
+    arrays = [as_array(x) for x in arrays]
     if len(arrays) < 2:
         raise ValueError(f"a product needs two arrays, and there are {len(arrays)}")
     letters = [chr(97 + i) for i in range(len(arrays) + 1)]
@@ -117,13 +116,13 @@ def multi_dot(arrays: Any) -> Any:
 # -- averages
 def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: bool = False) -> Any:
     """The mean, in which entries count as much as their weights say."""
-    a = operand(a)
+    a = as_array(a)
     axis = None if axis is None else normalize_axis_tuple(axis, a.ndim)
     if weights is None:
         found = np.mean(a, axis=axis, keepdims=keepdims)
         total = np.asarray(a.size / max(found.size, 1), found.dtype)
     else:
-        weights = operand(weights)
+        weights = as_array(weights)
         if weights.shape != a.shape:
             if axis is None:
                 raise ValueError(f"weights of shape {weights.shape} for {a.shape} need axis=, the axes that they belong to")
@@ -149,11 +148,11 @@ def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: in
     """How the rows of `m` (and `y`), or its columns, vary together."""
 
     def rows(x: Any) -> Any:
-        x = operand(x)
+        x = as_array(x)
         x = np.astype(x, np.result_type(x.dtype, np.float64) if dtype is None else dtype)
         return np.reshape(x, (1, -1)) if x.ndim < 2 else x if rowvar else x.T
 
-    if operand(m).ndim > 2 or (y is not None and operand(y).ndim > 2):
+    if as_array(m).ndim > 2 or (y is not None and as_array(y).ndim > 2):
         raise ValueError("more than two axes")
     if dtype is not None and np.dtype(dtype).kind not in "fc":
         raise ValueError(f"dtype {np.dtype(dtype)} cannot hold it")
@@ -178,23 +177,23 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
         return np.nonzero(condition)
     if x is None or y is None:
         raise ValueError("give both x and y, or neither")
-    x, y = (operand(part) if isinstance(part, (list, tuple)) else part for part in (x, y))
-    return Where.call(operand(condition), x, y)
+    x, y = (as_array(part) if isinstance(part, (list, tuple)) else part for part in (x, y))
+    return Where.call(as_array(condition), x, y)
 
 
 def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     """For every position the entry of the first choice whose condition holds there."""
-    conditions = [operand(c) for c in condlist]
+    conditions = [as_array(c) for c in condlist]
     if len(conditions) != len(choicelist) or not conditions:
         raise ValueError(f"{len(conditions)} conditions for {len(choicelist)} choices")
     if any(c.dtype != bool for c in conditions):
         raise ValueError(f"conditions must be of bool, and are of {[str(c.dtype) for c in conditions]}")
-    choices = [x if type(x) in (int, float) else operand(x) for x in choicelist]
+    choices = [x if type(x) in (int, float) else as_array(x) for x in choicelist]
     dtype = np.result_type(*[x if type(x) in (int, float) else x.dtype for x in (*choices, default)])
     found = default
     for condition, choice in zip(reversed(conditions), reversed(choices), strict=True):
         found = where(condition, choice, found)
-    return np.astype(operand(found), dtype)
+    return np.astype(as_array(found), dtype)
 
 
 def unique(
@@ -209,7 +208,7 @@ def unique(
 
 def modf(x: Any) -> Any:
     """What is behind the point, and what is before it, which has no gradient."""
-    x = operand(x)
+    x = as_array(x)
     x = np.astype(x, np.modf(values(x))[0].dtype)
     whole = np.trunc(x)
     return np.where(np.isinf(x), 0, np.subtract(x, np.where(np.isinf(whole), 0, whole))), whole
@@ -217,8 +216,8 @@ def modf(x: Any) -> Any:
 
 def full_like(a: Any, fill_value: Any, dtype: Any = None, *, shape: Any = None) -> Any:
     """An array as another one, filled with a value."""
-    a = operand(a)
-    return np.copy(np.broadcast_to(np.astype(operand(fill_value), dtype or a.dtype), a.shape if shape is None else shape))
+    a = as_array(a)
+    return np.copy(np.broadcast_to(np.astype(as_array(fill_value), dtype or a.dtype), a.shape if shape is None else shape))
 
 
 RULES |= {
@@ -230,7 +229,7 @@ RULES |= {
     np.kron: kron,
     np.cross: cross,
     np.linalg.cross: lambda x1, x2, *, axis=-1: cross(x1, x2, axis=axis),
-    np.linalg.matmul: lambda x1, x2: np.matmul(operand(x1), operand(x2)),
+    np.linalg.matmul: lambda x1, x2: np.matmul(as_array(x1), as_array(x2)),
     np.linalg.outer: outer_of_vectors,
     np.linalg.tensordot: lambda x1, x2, *, axes=2: tensordot(x1, x2, axes),
     np.linalg.vecdot: lambda x1, x2, *, axis=-1: vecdot(x1, x2, axis),

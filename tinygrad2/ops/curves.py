@@ -10,27 +10,26 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from tinygrad2.ops.calls import operand, values
 from tinygrad2.ops.moved import moveaxis, ravel
-from tinygrad2.ops.op import RULES
+from tinygrad2.ops.op import RULES, as_array, values
 from tinygrad2.ops.shape import along
 
 
 def floating(x: Any) -> Any:
     """Numbers that are not whole, whole ones as float64."""
-    x = operand(x)
+    x = as_array(x)
     return np.astype(x, np.float64) if x.dtype.kind in "iub" else x
 
 
 def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
     """What each entry is more than the one before it, n times."""
-    a = operand(a)
+    a = as_array(a)
     axis = normalize_axis_index(axis, a.ndim)
     if n < 0:
         raise ValueError(f"order {n} is below 0")
 
     def end(x: Any) -> Any:
-        x = operand(x)
+        x = as_array(x)
         return np.broadcast_to(x, (*a.shape[:axis], 1, *a.shape[axis + 1 :])) if x.ndim == 0 else x
 
     if n and (prepend is not None or append is not None):
@@ -79,21 +78,21 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
     """The area below straight lines from entry to entry."""
     y = moveaxis(y, axis, -1)
     if x is not None:
-        x = operand(x)
+        x = as_array(x)
         dx = np.diff(x) if x.ndim == 1 else np.diff(moveaxis(x, axis, -1))
     return np.sum(dx * (y[..., 1:] + y[..., :-1]) / 2.0, axis=-1)
 
 
 def conjugate(x: Any) -> Any:
     """The conjugate of complex numbers; NumPy's would turn truth values into numbers."""
-    x = operand(x)
+    x = as_array(x)
     return np.conjugate(x) if x.dtype.kind == "c" else x
 
 
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     """What each entry of all in order is more than the one before it."""
     ary = ravel(ary)
-    if not all(np.can_cast(operand(x).dtype, ary.dtype, "same_kind") for x in (to_begin, to_end) if x is not None):
+    if not all(np.can_cast(as_array(x).dtype, ary.dtype, "same_kind") for x in (to_begin, to_end) if x is not None):
         raise ValueError(f"to_begin and to_end must fit into {ary.dtype}")
     ends = [np.astype(ravel(x), ary.dtype) for x in (to_begin, to_end) if x is not None]
     parts = [*ends[: to_begin is not None], ary[1:] - ary[:-1], *ends[to_begin is not None :]]
@@ -102,7 +101,7 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
 
 def convolve(a: Any, v: Any, mode: str = "full") -> Any:
     """sum_j a[k - j] v[j], for every k where the two meet at all, or (valid) in full; or (same) as many as the longer has."""
-    a, v = (np.reshape(x, (-1,)) if x.ndim == 0 else x for x in (operand(a), operand(v)))
+    a, v = (np.reshape(x, (-1,)) if x.ndim == 0 else x for x in (as_array(a), as_array(v)))
     if a.ndim != 1 or v.ndim != 1 or not a.size or not v.size:
         raise ValueError(f"two rows of numbers are needed, and have shapes {a.shape} and {v.shape}")
     a, v = (a, v) if len(a) >= len(v) else (v, a)
@@ -117,7 +116,7 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
 
 def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
     """sum_j a[k + j] v[j]: a convolution with v in reverse."""
-    a, v = operand(a), np.flip(conjugate(v))
+    a, v = as_array(a), np.flip(conjugate(v))
     found = convolve(a, v, mode)
     if mode == "same" and a.size < len(v) and len(a) % 2 == 0:  # NumPy's middle is that of the longer
         return convolve(a, v, "full")[len(a) // 2 :][: len(v)]
@@ -126,7 +125,7 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
 
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Any:
     """On straight lines between the points (xp, fp), where xp grows; `left` and `right` are beyond them."""
-    x, xp, fp = operand(x), floating(xp), floating(fp)
+    x, xp, fp = as_array(x), floating(xp), floating(fp)
     n = len(xp)
     if fp.shape != (n,) or not n:
         raise ValueError(f"xp and fp must be rows of one length, and have shapes {xp.shape} and {fp.shape}")
@@ -144,8 +143,8 @@ def linspace(
     """`num` numbers at equal distances from `start` to `stop`."""
     if num < 0:
         raise ValueError(f"{num} numbers are less than none")
-    kinds = [x if type(x) in (int, float) else operand(x).dtype for x in (start, stop)]
-    start, stop = operand(start), operand(stop)
+    kinds = [x if type(x) in (int, float) else as_array(x).dtype for x in (start, stop)]
+    start, stop = as_array(start), as_array(stop)
     parts = num - 1 if endpoint else num
     share = np.reshape(np.arange(num) / max(parts, 1), (-1, *[1] * max(start.ndim, stop.ndim)))
     found = start * (1 - share) + stop * share
@@ -156,7 +155,7 @@ def linspace(
 
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
     """The powers of each number, in columns."""
-    x = operand(x)
+    x = as_array(x)
     if x.ndim != 1:
         raise ValueError(f"a row of numbers is needed, and has shape {x.shape}")
     powers = np.arange(len(x) if N is None else N)
@@ -165,9 +164,9 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
 
 def polyval(p: Any, x: Any) -> Any:
     """A polynomial at x; p are its factors, that of the highest power first."""
-    x = operand(x)
+    x = as_array(x)
     found = np.zeros_like(x)
-    for factor in operand(p):
+    for factor in as_array(p):
         found = found * x + factor
     return found
 

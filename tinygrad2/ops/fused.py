@@ -14,7 +14,7 @@ import numpy as np
 from tinygrad2 import kernels
 from tinygrad2.errors import ShapeError
 from tinygrad2.ops.draws import uniform
-from tinygrad2.ops.op import as_array, floating, fused, outline, plain, real, refuse_tensors, wide
+from tinygrad2.ops.op import as_array, floating, fused, outline, real, refuse_tensors, values, wide
 from tinygrad2.ops.reductions import log_softmax
 from tinygrad2.types import Array
 
@@ -209,7 +209,7 @@ def causal_attention(qkv: Any, heads: int, p: float = 0.0, rng: np.random.Genera
 
 
 def cross_entropy_spec(logits: Any, targets: Array) -> Any:
-    shifted = logits - np.max(plain(logits), axis=-1, keepdims=True)
+    shifted = logits - np.max(values(logits), axis=-1, keepdims=True)
     picked = shifted[np.arange(len(targets)), targets]
     return np.mean(np.log(np.sum(np.exp(shifted), axis=-1)) - picked)
 

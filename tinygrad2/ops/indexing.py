@@ -8,8 +8,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from tinygrad2.errors import DtypeError, ShapeError
-from tinygrad2.ops.calls import operand, values
-from tinygrad2.ops.op import RULES, as_array, primitive, wide
+from tinygrad2.ops.op import RULES, as_array, primitive, values, wide
 from tinygrad2.ops.shape import along
 from tinygrad2.types import Array
 
@@ -103,7 +102,7 @@ def take(a: Any, indices: Any, axis: int | None = None, mode: str = "raise") -> 
 
     What is outside counts round the axis (mode "wrap"), is the nearest that there is ("clip"), or is an error.
     """
-    a = operand(a)
+    a = as_array(a)
     indices = np.asarray(values(indices))
     if indices.dtype.kind not in "iub":
         raise DtypeError(f"take: indices must be integers, not {indices.dtype}")
@@ -127,7 +126,7 @@ def gather(x: Any, indices: Any, axis: int | None = -1) -> Any:
     x and indices have the same rank; on the other axes their lengths are equal, or one of them is 1
     (`np.take_along_axis`). Without an axis, x is one row.
     """
-    x, indices = operand(x), np.asarray(values(indices))
+    x, indices = as_array(x), np.asarray(values(indices))
     if axis is None:
         x, axis = np.reshape(x, (-1,)), 0
     if indices.ndim != x.ndim:

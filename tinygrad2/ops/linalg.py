@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.errors import ShapeError
-from tinygrad2.ops.calls import operand
-from tinygrad2.ops.op import RULES, primitive, wide
+from tinygrad2.ops.op import RULES, as_array, primitive, wide
 from tinygrad2.types import Array
 
 LETTERS = string.ascii_uppercase + string.ascii_lowercase
@@ -127,7 +126,7 @@ def _diagonal(x: Any, term: str) -> tuple[Any, str]:
 
 def _called_einsum(*operands: Any, optimize: Any = False) -> Any:
     subscripts, arrays = (operands[0], operands[1:]) if isinstance(operands[0], str) else _in_letters(operands)
-    arrays = [operand(x) for x in arrays]
+    arrays = [as_array(x) for x in arrays]
     terms, result = _explicit(subscripts, arrays).split("->")
     pairs = [_diagonal(x, term) for x, term in zip(arrays, terms.split(","), strict=True)]
     if any(term != new for term, (_, new) in zip(terms.split(","), pairs, strict=True)):

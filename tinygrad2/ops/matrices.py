@@ -16,7 +16,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from tinygrad2.errors import GraphError, ShapeError, UnsupportedError
 from tinygrad2.ops.indexing import PutItem
-from tinygrad2.ops.op import RULES, as_array, plain, primitive, real
+from tinygrad2.ops.op import RULES, as_array, primitive, real, values
 from tinygrad2.ops.reductions import product_of_others
 from tinygrad2.types import Array
 
@@ -35,17 +35,17 @@ def sides(a: Any, who: str) -> tuple[int, int]:
 
 def inverse(a: Any) -> Any:
     """The inverse of a matrix that a rule needs."""
-    if (np.linalg.slogdet(plain(a)).sign == 0).any():
+    if (np.linalg.slogdet(values(a)).sign == 0).any():
         raise GraphError("slogdet, qr: the matrix is singular (its determinant is 0), and has no gradient there")
     return np.linalg.inv(a)
 
 
 def cofactors(a: Any) -> Any:
     """det(a) times the transposed inverse, also where there is no inverse: the determinants of what is left without i and j."""
-    values = plain(a)
-    if not values.size or np.max(np.linalg.cond(values)) < 1e6:
+    array = values(a)
+    if not array.size or np.max(np.linalg.cond(array)) < 1e6:
         return np.expand_dims(np.linalg.det(a), (-2, -1)) * np.swapaxes(np.linalg.inv(a), -1, -2)
-    if values is not a:  # a kink of the smallest singular value would be in the way of another derivative
+    if array is not a:  # a kink of the smallest singular value would be in the way of another derivative
         n = a.shape[-1]
         others = np.array([[j for j in range(n) if j != i] for i in range(n)], int).reshape(n, n - 1)
         left = a[..., others[:, None, :, None], others[None, :, None, :]]
@@ -75,7 +75,7 @@ LogDet = primitive(
 
 def slogdet(a: Any) -> Any:
     """The sign, which has no gradient, and the logarithm of the determinant."""
-    log, (sign, _) = LogDet.call(a), np.linalg.slogdet(np.asarray(real(plain(a))))
+    log, (sign, _) = LogDet.call(a), np.linalg.slogdet(np.asarray(real(values(a))))
     return type(np.linalg.slogdet(np.eye(1)))(np.zeros_like(log) + sign.astype(log.dtype), log)
 
 
@@ -137,19 +137,19 @@ def one_over_gaps(x: Any, squares: Any, for_x: Any, turning: Any) -> Any:
     `turning` is how the result changes as their vectors turn into each other. Raises GraphError where such values or their
     vectors are asked for one by one.
     """
-    values, wanted, turned = plain(x), plain(for_x), plain(turning)
-    precision = CLOSE * np.finfo(values.dtype).eps
+    array, wanted, turned = values(x), values(for_x), values(turning)
+    precision = CLOSE * np.finfo(array.dtype).eps
 
     def between(v: Array) -> Array:
         return np.asarray(v[..., None, :] - v[..., :, None])
 
-    largest = np.max(np.abs(values), axis=-1, initial=0)[..., None, None]
-    close = np.abs(between(values)) <= precision * largest
+    largest = np.max(np.abs(array), axis=-1, initial=0)[..., None, None]
+    close = np.abs(between(array)) <= precision * largest
     split = np.abs(between(wanted)) > precision * np.max(np.abs(wanted), initial=0)
     split |= np.abs(turned) > precision * np.max(np.abs(turned), initial=0)
-    if (close & split & ~np.eye(values.shape[-1], dtype=bool)).any():
-        *batch, i, j = np.argwhere(close & split & ~np.eye(values.shape[-1], dtype=bool))[0]
-        pair = [float(values[(*batch, k)]) for k in (i, j)]
+    if (close & split & ~np.eye(array.shape[-1], dtype=bool)).any():
+        *batch, i, j = np.argwhere(close & split & ~np.eye(array.shape[-1], dtype=bool))[0]
+        pair = [float(array[(*batch, k)]) for k in (i, j)]
         raise GraphError(
             f"eigh, svd: the values {pair[0]:.6g} and {pair[1]:.6g} are equal (to {precision:.0e} of the largest), so they and "
             "their vectors have no derivative one by one; use what is the same for every choice of these, such as a sum"
@@ -209,16 +209,16 @@ def _svd(a: Array) -> Array:
 
 def is_zero(s: Any) -> Array:
     """Which singular values are 0, compared with the largest."""
-    values = plain(s)
-    least = CLOSE * np.finfo(values.dtype).eps * np.max(values, axis=-1, keepdims=True, initial=0)
-    return np.asarray(values <= least)
+    array = values(s)
+    least = CLOSE * np.finfo(array.dtype).eps * np.max(array, axis=-1, keepdims=True, initial=0)
+    return np.asarray(array <= least)
 
 
 def outside(for_u: Any, u: Any, s: Any, v: Any) -> Any:
     """What turns a narrow U out of the space of its columns gives the matrix."""
     rest = for_u - u @ (np.swapaxes(u, -1, -2) @ for_u)
     zero = np.expand_dims(is_zero(s), -2)
-    if (zero & (plain(rest) != 0)).any():
+    if (zero & (values(rest) != 0)).any():
         raise GraphError("svd: a singular value is 0, so its vectors have no derivative, since the matrix is not square")
     return np.where(zero, 0, rest / np.where(zero, 1, np.expand_dims(s, -2))) @ np.swapaxes(v, -1, -2)
 

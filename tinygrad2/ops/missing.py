@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.errors import UnsupportedError
-from tinygrad2.ops.op import RULES, plain, refuse_tensors
+from tinygrad2.ops.op import RULES, refuse_tensors, values
 from tinygrad2.ops.order import in_rows, sort
 from tinygrad2.ops.reductions import Axis, folded
 
@@ -20,7 +20,7 @@ def filled(x: Any, value: float) -> Any:
 
 def _left(x: Any, axis: Axis, keepdims: bool, ddof: int = 0) -> Any:
     """How many are not NaN, less `ddof`; NaN where that is not positive."""
-    n = np.asarray(np.sum(~np.isnan(plain(x)), axis=axis, keepdims=keepdims)) - ddof
+    n = np.asarray(np.sum(~np.isnan(values(x)), axis=axis, keepdims=keepdims)) - ddof
     return np.where(n > 0, n, np.nan).astype(x.dtype)
 
 
@@ -53,7 +53,7 @@ def nanstd(a: Any, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) 
 
 def nanmax(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
     """NaN where there are only NaN."""
-    none = np.all(np.isnan(plain(a)), axis=axis, keepdims=keepdims)
+    none = np.all(np.isnan(values(a)), axis=axis, keepdims=keepdims)
     return np.where(none, np.nan, np.max(filled(a, -np.inf), axis=axis, keepdims=keepdims))
 
 
@@ -65,7 +65,7 @@ def nanmin(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
 def nanmedian(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
     """NaN where there are only NaN."""
     rows = sort(in_rows(a, axis))
-    left = np.sum(~np.isnan(plain(rows)), axis=-1, keepdims=True)
+    left = np.sum(~np.isnan(values(rows)), axis=-1, keepdims=True)
     low, high = (np.take_along_axis(rows, np.maximum(i, 0), axis=-1) for i in ((left - 1) // 2, left // 2 - (left == 0)))
     out = ((low + high) / 2)[..., 0]
     gone = folded(a.shape, axis)
@@ -77,7 +77,7 @@ def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None
     if not copy:
         raise UnsupportedError("nan_to_num: copy=False would write into the array of the tensor; leave it out")
     refuse_tensors("nan_to_num", {"nan": nan, "posinf": posinf, "neginf": neginf})
-    return np.where(np.isfinite(x), x, np.nan_to_num(plain(x), nan=nan, posinf=posinf, neginf=neginf))
+    return np.where(np.isfinite(x), x, np.nan_to_num(values(x), nan=nan, posinf=posinf, neginf=neginf))
 
 
 def _of_floats(function: Any, of_all: Any) -> Any:

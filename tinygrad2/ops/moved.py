@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from tinygrad2.ops.calls import operand, values
-from tinygrad2.ops.op import RULES, primitive
+from tinygrad2.ops.op import RULES, as_array, primitive, values
 
 Copy = primitive(np.copy, lambda g, out, x: g, samples="normal(3, 2); normal(); normal(0, 3); normal(1, 1)")
 
@@ -28,7 +27,7 @@ def by_positions(function: Callable[..., Any], *places: int) -> Callable[..., An
         def positions(x: Any) -> Any:
             if isinstance(x, list):
                 return list(map(positions, x))
-            x = operand(x)
+            x = as_array(x)
             start = sum(math.prod(part.shape) for part in entries)
             entries.append(np.reshape(x, (-1,)))
             return np.arange(start, start + x.size).reshape(x.shape)
@@ -48,8 +47,8 @@ _insert, _choose = by_positions(np.insert, 0, 2), by_positions(np.choose, 1)
 
 def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
     """np.insert, which puts values into the dtype of the array."""
-    arr = operand(arr)
-    return _insert(arr, obj, np.astype(operand(values), arr.dtype), axis=axis)
+    arr = as_array(arr)
+    return _insert(arr, obj, np.astype(as_array(values), arr.dtype), axis=axis)
 
 
 def choose(a: Any, choices: Any, mode: str = "raise") -> Any:
@@ -59,12 +58,12 @@ def choose(a: Any, choices: Any, mode: str = "raise") -> Any:
 
 def ravel(a: Any) -> Any:
     """All entries in order, as a view where there can be one."""
-    return np.reshape(operand(a), (-1,))
+    return np.reshape(as_array(a), (-1,))
 
 
 def moveaxis(a: Any, source: Any, destination: Any) -> Any:
     """The axes `source` at the places `destination`; the others keep their order."""
-    a = operand(a)
+    a = as_array(a)
     source = normalize_axis_tuple(source, a.ndim, "source")
     destination = normalize_axis_tuple(destination, a.ndim, "destination")
     if len(source) != len(destination):
@@ -77,14 +76,14 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Any:
 
 def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
     """The axis before the one that is number `start` now."""
-    a = operand(a)
+    a = as_array(a)
     axis, start = normalize_axis_index(axis, a.ndim), normalize_axis_index(start, a.ndim + 1)
     return moveaxis(a, axis, start - (axis < start))
 
 
 def matrix_transpose(x: Any) -> Any:
     """The last two axes swapped."""
-    x = operand(x)
+    x = as_array(x)
     if x.ndim < 2:
         raise ValueError(f"an array of shape {x.shape} is no matrix: it has less than two axes")
     return np.swapaxes(x, -1, -2)
@@ -92,7 +91,7 @@ def matrix_transpose(x: Any) -> Any:
 
 def at_least(n: int, x: Any) -> Any:
     """An array with n axes or more."""
-    x = operand(x)
+    x = as_array(x)
     if x.ndim >= n:
         return x
     shape = x.shape or (1,)
@@ -122,7 +121,7 @@ def hstack(tup: Any) -> Any:
 
 def column_stack(tup: Any) -> Any:
     """Joined along the second axis; an array of one axis is a column."""
-    arrays = [operand(x) for x in tup]
+    arrays = [as_array(x) for x in tup]
     return np.concatenate([np.reshape(x, (-1, 1)) if x.ndim < 2 else x for x in arrays], axis=1)
 
 
@@ -133,7 +132,7 @@ def append(arr: Any, values: Any, axis: int | None = None) -> Any:
 
 def _split_along(axis: int, needed: int) -> Callable[..., Any]:
     def rule(ary: Any, indices_or_sections: Any) -> Any:
-        ary = operand(ary)
+        ary = as_array(ary)
         if ary.ndim < needed:
             raise ValueError(f"an array of shape {ary.shape} has less than {needed} axes")
         return np.split(ary, indices_or_sections, 0 if ary.ndim == 1 else axis)
@@ -143,7 +142,7 @@ def _split_along(axis: int, needed: int) -> Callable[..., Any]:
 
 def _flipped(axis: int) -> Callable[..., Any]:
     def rule(m: Any) -> Any:
-        m = operand(m)
+        m = as_array(m)
         return np.flip(m, normalize_axis_index(axis, m.ndim))
 
     return rule
@@ -151,7 +150,7 @@ def _flipped(axis: int) -> Callable[..., Any]:
 
 def broadcast_arrays(*args: Any) -> Any:
     """All with the one shape that they have together."""
-    arrays = [operand(x) for x in args]
+    arrays = [as_array(x) for x in args]
     shape = np.broadcast_shapes(*(x.shape for x in arrays))
     return tuple([np.broadcast_to(x, shape) for x in arrays])
 
@@ -162,7 +161,7 @@ def meshgrid(*xi: Any, sparse: bool = False, indexing: str = "xy", copy: bool = 
         raise ValueError(f"indexing {indexing!r} is neither 'xy' nor 'ij'")
     n = len(xi)
     order = [1, 0, *range(2, n)] if indexing == "xy" and n > 1 else list(range(n))
-    lines = [np.reshape(operand(x), [-1 if a == order[i] else 1 for a in range(n)]) for i, x in enumerate(xi)]
+    lines = [np.reshape(as_array(x), [-1 if a == order[i] else 1 for a in range(n)]) for i, x in enumerate(xi)]
     found = lines if sparse else broadcast_arrays(*lines)
     return tuple(map(np.copy, found) if copy else found)
 

@@ -103,7 +103,7 @@ class Op:
             record = getattr(type(x), "__record__", None)
             if record is not None:
                 return record(cls, inputs, settings)
-        return cls.run(tuple(map(listed, inputs)), settings)[0]
+        return cls.run(tuple([as_array(x) if isinstance(x, (list, tuple)) else x for x in inputs]), settings)[0]
 
     @classmethod
     def bind(cls, args: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Any, ...]:
@@ -294,14 +294,12 @@ def wide(x: Any) -> Any:
     return x.astype(np.float32) if getattr(x, "dtype", None) == HALF else x
 
 
-def listed(x: Any) -> Any:
-    """A list of numbers as an array; anything else as it is."""
-    return np.asarray(x) if isinstance(x, (list, tuple)) else x
-
-
 def as_array(x: Any) -> Any:
-    """An input with a shape and a dtype: Python's numbers and lists as arrays; Tensors, arrays and None as they are."""
-    return x if x is None or hasattr(x, "dtype") else np.asarray(x)
+    """An input with a shape and a dtype: Python's numbers and lists as arrays, and a list with Tensors in it as one Tensor;
+    Tensors, arrays and None as they are."""
+    if x is None or hasattr(x, "dtype"):
+        return x
+    return np.stack([as_array(part) for part in x]) if holds_tensor(x) else np.asarray(x)
 
 
 def floating(x: Any) -> Any:
@@ -321,9 +319,13 @@ def _rounded(out: Any, inputs: Sequence[Any]) -> Any:
     return out.astype(HALF) if dtypes == {HALF} and out.dtype == np.float32 else out
 
 
-def plain(x: Any) -> Any:
-    """The array of a Tensor; anything else as it is."""
-    return x.data if hasattr(type(x), "__record__") else x
+def values(x: Any) -> Any:
+    """The arrays of Tensors, also of those within lists and dictionaries; anything else as it is."""
+    if hasattr(type(x), "__record__"):
+        return x.data
+    if isinstance(x, dict):
+        return {key: values(part) for key, part in x.items()}
+    return (tuple if isinstance(x, tuple) else list)(map(values, x)) if isinstance(x, (list, tuple)) else x
 
 
 def _static(f: Function | None) -> Any:

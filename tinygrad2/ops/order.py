@@ -11,8 +11,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from tinygrad2.errors import UnsupportedError
-from tinygrad2.ops.calls import operand
-from tinygrad2.ops.op import RULES, plain, refuse_tensors
+from tinygrad2.ops.op import RULES, as_array, refuse_tensors, values
 from tinygrad2.ops.reductions import Axis, folded, together
 
 
@@ -22,14 +21,14 @@ def sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, 
         raise UnsupportedError(f"sort: order={order!r} is of fields, which arrays of numbers do not have")
     if axis is None:
         return sort(np.reshape(a, (-1,)), 0, kind, stable=stable)
-    return np.take_along_axis(a, np.argsort(plain(a), axis=axis, kind=kind, stable=stable), axis=axis)
+    return np.take_along_axis(a, np.argsort(values(a), axis=axis, kind=kind, stable=stable), axis=axis)
 
 
 def partition(a: Any, kth: Any, axis: int | None = -1, kind: Any = "introselect") -> Any:
     """The entries along an axis, with those at the places `kth` where sorting would have them."""
     if axis is None:
         return partition(np.reshape(a, (-1,)), kth, 0, kind)
-    return np.take_along_axis(a, np.argpartition(plain(a), kth, axis=axis, kind=kind), axis=axis)
+    return np.take_along_axis(a, np.argpartition(values(a), kth, axis=axis, kind=kind), axis=axis)
 
 
 def in_rows(a: Any, axis: Axis) -> Any:
@@ -49,7 +48,7 @@ def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = Fa
     """The middle of the sorted entries, or the mean of the two that are."""
     if out is not None:
         raise UnsupportedError("median: out= cannot be differentiated; leave it out")
-    a = operand(a)
+    a = as_array(a)
     rows = np.sort(in_rows(a, axis), axis=-1)
     n = rows.shape[-1]
     if n == 0:
@@ -74,7 +73,7 @@ def quantile(
     refuse_tensors("quantile", {"q": q, "weights": weights})
     if out is not None or weights is not None:
         raise UnsupportedError("quantile: out= and weights= have no rule here; leave them out")
-    a = operand(a)
+    a = as_array(a)
     rows = np.sort(in_rows(a, axis), axis=-1)
     n = rows.shape[-1]
     place = np.asarray(

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from tinygrad2.errors import UnsupportedError
-from tinygrad2.ops.calls import operand
-from tinygrad2.ops.op import RULES, primitive, refuse_tensors
+from tinygrad2.ops.op import RULES, as_array, primitive, refuse_tensors
 from tinygrad2.types import Array
 
 Reshape = primitive(
@@ -109,14 +108,14 @@ Stack = primitive(
 
 
 def _concatenate(arrays: Any, axis: int | None = 0) -> Any:
-    arrays = [operand(x) for x in arrays]
+    arrays = [as_array(x) for x in arrays]
     if axis is None:
         arrays, axis = [np.reshape(x, (-1,)) for x in arrays], 0
     return Concatenate.call(*arrays, axis=axis)
 
 
 def _split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
-    ary = operand(ary)
+    ary = as_array(ary)
     refuse_tensors("split", {"indices_or_sections": indices_or_sections, "axis": axis})
     length = ary.shape[normalize_axis_index(axis, ary.ndim)]
     if np.ndim(indices_or_sections) == 0:
@@ -128,13 +127,13 @@ def _split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
 
 def _array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     """The parts are slices, each of them recorded on its own."""
-    ary = operand(ary)
+    ary = as_array(ary)
     refuse_tensors("array_split", {"indices_or_sections": indices_or_sections, "axis": axis})
     parts = np.array_split(np.arange(ary.shape[normalize_axis_index(axis, ary.ndim)]), indices_or_sections)
     return [ary[along(ary, axis, slice(part[0], part[-1] + 1) if part.size else slice(0))] for part in parts]
 
 
 RULES[np.concatenate] = _concatenate
-RULES[np.stack] = lambda arrays, axis=0: Stack.call(*map(operand, arrays), axis=axis)
+RULES[np.stack] = lambda arrays, axis=0: Stack.call(*map(as_array, arrays), axis=axis)
 RULES[np.split] = _split
 RULES[np.array_split] = _array_split
