@@ -45,14 +45,19 @@ def _parts(value: Any) -> dict[Any, Any] | None:
     """The entries of a container by key or position; None for what is none."""
     if isinstance(value, dict):
         return value
-    if isinstance(value, (list, tuple)) and not _is_numbers(value):
+    if isinstance(value, (list, tuple)) and _shape(value) is None:
         return dict(enumerate(value))
     return None
 
 
-def _is_numbers(value: Any) -> bool:
-    """Whether this is a number, or a list or tuple of nothing else."""
-    return all(map(_is_numbers, value)) if isinstance(value, (list, tuple)) else type(value) in (int, float, bool)
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """The shape of the array that Python's numbers, or lists of them, make; None for anything else."""
+    if type(value) in (int, float, bool):
+        return ()
+    if not isinstance(value, (list, tuple)):
+        return None
+    shapes = set(map(_shape, value)) or {()}
+    return (len(value), *inner) if len(shapes) == 1 and (inner := shapes.pop()) is not None else None
 
 
 def _shown(value: Any) -> str:

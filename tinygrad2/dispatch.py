@@ -12,7 +12,7 @@ from tinygrad2 import graph
 from tinygrad2.errors import UnsupportedError
 from tinygrad2.ops import RULES
 from tinygrad2.ops.calls import call, spelled, writes
-from tinygrad2.ops.op import values
+from tinygrad2.ops.op import is_tensor, values
 from tinygrad2.ops.plain import IN_PLACE, INSTEAD, PLAIN
 
 OPERANDS: set[type] = {np.ndarray, float, int, bool, np.float32, np.float64}
@@ -85,11 +85,11 @@ def _any(x: Any, is_so: Callable[[Any], bool]) -> bool:
 
 
 def _is_recorded(x: Any) -> bool:
-    return hasattr(type(x), "__record__") and x.node is not None and graph.is_recording()
+    return is_tensor(x) and x.node is not None and graph.is_recording()
 
 
 def _is_float(x: Any) -> bool:
-    return isinstance(x, float) or ((isinstance(x, np.ndarray) or hasattr(type(x), "__record__")) and x.dtype.kind == "f")
+    return isinstance(x, float) or ((isinstance(x, np.ndarray) or is_tensor(x)) and x.dtype.kind == "f")
 
 
 def _wrapped(wrap: Wrap, result: Any) -> Any:

@@ -281,7 +281,8 @@ class Tensor(NDArrayOperatorsMixin):
 
     def transpose(self, *axes: Any) -> Tensor:
         """`np.transpose`; the axes as one tuple, as separate numbers, or left out to reverse them."""
-        return RULES[np.transpose](self, (axes if len(axes) != 1 or isinstance(axes[0], int) else axes[0]) or None)
+        alone = len(axes) == 1 and (axes[0] is None or np.iterable(axes[0]))
+        return RULES[np.transpose](self, axes[0] if alone else axes or None)
 
     def flatten(self) -> Tensor:
         """A copy as one row of numbers."""

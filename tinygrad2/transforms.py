@@ -73,19 +73,23 @@ def vjp(f: Function, *inputs: Any) -> tuple[Any, Callable[[Any], list[Any]]]:
 def jvp(f: Function, inputs: Any, tangents: Any) -> tuple[Any, Any]:
     """(f(*inputs), J v): how the output moves when the inputs move along the tangents, which have their shapes.
 
+    A list or tuple of inputs is several; a single one need not be in one.
     The backward pass is linear in its cotangent, so differentiating it along the cotangent gives the forward product.
     """
     inputs, tangents = _listed(inputs), _listed(tangents)
     point = _Point(f, inputs, directions=tangents)
     dummies = [variable(np.zeros_like(out.data)) for out in point.outs]
-    return point.value, rebuilt(point.out, iter(point.along(dummies, tangents, dummies)))
+    return point.value, rebuilt(point.out, iter(point.along(dummies, tangents, "tangent", dummies)))
 
 
 def hvp(f: Function, inputs: Any, vectors: Any) -> tuple[Tensor, list[Any]]:
-    """(f(*inputs), H v) for scalar f: the Hessian times a vector, what is like it per input, without forming the Hessian."""
+    """(f(*inputs), H v) for scalar f: the Hessian times a vector, what is like it per input, without forming the Hessian.
+
+    A list or tuple of inputs is several; a single one need not be in one.
+    """
     inputs, vectors = _listed(inputs), _listed(vectors)
     point = _Point(f, inputs, directions=vectors)
-    return point.value, point.like_inputs(point.along([point.one()], vectors, point.variables))
+    return point.value, point.like_inputs(point.along([point.one()], vectors, "vector", point.variables))
 
 
 def jacobian(f: Function, argnums: Places = 0) -> Function:
@@ -220,18 +224,20 @@ class _Point:
             return [Tensor(np.zeros(shape, out.dtype)) for shape in shapes]
         return [RULES[np.stack](column).reshape(shape) for column, shape in zip(zip(*rows, strict=True), shapes, strict=True)]
 
-    def along(self, cotangents: Sequence[Any], directions: Sequence[Any], variables: Sequence[Tensor]) -> list[Tensor]:
-        """The derivatives of g^T J v by some variables, for a direction v per input."""
+    def along(
+        self, cotangents: Sequence[Any], directions: Sequence[Any], what: str, variables: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """The derivatives of g^T J v by some variables, for a direction v per input; `what` these are called."""
         if len(directions) != len(self.args):
-            raise ShapeError(f"tangents: {len(directions)} were given for {len(self.args)} inputs")
-        vectors = matching(self.args, dict(enumerate(directions)), "tangents")
+            raise ShapeError(f"{what}s: {len(directions)} were given for {len(self.args)} inputs")
+        vectors = matching(self.args, dict(enumerate(directions)), f"{what}s")
         with autograd.enable_grad():
             total: Any = Tensor(np.zeros((), self.outs[0].dtype))
             slopes = _gradients(self.outs, self.variables, cotangents, True, True)
             for slope, v, x in zip(slopes, vectors, self.variables, strict=True):
                 v = v if isinstance(v, Tensor) else Tensor(v, dtype=x.dtype)
                 if v.shape != x.shape:
-                    raise ShapeError(f"a tangent of shape {v.shape} for an input of shape {x.shape}")
+                    raise ShapeError(f"a {what} of shape {v.shape} for an input of shape {x.shape}")
                 total = total + np.sum(slope * v)
         return _gradients([total], variables, [np.ones_like(total.data)], self.deeper, False)
 

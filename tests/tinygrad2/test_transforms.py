@@ -441,9 +441,9 @@ def test_has_aux_hands_something_else_through():
     ("attempt", "message"),
     [
         (lambda: jvp(np.multiply, [X, X], [X]), r"tangents: 1 were given for 2 inputs"),
-        (lambda: hvp(lambda p: np.sum(p["a"] ** 2), {"a": X}, X), r"tangents: .* given for .*; it must be built alike"),
-        (lambda: hvp(bend, X, np.ones((1, 4))), r"a tangent of shape \(1, 4\) for an input of shape \(4,\)"),
-        (lambda: hvp(bend, X, np.ones(1)), r"a tangent of shape \(1,\) for an input of shape \(4,\)"),
+        (lambda: hvp(lambda p: np.sum(p["a"] ** 2), {"a": X}, X), r"vectors: .* given for .*; it must be built alike"),
+        (lambda: hvp(bend, X, np.ones((1, 4))), r"a vector of shape \(1, 4\) for an input of shape \(4,\)"),
+        (lambda: hvp(bend, X, np.ones(1)), r"a vector of shape \(1,\) for an input of shape \(4,\)"),
         (lambda: vjp(lambda x: (x, x), X)[1](V), r"cotangents: a ndarray was given for a tuple of 2"),
         (lambda: vjp(lambda x: {"y": x}, X)[1]({"z": V}), r"cotangents: a dict with 'z' was given for a dict with 'y'"),
     ],
@@ -469,3 +469,10 @@ def test_cotangents_and_tangents_may_be_recorded():
     c.grad = None
     np.sum(hvp(bend, X, c * 2)[1][0] * X).backward()
     np.testing.assert_allclose(c.grad.data, 2 * hessian(bend)(X).data @ X)
+
+
+def test_a_ragged_list_of_numbers_is_a_container():
+    g = grad(lambda p: p[0] * p[1][0] ** 2 + p[1][1])([3.0, [2.0, 3.0]])
+    assert g[0].item() == 4
+    np.testing.assert_array_equal(g[1].data, [12, 1])
+    assert grad(lambda p: p[1] * p[0])([3.0, np.float64(2.0)])[1].item() == 3

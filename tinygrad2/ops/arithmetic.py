@@ -55,12 +55,19 @@ def distance(a: Any, b: Any) -> Any:
     return np.where((a == 0) & (b == 0), 1, np.hypot(a, b))
 
 
-Arctan2 = primitive(  # at (0, 0) the gradient is 0
-    np.arctan2,
-    lambda g, out, a, b: g * (b / distance(a, b)) / distance(a, b),
-    lambda g, out, a, b: -g * (a / distance(a, b)) / distance(a, b),
-    samples=TWO_PAIRS,
-)
+def for_opposite(g: Any, out: Any, a: Any, b: Any) -> Any:
+    """At (0, 0) the gradient is 0. The square of r might overflow."""
+    r = distance(a, b)
+    return g * (b / r) / r
+
+
+def for_adjacent(g: Any, out: Any, a: Any, b: Any) -> Any:
+    """At (0, 0) the gradient is 0. The square of r might overflow."""
+    r = distance(a, b)
+    return -g * (a / r) / r
+
+
+Arctan2 = primitive(np.arctan2, for_opposite, for_adjacent, samples=TWO_PAIRS)
 
 
 def gap(a: Any, b: Any) -> Any:

@@ -19,7 +19,7 @@ from tinygrad2.ops.op import RULES, Op, as_array, values
 
 Function = Callable[..., Any]
 
-FOLDS: dict[Function, tuple[Any, Any]] = {
+IDENTITIES: dict[Function, tuple[Any, Any]] = {
     **{np.sum: (0, np.add), np.prod: (1, np.multiply), np.mean: (0, None)},
     **dict.fromkeys((np.max, np.amax), (None, np.maximum)),
     **dict.fromkeys((np.min, np.amin), (None, np.minimum)),
@@ -37,7 +37,7 @@ def call(function: Function, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
     """
     rule = RULES[function]
     try:
-        required, taken, others, op = _takes(function, rule)
+        required, taken, others, op = _accepts(function, rule)
         arrays, given = list(args), kwargs
         if len(args) != required or not kwargs.keys() <= taken.keys():
             arrays, given = _read(function, args, kwargs)
@@ -87,7 +87,7 @@ def _signature(function: Function) -> tuple[tuple[str, ...], int | None, dict[st
 
 
 @functools.cache
-def _takes(function: Function, rule: Function) -> tuple[int | None, dict[str, None], list[str], type[Op] | None]:
+def _accepts(function: Function, rule: Function) -> tuple[int | None, dict[str, None], list[str], type[Op] | None]:
     """How many arguments must be given, the names of those that the rule takes beyond them and of those that are put into other
     words for it, and the op that it is.
     """
@@ -102,7 +102,7 @@ def _takes(function: Function, rule: Function) -> tuple[int | None, dict[str, No
         optional = [p.name for p in parameters if p.default is not p.empty or p.kind is p.KEYWORD_ONLY]
         taken = dict.fromkeys([name for name in (*optional, *every) if name != "out"])
     others = [name for name, new in RENAMED.items() if name in defaults and new in taken]
-    others += [name for name in ("where", "initial") if name in defaults and function in FOLDS]
+    others += [name for name in ("where", "initial") if name in defaults and function in IDENTITIES]
     return required, taken, others + [name for name in ("dtype", "casting") if name in defaults], op
 
 
@@ -157,7 +157,7 @@ def _cast(function: Function, x: Any, dtype: Any, casting: Any) -> Any:
 def _fold(function: Function, x: Any, *, where: Any = True, initial: Any = None, **settings: Any) -> Any:
     """A fold of the entries where `where` is True, together with `initial`."""
     x = as_array(x)
-    instead, join = FOLDS[function]
+    instead, join = IDENTITIES[function]
     picked = np.broadcast_to(values(where), x.shape)
     if picked.dtype != bool:
         raise ValueError(f"where= must be of bool, and is of {picked.dtype}")

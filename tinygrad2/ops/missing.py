@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.errors import UnsupportedError
-from tinygrad2.ops.op import RULES, refuse_tensors, values
-from tinygrad2.ops.order import in_rows, sort
-from tinygrad2.ops.reductions import Axis, folded
+from tinygrad2.ops.op import HALF, RULES, as_array, primitive, refuse_tensors, values, wide
+from tinygrad2.ops.order import in_rows, median, sort
+from tinygrad2.ops.reductions import FOLDS, Axis, for_best, with_ones
+
+NanMax = primitive(np.nanmax, for_best, samples=FOLDS)
+NanMin = primitive(np.nanmin, for_best, samples=FOLDS)
 
 
 def filled(x: Any, value: float) -> Any:
@@ -25,24 +28,24 @@ def _left(x: Any, axis: Axis, keepdims: bool, ddof: int = 0) -> Any:
 
 
 def nansum(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
-    """0 where there are only NaN."""
+    """The sum of those that are not NaN: 0 where there are only NaN."""
     return np.sum(filled(a, 0), axis=axis, keepdims=keepdims)
 
 
 def nanprod(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
-    """1 where there are only NaN."""
+    """The product of those that are not NaN: 1 where there are only NaN."""
     return np.prod(filled(a, 1), axis=axis, keepdims=keepdims)
 
 
 def nanmean(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
-    """NaN where there are only NaN."""
+    """The mean of those that are not NaN; NaN where there are only NaN."""
     return nansum(a, axis, keepdims=keepdims) / _left(a, axis, keepdims)
 
 
 def nanvar(a: Any, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
     """As np.var; NaN where not more than `ddof` entries are left."""
-    centred = np.where(np.isnan(a), 0, a - nanmean(a, axis, keepdims=True))
-    return np.sum(centred * centred, axis=axis, keepdims=keepdims) / _left(a, axis, keepdims, ddof)
+    far = np.where(np.isnan(a), 0, a - nanmean(a, axis, keepdims=True))
+    return np.sum(far * far, axis=axis, keepdims=keepdims) / _left(a, axis, keepdims, ddof)
 
 
 def nanstd(a: Any, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
@@ -51,25 +54,15 @@ def nanstd(a: Any, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) 
     return np.where(v == 0, 0, np.sqrt(np.where(v == 0, 1, v)))
 
 
-def nanmax(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
-    """NaN where there are only NaN."""
-    none = np.all(np.isnan(values(a)), axis=axis, keepdims=keepdims)
-    return np.where(none, np.nan, np.max(filled(a, -np.inf), axis=axis, keepdims=keepdims))
-
-
-def nanmin(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
-    """NaN where there are only NaN."""
-    return -nanmax(-a, axis, keepdims=keepdims)
-
-
 def nanmedian(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
-    """NaN where there are only NaN."""
+    """The middle of those that are not NaN; NaN where there are only NaN."""
     rows = sort(in_rows(a, axis))
+    if not rows.shape[-1]:
+        return median(a, axis, keepdims=keepdims)
     left = np.sum(~np.isnan(values(rows)), axis=-1, keepdims=True)
     low, high = (np.take_along_axis(rows, np.maximum(i, 0), axis=-1) for i in ((left - 1) // 2, left // 2 - (left == 0)))
     out = ((low + high) / 2)[..., 0]
-    gone = folded(a.shape, axis)
-    return np.reshape(out, tuple(1 if i in gone else n for i, n in enumerate(a.shape))) if keepdims else out
+    return np.reshape(out, with_ones(a.shape, axis)) if keepdims else out
 
 
 def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
@@ -81,11 +74,15 @@ def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None
 
 
 def _of_floats(function: Any, of_all: Any) -> Any:
-    """Other numbers are never NaN."""
+    """Other numbers are never NaN; float16 is computed in float32."""
 
     @functools.wraps(function)
     def rule(a: Any, *args: Any, **settings: Any) -> Any:
-        return (function if a.dtype.kind == "f" else of_all)(a, *args, **settings)
+        a = as_array(a)
+        if a.dtype.kind != "f":
+            return of_all(a, *args, **settings)
+        found = function(wide(a), *args, **settings)
+        return found.astype(a.dtype) if a.dtype == HALF else found
 
     return rule
 
@@ -97,8 +94,6 @@ RULES |= {
     np.nanmean: _of_floats(nanmean, np.mean),
     np.nanvar: _of_floats(nanvar, np.var),
     np.nanstd: _of_floats(nanstd, np.std),
-    np.nanmax: _of_floats(nanmax, np.max),
-    np.nanmin: _of_floats(nanmin, np.min),
     np.nanmedian: _of_floats(nanmedian, np.median),
     np.nancumsum: lambda a, axis=None: np.cumsum(filled(a, 0), axis=axis),
     np.nancumprod: lambda a, axis=None: np.cumprod(filled(a, 1), axis=axis),

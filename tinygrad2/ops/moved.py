@@ -1,6 +1,6 @@
 """NumPy functions that move entries, repeat some and leave others out: put together of ops that have rules.
 
-Where NumPy would only change the view, so do these. The others are done by NumPy to the positions of the entries, which says of
+Some are views, as NumPy's are. The others are done by NumPy to the positions of the entries, which says of
 every entry of the result where it comes from.
 """
 
@@ -53,7 +53,8 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
 
 def choose(a: Any, choices: Any, mode: str = "raise") -> Any:
     """np.choose: for every position, the entry there of the array with the number that `a` has there."""
-    return _choose(a, list(choices), mode=mode)
+    numpys: Any = np.choose
+    return np.astype(_choose(a, list(choices), mode=mode), numpys(values(a), values(list(choices)), mode=mode).dtype)
 
 
 def ravel(a: Any) -> Any:

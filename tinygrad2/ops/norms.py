@@ -16,7 +16,7 @@ def for_norm(g: Any, out: Any, x: Any, *, axis: Axis = None, keepdims: bool = Fa
     """At 0 the gradient is 0."""
     unit = x / spread(np.where(out == 0, 1, out), x.shape, axis)
     slope = unit if ord == 2 else np.sign(x) * np.abs(np.where(x == 0, 1, unit)) ** (ord - 1)
-    return spread(g, x.shape, axis) * slope
+    return spread(np.where(out == 0, 0, g), x.shape, axis) * slope
 
 
 VectorNorm = primitive(

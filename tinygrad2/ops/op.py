@@ -319,9 +319,14 @@ def _rounded(out: Any, inputs: Sequence[Any]) -> Any:
     return out.astype(HALF) if dtypes == {HALF} and out.dtype == np.float32 else out
 
 
+def is_tensor(x: Any) -> bool:
+    """Whether something wants to be recorded."""
+    return hasattr(type(x), "__record__")
+
+
 def values(x: Any) -> Any:
     """The arrays of Tensors, also of those within lists and dictionaries; anything else as it is."""
-    if hasattr(type(x), "__record__"):
+    if is_tensor(x):
         return x.data
     if isinstance(x, dict):
         return {key: values(part) for key, part in x.items()}
@@ -382,7 +387,7 @@ def holds_tensor(value: Any) -> bool:
     """Whether a value is a Tensor, or a list that has one in it."""
     if isinstance(value, (tuple, list)):
         return any(map(holds_tensor, value))
-    return hasattr(type(value), "__record__")
+    return is_tensor(value)
 
 
 def _check(op: type[Op], f: Function, what: str, inputs: Sequence[str]) -> None:

@@ -8,26 +8,30 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_tuple
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from tinygrad2.errors import UnsupportedError
 from tinygrad2.ops.op import RULES, as_array, refuse_tensors, values
-from tinygrad2.ops.reductions import Axis, folded, together
+from tinygrad2.ops.reductions import Axis, together, with_ones
 
 
 def sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None) -> Any:
     """The entries along an axis, the smallest first; without an axis, all of them."""
     if order is not None:
         raise UnsupportedError(f"sort: order={order!r} is of fields, which arrays of numbers do not have")
+    a = as_array(a)
     if axis is None:
         return sort(np.reshape(a, (-1,)), 0, kind, stable=stable)
+    axis = normalize_axis_index(axis, a.ndim)
     return np.take_along_axis(a, np.argsort(values(a), axis=axis, kind=kind, stable=stable), axis=axis)
 
 
 def partition(a: Any, kth: Any, axis: int | None = -1, kind: Any = "introselect") -> Any:
     """The entries along an axis, with those at the places `kth` where sorting would have them."""
+    a = as_array(a)
     if axis is None:
         return partition(np.reshape(a, (-1,)), kth, 0, kind)
+    axis = normalize_axis_index(axis, a.ndim)
     return np.take_along_axis(a, np.argpartition(values(a), kth, axis=axis, kind=kind), axis=axis)
 
 
@@ -40,8 +44,7 @@ def in_rows(a: Any, axis: Axis) -> Any:
 
 def _kept(out: Any, shape: tuple[int, ...], axis: Axis, keepdims: bool, before: tuple[int, ...] = ()) -> Any:
     """A reduced array, with its folded axes back as ones if they are to be kept."""
-    gone = folded(shape, axis)
-    return np.reshape(out, (*before, *(1 if i in gone else n for i, n in enumerate(shape)))) if keepdims else out
+    return np.reshape(out, (*before, *with_ones(shape, axis))) if keepdims else out
 
 
 def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False) -> Any:

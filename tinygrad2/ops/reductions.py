@@ -22,13 +22,18 @@ FOLDS = (
 
 def spread(g: Any, shape: Shape, axis: Axis) -> Any:
     """A reduced array, back over the axes that were folded away of an array of this shape."""
+    return np.broadcast_to(np.reshape(g, with_ones(shape, axis)), shape)
+
+
+def with_ones(shape: Shape, axis: Axis) -> Shape:
+    """A shape with 1 for the axes that are folded away."""
     gone = folded(shape, axis)
-    return np.broadcast_to(np.reshape(g, tuple(1 if i in gone else n for i, n in enumerate(shape))), shape)
+    return tuple([1 if i in gone else n for i, n in enumerate(shape)])
 
 
-def count(shape: Shape, axis: Axis) -> int:
-    """How many entries of an array of this shape go into one of the reduced array."""
-    return int(np.prod([shape[i] for i in folded(shape, axis)]))
+def count(shape: Shape, axis: Axis, ddof: int = 0) -> int:
+    """How many entries of an array of this shape go into one of the reduced array, less `ddof`, and at least 0."""
+    return max(int(np.prod([shape[i] for i in folded(shape, axis)])) - ddof, 0)
 
 
 def folded(shape: Shape, axis: Axis) -> set[int]:
@@ -48,14 +53,14 @@ Mean = primitive(
 
 def for_var(g: Any, out: Any, x: Any, *, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
     """`ddof` is subtracted from the count that the squared distances from the mean are divided by."""
-    centred = x - np.mean(x, axis=axis, keepdims=True)
-    return 2 * spread(g, x.shape, axis) * centred / (count(x.shape, axis) - ddof)
+    far = x - np.mean(x, axis=axis, keepdims=True)
+    return 2 * spread(g, x.shape, axis) * far / count(x.shape, axis, ddof)
 
 
 def for_std(g: Any, out: Any, x: Any, *, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
     """Where the deviation is 0 the gradient is taken as 0."""
-    centred = x - np.mean(x, axis=axis, keepdims=True)
-    return spread(g / np.where(out == 0, 1, out), x.shape, axis) * centred / (count(x.shape, axis) - ddof)
+    far = x - np.mean(x, axis=axis, keepdims=True)
+    return spread(g / np.where(out == 0, 1, out), x.shape, axis) * far / count(x.shape, axis, ddof)
 
 
 def for_best(g: Any, out: Any, x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from tinygrad2.errors import UnsupportedError
 from tinygrad2.ops.op import RULES, as_array, primitive, refuse_tensors
-from tinygrad2.types import Array
 
 Reshape = primitive(
     np.reshape,
@@ -55,26 +53,6 @@ Triu = primitive(
 )
 
 
-def pad(x: Array, *, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Array:
-    """A constant around the edges; `pad_width` is a number, a pair, or a pair per axis, as in NumPy."""
-    if mode != "constant":
-        raise UnsupportedError(f"pad: mode {mode!r} has no rule here; only 'constant' has")
-    return np.pad(x, pad_width, constant_values=constant_values)
-
-
-def inside(shape: tuple[int, ...], pad_width: Any) -> tuple[slice, ...]:
-    """Where an array of this shape is after padding."""
-    widths = np.broadcast_to(pad_width, (len(shape), 2))
-    return tuple(slice(int(before), int(before) + n) for n, (before, _) in zip(shape, widths, strict=True))
-
-
-Pad = primitive(
-    pad,
-    lambda g, out, x, *, pad_width, mode="constant", constant_values=0: g[inside(x.shape, pad_width)],
-    samples="normal(2, 3), ((1, 0), (2, 1)); normal(3), 2; normal(2, 2), (1, 0), constant_values=7.0; "
-    "normal(0, 2), 1; normal(1, 1), 1",
-    of=np.pad,
-)
 BroadcastTo = primitive(  # the engine sums the cotangent back
     np.broadcast_to,
     lambda g, out, x, *, shape: g,

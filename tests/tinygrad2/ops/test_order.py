@@ -175,3 +175,60 @@ def test_derivatives_at_edges(f, x, found):
         (out,) = autograd.grad([out], [t], create_graph=True)
     values.append(out.item())
     np.testing.assert_allclose(values, found, rtol=1e-14, atol=1e-15)
+
+
+# -- what has no graph to be wrong in
+
+
+def test_without_nan_in_float16():
+    t = Tensor(np.full(70000, 0.5, np.float16), requires_grad=True)
+    assert np.nanmean(t).item() == 0.5
+    assert np.nanvar(t).item() == 0
+    assert np.nanmean(t).dtype == np.float16
+    high = Tensor(np.full(4, 60000, np.float16), requires_grad=True)
+    assert np.nanmedian(high).item() == np.median(high).item() == 60000
+
+
+def test_an_infinity_is_not_taken_for_a_nan():
+    for f, inf in ((np.nanmax, -np.inf), (np.nanmin, np.inf)):
+        t = Tensor([np.nan, inf, inf], requires_grad=True)
+        f(t).backward(np.array(3.0))
+        np.testing.assert_array_equal(t.grad.data, [0, 1.5, 1.5])
+
+
+def test_a_variance_with_no_freedom_is_infinite_and_so_is_its_slope():
+    t = Tensor([1.0, 2.0, 4.0], requires_grad=True)
+    with np.errstate(all="ignore"), pytest.warns(RuntimeWarning, match="Degrees of freedom"):
+        np.var(t, ddof=5).backward()
+    np.testing.assert_array_equal(t.grad.data, [-np.inf, -np.inf, np.inf])
+
+
+@pytest.mark.parametrize("ord", [-1, -2.5])
+def test_a_norm_of_negative_order_is_flat_where_an_entry_is_zero(ord):
+    t = Tensor([0.0, 2.0, 3.0], requires_grad=True)
+    with np.errstate(divide="ignore"):
+        np.linalg.norm(t, ord).backward(np.array(2.0))
+    np.testing.assert_array_equal(t.grad.data, 0)
+
+
+def test_the_shapes_of_odd_calls_are_numpys():
+    x = np.arange(6.0).reshape(2, 3)
+    t = Tensor(x, requires_grad=True)
+    for call in (
+        lambda a: a.transpose(()),
+        lambda a: np.sort(a[0, 0], axis=-1),
+        lambda a: np.partition(a[0, 0], 0),
+    ):
+        with pytest.raises((ValueError, IndexError)):
+            call(x)
+        with pytest.raises((ValueError, IndexError)) as caught:
+            call(t)
+        assert "gather" not in str(caught.value)
+    np.testing.assert_array_equal(t.transpose(None).data, x.T)
+    single = np.choose(np.array([0, 1, 0]), [Tensor(np.ones(3, np.float32), requires_grad=True), 0.0])
+    assert single.dtype == np.choose(np.array([0, 1, 0]), [np.ones(3, np.float32), 0.0]).dtype
+    with np.errstate(invalid="ignore"), pytest.warns(RuntimeWarning, match="Mean of empty slice"):
+        assert np.isnan(np.nanmedian(t[:, :0]).data)
+    np.testing.assert_array_equal(np.pad(t, {-1: (1, 2)}).data, np.pad(x, [(0, 0), (1, 2)]))
+    with pytest.raises(ValueError, match="axis 5 is out of bounds"):
+        np.pad(t, {5: 1})

@@ -97,7 +97,7 @@
     "scatter(g, shape, index)": (g, shape, index) => scatter(asArray(g), asShape(shape), index),
     "einsum_vjp(g, i, arrays, subscripts)": (g, i, arrays, subscripts) =>
       einsumVjp(asArray(g), i, [...iterate(arrays)].map(asArray), subscripts),
-    "count(shape, axis)": (shape, axis) => count(asShape(shape), axis),
+    "count(shape, axis, ddof=0)": (shape, axis, ddof) => Math.max(count(asShape(shape), axis) - ddof, 0),
     "product_of_others(x, axis)": productOfOthers,
     "horner(x, y)": horner,
     "inside(shape, pad_width)": (shape, widths) => {
