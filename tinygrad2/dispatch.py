@@ -18,6 +18,14 @@ from tinygrad2.ops.plain import IN_PLACE, INSTEAD, PLAIN
 OPERANDS: set[type] = {np.ndarray, float, int, bool, np.float32, np.float64}
 """What the operands of a ufunc mostly are, Tensor and its subclasses too: these go to the rule as they are."""
 
+METHODS: dict[tuple[Any, str], str] = {
+    **{(np.add, "reduce"): "np.sum", (np.multiply, "reduce"): "np.prod", (np.logaddexp, "reduce"): "ops.logsumexp"},
+    **{(np.maximum, "reduce"): "np.max", (np.minimum, "reduce"): "np.min"},
+    **{(np.add, "accumulate"): "np.cumsum", (np.multiply, "accumulate"): "np.cumprod", (np.multiply, "outer"): "np.outer"},
+    **{(np.subtract, "outer"): "a[:, None] - b", (np.add, "outer"): "a[:, None] + b"},
+}
+"""What is recorded, for a method of a ufunc that is not."""
+
 Wrap = Callable[[Any, None], Any]
 """How an array becomes a Tensor: `Tensor.wrap`."""
 
@@ -29,13 +37,18 @@ def of_ufunc(wrap: Wrap, ufunc: Any, method: str, inputs: tuple[Any, ...], kwarg
     kinds: list[Any] = list(map(type, inputs))
     if any(_is_foreign(kind, "__array_ufunc__") for kind in kinds):
         return NotImplemented
-    writing = "out=" if kwargs.get("out") is not None else ".at" if method == "at" else ""
-    if writing or (method != "__call__" and ufunc not in PLAIN and _any(inputs, _is_recorded)):
+    out = kwargs.get("out")
+    is_recorded = _any((inputs, kwargs), _is_recorded)
+    if out is not None and (is_recorded or _any(out, is_tensor)):  # else an array is written into: weights -= rate * gradient
         raise UnsupportedError(
-            f"np.{ufunc.__name__} with {writing or '.' + method} cannot be differentiated; write the plain call"
+            f"np.{ufunc.__name__} with out= cannot be differentiated; write the plain call, or .data of what leaves the graph"
         )
-    if method != "__call__":
-        return _wrapped(wrap, getattr(ufunc, method)(*values(inputs), **values(kwargs)))
+    if method == "at" or (method != "__call__" and ufunc not in PLAIN and is_recorded):
+        instead = METHODS.get((ufunc, method), "the plain call")
+        raise UnsupportedError(f"np.{ufunc.__name__} with .{method} cannot be differentiated; write {instead}")
+    if method != "__call__" or out is not None:
+        found = getattr(ufunc, method)(*values(inputs), **values(kwargs))
+        return found if out is not None else _wrapped(wrap, found)
     return answer(wrap, ufunc, inputs, kwargs)
 
 

@@ -176,7 +176,8 @@ class Tensor(NDArrayOperatorsMixin):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if self.node is not None and graph.is_recording():
             raise GraphError(
-                "this tensor is part of a graph; say .numpy() or .data to take its array out of it, np.stack to join several"
+                "this tensor is part of a graph; hand it to NumPy's function, as in np.dot(a, t) and not a.dot(t); "
+                "np.stack joins several; .numpy() or .data takes its array out of the graph"
             )
         return np.array(self.data, dtype, copy=copy)
 
@@ -250,8 +251,13 @@ class Tensor(NDArrayOperatorsMixin):
 
     def __float__(self) -> float:
         if self.node is not None and graph.is_recording():
-            raise GraphError("float: this tensor is part of a graph; say .item() to take its number out of it")
+            raise GraphError(
+                "float: this tensor is part of a graph; say np.exp(t) for math.exp(t), and .item() to take its number out of it"
+            )
         return float(self.data)
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return int(np.round(self.data)) if digits is None else Tensor.wrap(np.round(self.data, digits), None)
 
     def __int__(self) -> int:
         return int(self.data)  # a step: its derivative is 0
@@ -268,6 +274,10 @@ class Tensor(NDArrayOperatorsMixin):
         if self.node is not None:  # then backward reads them, too
             plain = tuple([copy.deepcopy(part) if isinstance(part, (np.ndarray, list)) else part for part in plain])
         return GetItem.call(self, index=plain if isinstance(index, tuple) else plain[0])
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Refused: what was recorded with the old entries would no longer be true."""
+        raise UnsupportedError("a Tensor is not written into; make a new one, as in np.where(mask, new, old), or np.stack")
 
     def __repr__(self) -> str:
         body = np.array2string(self.data, separator=", ", prefix="Tensor(", threshold=50)

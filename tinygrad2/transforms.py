@@ -289,6 +289,11 @@ def _wants_gradient(x: Any) -> bool:
 
 def variable(x: Any) -> Tensor:
     """A variable of these numbers; Python's integers count as float64."""
-    leaf = Tensor(x if isinstance(x, (Tensor, np.ndarray, np.generic)) else np.asarray(x, float), requires_grad=True)
+    if not isinstance(x, (Tensor, np.ndarray, np.generic)):
+        try:
+            x = np.asarray(x, float)
+        except (TypeError, ValueError) as error:
+            raise DtypeError(f"an input is a {type(x).__name__}, and no number: {x!r:.60}; name others by argnums") from error
+    leaf = Tensor(x, requires_grad=True)
     leaf.node = _Variable()
     return leaf

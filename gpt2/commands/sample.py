@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpt2.commands.arguments import add_model, add_special, encoded, given_model, natural
-from gpt2.errors import DataError
+from gpt2.errors import ConfigError, DataError
 from gpt2.generation import NextToken, Sampling, TextStream, steps
 from gpt2.tokenizers import Tokenizer
 
@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     context = model.config.max_seq_len
     if len(ids) + args.tokens > context:
         print(f"gpt2 sample: note: {_beyond(len(ids), args.tokens, context)}", file=sys.stderr)
+    if not args.samples:
+        raise ConfigError("--samples 0: must be at least 1")
     prompts = np.tile(ids, (args.samples, 1))
     made = steps(model, prompts, args.tokens, sampling, args.seed, args.slide)
     if args.explain:

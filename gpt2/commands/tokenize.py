@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import time
 import unicodedata
@@ -278,5 +279,5 @@ def _train(args: argparse.Namespace) -> int:
         print(f"  the first merges made  {'  '.join(map(_escaped, learned[:10]))}")
         print(f"  the longest tokens are {'  '.join(map(_escaped, sorted(learned, key=len, reverse=True)[:5]))}")
     print(f"tokenizer: {args.out}")
-    print(f'next: gpt2 tokenize --tokenizer {args.out} --show "a text of yours"')
+    print(f'next: gpt2 tokenize --tokenizer {one_line(shlex.quote(args.out))} --show "a text of yours"')
     return 0

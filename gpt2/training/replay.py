@@ -15,7 +15,7 @@ from gpt2.run.checkpoints import Checkpoint, Checkpoints
 from gpt2.run.folder import Run
 from gpt2.run.metrics import Row, positions
 from gpt2.text.batches import Batch
-from gpt2.text.corpora import Corpus
+from gpt2.text.corpora import Corpus, load_again
 from gpt2.text.encoding import prepare
 from gpt2.training.loop import MOST_SKIPPED
 from gpt2.training.memory import check_fits
@@ -60,13 +60,17 @@ def replay(run: Run, corpus: Corpus, step: int, changes: dict[str, Any] | None =
     setups = [read_setup(run.folder, {}, accept_changes=False, replays=first)]
     while setups[-1].until < step:
         setups.append(read_setup(run.folder, {}, accept_changes=False, replays=setups[-1].until + 1))
-    for setup in setups:
-        setup.check_corpus(corpus, accept_changes=False, fix="--data names the text that it was trained on")
+    corpora = [  # the text may have been changed on the way
+        corpus if setup is setups[-1] or setup.corpus_sha256 == corpus.sha256 else load_again(setup.training.data)
+        for setup in setups
+    ]
+    for setup, then in zip(setups, corpora, strict=True):
+        setup.check_corpus(then, accept_changes=False, fix="--data names the text that it was trained on")
     config = dataclasses.replace(setups[-1].training, **(changes or {}))
     check_fits(setups[-1].model, config)
     model = setups[0].model_at_start(restored=moment is not None)
-    for setup in setups:
-        text = prepare(corpus, setup.tokenizer, setup.training, setup.model.max_seq_len)
+    for setup, then in zip(setups, corpora, strict=True):
+        text = prepare(then, setup.tokenizer, setup.training, setup.model.max_seq_len)
         with _trainer(model, setup.training, text.train, moment) as trainer:
             while trainer.steps < min(step - 1, setup.until):
                 _take_again(trainer, places)

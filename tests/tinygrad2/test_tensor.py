@@ -397,3 +397,24 @@ def test_constants_up_to_a_mebibyte_are_copied():
         for given in (c, Tensor(c)):
             y = x * given
             assert np.shares_memory(y.node.primals[1], c) is not copied
+
+
+def test_an_array_may_be_changed_by_what_is_in_no_graph():
+    w = np.ones(3)
+    parameter = Tensor(np.ones(3), requires_grad=True)
+    parameter.grad = np.array([1.0, 2.0, 3.0])
+    w -= 0.1 * parameter.grad
+    np.testing.assert_allclose(w, [0.9, 0.8, 0.7])
+    parameter.data -= 0.1 * parameter.grad
+    np.testing.assert_allclose(parameter.data, w)
+    with pytest.raises(UnsupportedError, match="np.subtract with out= cannot be differentiated"):
+        w -= parameter
+    with pytest.raises(UnsupportedError, match="with out= cannot"):
+        np.add(w, 1, out=parameter.detach())
+    with pytest.raises(UnsupportedError, match=r"not written into; make a new one, as in np\.where"):
+        parameter[~np.tri(3, dtype=bool)[0]] = 0
+    np.testing.assert_allclose(parameter.data, w)
+    with pytest.raises(UnsupportedError, match=r"np\.add with \.reduce cannot be differentiated; write np\.sum"):
+        np.add.reduce(parameter)
+    assert round(Tensor(2.75)) == 3
+    assert round(parameter, 1).data.tolist() == [0.9, 0.8, 0.7]

@@ -216,7 +216,7 @@ def cross_entropy_spec(logits: Any, targets: Array) -> Any:
 
 def cross_entropy_rule(g: Any, out: Any, logits: Any, targets: Array) -> Any:
     p = Softmax.spec(logits, axis=-1)
-    return (p - np.eye(logits.shape[-1])[targets]) * g / len(targets), None
+    return (p - (np.arange(logits.shape[-1]) == targets[:, None])) * g / len(targets), None
 
 
 CrossEntropy = fused(
@@ -244,7 +244,7 @@ def linear_cross_entropy_rule(
     g: Any, out: Any, h: Any, w: Any, b: Any, targets: Array, *, gradients: Any = (True, True, True)
 ) -> Any:
     logits = h @ w.T + (0 if b is None else b)
-    d = (Softmax.spec(logits, axis=-1) - np.eye(len(w))[targets]) * g / len(targets)
+    d = (Softmax.spec(logits, axis=-1) - (np.arange(len(w)) == targets[:, None])) * g / len(targets)
     return d @ w, d.T @ h, d, None
 
 

@@ -37,6 +37,9 @@ INSTEAD = {
     **dict.fromkeys(("eig", "eigvals"), "np.linalg.eigh, of a symmetric matrix, since complex numbers have no gradient here"),
     **dict.fromkeys(("logspace", "geomspace"), "np.exp of np.linspace"),
     "trim_zeros": "a slice",
+    "lstsq": "np.linalg.pinv(a) @ b, or np.linalg.solve(a.T @ a, a.T @ b)",
+    "cumulative_sum": "np.cumsum",
+    "cumulative_prod": "np.cumprod",
     "sliding_window_view": "an index of arrays",
 }
 """By the name of a function that is refused in a graph: what does the same and is recorded."""

@@ -289,8 +289,8 @@ CATALOGUE = (
         "The gradient is p - onehot: push every logit down by its probability, and the target up. With p alone nothing tells "
         "the model what was right; it becomes uniform and stays there.",
         {
-            "cross_entropy": (" - np.eye(logits.shape[-1])[targets]", ""),
-            "linear_cross_entropy": (" - np.eye(len(w))[targets]", ""),
+            "cross_entropy": (" - (np.arange(logits.shape[-1]) == targets[:, None])", ""),
+            "linear_cross_entropy": (" - (np.arange(len(w)) == targets[:, None])", ""),
         },
     ),
     Fault(
