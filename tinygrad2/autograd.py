@@ -21,7 +21,7 @@ from tinygrad2.graph import Node, T, TensorLike, ancestors, enable_grad, is_reco
 from tinygrad2.observer import observing
 from tinygrad2.ops.indexing import Scatter
 from tinygrad2.ops.op import Fused, Identity, Op, Outline, arrays_in, wide
-from tinygrad2.types import Array
+from tinygrad2.types import Array, numbers
 
 __all__ = ["backpropagate", "detect_anomaly", "enable_grad", "grad", "is_recording", "no_grad", "observing", "walk"]
 
@@ -71,7 +71,16 @@ def grad(
     """
     outputs = list(outputs) if isinstance(outputs, (list, tuple)) else [cast(T, outputs)]
     inputs = list(inputs) if isinstance(inputs, (list, tuple)) else [cast(T, inputs)]
+    if not outputs:
+        raise GraphError("grad: no outputs were given")
+    for what, tensors in (("output", outputs), ("input", inputs)):
+        for i, x in enumerate(tensors):
+            if not hasattr(x, "node"):
+                raise GraphError(f"grad: {what} {i} is a {type(x).__name__}; give Tensors")
     given = cotangents if isinstance(cotangents, (list, tuple)) else [cotangents] * len(outputs)
+    if len(given) != len(outputs):
+        how = "shorter" if len(given) < len(outputs) else "longer"
+        raise ShapeError(f"grad: the list of cotangents is {how} than that of outputs: {len(given)} for {len(outputs)}")
     for i, x in enumerate(inputs):
         if x.node is None:
             raise GraphError(f"grad: input {i} does not require a gradient; make it Tensor(..., requires_grad=True)")
@@ -144,7 +153,7 @@ class _Backward:
             g = g if given is None else self.cotangent("hook", given, g)
             self.owned.discard(node)
         if self.is_wanted(node):
-            self.found[node] = g if self.create_graph or node in self.owned else np.array(g)
+            self.found[node] = self.own_of(node, g)
         if node.op is None:
             return
         needed = self.needed(node)
@@ -205,6 +214,12 @@ class _Backward:
             self.cotangents[node] = np.array(self.cotangents[node])
             self.owned.add(node)
         return self.cotangents[node]
+
+    def own_of(self, node: Node, g: Any) -> Any:
+        """A cotangent as something that no other result refers to; what is recorded stays as it is."""
+        if self.create_graph:
+            return g if g.node is not None else self.tensor.wrap(np.array(g.data), None)
+        return g if node in self.owned else np.array(g)
 
     def is_wanted(self, node: Node) -> bool:
         """Whether the cotangent of a node was asked for."""
@@ -274,7 +289,9 @@ class _Backward:
 
     def cotangent(self, who: str, given: Any, like: Any) -> Any:
         """What somebody gave as the cotangent of a value: an array, or a Tensor to create a graph."""
-        given = given if hasattr(given, "node") else self.tensor.wrap(np.asarray(given), None)
+        given = given if hasattr(given, "node") else self.tensor.wrap(numbers(given), None)
+        if given.data.dtype.kind not in "fiub":
+            raise DtypeError(f"{who}: a cotangent of {given.data.dtype} for a value of {like.dtype}; give real numbers")
         given = given if given.data.dtype == like.dtype else given.astype(like.dtype)
         if given.data.shape != like.shape:
             raise ShapeError(f"{who}: a cotangent of shape {given.data.shape} was given for a value of shape {like.shape}")

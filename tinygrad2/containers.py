@@ -5,6 +5,7 @@ A list of Python's numbers, `[1.0, 2.0]`, is an array and no container, as it is
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,7 +27,9 @@ def rebuilt(like: Any, new: Iterator[Any]) -> Any:
         return None if like is None else next(new)
     built = [rebuilt(part, new) for part in parts.values()]
     if isinstance(like, dict):
-        return dict(zip(parts, built, strict=True))
+        new_one = copy.copy(like)  # of its own kind
+        new_one.update(zip(parts, built, strict=True))
+        return new_one
     return type(like)(*built) if hasattr(like, "_fields") else type(like)(built)
 
 
@@ -45,7 +48,7 @@ def _parts(value: Any) -> dict[Any, Any] | None:
     """The entries of a container by key or position; None for what is none."""
     if isinstance(value, dict):
         return value
-    if isinstance(value, (list, tuple)) and _shape(value) is None:
+    if isinstance(value, (list, tuple)) and (hasattr(value, "_fields") or _shape(value) is None):
         return dict(enumerate(value))
     return None
 

@@ -102,7 +102,7 @@ def _is_recorded(x: Any) -> bool:
 
 
 def _is_float(x: Any) -> bool:
-    return isinstance(x, float) or ((isinstance(x, np.ndarray) or is_tensor(x)) and x.dtype.kind == "f")
+    return (isinstance(x, np.ndarray) or is_tensor(x)) and x.dtype.kind == "f"
 
 
 def _wrapped(wrap: Wrap, result: Any) -> Any:

@@ -6,6 +6,7 @@ it is made, so an input always has a lower number than what was computed from it
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from tinygrad2.context import within
 from tinygrad2.errors import DtypeError, ShapeError
 from tinygrad2.observer import observing
 from tinygrad2.ops.op import Op, as_array
-from tinygrad2.types import Array, native
+from tinygrad2.types import Array, numbers
 
 COPIED = 1 << 20
 """Bytes up to which a constant that backward will read is copied, so that it may be written to meanwhile."""
@@ -102,7 +103,7 @@ def record(tensor: type[T], op: type[Op], inputs: Sequence[Any], settings: dict[
             arrays, residuals = op.kept(arrays, residuals, tuple([p is not None for p in parents]))
             if None in parents:
                 arrays = _with_copies(arrays, parents)
-        node = Node(op, parents, arrays, settings, residuals)
+        node = Node(op, parents, arrays, settings and {name: _lent(value) for name, value in settings.items()}, residuals)
     if observer is not None:
         observer.forward(op, arrays, out, [p is None or p.op is None for p in parents])
         if node is not None:
@@ -113,7 +114,7 @@ def record(tensor: type[T], op: type[Op], inputs: Sequence[Any], settings: dict[
 def _operand(x: Any) -> Any:
     """An input that is no Tensor as ops take it: numbers as they are, arrays in the byte order of this machine."""
     if isinstance(x, np.ndarray):
-        return native(x)
+        return numbers(x)
     return as_array(x) if isinstance(x, (list, tuple)) else x
 
 
@@ -121,15 +122,26 @@ def _is_recordable(op: type[Op], out: Array) -> bool:
     """False: what is not floating-point ends the way back. Raises DtypeError for complex numbers, which should not."""
     if out.dtype.kind == "c":
         raise DtypeError(f"{op.name}: it gave {out.dtype}, and complex numbers have no gradient here; compute with real ones")
+    if out.dtype.kind not in "iub":
+        raise DtypeError(f"{op.name}: it gave {out.dtype}, which has no gradient; compute with numbers")
     return False
 
 
 def _with_copies(arrays: tuple[Any, ...], parents: tuple[Node | None, ...]) -> tuple[Any, ...]:
-    """What backward will read: of constants a copy where they are small, since whoever lent them may write to them."""
+    """What backward will read: of constants a copy where they are small."""
     for i, x in enumerate(arrays):
-        if parents[i] is None and isinstance(x, np.ndarray) and x.nbytes <= COPIED:
-            arrays = (*arrays[:i], x.copy(), *arrays[i + 1 :])
+        if parents[i] is None and isinstance(x, np.ndarray):
+            arrays = (*arrays[:i], _lent(x), *arrays[i + 1 :])
     return arrays
+
+
+def _lent(x: Any) -> Any:
+    """What somebody lent, who may write to it: a copy, but of large arrays."""
+    if isinstance(x, np.ndarray):
+        return x.copy() if x.nbytes <= COPIED else x
+    if type(x) is tuple:
+        return tuple(map(_lent, x))
+    return copy.deepcopy(x) if isinstance(x, (list, dict)) else x
 
 
 def ancestors(nodes: Iterable[Node | None]) -> Iterator[Node]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -51,15 +52,15 @@ class _Recomputed:
         self.are_tensors = [isinstance(x, Tensor) for x in self.arrays]
         if not any(self.are_tensors):
             raise GraphError("checkpoint: no input is a Tensor, so there is nothing to go back to")
-        for i in self.places:  # the graph keeps them
-            self.leaves[i] = None
+        kept = (copy.deepcopy(x) if isinstance(x, list) else x for x in self.leaves)
+        self.leaves = [None if i in self.places else x for i, x in enumerate(kept)]  # the graph keeps the arrays
         self.like: Any = None
         self.drawn: Sequence[np.random.Generator] = ()
         self.shown: Array = np.empty(0)
 
     def call(self, arrays: Sequence[Any]) -> tuple[Any, Any]:
         """What f gives, and all of it in one Tensor."""
-        given = list(self.leaves)
+        given = [copy.copy(x) if isinstance(x, list) else x for x in self.leaves]
         for place, x, is_tensor in zip(self.places, arrays, self.are_tensors, strict=True):
             given[place] = Tensor(x) if is_tensor and not isinstance(x, Tensor) else x
         out = self.f(*rebuilt(self.inputs, iter(given)))

@@ -5,7 +5,6 @@ NumPy's own functions and operators accept Tensors (`np.exp(t)`, `2 / t`, `array
 
 from __future__ import annotations
 
-import copy
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -18,7 +17,8 @@ from tinygrad2 import autograd, dispatch, graph
 from tinygrad2.dispatch import OPERANDS
 from tinygrad2.errors import DtypeError, GraphError, ShapeError, UnsupportedError
 from tinygrad2.ops import RULES, GetItem, Op
-from tinygrad2.types import Array, native
+from tinygrad2.ops.op import values
+from tinygrad2.types import Array, numbers
 
 METHODS = """
     all any argmax argmin argsort astype clip conj conjugate copy cumprod cumsum diagonal dot max mean min nonzero prod ravel
@@ -51,9 +51,7 @@ class Tensor(NDArrayOperatorsMixin):
         self.node = None
         if isinstance(data, Tensor) and data.node is not None and data.node.op is not None and graph.is_recording():
             raise GraphError("Tensor: what it is made of is part of a graph, which would be cut here; say .detach() to cut it")
-        self._array = native(np.asarray(data.data if isinstance(data, Tensor) else data, dtype))
-        if self._array.dtype == object:
-            raise UnsupportedError(f"Tensor: {type(data).__name__} is not an array of numbers: {data!r:.60}")
+        self._array = numbers(data.data if isinstance(data, Tensor) else data, dtype)
         self.requires_grad = requires_grad
 
     @classmethod
@@ -68,16 +66,18 @@ class Tensor(NDArrayOperatorsMixin):
         """The array. Setting it, or `t.data += ...`, tells the graph: a backward that needs the old value is refused.
 
         Writing into it by index, `t.data[0] = ...`, is seen only inside `autograd.detect_anomaly()`; and so is writing into a
-        plain array that was computed with, if it has more than 1 MiB: of smaller ones, and of indices, the graph has a copy.
+        plain array that was computed with, if it has more than 1 MiB: of smaller ones, indices too, the graph has a copy.
         The array of `t.T` or `t[1:]` is a view, as in NumPy: what is written there is written into that of `t`, unseen.
         """
         return self._array
 
     @data.setter
     def data(self, array: Array) -> None:
-        self._array = native(np.asarray(array))
+        array = numbers(array)
         if self.node is not None:
+            graph.require_float(array)
             self.node.version += 1
+        self._array = array
 
     # -- gradients
     @property
@@ -270,9 +270,7 @@ class Tensor(NDArrayOperatorsMixin):
 
     def __getitem__(self, index: Any) -> Tensor:
         parts = index if isinstance(index, tuple) else (index,)
-        plain = tuple([part.data if isinstance(part, Tensor) else part for part in parts])
-        if self.node is not None:  # then backward reads them, too
-            plain = tuple([copy.deepcopy(part) if isinstance(part, (np.ndarray, list)) else part for part in plain])
+        plain = tuple([numbers(values(part)) if isinstance(part, (Tensor, np.ndarray)) else part for part in parts])
         return GetItem.call(self, index=plain if isinstance(index, tuple) else plain[0])
 
     def __setitem__(self, index: Any, value: Any) -> None:

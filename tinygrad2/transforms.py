@@ -136,13 +136,13 @@ class _Point:
     ) -> None:
         recording = autograd.is_recording()
         self.argnums = argnums
-        places = range(len(args)) if argnums is None else [argnums] if isinstance(argnums, int) else argnums
+        places: Any = range(len(args)) if argnums is None else argnums if isinstance(argnums, (list, tuple)) else [argnums]
         try:
-            places = [range(len(args))[i] for i in places]
-        except IndexError:
+            chosen = [range(len(args))[i] for i in places]
+        except (IndexError, TypeError):
             raise GraphError(f"argnums={argnums!r}: the function was called with {len(args)} arguments by position") from None
-        self.args = {i: args[i] for i in places}  # a list of numbers would be an array
-        given, rest = leaves(self.args), [None if i in places else x for i, x in enumerate(args)]
+        self.args = {i: args[i] for i in chosen}  # a list of numbers would be an array
+        given, rest = leaves(self.args), [None if i in chosen else x for i, x in enumerate(args)]
         beside = leaves([rest, kwargs])
         with autograd.enable_grad():
             variables = [Identity.call(x if _wants_gradient(x) else variable(x)) for x in given]
@@ -151,7 +151,7 @@ class _Point:
             for i, x in rebuilt(self.args, iter(variables)).items():
                 everything[i] = x
             out = f(*everything, **named or {})
-        self.aux = None
+        self.aux, self.has_aux = None, has_aux
         if has_aux:
             if not isinstance(out, tuple) or len(out) != 2:
                 raise GraphError(
@@ -187,7 +187,7 @@ class _Point:
     def value(self) -> Any:
         """What the function gave."""
         outs = rebuilt(self.out, (x if self.deeper else x.detach() for x in self.outs))
-        if self.aux is None:
+        if not self.has_aux:
             return outs
         beside = (x.detach() if isinstance(x, Tensor) and not self.deeper else x for x in leaves(self.aux))
         return outs, rebuilt(self.aux, beside)
@@ -199,7 +199,7 @@ class _Point:
     def of_places(self, found: Sequence[Any]) -> Any:
         """The same as `argnums` says: of one input, or a tuple."""
         built = self.like_inputs(found)
-        return built[0] if isinstance(self.argnums, int) else tuple(built)
+        return tuple(built) if isinstance(self.argnums, (list, tuple)) else built[0]
 
     def one(self) -> Array:
         """The cotangent of a single number."""
@@ -217,8 +217,8 @@ class _Point:
 
     def rows(self, out: Tensor) -> list[Tensor]:
         """The derivatives of all entries of one output by each variable."""
-        eye = np.eye(out.size, dtype=out.dtype)
-        rows = [_gradients([out], self.variables, [row.reshape(out.shape)], self.deeper, True) for row in eye]
+        ones = (np.arange(out.size) == i for i in range(out.size))
+        rows = [_gradients([out], self.variables, [one.reshape(out.shape)], self.deeper, True) for one in ones]
         shapes = [out.shape + x.shape for x in self.variables]
         if not rows:
             return [Tensor(np.zeros(shape, out.dtype)) for shape in shapes]

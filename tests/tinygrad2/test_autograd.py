@@ -419,3 +419,27 @@ def test_a_ready_gradient_may_be_changed_in_place():
     (g,) = autograd.grad([x + 0], [x], [cotangent], ready=double)
     assert g.data.tolist() == [2, 2]
     assert cotangent.tolist() == [1, 1]
+
+
+def test_recorded_gradients_share_no_memory_with_what_was_given():
+    x, y = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    g = np.array([1.0, 5.0])
+    found = autograd.grad(x + y, [x, y], g, create_graph=True)
+    g[0] = 50
+    found[0].data *= 2
+    np.testing.assert_array_equal(found[0].data, [2, 10])
+    np.testing.assert_array_equal(found[1].data, [1, 5])
+
+
+@pytest.mark.parametrize(
+    ("attempt", "message"),
+    [
+        (lambda x: autograd.grad([], [x]), "no outputs were given"),
+        (lambda x: autograd.grad(x.sum(), [np.ones(2)]), "input 0 is a ndarray; give Tensors"),
+        (lambda x: autograd.grad(np.ones(1), [x]), "output 0 is a ndarray; give Tensors"),
+        (lambda x: autograd.grad(x * 2, [x], [1.0, 2.0]), "the list of cotangents is longer than that of outputs: 2 for 1"),
+    ],
+)
+def test_what_is_no_list_of_tensors_is_named(attempt, message):
+    with pytest.raises((GraphError, ShapeError), match=message):
+        attempt(leaf(1.0, 2.0))

@@ -465,3 +465,45 @@ def test_dtypes_are_numpys(dtype):
         ours, numpys = f(t), f(x)
         assert ours.dtype == numpys.dtype
         np.testing.assert_allclose(ours.data, numpys, rtol=1e-3 if dtype == np.float16 else 1e-6)
+
+
+SMALL = Tensor(np.array([-128, 1], np.int8))
+
+
+@pytest.mark.parametrize("ord", [np.inf, -np.inf, 1.0, 2.0])
+def test_norms_of_integers_are_numpys(ord):
+    found, expected = np.linalg.norm(SMALL, ord), np.linalg.norm(SMALL.data, ord)
+    assert (found.dtype, found.item()) == (expected.dtype, expected.item())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: np.max(x, initial=-1),
+        lambda x: np.max(x, initial=300),
+        lambda x: np.min(x.astype(int), initial=np.nan),
+        lambda x: np.prod(x.astype(int), initial=1j),
+        lambda x: np.sum(x, axis=0, initial=[1, 2, 3]),
+        lambda x: np.sum(x.astype("f4"), initial=1j),
+    ],
+)
+def test_an_initial_value_that_does_not_fit_is_refused(call):
+    x = np.array([1, 5], np.uint8)
+    for given in (x, Tensor(x)):
+        with pytest.raises((ValueError, TypeError, OverflowError)):
+            call(given)
+
+
+def test_a_mean_of_few_in_float16_is_numpys():
+    for x, where in ((np.ones(70000, "f2"), np.arange(70000) < 1), (np.full(1000, 6e-8, "f2"), np.arange(1000) < 1)):
+        found = np.mean(Tensor(x, requires_grad=True), where=where)
+        assert (found.dtype, found.item()) == (np.float16, np.mean(x, where=where).item())
+
+
+def test_the_place_of_a_rolled_axis_may_be_negative():
+    x = np.arange(12.0).reshape(2, 2, 3)
+    for axis in range(-3, 3):
+        for start in range(-3, 4):
+            np.testing.assert_array_equal(np.rollaxis(Tensor(x), axis, start).data, np.rollaxis(x, axis, start))
+    with pytest.raises(ValueError, match="start"):
+        np.rollaxis(Tensor(x), 0, 5)

@@ -135,3 +135,16 @@ def test_a_checkpoint_of_containers_and_of_several_outputs():
         checkpoint(lambda x: (x, x.astype(np.float32)), p["w"])
     with pytest.raises(GraphError, match="gave a list; it must give a Tensor, or several"):
         checkpoint(lambda x: [x, 1.0], p["w"])
+
+
+def test_lists_that_were_lent_may_be_written_to():
+    x, a = Tensor([1.0, 2.0, 3.0], requires_grad=True), [1.0, 2.0, 3.0]
+
+    def f(x, a):
+        a[0] += 1  # its own
+        return x * a
+
+    y = checkpoint(f, x, a)
+    a[:] = [7.0, 7.0, 7.0]
+    y.backward(np.array([1.0, 10.0, 100.0]))
+    np.testing.assert_array_equal(x.grad.data, [2, 20, 300])

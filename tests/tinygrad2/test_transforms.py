@@ -1,6 +1,8 @@
 """Transforms against closed forms, finite differences and each other."""
 
 import threading
+from collections import OrderedDict, defaultdict
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -476,3 +478,36 @@ def test_a_ragged_list_of_numbers_is_a_container():
     assert g[0].item() == 4
     np.testing.assert_array_equal(g[1].data, [12, 1])
     assert grad(lambda p: p[1] * p[0])([3.0, np.float64(2.0)])[1].item() == 3
+
+
+class Line(NamedTuple):
+    slope: float
+    offset: float
+
+
+def test_containers_keep_their_kind():
+    g = grad(lambda p: p.slope * p.offset**2)(Line(2.0, 3.0))
+    assert (type(g), g.slope.item(), g.offset.item()) == (Line, 9, 12)
+    ordered = OrderedDict(a=np.array(2.0), b=np.array(3.0))
+
+    def f(p):
+        p.move_to_end("a")
+        return p["a"] * p["b"]
+
+    g = grad(f)(ordered)
+    assert (type(g), list(g), g["a"].item()) == (OrderedDict, ["a", "b"], 3)
+    assert list(ordered) == ["a", "b"]
+    assert grad(lambda p: p["a"] * p["c"])(defaultdict(lambda: 5.0, a=np.array(2.0)))["a"].item() == 5
+
+
+def test_odd_argnums_and_no_aux():
+    f = lambda a, b: a * b * b  # noqa: E731
+    assert grad(f, np.int64(1))(3.0, 2.0).item() == 12
+    assert [g.item() for g in grad(f, [np.int64(-1)])(3.0, 2.0)] == [12]
+    (value, aux), g = value_and_grad(lambda a: (a * a, None), has_aux=True)(3.0)
+    assert (value.item(), aux, g.item()) == (9, None, 6)
+    for wrong in ("x", 5, [0, 7]):
+        with pytest.raises(GraphError, match="argnums="):
+            grad(f, wrong)(1.0, 2.0)
+    with pytest.raises(DtypeError, match="an input is a str, and no number: 'x'"):
+        grad(lambda p: p["a"])({"a": 1.0, "name": "x"})

@@ -193,4 +193,5 @@ def dropout(x: Any, p: float, rng: np.random.Generator) -> Any:
     """
     if not 0 <= p < 1:
         raise ValueError(f"dropout: probability {p} is not in [0, 1)")
+    x = as_array(x)
     return Dropout.call(x, keep=uniform(rng, x.shape) >= p, scale=1 / (1 - p)) if p else x

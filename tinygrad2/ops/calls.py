@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.errors import DtypeError, ShapeError, TinygradError, UnsupportedError
-from tinygrad2.ops.op import RULES, Op, as_array, values
+from tinygrad2.ops.op import RULES, Op, as_array, holds_tensor, values, wide
 
 Function = Callable[..., Any]
 
@@ -164,10 +164,13 @@ def _fold(function: Function, x: Any, *, where: Any = True, initial: Any = None,
     if instead is None and initial is None:
         raise ValueError("where= needs initial=, which the result is where no entry is left")
     if initial is not None:  # in the dtype of the sum, which may be a wider one than that of x
-        initial = np.astype(as_array(initial), values(function(np.ones((1,) * x.ndim, x.dtype))).dtype)
+        if np.ndim(initial):
+            raise ValueError(f"initial= must be one number, and is of shape {np.shape(initial)}")
+        dtype = values(function(np.ones((1,) * x.ndim, x.dtype))).dtype
+        initial = np.astype(initial, dtype) if holds_tensor(initial) else np.array(initial, dtype)
     kept = x if where is True else np.where(picked, x, initial if instead is None else instead)
     if function is np.mean:
-        found = np.mean(kept, **settings)
-        return found * (np.sum(np.ones(x.shape), **settings) / np.sum(picked, **settings)).astype(found.dtype)
+        found = np.sum(wide(kept), **settings) / np.sum(picked, **settings)
+        return np.astype(found, x.dtype if x.dtype.kind == "f" else found.dtype)
     found = function(kept, **settings) if x.size or instead is not None else np.sum(x, **settings) + initial
     return found if initial is None else np.astype(join(found, initial), initial.dtype)

@@ -195,7 +195,7 @@ def causal_attention(qkv: Any, heads: int, p: float = 0.0, rng: np.random.Genera
     """
     refuse_tensors("causal_attention", {"heads": heads, "p": p})
     qkv = as_array(qkv)
-    if qkv.ndim < 2 or qkv.shape[-1] % (3 * heads):
+    if qkv.ndim < 2 or heads < 1 or qkv.shape[-1] % (3 * heads):
         raise ShapeError(f"causal_attention: qkv {qkv.shape} with {heads} heads: it needs shape (..., T, 3 * heads * d_k)")
     keep = None
     if p:

@@ -78,7 +78,9 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Any:
 def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
     """The axis before the one that is number `start` now."""
     a = as_array(a)
-    axis, start = normalize_axis_index(axis, a.ndim), normalize_axis_index(start, a.ndim + 1)
+    axis, start = normalize_axis_index(axis, a.ndim), start + a.ndim * (start < 0)
+    if not 0 <= start <= a.ndim:
+        raise np.exceptions.AxisError(start, a.ndim + 1, "start")
     return moveaxis(a, axis, start - (axis < start))
 
 

@@ -29,9 +29,13 @@ def grad_norm(gradients: Iterable[Tensor | Array | None]) -> float:
         arrays.append(array)
     with np.errstate(over="ignore"):
         total = sum(map(_square_sum, arrays))
-    if not math.isfinite(total) or not total:  # finite numbers may have squares that are too large or too small for float32
-        total = sum(float(np.sum(np.square(array, dtype=np.float64))) for array in arrays)
-    return math.sqrt(total)
+    if math.isfinite(total) and total:
+        return math.sqrt(total)
+    largest = max((float(np.abs(array.astype(np.float64)).max(initial=0)) for array in arrays), default=0.0)
+    if not math.isfinite(largest) or not largest:
+        return largest
+    shares = (np.square(array.astype(np.float64) / largest) for array in arrays)  # the squares were too large or too small
+    return largest * math.sqrt(sum(float(np.sum(share)) for share in shares))
 
 
 def _square_sum(array: Array) -> float:
@@ -49,6 +53,8 @@ def clip_factor(norm: float, max_norm: float) -> float:
 
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     """Scale all gradients down together so that their norm is at most `max_norm`; returns the norm before."""
+    if not max_norm >= 0:
+        raise TinygradError(f"clip_grad_norm: max_norm={max_norm!r} must not be negative")
     unique = {id(p): p for p in listed("clip_grad_norm", parameters, "parameters")}.values()
     norm = grad_norm(p.grad for p in unique)
     factor = clip_factor(norm, max_norm)

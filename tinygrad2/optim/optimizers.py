@@ -40,6 +40,9 @@ class Optimizer:
             raise TinygradError(f"{type(self).__name__}: no parameters to optimise")
         first: dict[int, int] = {}
         for i, p in enumerate(self.parameters):
+            if not isinstance(p, Tensor) or p.dtype.kind != "f":
+                kind = p.dtype if isinstance(p, Tensor) else type(p).__name__
+                raise TinygradError(f"{type(self).__name__}: parameter {i} is a {kind}; give Tensors of floating-point numbers")
             if first.setdefault(id(p), i) != i:
                 raise TinygradError(
                     f"{type(self).__name__}: parameter {i}, of shape {p.shape}, is parameter {first[id(p)]} again, and would "
@@ -68,8 +71,9 @@ class Optimizer:
         """
         if isinstance(gradients, Real):
             raise TinygradError(f"step: {gradients!r} is no list of gradients; step(scale={gradients!r}) scales them")
-        if not isinstance(scale, Real) or not math.isfinite(scale):
-            raise TinygradError(f"step: scale={scale!r} is no finite number")
+        for name, number in (("scale", scale), ("lr", self.lr)):
+            if not isinstance(number, Real) or not math.isfinite(number):
+                raise TinygradError(f"step: {name}={number!r} is no finite number")
         given = [p.grad for p in self.parameters] if gradients is None else listed("step", gradients, "gradients")
         if len(given) != len(self.parameters):
             raise ShapeError(f"step: {len(given)} gradients for {len(self.parameters)} parameters; give one for each, or None")
@@ -152,6 +156,11 @@ class AdamW(Optimizer):
         weight_decay: float = 0.01,
     ) -> None:
         super().__init__(parameters, lr)
+        for i, p in enumerate(self.parameters):
+            if not np.asarray(eps, p.dtype):
+                raise TinygradError(
+                    f"{type(self).__name__}: parameter {i} is {p.dtype}, in which eps={eps!r} is 0; use float32"
+                )
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
 
     def apply_single(self, p: Array, g: Array, state: dict[str, Array], *, matrix: bool, scale: float, count: int) -> None:

@@ -390,3 +390,30 @@ def test_clipping_leaves_a_lent_array_alone():
         assert optim.clip_grad_norm([p], 1.0) == pytest.approx(math.sqrt(12))
         np.testing.assert_array_equal(lent, 2)
         assert np.linalg.norm(p.grad.data) == pytest.approx(1, rel=1e-5)
+
+
+def test_what_cannot_be_stepped_is_refused_before_anything_moves():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    for wrong in (np.ones(2), None, Tensor([1, 2]), "a"):
+        with pytest.raises(TinygradError, match=r"parameter 1 is a .*; give Tensors of floating-point numbers"):
+            optim.SGD([x, wrong])
+    optimizer = optim.AdamW([x])
+    for lr in ("a", None, Tensor(0.1), math.nan, math.inf):
+        optimizer.lr = lr
+        with pytest.raises(TinygradError, match=r"step: lr=.* is no finite number"):
+            optimizer.step([np.ones(2)])
+    np.testing.assert_array_equal(x.data, [1, 2])
+    assert (optimizer.steps, optimizer.counts) == (0, [0])
+    assert not optimizer.state[0]["mean"].any()
+    half = Tensor(np.ones(2, np.float16), requires_grad=True)
+    with pytest.raises(TinygradError, match=r"parameter 0 is float16, .* eps=1e-08 is 0; use float32"):
+        optim.Adam([half])
+    optim.SGD([half])
+    for bound in (-1.0, math.nan):
+        with pytest.raises(TinygradError, match=r"max_norm=.* must not be negative"):
+            optim.clip_grad_norm([x], bound)
+
+
+def test_norms_of_float64_neither_overflow_nor_vanish():
+    for size in (1e200, 1e-200, 1e300, 5e-324):
+        assert optim.grad_norm([np.full(4, size), np.zeros(3)]) == pytest.approx(2 * size)
