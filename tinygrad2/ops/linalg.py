@@ -14,39 +14,53 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from tinygrad2.errors import GraphError, ShapeError, UnsupportedError
+from tinygrad2.errors import GraphError, MatrixError, ShapeError, UnsupportedError
 from tinygrad2.ops.indexing import PutItem
 from tinygrad2.ops.op import RULES, as_array, primitive, real, values
 from tinygrad2.ops.reductions import product_of_others
 from tinygrad2.types import Array
 
 SQUARES = "3 * np.eye(2) + normal(2, 1, 2, 2) / 2; positive(1, 1); normal(0, 2, 2); normal(0, 0)"
-CLOSE = 1e4
-"""Numbers are taken as equal that differ by this many times the precision of their type, compared with the largest."""
+
+
+def rounding(x: Array, longest: int, axis: Any = -1) -> Array:
+    """What rounding may make of 0, along an axis: ten times what np.linalg.matrix_rank takes as 0."""
+    precision = 10 * longest * np.finfo(x.dtype).eps
+    return np.asarray(precision * np.max(np.abs(x), axis=axis, keepdims=True, initial=0))
 
 
 def sides(a: Any, who: str) -> tuple[int, int]:
     """The rows and columns of matrices."""
     if a.ndim < 2:
-        raise ShapeError(f"{who}: an array of shape {a.shape} is no matrix; it needs two axes")
+        raise MatrixError(f"{who}: an array of shape {a.shape} is no matrix; it needs two axes, which np.reshape gives it")
     rows, columns = a.shape[-2:]
     return rows, columns
 
 
-def inverse(a: Any) -> Any:
+def as_numpys(function: Any, *parts: Any) -> Any:
+    """Several results, in the named tuple that NumPy's function gives."""
+    return type(function(np.eye(1)))(*parts)
+
+
+def inverse(a: Any, who: str) -> Any:
     """The inverse of a matrix that a rule needs."""
     if (np.linalg.slogdet(values(a)).sign == 0).any():
-        raise GraphError("slogdet, qr: the matrix is singular (its determinant is 0), and has no gradient there")
+        raise GraphError(
+            f"{who}: the matrix is singular (its determinant is 0), and has no gradient there; a small multiple of np.eye, "
+            "added to it, makes it regular"
+        )
     return np.linalg.inv(a)
 
 
 def cofactors(a: Any) -> Any:
     """det(a) times the transposed inverse, also where there is no inverse: the determinants of what is left without i and j."""
-    array = values(a)
+    array, n = values(a), a.shape[-1]
+    finite = np.isfinite(array).all((-2, -1), keepdims=True)
+    if not finite.all():  # the others of the batch keep theirs
+        return np.where(finite, cofactors(np.where(finite, a, np.eye(n, dtype=a.dtype))), np.nan)
     if not array.size or np.max(np.linalg.cond(array)) < 1e6:
         return np.expand_dims(np.linalg.det(a), (-2, -1)) * np.swapaxes(np.linalg.inv(a), -1, -2)
     if array is not a:  # a kink of the smallest singular value would be in the way of another derivative
-        n = a.shape[-1]
         others = np.array([[j for j in range(n) if j != i] for i in range(n)], int).reshape(n, n - 1)
         left = a[..., others[:, None, :, None], others[None, :, None, :]]
         return np.linalg.det(left) * (-1.0) ** np.add.outer(np.arange(n), np.arange(n)).astype(a.dtype)
@@ -66,7 +80,7 @@ Det = primitive(
 )
 LogDet = primitive(
     lambda a: np.linalg.slogdet(a).logabsdet,
-    lambda g, out, a: np.expand_dims(g, (-2, -1)) * np.swapaxes(inverse(a), -1, -2),
+    lambda g, out, a: np.expand_dims(g, (-2, -1)) * np.swapaxes(inverse(a, "slogdet"), -1, -2),
     name="log_det",
     samples=SQUARES,
     takes=real,
@@ -76,7 +90,7 @@ LogDet = primitive(
 def slogdet(a: Any) -> Any:
     """The sign, which has no gradient, and the logarithm of the determinant."""
     log, (sign, _) = LogDet.call(a), np.linalg.slogdet(np.asarray(real(values(a))))
-    return type(np.linalg.slogdet(np.eye(1)))(np.zeros_like(log) + sign.astype(log.dtype), log)
+    return as_numpys(np.linalg.slogdet, np.zeros_like(log) + sign.astype(log.dtype), log)
 
 
 def as_columns(x: Any, b: Any) -> Any:
@@ -131,31 +145,29 @@ def cholesky(a: Any, /, *, upper: bool = False) -> Any:
 # -- eigenvalues and singular values
 
 
-def one_over_gaps(x: Any, squares: Any, for_x: Any, turning: Any) -> Any:
-    """1 / (squares[j] - squares[i]), and 0 where the values x[i] and x[j] are equal (to 1e4 times the precision of their type).
+def one_over_gaps(x: Any, for_x: Any, for_vectors: Any, turning: Any, longest: int, who: str) -> Any:
+    """1 / (x[j] - x[i]), and 0 where the two are equal but for rounding.
 
     `turning` is how the result changes as their vectors turn into each other. Raises GraphError where such values or their
     vectors are asked for one by one.
     """
-    array, wanted, turned = values(x), values(for_x), values(turning)
-    precision = CLOSE * np.finfo(array.dtype).eps
+    array, wanted = values(x), values(for_x)
 
-    def between(v: Array) -> Array:
-        return np.asarray(v[..., None, :] - v[..., :, None])
+    def between(v: Any) -> Any:
+        return np.expand_dims(v, -2) - np.expand_dims(v, -1)
 
-    largest = np.max(np.abs(array), axis=-1, initial=0)[..., None, None]
-    close = np.abs(between(array)) <= precision * largest
-    split = np.abs(between(wanted)) > precision * np.max(np.abs(wanted), initial=0)
-    split |= np.abs(turned) > precision * np.max(np.abs(turned), initial=0)
-    if (close & split & ~np.eye(array.shape[-1], dtype=bool)).any():
-        *batch, i, j = np.argwhere(close & split & ~np.eye(array.shape[-1], dtype=bool))[0]
+    close = np.abs(between(array)) <= rounding(array, longest)[..., None]
+    split = np.abs(between(wanted)) > rounding(wanted, longest)[..., None]
+    split |= np.abs(values(turning)) > rounding(values(for_vectors), longest, (-2, -1))
+    refused = np.argwhere(close & split & ~np.eye(array.shape[-1], dtype=bool))
+    if len(refused):
+        *batch, i, j = refused[0]
         pair = [float(array[(*batch, k)]) for k in (i, j)]
         raise GraphError(
-            f"eigh, svd: the values {pair[0]:.6g} and {pair[1]:.6g} are equal (to {precision:.0e} of the largest), so they and "
-            "their vectors have no derivative one by one; use what is the same for every choice of these, such as a sum"
+            f"{who}: the values {pair[0]:.6g} and {pair[1]:.6g} are equal (but for rounding), so they and their vectors have "
+            "no derivative one by one; use what is the same for every choice of these, such as a sum"
         )
-    gaps = np.expand_dims(squares, -2) - np.expand_dims(squares, -1)
-    return np.where(close, 0, 1 / np.where(close, 1, gaps))
+    return np.where(close, 0, 1 / np.where(close, 1, between(x)))
 
 
 def values_and_vectors(packed: Any) -> tuple[Any, Any]:
@@ -182,7 +194,7 @@ def for_eigh(g: Any, out: Any, a: Any, *, UPLO: Any = "L") -> Any:
     """V (diag(g_w) + (V^T g_V) / (w_j - w_i)) V^T (Giles, 2008, sec. 3.1); the triangle that is read has both halves."""
     (w, v), (for_w, for_v) = values_and_vectors(out), values_and_vectors(g)
     turned = np.swapaxes(v, -1, -2) @ for_v
-    inner = turned * one_over_gaps(w, w, for_w, turned - np.swapaxes(turned, -1, -2))
+    inner = turned * one_over_gaps(w, for_w, for_v, turned - np.swapaxes(turned, -1, -2), w.shape[-1], "eigh")
     s = v @ (inner + on_diagonal(for_w)) @ np.swapaxes(v, -1, -2)
     return triangle(halved(s + np.swapaxes(s, -1, -2)), UPLO)
 
@@ -194,7 +206,7 @@ Eigh = primitive(
 
 def eigh(a: Any, UPLO: Any = "L") -> Any:
     """Eigenvalues and eigenvectors of symmetric matrices."""
-    return type(np.linalg.eigh(np.eye(1)))(*values_and_vectors(Eigh.call(a, UPLO=UPLO.upper())))
+    return as_numpys(np.linalg.eigh, *values_and_vectors(Eigh.call(a, UPLO=UPLO.upper())))
 
 
 def parts_of_svd(packed: Any, rows: int) -> tuple[Any, Any, Any]:
@@ -207,19 +219,15 @@ def _svd(a: Array) -> Array:
     return np.concatenate([u, s[..., None, :], np.swapaxes(vh, -1, -2)], axis=-2)
 
 
-def is_zero(s: Any) -> Array:
-    """Which singular values are 0, compared with the largest."""
-    array = values(s)
-    least = CLOSE * np.finfo(array.dtype).eps * np.max(array, axis=-1, keepdims=True, initial=0)
-    return np.asarray(array <= least)
-
-
-def outside(for_u: Any, u: Any, s: Any, v: Any) -> Any:
+def outside(for_u: Any, u: Any, s: Any, v: Any, zero: Array) -> Any:
     """What turns a narrow U out of the space of its columns gives the matrix."""
     rest = for_u - u @ (np.swapaxes(u, -1, -2) @ for_u)
-    zero = np.expand_dims(is_zero(s), -2)
+    zero = np.expand_dims(zero, -2)
     if (zero & (values(rest) != 0)).any():
-        raise GraphError("svd: a singular value is 0, so its vectors have no derivative, since the matrix is not square")
+        raise GraphError(
+            "svd: a singular value is 0 (but for rounding), so its vectors have no derivative, since the matrix is not square; "
+            "use only the vectors of the others"
+        )
     return np.where(zero, 0, rest / np.where(zero, 1, np.expand_dims(s, -2))) @ np.swapaxes(v, -1, -2)
 
 
@@ -229,10 +237,14 @@ def for_svd(g: Any, out: Any, a: Any) -> Any:
     in_u, in_v = np.swapaxes(u, -1, -2) @ for_u, np.swapaxes(v, -1, -2) @ for_v
     in_u, in_v = in_u - np.swapaxes(in_u, -1, -2), in_v - np.swapaxes(in_v, -1, -2)
     turned = in_u * np.expand_dims(s, -2) + np.expand_dims(s, -1) * in_v
-    inner = turned * one_over_gaps(s, s * s, for_s, np.abs(in_u) + np.abs(in_v))
-    inside = u @ (inner + on_diagonal(np.where(is_zero(s), 0, for_s))) @ np.swapaxes(v, -1, -2)
-    taller = outside(for_u, u, s, v) if a.shape[-2] > s.shape[-1] else 0
-    wider = np.swapaxes(outside(for_v, v, s, u), -1, -2) if a.shape[-1] > s.shape[-1] else 0
+    sums, longest = np.expand_dims(s, -2) + np.expand_dims(s, -1), max(a.shape[-2:])
+    zero = np.asarray(values(s) <= rounding(values(s), longest))
+    for_vectors = np.concatenate([for_u, for_v], axis=-2)
+    gaps = one_over_gaps(s, for_s, for_vectors, np.abs(in_u) + np.abs(in_v), longest, "svd")
+    inner = turned * gaps / np.where(values(sums) == 0, 1, sums)  # their product does not underflow, nor cancel, as squares do
+    inside = u @ (inner + on_diagonal(np.where(zero, 0, for_s))) @ np.swapaxes(v, -1, -2)
+    taller = outside(for_u, u, s, v, zero) if a.shape[-2] > s.shape[-1] else 0
+    wider = np.swapaxes(outside(for_v, v, s, u, zero), -1, -2) if a.shape[-1] > s.shape[-1] else 0
     return inside + taller + wider
 
 
@@ -255,7 +267,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
             f"svd: full_matrices=True of {rows} x {columns} matrices adds vectors without a derivative; say full_matrices=False"
         )
     u, s, v = parts_of_svd(Svd.call(a), rows)
-    return type(np.linalg.svd(np.eye(1)))(u, s, np.swapaxes(v, -1, -2)) if compute_uv else s
+    return as_numpys(np.linalg.svd, u, s, np.swapaxes(v, -1, -2)) if compute_uv else s
 
 
 def for_pinv(g: Any, out: Any, a: Any, *, rcond: Any = None) -> Any:
@@ -296,7 +308,7 @@ def for_qr(g: Any, out: Any, a: Any) -> Any:
     (q, r), (for_q, for_r) = factors(out, a.shape[-2]), factors(g, a.shape[-2])
     m = np.tril(r @ np.swapaxes(for_r, -1, -2) - np.swapaxes(for_q, -1, -2) @ q)
     both = m + np.swapaxes(np.tril(m, -1), -1, -2)
-    return (for_q + q @ both) @ np.swapaxes(inverse(r), -1, -2)
+    return (for_q + q @ both) @ np.swapaxes(inverse(r, "qr"), -1, -2)
 
 
 Qr = primitive(
@@ -318,14 +330,17 @@ def qr(a: Any, mode: str = "reduced") -> Any:
             "least as many rows as columns"
         )
     q, r = factors(Qr.call(a), rows)
-    return r if mode == "r" else type(np.linalg.qr(np.eye(1)))(q, r)
+    return r if mode == "r" else as_numpys(np.linalg.qr, q, r)
 
 
 def matrix_power(a: Any, n: int) -> Any:
     """The product of n matrices; for n < 0 of -n inverses."""
-    n, (rows, columns) = operator.index(n), sides(a, "matrix_power")
+    rows, columns = sides(a, "matrix_power")
     if rows != columns:
-        raise ShapeError(f"matrix_power: {rows} x {columns} matrices are not square")
+        raise MatrixError(f"matrix_power: {rows} x {columns} matrices are not square, so they have no product with themselves")
+    if not hasattr(n, "__index__"):
+        raise UnsupportedError(f"matrix_power: n={n!r} is not an integer; give one, such as 2 or -1")
+    n = operator.index(n)
     if n < 0:
         return matrix_power(np.linalg.inv(a), -n)
     if n == 0:
@@ -337,6 +352,8 @@ def matrix_power(a: Any, n: int) -> Any:
 
 def tensorinv(a: Any, ind: int = 2) -> Any:
     """The inverse of what np.tensordot over the last axes does."""
+    if ind < 1:
+        raise ValueError(f"ind={ind} is below 1")
     first, last = a.shape[:ind], a.shape[ind:]
     return np.reshape(np.linalg.inv(np.reshape(a, (math.prod(first), -1))), (*last, *first))
 
@@ -353,12 +370,20 @@ def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
 
 def cond(x: Any, p: Any = None) -> Any:
     """The largest singular value over the smallest or, with `p`, a norm of the matrix times that of its inverse."""
-    if x.ndim < 2:
-        raise ValueError(f"an array of shape {x.shape} is no matrix")
-    if p in (None, 2, -2):
-        s = np.linalg.svdvals(x)
-        return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
-    return np.linalg.norm(x, p, axis=(-2, -1)) * np.linalg.norm(np.linalg.inv(x), p, axis=(-2, -1))
+    rows, columns = sides(x, "cond")
+    if not rows * columns or (rows != columns and p not in (None, 2, -2)):
+        raise MatrixError(
+            f"cond: {rows} x {columns} matrices have none; it is of square ones or, with p=2, of any but empty ones"
+        )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if p in (None, 2, -2):
+            s, infinite = np.linalg.svdvals(x), np.False_
+            found = s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
+        else:
+            infinite = np.linalg.slogdet(np.asarray(real(values(x)))).sign == 0
+            regular = np.where(np.expand_dims(infinite, (-2, -1)), np.eye(rows, dtype=x.dtype), x)
+            found = np.linalg.norm(x, p, axis=(-2, -1)) * np.linalg.norm(np.linalg.inv(regular), p, axis=(-2, -1))
+    return np.where(infinite | (np.isnan(values(found)) & ~np.isnan(values(x)).any((-2, -1))), np.inf, found)
 
 
 # -- diagonals
