@@ -243,6 +243,7 @@ def torch_twins(torch):
         "clip": lambda x, a_min=None, a_max=None: torch.clip(x, a_min, a_max),
         "conjugate": torch.conj_physical,
         "copy": torch.clone,
+        "convolve": lambda a, v: F.conv1d(a[None, None], v.flip(0)[None, None], padding=len(v) - 1)[0, 0],
         "concatenate": lambda *xs, axis=0: torch.cat(xs, axis),
         "cos": torch.cos,
         "cross_entropy": lambda x, t: F.cross_entropy(x, torch.tensor(t)),
