@@ -236,12 +236,13 @@ def for_svd(g: Any, out: Any, a: Any) -> Any:
     (u, s, v), (for_u, for_s, for_v) = parts_of_svd(out, a.shape[-2]), parts_of_svd(g, a.shape[-2])
     in_u, in_v = np.swapaxes(u, -1, -2) @ for_u, np.swapaxes(v, -1, -2) @ for_v
     in_u, in_v = in_u - np.swapaxes(in_u, -1, -2), in_v - np.swapaxes(in_v, -1, -2)
-    turned = in_u * np.expand_dims(s, -2) + np.expand_dims(s, -1) * in_v
-    sums, longest = np.expand_dims(s, -2) + np.expand_dims(s, -1), max(a.shape[-2:])
+    longest, for_vectors = max(a.shape[-2:]), np.concatenate([for_u, for_v], axis=-2)
     zero = np.asarray(values(s) <= rounding(values(s), longest))
-    for_vectors = np.concatenate([for_u, for_v], axis=-2)
-    gaps = one_over_gaps(s, for_s, for_vectors, np.abs(in_u) + np.abs(in_v), longest, "svd")
-    inner = turned * gaps / np.where(values(sums) == 0, 1, sums)  # their product does not underflow, nor cancel, as squares do
+    both = zero[..., None, :] & zero[..., None]
+    sums = np.where(both, np.inf, np.expand_dims(s, -2) + np.expand_dims(s, -1))
+    # in_u s_j + s_i in_v over s_j^2 - s_i^2, in two parts: where two values are equal, the second is still there
+    alike, apart = (in_u + in_v) / 2, (in_u - in_v) / 2
+    inner = alike * one_over_gaps(s, for_s, for_vectors, np.abs(alike) + both * np.abs(apart), longest, "svd") + apart / sums
     inside = u @ (inner + on_diagonal(np.where(zero, 0, for_s))) @ np.swapaxes(v, -1, -2)
     taller = outside(for_u, u, s, v, zero) if a.shape[-2] > s.shape[-1] else 0
     wider = np.swapaxes(outside(for_v, v, s, u, zero), -1, -2) if a.shape[-1] > s.shape[-1] else 0

@@ -10,6 +10,7 @@ from tinygrad2.errors import GraphError, MatrixError, ShapeError, TinygradError,
 rng = np.random.default_rng(3)
 A, B, TALL, WIDE = (rng.standard_normal(shape) for shape in ((3, 3), (2, 3, 3), (4, 2), (2, 4)))
 S = A @ A.T + np.eye(3)
+ROTATION = np.linalg.qr(rng.standard_normal((3, 3)))[0]
 SOLVED = (rng.standard_normal((6, 6)) + 3 * np.eye(6)).reshape(2, 3, 3, 2)
 CUBE = rng.standard_normal((2, 3, 4))
 
@@ -127,6 +128,11 @@ def test_the_determinant_of_a_singular_matrix_has_a_gradient():
         (lambda a: weigh(np.linalg.svd(a)[0]), 3 * np.eye(2), "^svd: the values 3 and 3 are equal"),
         (lambda a: weigh(np.linalg.svdvals(a)), np.eye(2), "the values 1 and 1 are equal"),
         (lambda a: weigh(np.linalg.svd(a, False)[0]), np.outer(TALL[:, 0], [1.0, 2.0]), "^svd: a singular value is 0"),
+        (
+            lambda a: weigh((svd := np.linalg.svd(a))[0] @ svd[2]),
+            np.diag([2.0, 0.0, 0.0]),
+            "^svd: the values 0 and 0 are equal",
+        ),
         (lambda a: weigh(np.linalg.qr(a)[1]), np.ones((2, 2)), "^qr: the matrix is singular"),
         (lambda a: weigh(np.linalg.eigvalsh(a) * [[1], [1e-20]]), np.stack([np.diag([1.0, 2.0]), np.eye(2)]), "values 1 and 1"),
     ],
@@ -146,6 +152,18 @@ def test_what_is_the_same_for_every_choice_of_vectors_has_a_gradient():
         lambda a: np.sum(np.linalg.svdvals(a) ** 3),
     ):
         gradcheck(f, [np.diag([2.0, 2.0, 5.0])]).assert_right()
+
+    def polar(a):
+        u, _, vh = np.linalg.svd(a, full_matrices=False)
+        return u @ vh
+
+    for x in (
+        2 * np.eye(3),
+        ROTATION @ np.diag([2.0, 2.0, 5.0]),
+        3 * ROTATION[:, :2],
+        3 * np.stack([ROTATION[:2], ROTATION[1:]]),
+    ):
+        gradcheck(polar, [x]).assert_right()
 
 
 def test_the_slope_at_zero_is_zero():
@@ -178,7 +196,6 @@ def test_what_has_no_rule_is_refused(call, match):
         np.diagonal(Tensor(CUBE), 0, 1, -2)
 
 
-ROTATION = np.linalg.qr(rng.standard_normal((3, 3)))[0]
 NEAR = {  # what float32 tells apart, though its digits are few
     "singular values": (np.diag([1, 0.5, 1e-3]), ("nuc", -2, "last", "cond", "vectors")),
     "more rows": (np.eye(5, 3) * [1, 0.5, 1e-3], ("nuc", -2, "last", "cond", "vectors")),
