@@ -165,7 +165,7 @@ class _Backward:
             except MatrixError:
                 raise
             except np.linalg.LinAlgError as error:
-                raise MatrixError(f"backward: the rule of {node.op.name}: {error}") from error
+                raise GraphError(f"backward of {node.op.name}: {error}") from error
             if c is None:
                 continue
             if self.observer is not None:

@@ -16,8 +16,8 @@ from tinygrad2.ops.shape import along
 
 Convolve = primitive(  # sum_j a[k - j] v[j], for every k where the two meet at all
     np.convolve,
-    lambda g, out, a, v: np.correlate(g, v, "valid"),
-    lambda g, out, a, v: np.correlate(g, a, "valid"),
+    lambda g, out, a, v: np.correlate(g, v),
+    lambda g, out, a, v: np.correlate(g, a),
     name="convolve",
     samples="normal(4), normal(3); normal(2), normal(5); normal(1), normal(1)",
     takes=wide,

@@ -1,8 +1,9 @@
 """Linear algebra: np.linalg on matrices (..., M, N), and the diagonals of arrays.
 
 What NumPy reads of a symmetric matrix, its lower triangle, is what gets the gradient: that of both halves together. Where a
-derivative does not exist, as that of eigenvectors of equal eigenvalues, it is refused. A function with several results is one
-op whose result has them side by side, and slices of it: so one rule has the cotangents of all.
+derivative does not exist, as that of eigenvectors of equal eigenvalues, a rule raises LinAlgError, of which the way back makes
+a GraphError that names the op. A function with several results is one op whose result has them side by side, and slices of it:
+so one rule has the cotangents of all.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from tinygrad2.errors import GraphError, MatrixError, ShapeError, UnsupportedError
+from tinygrad2.errors import MatrixError, ShapeError, UnsupportedError
 from tinygrad2.ops.indexing import PutItem
 from tinygrad2.ops.op import RULES, as_array, primitive, real, values
 from tinygrad2.ops.reductions import product_of_others
@@ -42,12 +43,12 @@ def as_numpys(function: Any, *parts: Any) -> Any:
     return type(function(np.eye(1)))(*parts)
 
 
-def inverse(a: Any, who: str) -> Any:
+def inverse(a: Any) -> Any:
     """The inverse of a matrix that a rule needs."""
     if (np.linalg.slogdet(values(a)).sign == 0).any():
-        raise GraphError(
-            f"{who}: the matrix is singular (its determinant is 0), and has no gradient there; a small multiple of np.eye, "
-            "added to it, makes it regular"
+        raise np.linalg.LinAlgError(
+            "the matrix is singular (its determinant is 0), and has no gradient there; a small multiple of np.eye, added to "
+            "it, makes it regular"
         )
     return np.linalg.inv(a)
 
@@ -80,8 +81,8 @@ Det = primitive(
 )
 LogDet = primitive(
     lambda a: np.linalg.slogdet(a).logabsdet,
-    lambda g, out, a: np.expand_dims(g, (-2, -1)) * np.swapaxes(inverse(a, "slogdet"), -1, -2),
-    name="log_det",
+    lambda g, out, a: np.expand_dims(g, (-2, -1)) * np.swapaxes(inverse(a), -1, -2),
+    name="slogdet",
     samples=SQUARES,
     takes=real,
 )
@@ -145,10 +146,10 @@ def cholesky(a: Any, /, *, upper: bool = False) -> Any:
 # -- eigenvalues and singular values
 
 
-def one_over_gaps(x: Any, for_x: Any, for_vectors: Any, turning: Any, longest: int, who: str) -> Any:
+def one_over_gaps(x: Any, for_x: Any, for_vectors: Any, turning: Any, longest: int) -> Any:
     """1 / (x[j] - x[i]), and 0 where the two are equal but for rounding.
 
-    `turning` is how the result changes as their vectors turn into each other. Raises GraphError where such values or their
+    `turning` is how the result changes as their vectors turn into each other. Raises LinAlgError where such values or their
     vectors are asked for one by one.
     """
     array, wanted = values(x), values(for_x)
@@ -163,8 +164,8 @@ def one_over_gaps(x: Any, for_x: Any, for_vectors: Any, turning: Any, longest: i
     if len(refused):
         *batch, i, j = refused[0]
         pair = [float(array[(*batch, k)]) for k in (i, j)]
-        raise GraphError(
-            f"{who}: the values {pair[0]:.6g} and {pair[1]:.6g} are equal (but for rounding), so they and their vectors have "
+        raise np.linalg.LinAlgError(
+            f"the values {pair[0]:.6g} and {pair[1]:.6g} are equal (but for rounding), so they and their vectors have "
             "no derivative one by one; use what is the same for every choice of these, such as a sum"
         )
     return np.where(close, 0, 1 / np.where(close, 1, between(x)))
@@ -194,7 +195,7 @@ def for_eigh(g: Any, out: Any, a: Any, *, UPLO: Any = "L") -> Any:
     """V (diag(g_w) + (V^T g_V) / (w_j - w_i)) V^T (Giles, 2008, sec. 3.1); the triangle that is read has both halves."""
     (w, v), (for_w, for_v) = values_and_vectors(out), values_and_vectors(g)
     turned = np.swapaxes(v, -1, -2) @ for_v
-    inner = turned * one_over_gaps(w, for_w, for_v, turned - np.swapaxes(turned, -1, -2), w.shape[-1], "eigh")
+    inner = turned * one_over_gaps(w, for_w, for_v, turned - np.swapaxes(turned, -1, -2), w.shape[-1])
     s = v @ (inner + on_diagonal(for_w)) @ np.swapaxes(v, -1, -2)
     return triangle(halved(s + np.swapaxes(s, -1, -2)), UPLO)
 
@@ -224,8 +225,8 @@ def outside(for_u: Any, u: Any, s: Any, v: Any, zero: Array) -> Any:
     rest = for_u - u @ (np.swapaxes(u, -1, -2) @ for_u)
     zero = np.expand_dims(zero, -2)
     if (zero & (values(rest) != 0)).any():
-        raise GraphError(
-            "svd: a singular value is 0 (but for rounding), so its vectors have no derivative, since the matrix is not square; "
+        raise np.linalg.LinAlgError(
+            "a singular value is 0 (but for rounding), so its vectors have no derivative, since the matrix is not square; "
             "use only the vectors of the others"
         )
     return np.where(zero, 0, rest / np.where(zero, 1, np.expand_dims(s, -2))) @ np.swapaxes(v, -1, -2)
@@ -238,11 +239,11 @@ def for_svd(g: Any, out: Any, a: Any) -> Any:
     in_u, in_v = in_u - np.swapaxes(in_u, -1, -2), in_v - np.swapaxes(in_v, -1, -2)
     longest, for_vectors = max(a.shape[-2:]), np.concatenate([for_u, for_v], axis=-2)
     zero = np.asarray(values(s) <= rounding(values(s), longest))
-    both = zero[..., None, :] & zero[..., None]
+    both = np.expand_dims(zero, -2) & np.expand_dims(zero, -1)
     sums = np.where(both, np.inf, np.expand_dims(s, -2) + np.expand_dims(s, -1))
     # in_u s_j + s_i in_v over s_j^2 - s_i^2, in two parts: where two values are equal, the second is still there
     alike, apart = (in_u + in_v) / 2, (in_u - in_v) / 2
-    inner = alike * one_over_gaps(s, for_s, for_vectors, np.abs(alike) + both * np.abs(apart), longest, "svd") + apart / sums
+    inner = alike * one_over_gaps(s, for_s, for_vectors, np.abs(alike) + both * np.abs(apart), longest) + apart / sums
     inside = u @ (inner + on_diagonal(np.where(zero, 0, for_s))) @ np.swapaxes(v, -1, -2)
     taller = outside(for_u, u, s, v, zero) if a.shape[-2] > s.shape[-1] else 0
     wider = np.swapaxes(outside(for_v, v, s, u, zero), -1, -2) if a.shape[-1] > s.shape[-1] else 0
@@ -309,7 +310,7 @@ def for_qr(g: Any, out: Any, a: Any) -> Any:
     (q, r), (for_q, for_r) = factors(out, a.shape[-2]), factors(g, a.shape[-2])
     m = np.tril(r @ np.swapaxes(for_r, -1, -2) - np.swapaxes(for_q, -1, -2) @ q)
     both = m + np.swapaxes(np.tril(m, -1), -1, -2)
-    return (for_q + q @ both) @ np.swapaxes(inverse(r, "qr"), -1, -2)
+    return (for_q + q @ both) @ np.swapaxes(inverse(r), -1, -2)
 
 
 Qr = primitive(

@@ -267,7 +267,7 @@ def torch_twins(torch):
         "layer_norm": lambda x, w, b, eps: F.layer_norm(x, x.shape[-1:], w, b, eps),
         "linear": lambda x, w, b: F.linear(x, w.T, b),
         "log": torch.log,
-        "log_det": lambda a: torch.linalg.slogdet(a).logabsdet,
+        "slogdet": lambda a: torch.linalg.slogdet(a).logabsdet,
         "log1p": torch.log1p,
         "log_softmax": log_softmax,
         "logsumexp": fold(torch.logsumexp),
