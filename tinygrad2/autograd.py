@@ -16,7 +16,7 @@ import numpy as np
 
 from tinygrad2 import kernels
 from tinygrad2.anomaly import detect_anomaly
-from tinygrad2.errors import DtypeError, GraphError, ShapeError
+from tinygrad2.errors import DtypeError, GraphError, MatrixError, ShapeError
 from tinygrad2.graph import Node, T, TensorLike, ancestors, enable_grad, is_recording, no_grad
 from tinygrad2.observer import observing
 from tinygrad2.ops.indexing import Scatter
@@ -169,7 +169,12 @@ class _Backward:
         for i, parent in enumerate(node.parents):
             if parent is None or not needed[i]:
                 continue
-            c, x = rules[i](g, out, *inputs, **settings) if rules is not None else together[i], inputs[i]
+            try:
+                c, x = rules[i](g, out, *inputs, **settings) if rules is not None else together[i], inputs[i]
+            except MatrixError:
+                raise
+            except np.linalg.LinAlgError as error:
+                raise GraphError(f"backward of {node.op.name}: {error}") from error
             if c is None:
                 continue
             if self.observer is not None:

@@ -1,5 +1,7 @@
 """The one family of exceptions that tinygrad2 raises on purpose."""
 
+from numpy.linalg import LinAlgError
+
 
 class TinygradError(Exception):
     """Anything tinygrad2 refuses to do; the message quotes the value and says the fix."""
@@ -7,6 +9,15 @@ class TinygradError(Exception):
 
 class ShapeError(TinygradError, ValueError):
     """Shapes that do not fit together."""
+
+
+class MatrixError(TinygradError, LinAlgError):
+    """A matrix of which np.linalg cannot give what was asked: a singular one, one that is not square, NaN in it."""
+
+
+def refusal(error: Exception, message: str) -> TinygradError:
+    """The error of the family that stands for one of NumPy's."""
+    return (MatrixError if isinstance(error, LinAlgError) else ShapeError)(message)
 
 
 class GraphError(TinygradError, RuntimeError):

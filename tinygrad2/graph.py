@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from tinygrad2.context import within
-from tinygrad2.errors import DtypeError, ShapeError
+from tinygrad2.errors import DtypeError, TinygradError, refusal
 from tinygrad2.observer import observing
 from tinygrad2.ops.op import Op, as_array
 from tinygrad2.types import Array, numbers
@@ -92,11 +92,11 @@ def record(tensor: type[T], op: type[Op], inputs: Sequence[Any], settings: dict[
     parents = tuple([x.node if isinstance(x, tensor) else None for x in inputs])
     try:
         out, residuals = op.run(arrays, settings)
-    except ShapeError:
+    except TinygradError:
         raise
     except (ValueError, IndexError) as error:
         shapes = ", ".join(str(np.shape(a)) for a in arrays)
-        raise ShapeError(f"{op.name} of {shapes}: {error}") from error
+        raise refusal(error, f"{op.name} of {shapes}: {error}") from error
     node, observer = None, observing()
     if _recording.get() and any(parents) and (out.dtype.kind == "f" or _is_recordable(op, out)):
         if observer is None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad2.errors import DtypeError, ShapeError, TinygradError, UnsupportedError
+from tinygrad2.errors import DtypeError, TinygradError, UnsupportedError, refusal
 from tinygrad2.ops.op import RULES, Op, as_array, holds_tensor, values, wide
 
 Function = Callable[..., Any]
@@ -33,7 +33,8 @@ UFUNC_KEYWORDS = {"dtype": None, "casting": "same_kind", "where": True, "order":
 def call(function: Function, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """What the rule of a NumPy function gives for a call of that function.
 
-    Raises UnsupportedError for an argument that no rule knows, and ShapeError where NumPy says ValueError or IndexError.
+    Raises UnsupportedError for an argument that no rule knows, and ShapeError where NumPy says ValueError or IndexError,
+    MatrixError where it says LinAlgError.
     """
     rule = RULES[function]
     try:
@@ -60,7 +61,7 @@ def call(function: Function, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
     except TinygradError:
         raise
     except (ValueError, IndexError) as error:
-        raise ShapeError(f"{spelled(function)}: {error}") from error
+        raise refusal(error, f"{spelled(function)}: {error}") from error
 
 
 def spelled(function: Any) -> str:

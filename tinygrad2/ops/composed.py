@@ -5,13 +5,13 @@ Each takes what NumPy's takes, by NumPy's names. Its gradient is that of its par
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
+from tinygrad2.errors import MatrixError
 from tinygrad2.ops.arithmetic import Where
 from tinygrad2.ops.curves import conjugate
 from tinygrad2.ops.functions import ANY
@@ -106,11 +106,27 @@ def multi_dot(arrays: Any) -> Any:
     arrays = [as_array(x) for x in arrays]
     if len(arrays) < 2:
         raise ValueError(f"a product needs two arrays, and there are {len(arrays)}")
-    letters = [chr(97 + i) for i in range(len(arrays) + 1)]
-    terms = [a + b for a, b in itertools.pairwise(letters)]
-    terms[0], terms[-1] = terms[0][-arrays[0].ndim :], terms[-1][: arrays[-1].ndim]
-    ends = letters[0] * (arrays[0].ndim > 1) + letters[-1] * (arrays[-1].ndim > 1)
-    return np.einsum(f"{','.join(terms)}->{ends}", *arrays, optimize="optimal")
+    if len(arrays) == 2:
+        return dot(*arrays)
+    if any(x.ndim != 2 for x in arrays[1:-1]) or not {arrays[0].ndim, arrays[-1].ndim} <= {1, 2}:
+        raise MatrixError(
+            f"multi_dot: shapes {[x.shape for x in arrays]}; all must be matrices, the first and the last may be vectors"
+        )
+    shape = (*arrays[0].shape[:-1], *arrays[-1].shape[1:])
+    arrays[0], arrays[-1] = np.atleast_2d(arrays[0]), arrays[-1][:, None] if arrays[-1].ndim == 1 else arrays[-1]
+    sizes, n = [*(len(x) for x in arrays), arrays[-1].shape[1]], len(arrays)
+    steps, middle = {(i, i + 1): 0 for i in range(n)}, {}  # of the product of arrays[i:j], and where it is best cut in two
+    for i, j in ((i, i + length) for length in range(2, n + 1) for i in range(n - length + 1)):
+        steps[i, j], middle[i, j] = min(
+            (steps[i, k] + steps[k, j] + sizes[i] * sizes[k] * sizes[j], k) for k in range(i + 1, j)
+        )
+    needed = [(0, n)]
+    for i, j in needed:  # which grows
+        needed += [(i, middle[i, j]), (middle[i, j], j)] if j - i > 1 else []
+    products: dict[tuple[int, int], Any] = {}
+    for i, j in reversed(needed):
+        products[i, j] = arrays[i] if j - i == 1 else products[i, k := middle[i, j]] @ products[k, j]
+    return np.reshape(products[0, n], shape)
 
 
 # -- averages
@@ -188,9 +204,8 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
         raise ValueError(f"{len(conditions)} conditions for {len(choicelist)} choices")
     if any(c.dtype != bool for c in conditions):
         raise ValueError(f"conditions must be of bool, and are of {[str(c.dtype) for c in conditions]}")
-    choices = [x if type(x) in (int, float) else as_array(x) for x in choicelist]
-    dtype = np.result_type(*[x if type(x) in (int, float) else x.dtype for x in (*choices, default)])
-    found = default
+    *choices, found = (x if type(x) in (int, float, complex) else as_array(x) for x in (*choicelist, default))
+    dtype = np.result_type(*(getattr(x, "dtype", x) for x in (*choices, found)))
     for condition, choice in zip(reversed(conditions), reversed(choices), strict=True):
         found = where(condition, choice, found)
     return np.astype(as_array(found), dtype)

@@ -11,14 +11,17 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from tinygrad2.ops.moved import moveaxis, ravel
-from tinygrad2.ops.op import RULES, as_array, values
+from tinygrad2.ops.op import RULES, as_array, floating, primitive, values, wide
 from tinygrad2.ops.shape import along
 
-
-def floating(x: Any) -> Any:
-    """Numbers that are not whole, whole ones as float64."""
-    x = as_array(x)
-    return np.astype(x, np.float64) if x.dtype.kind in "iub" else x
+Convolve = primitive(  # sum_j a[k - j] v[j], for every k where the two meet at all
+    np.convolve,
+    lambda g, out, a, v: np.correlate(g, v),
+    lambda g, out, a, v: np.correlate(g, a),
+    name="convolve",
+    samples="normal(4), normal(3); normal(2), normal(5); normal(1), normal(1)",
+    takes=wide,
+)
 
 
 def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
@@ -63,8 +66,8 @@ def _slopes(f: Any, step: Any, edge_order: int) -> Any:
         raise ValueError(f"coordinates of shape {step.shape} for {n} entries along an axis")
     h = np.broadcast_to(step, (n - 1,)) if step.ndim == 0 else np.diff(step)
     d = (f[..., 1:] - f[..., :-1]) / h
-    if np.all(values(h) == values(h)[0]):
-        inside = (f[..., 2:] - f[..., :-2]) / (2.0 * h[:1])
+    if step.ndim == 0:  # so that an infinity in the middle stays out
+        inside = (f[..., 2:] - f[..., :-2]) / (2.0 * step)
     else:
         inside = (d[..., :-1] * h[1:] + d[..., 1:] * h[:-1]) / (h[:-1] + h[1:])
     first, last = d[..., :1], d[..., -1:]
@@ -76,11 +79,13 @@ def _slopes(f: Any, step: Any, edge_order: int) -> Any:
 
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
     """The area below straight lines from entry to entry."""
-    y = moveaxis(y, axis, -1)
+    y, dx = as_array(y), as_array(dx) if isinstance(dx, (list, tuple)) else dx
+    later, earlier = (y[along(y, axis, part)] for part in (slice(1, None), slice(-1)))
     if x is not None:
         x = as_array(x)
-        dx = np.diff(x) if x.ndim == 1 else np.diff(moveaxis(x, axis, -1))
-    return np.sum(dx * (y[..., 1:] + y[..., :-1]) / 2.0, axis=-1)
+        dx = np.diff(x, axis=axis if x.ndim > 1 else 0)
+        dx = np.reshape(dx, [-1 if i == axis % y.ndim else 1 for i in range(y.ndim)]) if x.ndim == 1 else dx
+    return np.sum(dx * (later + earlier) / 2.0, axis=axis)
 
 
 def conjugate(x: Any) -> Any:
@@ -110,8 +115,7 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
     if mode not in parts:
         raise ValueError(f"mode {mode!r} is none of {', '.join(parts)}")
     first, length = parts[mode]
-    places = np.arange(first, first + length)[:, None] + np.arange(m)
-    return np.pad(a, m - 1)[places] @ np.flip(v)
+    return Convolve.call(a, v)[first : first + length]
 
 
 def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
@@ -125,16 +129,27 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
 
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Any:
     """On straight lines between the points (xp, fp), where xp grows; `left` and `right` are beyond them."""
-    x, xp, fp = as_array(x), floating(xp), floating(fp)
+    x, xp, fp = (np.astype(part := as_array(y), np.result_type(part.dtype, np.float64)) for y in (x, xp, fp))
     n = len(xp)
     if fp.shape != (n,) or not n:
         raise ValueError(f"xp and fp must be rows of one length, and have shapes {xp.shape} and {fp.shape}")
-    i = np.clip(np.searchsorted(values(xp), values(x), side="right") - 1, 0, max(n - 2, 0))
-    after = np.minimum(i + 1, n - 1)
-    width = xp[after] - xp[i]
-    found = fp[i] + (x - xp[i]) * ((fp[after] - fp[i]) / np.where(values(width) == 0, 1, width))
-    found = np.where(x > xp[-1], fp[-1] if right is None else right, np.where(x == xp[-1], fp[-1], found))
-    return np.where(x < xp[0], fp[0] if left is None else left, found)
+    at, knots, heights = values(x), values(xp), values(fp)
+    i = np.clip(np.searchsorted(knots, at, side="right") - 1, 0, n - 1)
+    j, level = np.minimum(i + 1, n - 1), np.False_
+
+    def line(x: Any, xp: Any, fp: Any, start: Any) -> Any:
+        width = xp[j] - xp[i]
+        steps = np.where(level, 0, x - xp[start])
+        return fp[start] + steps * ((fp[j] - fp[i]) / np.where(values(width) == 0, 1, width))
+
+    with np.errstate(invalid="ignore"):  # infinities: NumPy tries from the left, then from the right, and then stays level
+        start = np.where(np.isnan(line(at, knots, heights, i)), j, i)
+        lost = np.isnan(line(at, knots, heights, start)) & ((at == knots[i]) | (heights[i] == heights[j]))
+        level = (lost & ~np.isnan(at)) | (at < knots[0]) | (at >= knots[-1]) | (n == 1)
+        j, start = np.where(level, i, j), np.where(level, i, start)
+        found = np.where(level, fp[i], line(x, xp, fp, start))
+    found = found if right is None else np.where(x > xp[-1], right, found)
+    return found if left is None else np.where(x < xp[0], left, found)
 
 
 def linspace(

@@ -1,9 +1,11 @@
 """Functions that are put together of others, and NumPy's arguments: values are NumPy's, gradients those of differences."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from tinygrad2 import Tensor, gradcheck
+from tinygrad2 import Tensor, autograd, gradcheck
 
 MASK = np.array([[True, False, True, True], [False, True, True, False], [True, True, False, True]])
 B = np.random.default_rng(7).standard_normal((3, 4))
@@ -72,7 +74,9 @@ np.linalg.tensordot(x, B, axes=2)
 np.linalg.vecdot(x, B); np.vecdot(x, V); np.vecdot(x, B, axis=0); np.matvec(x, V); np.matvec(B, x); np.vecmat(x.T, B)
 np.vecmat(V, x.T); np.linalg.vecdot(x, B, axis=0)
 np.linalg.matrix_transpose(x); np.matrix_transpose(x[None]); x.mT; np.linalg.multi_dot([x, B.T, x])
-np.linalg.multi_dot([V, x.T, W[:3]]); np.linalg.multi_dot([x, V])
+np.linalg.multi_dot([V, x.T, W[:3]]); np.linalg.multi_dot([x, V]); np.linalg.multi_dot([x[0], V])
+np.linalg.multi_dot([C, x[:, :2]]); np.linalg.multi_dot([x[0], B.T, x, B.T, x, V])
+np.linalg.multi_dot([B, x[:1].T, x[:1], B.T, x[:2].T[:3]])
 np.hstack([x, B]); np.hstack([x[0], V]); np.hstack([x[0, 0], 2.0]); np.vstack([x, V]); np.vstack((x[0], V)); np.dstack([x, B])
 np.dstack([x[0], V]); np.hstack([x, B], dtype="f4")
 np.column_stack([x[0], V, B.T]); np.append(x, B); np.append(x, B, 0); np.append(x, [1, 2]); np.append(V, x[0])
@@ -95,15 +99,20 @@ np.diff(x, prepend=x, append=1.0)
 np.gradient(x); np.gradient(x, axis=1); np.gradient(x, 0.5, 2.0); np.gradient(x, [0.0, 1, 3, 4.5], axis=1, edge_order=2)
 np.gradient(x, 2.0, edge_order=2); np.gradient(x, 2, axis=(1, 0))
 np.gradient(x[0], [0, 1, 4, 5]); np.gradient(x[0], np.array([0.0, 1, 2, 3]) + 0.1 * x[1])
-np.gradient(x, [0, 2, 4, 6], axis=-1, edge_order=2); np.gradient(x[0] ** 2, x[1, 1])
+np.gradient(x[0], np.arange(4.0) + 0 * x[1]); np.gradient(V, np.array([0, 2.0, 4, 6]) + 0 * x[0], edge_order=2)
+np.gradient(x, x[0, 0]); np.gradient(x, [0, 2, 4, 6], axis=-1, edge_order=2); np.gradient(x[0] ** 2, x[1, 1])
 np.trapezoid(x); np.trapezoid(x, dx=0.5, axis=0); np.trapezoid(x, [0, 1, 3, 4]); np.trapezoid(x, B); np.trapezoid(V, x[0])
-np.trapezoid(x, [0, 1, 3], axis=0)
+np.trapezoid(x, [0, 1, 3], axis=0); np.trapezoid(x, dx=C[:2, 0, :1], axis=0); np.trapezoid(x, dx=[1.0, 2, 4])
+np.trapezoid(x, B, axis=-2); np.trapezoid(B, dx=x[:2] ** 2, axis=0); np.trapezoid(C * x[0, 0], [0, 2.0], axis=1)
+np.trapezoid(x[0], x[1], axis=0); np.trapezoid(C, C * x[0, 0], axis=1)
 np.average(x); np.average(x, 1, [1, 2, 3, 4]); np.average(x, weights=C[:3, 0, :1] * x ** 2)
 np.average(x, axis=0, keepdims=True); np.average(x, 1, V**2, True); np.average(x, returned=True)
 np.average(C * x[0, 0], axis=(2, 0), weights=C[:, 0].T); np.average(B, 0, weights=x[:, 0] ** 2, returned=True)
 np.average([1, 2, 3, 4], weights=x[0] ** 2); np.average(x, axis=1, returned=True)
 np.ptp(x); np.ptp(x, 1); np.ptp(x, axis=0, keepdims=True); np.modf(x * 3)[0]; np.modf(np.array(np.inf) + x)[0]
 np.select([x > 0.5, x < 0], [x, B * x], 0.3); np.select([MASK], [2 * x]); np.select([MASK, x > 0], [1, x], default=x * x)
+np.select([x > 0.5], [x], False)
+np.select([MASK], [x], [1, 2, 3, 4]); np.select([MASK, x > 0], [True, x], [x[0, 0], 1, 2.0, x[1, 1]])
 np.choose([0, 2, 1, 0], [x[0], V, x[2]]); np.choose([0, 5, -1, 1], [x, B], mode="wrap"); np.choose([[0], [1]], x[:2])
 np.choose(1, [V, x])
 np.delete(x, 1); np.delete(x, [0, 2], axis=1); np.delete(x, slice(None, None, 2), 0); np.delete(x, -1, axis=0)
@@ -161,3 +170,87 @@ def test_values_are_numpys_and_gradients_those_of_differences(call):
         np.testing.assert_allclose(ours.data, numpys, rtol=rtol, atol=1e-14)
     if "f4" not in call and "float32" not in call:
         gradcheck(lambda x: joined(f(x)), [x]).assert_right()
+
+
+def test_the_slope_between_uniform_coordinates_is_that_of_all_spacings():
+    coordinates = np.arange(6.0)
+    gradcheck(lambda x, c: np.gradient(x, c), [np.sin(coordinates), coordinates]).assert_right()
+    x = np.array([1.0, np.inf, 2.0, 4.0])
+    np.testing.assert_array_equal(np.gradient(Tensor(x), 0.5).data, np.gradient(x, 0.5))
+
+
+INF = np.inf
+
+
+@pytest.mark.parametrize(
+    ("xp", "fp"),
+    [
+        ([0.0, 1, 2], [1.0, 3, INF]),
+        ([0.0, 1, 2], [-INF, 3, 5]),
+        ([0.0, 1, 2], [INF, INF, 5]),
+        ([0.0, 1, 2], [-INF, INF, 5]),
+        ([0.0, 1, 2], [1, np.nan, 5]),
+        ([-INF, 1, INF], [1.0, 3, 4]),
+        ([-INF, 1, INF], [3.0, 3, 3]),
+        ([0.0, 1, INF], [1.0, 3, INF]),
+        ([0.0, 0, 1, 1, 2], [1.0, 2, 3, 4, 5]),
+        ([1.0], [7.0]),
+    ],
+)
+@pytest.mark.parametrize("beyond", [{}, {"left": -9.0}, {"right": INF}])
+def test_interp_with_infinities_is_numpys(xp, fp, beyond):
+    x = np.array([-INF, -1, 0, 0.25, 1, 1.75, 2, 3, INF, np.nan])
+    ours = np.interp(*(Tensor(part, requires_grad=True) for part in (x, xp, fp)), **beyond).data
+    np.testing.assert_array_equal(ours, np.interp(x, xp, fp, **beyond), strict=True)
+
+
+def test_what_is_beyond_the_points_leaves_the_gradient_finite():
+    x, xp, fp = (Tensor(part, requires_grad=True) for part in ([-INF, 0.0, 0.5, 1.0, INF], [0.0, 1, 2], [1.0, 3, INF]))
+    found = autograd.grad(np.sum(np.interp(x, xp, fp) * [1, 2, 3, 4, 5]), [x, xp, fp])
+    right = [[0, 4, 6, 0, 0], [-7, -3, 0], [1 + 2 + 1.5, 1.5 + 4, 5]]  # the first knot has a slope, and at (0.5, 2) half of it
+    for ours, expected in zip(found, right, strict=True):
+        np.testing.assert_allclose(ours.data, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int32])
+def test_interp_computes_in_float64(dtype):
+    parts = [np.array(part, dtype) for part in ([0, 1, 2], [0, 2, 4], [1, 3, 4])]
+    found = np.interp(*map(Tensor, parts))
+    np.testing.assert_array_equal(found.data, np.interp(*parts), strict=True)
+
+
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (5, 1), (5, 2), (4, 3), (2, 4), (3, 6)])
+def test_sums_of_shifted_copies_have_a_gradient_twice(n, m, mode):
+    a, v = (np.random.default_rng(i).standard_normal(length) for i, length in enumerate((n, m)))
+    for f in (np.convolve, np.correlate):
+        np.testing.assert_allclose(f(Tensor(a), Tensor(v), mode).data, f(a, v, mode), rtol=1e-12, atol=1e-14, strict=True)
+        gradcheck(lambda a, v, f=f: f(a, v, mode), [a, v]).assert_right()
+
+        def slopes(a, v, f=f):
+            loss = np.sum(f(a, v, mode) ** 2 * np.arange(1.0, 1 + f(a, v, mode).size))
+            return joined(autograd.grad(loss, [a, v], create_graph=True))
+
+        gradcheck(slopes, [a, v]).assert_right()
+
+
+def test_a_convolution_takes_no_more_memory_than_its_numbers():
+    a, v = (Tensor(np.ones(n), requires_grad=True) for n in (20_000, 300))
+    tracemalloc.start()
+    autograd.grad(np.sum(np.convolve(a, v, "same") ** 2), [a, v])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4e6
+
+
+def test_a_product_of_many_matrices_is_in_the_order_of_the_fewest_steps():
+    many = [np.random.default_rng(i).standard_normal((2 + i % 3, 2 + (i + 1) % 3)) for i in range(40)]
+    found = np.linalg.multi_dot([Tensor(x, requires_grad=True) for x in many])
+    np.testing.assert_allclose(found.data, np.linalg.multi_dot(many), rtol=1e-9)
+    tall, wide = Tensor(np.ones((2000, 1)), requires_grad=True), np.ones((1, 2000))
+    tracemalloc.start()
+    product = np.linalg.multi_dot([wide, tall, wide, tall, wide, tall])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert product.data == [[8e9]]
+    assert peak < 1e6  # tall @ wide would have 4 million entries
