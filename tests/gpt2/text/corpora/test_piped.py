@@ -239,8 +239,12 @@ LONG = "".join(f"line {i} of a long text, é and 日\n" for i in range(20_000))
 """Several hundred kilobytes, more than any buffer on the way has room for."""
 
 
-@pytest.mark.parametrize("name", ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"])
-@pytest.mark.parametrize("kind", ["pipe", "file"])
+def rarely(*names):
+    return [pytest.param(name, marks=pytest.mark.exhaustive) for name in names]
+
+
+@pytest.mark.parametrize("name", ["/dev/stdin", *rarely("-", "/dev/fd/0", "/proc/self/fd/0")])
+@pytest.mark.parametrize("kind", ["pipe", *rarely("file")])
 def test_every_name_of_standard_input_gives_all_of_it(tmp_path, name, kind):
     """Every byte once, however it is called; and the run notes that it cannot have it again."""
     (tmp_path / "my.txt").write_text(LONG)
@@ -262,7 +266,7 @@ def test_standard_input_that_was_begun_elsewhere(tmp_path):
             assert load_corpus(name).text == LONG.encode()[1000:].decode()
 
 
-@pytest.mark.parametrize("command", ["eval", "resume", "replay", "tokenize"])
+@pytest.mark.parametrize("command", ["resume", "tokenize", *rarely("eval", "replay")])
 @pytest.mark.parametrize("way", ["descriptor", "named pipe"])
 def test_a_long_text_through_a_pipe_reaches_every_command_whole(tmp_path, run_on_long, capsys, command, way):
     run, evaluated = run_on_long
