@@ -416,4 +416,15 @@ def test_what_cannot_be_stepped_is_refused_before_anything_moves():
 
 def test_norms_of_float64_neither_overflow_nor_vanish():
     for size in (1e200, 1e-200, 1e300, 5e-324):
-        assert optim.grad_norm([np.full(4, size), np.zeros(3)]) == pytest.approx(2 * size)
+        assert optim.grad_norm([np.full(4, size), np.zeros(3)]) == pytest.approx(2 * size, abs=0)
+    assert optim.grad_norm([np.array([3e200, 4e200]), np.zeros(0)]) == pytest.approx(5e200)
+    assert optim.grad_norm([np.zeros(0)]) == optim.grad_norm([]) == optim.grad_norm([np.array([1e-200])]) * 0
+    assert optim.grad_norm([np.array([1e-200]), np.zeros(0)]) == pytest.approx(1e-200, abs=0)
+
+
+@pytest.mark.parametrize("bound", [0.0, 0.5])
+def test_any_bound_from_zero_on_is_taken(bound):
+    p = Tensor(np.ones(2), requires_grad=True)
+    p.grad = np.array([3.0, 4.0])
+    assert optim.clip_grad_norm([p], bound) == 5
+    np.testing.assert_allclose(p.grad.data, np.array([0.6, 0.8]) * bound, rtol=1e-6)
