@@ -497,3 +497,16 @@ def test_settings_may_be_written_to(f, given, other):
         y.backward(g)
         gradients.append(x.grad.data)
     np.testing.assert_array_equal(*gradients)
+
+
+def test_what_a_node_keeps():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    assert not x.astype(int).requires_grad
+    product = x * Tensor([3.0, 4.0], requires_grad=True)
+    assert product.node.primals[0] is x.data  # no copy of what is recorded
+    power = x ** np.array([2.0, 3.0])
+    assert power.node.primals[0] is x.data
+    listed = ops.matmul([[1.0, 2.0], [3.0, 4.0]], x)
+    assert isinstance(listed.node.primals[0], np.ndarray)
+    listed.backward(np.array([1.0, 10.0]))
+    np.testing.assert_array_equal(x.grad.data, [31, 42])
