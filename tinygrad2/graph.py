@@ -18,7 +18,7 @@ import numpy as np
 from tinygrad2.context import within
 from tinygrad2.errors import DtypeError, TinygradError, refusal
 from tinygrad2.observer import observing
-from tinygrad2.ops.op import Op, as_array
+from tinygrad2.ops.op import Op
 from tinygrad2.types import Array, numbers
 
 COPIED = 1 << 20
@@ -88,7 +88,7 @@ T = TypeVar("T", bound=TensorLike)
 
 def record(tensor: type[T], op: type[Op], inputs: Sequence[Any], settings: dict[str, Any]) -> T:
     """Apply `op` to `inputs` (Tensors, arrays, numbers) and remember how, if an input wants a gradient."""
-    arrays = tuple([x.data if isinstance(x, tensor) else x if type(x) is float else _operand(x) for x in inputs])
+    arrays = tuple([x.data if isinstance(x, tensor) else numbers(x) if isinstance(x, np.ndarray) else x for x in inputs])
     parents = tuple([x.node if isinstance(x, tensor) else None for x in inputs])
     try:
         out, residuals = op.run(arrays, settings)
@@ -109,13 +109,6 @@ def record(tensor: type[T], op: type[Op], inputs: Sequence[Any], settings: dict[
         if node is not None:
             observer.recorded(node, out)
     return tensor.wrap(out, node)
-
-
-def _operand(x: Any) -> Any:
-    """An input that is no Tensor as ops take it: numbers as they are, arrays in the byte order of this machine."""
-    if isinstance(x, np.ndarray):
-        return numbers(x)
-    return as_array(x) if isinstance(x, (list, tuple)) else x
 
 
 def _is_recordable(op: type[Op], out: Array) -> bool:

@@ -38,7 +38,7 @@ def call(function: Function, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
     """
     rule = RULES[function]
     try:
-        required, taken, others, op = _accepts(function, rule)
+        required, taken, others = _accepts(function, rule)
         arrays, given = list(args), kwargs
         if len(args) != required or not kwargs.keys() <= taken.keys():
             arrays, given = _read(function, args, kwargs)
@@ -53,10 +53,6 @@ def call(function: Function, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
                 given[RENAMED[name]] = given.pop(name)
             if given.keys() & {"where", "initial"}:
                 return _fold(function, *arrays, **given)
-        if op is not None and any(type(x) in (list, tuple) for x in (*arrays, *given.values())):  # others look at theirs
-            n = len(arrays) if op.arity is None else op.arity
-            arrays[:n] = [as_array(x) if type(x) in (list, tuple) else x for x in arrays[:n]]
-            given = {name: as_array(x) if type(x) in (list, tuple) and name in op.arguments else x for name, x in given.items()}
         return rule(*arrays, **given)
     except TinygradError:
         raise
@@ -88,14 +84,13 @@ def _signature(function: Function) -> tuple[tuple[str, ...], int | None, dict[st
 
 
 @functools.cache
-def _accepts(function: Function, rule: Function) -> tuple[int | None, dict[str, None], list[str], type[Op] | None]:
-    """How many arguments must be given, the names of those that the rule takes beyond them and of those that are put into other
-    words for it, and the op that it is.
+def _accepts(function: Function, rule: Function) -> tuple[int | None, dict[str, None], list[str]]:
+    """How many arguments must be given, and the names of those beyond them: that the rule takes, and that are put into other
+    words for it.
     """
     names, required, defaults = _signature(function)
     op = getattr(rule, "__self__", None)
-    op = op if isinstance(op, type) and issubclass(op, Op) else None
-    if op is not None:
+    if isinstance(op, type) and issubclass(op, Op):
         taken = dict.fromkeys([*op.arguments[required:], *op.settings])
     else:
         parameters = inspect.signature(rule).parameters.values()
@@ -104,7 +99,7 @@ def _accepts(function: Function, rule: Function) -> tuple[int | None, dict[str, 
         taken = dict.fromkeys([name for name in (*optional, *every) if name != "out"])
     others = [name for name, new in RENAMED.items() if name in defaults and new in taken]
     others += [name for name in ("where", "initial") if name in defaults and function in IDENTITIES]
-    return required, taken, others + [name for name in ("dtype", "casting") if name in defaults], op
+    return required, taken, others + [name for name in ("dtype", "casting") if name in defaults]
 
 
 def writes(function: Function, args: Sequence[Any], kwargs: dict[str, Any]) -> list[str]:

@@ -9,8 +9,8 @@ import numpy as np
 
 from tinygrad2.errors import UnsupportedError
 from tinygrad2.ops.op import HALF, RULES, as_array, primitive, refuse_tensors, values, wide
-from tinygrad2.ops.order import in_rows, median, sort
-from tinygrad2.ops.reductions import FOLDS, Axis, for_best, with_ones
+from tinygrad2.ops.order import in_rows, kept_axes, median, sort
+from tinygrad2.ops.reductions import FOLDS, Axis, for_best
 
 NanMax = primitive(np.nanmax, for_best, samples=FOLDS)
 NanMin = primitive(np.nanmin, for_best, samples=FOLDS)
@@ -61,8 +61,7 @@ def nanmedian(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
         return median(a, axis, keepdims=keepdims)
     left = np.sum(~np.isnan(values(rows)), axis=-1, keepdims=True)
     low, high = (np.take_along_axis(rows, np.maximum(i, 0), axis=-1) for i in ((left - 1) // 2, left // 2 - (left == 0)))
-    out = ((low + high) / 2)[..., 0]
-    return np.reshape(out, with_ones(a.shape, axis)) if keepdims else out
+    return kept_axes(((low + high) / 2)[..., 0], a.shape, axis, keepdims)
 
 
 def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:

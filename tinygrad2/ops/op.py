@@ -26,6 +26,9 @@ Function = Callable[..., Any]
 Needed = Sequence[bool]
 """For each input of an op, whether its cotangent is wanted."""
 
+LISTS = {list, tuple}
+"""What an input may be written as, beside numbers, arrays and Tensors."""
+
 RULES: dict[Function, Function] = {}
 """From a NumPy function to what computes and records it: `RULES[np.sin] is Sin.call`."""
 
@@ -91,6 +94,8 @@ class Op:
     def call(cls, *args: Any, **settings: Any) -> Any:
         """Apply the op; recorded if an input asks for it. Settings may follow the arrays by position, as in NumPy."""
         inputs = args if len(args) == cls.arity and not settings else cls.bind(args, settings)
+        if not LISTS.isdisjoint(map(type, inputs)):
+            inputs = tuple([as_array(x) if type(x) in LISTS else x for x in inputs])
         if cls.takes is None:
             return cls._apply(inputs, settings)
         taken = tuple(map(cls.takes, inputs))
@@ -103,7 +108,7 @@ class Op:
             record = getattr(type(x), "__record__", None)
             if record is not None:
                 return record(cls, inputs, settings)
-        return cls.run(tuple([as_array(x) if isinstance(x, (list, tuple)) else x for x in inputs]), settings)[0]
+        return cls.run(inputs, settings)[0]
 
     @classmethod
     def bind(cls, args: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Any, ...]:

@@ -42,23 +42,21 @@ def in_rows(a: Any, axis: Axis) -> Any:
     return together(a, axis)
 
 
-def _kept(out: Any, shape: tuple[int, ...], axis: Axis, keepdims: bool, before: tuple[int, ...] = ()) -> Any:
+def kept_axes(out: Any, shape: tuple[int, ...], axis: Axis, keepdims: bool, before: tuple[int, ...] = ()) -> Any:
     """A reduced array, with its folded axes back as ones if they are to be kept."""
     return np.reshape(out, (*before, *with_ones(shape, axis))) if keepdims else out
 
 
-def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False) -> Any:
+def median(a: Any, axis: Any = None, *, overwrite_input: bool = False, keepdims: bool = False) -> Any:
     """The middle of the sorted entries, or the mean of the two that are."""
-    if out is not None:
-        raise UnsupportedError("median: out= cannot be differentiated; leave it out")
     a = as_array(a)
     rows = np.sort(in_rows(a, axis), axis=-1)
     n = rows.shape[-1]
     if n == 0:
-        return _kept(np.mean(rows, axis=-1), a.shape, axis, keepdims)
+        return kept_axes(np.mean(rows, axis=-1), a.shape, axis, keepdims)
     last = rows[..., -1]
     middle = np.mean(rows[..., (n - 1) // 2 : n // 2 + 1], axis=-1)
-    return _kept(np.where(np.isnan(last), last, middle), a.shape, axis, keepdims)
+    return kept_axes(np.where(np.isnan(last), last, middle), a.shape, axis, keepdims)
 
 
 def quantile(
@@ -91,7 +89,7 @@ def quantile(
     found = np.where(np.isnan(last), last, np.where(share == 0, low, between))
     lead = rows.ndim - 1
     found = np.transpose(found, (*range(lead, found.ndim), *range(lead)))
-    return _kept(found, a.shape, axis, keepdims, place.shape)
+    return kept_axes(found, a.shape, axis, keepdims, place.shape)
 
 
 def percentile(
