@@ -15,7 +15,7 @@ from tinygrad2.ops import Fused
 from tinygrad2.ops.draws import remembered, repeated
 from tinygrad2.ops.op import outline
 from tinygrad2.tensor import Tensor
-from tinygrad2.transforms import variable
+from tinygrad2.transforms import in_one, variable
 from tinygrad2.types import Array
 
 
@@ -64,12 +64,11 @@ class _Recomputed:
         for place, x, is_tensor in zip(self.places, arrays, self.are_tensors, strict=True):
             given[place] = Tensor(x) if is_tensor and not isinstance(x, Tensor) else x
         out = self.f(*rebuilt(self.inputs, iter(given)))
-        parts = leaves(out)
-        if not parts or not all(isinstance(part, Tensor) for part in parts):
-            raise GraphError(f"checkpoint: the function gave a {type(out).__name__}; it must give a Tensor, or several")
-        if len({part.dtype for part in parts}) > 1:
-            raise GraphError(f"checkpoint: the function gave {', '.join(str(part.dtype) for part in parts)}; give one dtype")
-        return out, out if isinstance(out, Tensor) else np.concatenate([part.reshape(-1) for part in parts])
+        packed = in_one("checkpoint", out)
+        dtypes = [part.dtype for part in leaves(out)]
+        if len(set(dtypes)) > 1:
+            raise GraphError(f"checkpoint: the function gave {', '.join(map(str, dtypes))}; give one dtype")
+        return out, packed
 
     def forward(self, *arrays: Any) -> tuple[Array, None]:
         with remembered() as self.drawn:

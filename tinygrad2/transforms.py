@@ -297,3 +297,13 @@ def variable(x: Any) -> Tensor:
     leaf = Tensor(x, requires_grad=True)
     leaf.node = _Variable()
     return leaf
+
+
+def in_one(who: str, out: Any) -> Tensor:
+    """All that a function gave, in one Tensor. Raises GraphError, as `who`, where it is no Tensor, nor a container of them."""
+    if isinstance(out, Tensor):
+        return out
+    parts: list[Any] = leaves(out)
+    if not parts or not all(isinstance(part, Tensor) for part in parts):
+        raise GraphError(f"{who}: the function gave a {type(out).__name__}; it must give a Tensor, or several")
+    return RULES[np.concatenate]([part.reshape(-1) for part in parts])

@@ -13,8 +13,8 @@ from tinygrad2 import autograd
 from tinygrad2.containers import leaves, rebuilt
 from tinygrad2.errors import DtypeError, TinygradError
 from tinygrad2.gradcheck.differences import Slope, scatter, slopes
-from tinygrad2.ops import RULES
 from tinygrad2.tensor import Tensor
+from tinygrad2.transforms import in_one
 from tinygrad2.types import Array
 
 RIGHT, WRONG, UNDECIDABLE = "right", "wrong", "undecidable"
@@ -151,13 +151,7 @@ def _of_leaves(f: Callable[..., Any], inputs: Sequence[Any]) -> tuple[Function, 
     like = dict(enumerate(inputs))
 
     def flat(*tensors: Tensor) -> Tensor:
-        out = f(*rebuilt(like, iter(tensors)).values())
-        if isinstance(out, Tensor):
-            return out
-        parts: list[Any] = leaves(out)
-        if not parts or not all(isinstance(part, Tensor) for part in parts):
-            raise TinygradError(f"gradcheck: the function gave a {type(out).__name__}; it must give a Tensor, or several")
-        return RULES[np.concatenate]([part.reshape(-1) for part in parts])
+        return in_one("gradcheck", f(*rebuilt(like, iter(tensors)).values()))
 
     return flat, leaves(like)
 

@@ -63,16 +63,15 @@ def quantile(
     a: Any,
     q: Any,
     axis: Any = None,
-    out: Any = None,
+    *,
     overwrite_input: bool = False,
     method: Any = "linear",
     keepdims: bool = False,
-    *,
     weights: Any = None,
 ) -> Any:
     """Between two of the sorted entries, where a share `q` of them is below; for several q these are the first axes."""
     refuse_tensors("quantile", {"q": q, "weights": weights})
-    if out is not None or weights is not None:
+    if weights is not None:
         raise UnsupportedError("quantile: out= and weights= have no rule here; leave them out")
     a = as_array(a)
     rows = np.sort(in_rows(a, axis), axis=-1)
@@ -96,25 +95,16 @@ def percentile(
     a: Any,
     q: Any,
     axis: Any = None,
-    out: Any = None,
+    *,
     overwrite_input: bool = False,
     method: Any = "linear",
     keepdims: bool = False,
-    *,
     weights: Any = None,
 ) -> Any:
     """The quantile of a hundredth of `q`."""
     refuse_tensors("percentile", {"q": q})
-    return quantile(
-        a,
-        q / 100 if type(q) in (int, float) else np.asarray(q) / 100,
-        axis,
-        out,
-        overwrite_input,
-        method,
-        keepdims,
-        weights=weights,
-    )
+    share = q / 100 if type(q) in (int, float) else np.asarray(q) / 100
+    return quantile(a, share, axis, method=method, keepdims=keepdims, weights=weights)
 
 
 RULES |= {
