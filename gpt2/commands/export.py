@@ -7,7 +7,6 @@ from pathlib import Path
 
 from gpt2.commands.arguments import add_model, given_model
 from gpt2.errors import RunError
-from gpt2.tokenizers import BPETokenizer
 
 HELP = "write a trained model as a Hugging Face GPT-2 folder"
 
@@ -24,12 +23,13 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"--out {out}: is not an empty folder; choose another, or empty it")
-    model.save_pretrained(out)
-    if isinstance(tokenizer, BPETokenizer):
-        tokenizer.save_pretrained(out)
-        note = "tokenizer.json, vocab.json and merges.txt"
-    else:
-        tokenizer.save(out / "tokenizer.json")
-        note = "tokenizer.json (of this program: Hugging Face has no tokenizer of this kind)"
-    print(f"{out}: config.json, model.safetensors ({model.num_parameters():,} parameters), {note}")
+    model.save_pretrained(out, tokenizer)
+    print(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
+    if model.lm_head.bias is not None and model.lm_head.bias.data.any():
+        print("  the bias of the head is now a part of its matrix, as Hugging Face's GPT-2 has none: the logits are the same")
+    if unused := model.config.vocab_size - tokenizer.vocab_size:
+        print(f"  {unused} ids that stand for no token are left out")
+    print("to load it:")
+    print("  from transformers import AutoModelForCausalLM, AutoTokenizer")
+    print(f"  tokenizer, model = (kind.from_pretrained({str(out)!r}) for kind in (AutoTokenizer, AutoModelForCausalLM))")
     return 0

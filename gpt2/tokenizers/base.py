@@ -71,6 +71,22 @@ class Tokenizer(ABC):
         """The content of its file: JSON that `load_tokenizer` reads."""
         return json.dumps(self.to_json(), ensure_ascii=False, indent=2) + "\n"
 
+    def to_hugging_face(self) -> dict[str, Any]:
+        """The content of a `tokenizer.json` that Hugging Face's tokenizers read, and `load_tokenizer` too."""
+        return self.to_json()
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `tokenizer.json` and `tokenizer_config.json`, which `AutoTokenizer` of transformers loads. Raises RunError."""
+        about: dict[str, Any] = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "clean_up_tokenization_spaces": False,
+            "model_input_names": ["input_ids", "attention_mask"],  # GPT-2 would add the embeddings of token_type_ids
+        }
+        if self.end_of_text is not None:
+            about |= dict.fromkeys(("bos_token", "eos_token"), END_OF_TEXT)
+        for name, content in (("tokenizer.json", self.to_hugging_face()), ("tokenizer_config.json", about)):
+            write_text(Path(folder, name), json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+
     def save(self, path: Path) -> None:
         """Write it as one file. Raises RunError if it cannot be written."""
         write_text(Path(path), self.to_text())

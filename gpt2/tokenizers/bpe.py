@@ -136,11 +136,11 @@ class BPETokenizer(Tokenizer):
             return cls.from_json(parse_object(text))
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write `tokenizer.json`, `vocab.json` and `merges.txt`, as Hugging Face lays them out. Raises RunError."""
+        """Write `vocab.json` and `merges.txt` beside what every tokenizer writes. Raises RunError."""
         vocab, merges = hugging_face.to_vocabulary(self.tokens, self.merges, self.found)
         write_text(Path(folder, "vocab.json"), vocab)
         write_text(Path(folder, "merges.txt"), merges)
-        self.save(Path(folder, "tokenizer.json"))
+        super().save_pretrained(folder)
 
     def to_json(self) -> dict[str, Any]:
         """In the format of Hugging Face's `tokenizer.json`."""

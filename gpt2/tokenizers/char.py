@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpt2.errors import DataError
+from gpt2.tokenizers import hugging_face
 from gpt2.tokenizers.base import Tokenizer, checked, to_utf8
 
 
@@ -65,6 +66,15 @@ class CharTokenizer(Tokenizer):
     def to_json(self) -> dict[str, Any]:
         """Its characters, in the order of their ids."""
         return {"type": "char", "characters": self.characters}
+
+    def to_hugging_face(self) -> dict[str, Any]:
+        """A `WordLevel` whose words are characters; one that it does not know is an error there too."""
+        return hugging_face.characters_to_json(self.characters)
+
+    @classmethod
+    def from_hugging_face(cls, saved: Mapping[str, Any]) -> CharTokenizer:
+        """What `to_hugging_face` made. Raises DataError."""
+        return cls(hugging_face.characters_from_json(saved))
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> CharTokenizer:

@@ -13,6 +13,7 @@ from gpt2.tokenizers.base import Tokenizer, reading
 from gpt2.tokenizers.bpe import BPETokenizer
 from gpt2.tokenizers.byte import ByteTokenizer
 from gpt2.tokenizers.char import CharTokenizer
+from gpt2.tokenizers.hugging_face import is_word_level
 
 KINDS: dict[str, Callable[[Mapping[str, Any]], Tokenizer]] = {
     "char": CharTokenizer.from_json,
@@ -25,7 +26,7 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     with reading(Path(path)) as text:
         saved = parse_object(text)
         if "model" in saved:
-            return BPETokenizer.from_json(saved)
+            return (CharTokenizer.from_hugging_face if is_word_level(saved) else BPETokenizer.from_json)(saved)
         if saved.get("type") not in tuple(KINDS):
             raise DataError(f"type {shown(saved.get('type'))} is none of {', '.join(KINDS)}, and there is no model")
         return KINDS[saved["type"]](saved)

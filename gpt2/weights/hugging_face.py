@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from gpt2.config import GPT2Config
 from gpt2.errors import ConfigError, RunError
 from gpt2.files import naming, read_json
+from gpt2.tokenizers import Tokenizer
 from gpt2.weights.safetensors import STORED_AS, Stored, read_weights, write_weights
 from tinygrad2.files import write_atomically
 from tinygrad2.types import Array
@@ -153,26 +155,41 @@ class PretrainedFolder:
         return name.endswith("bias") and not entry.read().any()
 
 
-def write_pretrained(folder: str | Path, config: GPT2Config, state: Mapping[str, Array]) -> None:
-    """Write a folder that `transformers.GPT2LMHeadModel.from_pretrained` loads.
+def write_pretrained(
+    folder: str | Path, config: GPT2Config, state: Mapping[str, Array], tokenizer: Tokenizer | None = None
+) -> None:
+    """Write a folder that `AutoModelForCausalLM` of transformers loads and, given a tokenizer, `AutoTokenizer` too.
 
-    Raises RunError, before anything is written, for a head bias that is not zero: their GPT-2 has none.
+    Their GPT-2 has no head bias, so one that is not zero becomes a part of the head's matrix: see `without_head_bias`. Ids
+    from the tokenizer's `vocab_size` on stand for no token and are left out, so that they are never written.
     """
-    folder = Path(folder)
-    bias = state.get("lm_head.bias")
+    folder, tokens, end = Path(folder), config.vocab_size, 50256 if config.vocab_size == 50257 else None
+    if tokenizer is not None:
+        tokens, end = tokenizer.vocab_size, tokenizer.end_of_text
+        if tokens > config.vocab_size:
+            raise RunError(f"{folder}: a tokenizer of {tokens} tokens for a model with {config.vocab_size}")
+    state = {name: array[:tokens] if name.startswith(("wte.", "lm_head.")) else array for name, array in state.items()}
+    bias = state.pop("lm_head.bias", None)
     if bias is not None and bias.any():
-        raise RunError(
-            f"{folder}: lm_head.bias has {np.count_nonzero(bias)} entries that are not zero, and Hugging Face's GPT-2 has no "
-            "head bias to hold them; train with --head-bias false to export"
-        )
-    weights = {f"transformer.{name}": array for name, array in state.items() if not name.startswith("lm_head.")}
-    if not config.tie_embeddings:
-        weights["lm_head.weight"] = state["lm_head.weight"]
+        config = replace(config, tie_embeddings=False)
+        state = {**state, **without_head_bias(state, bias)}
+    weights = {name if name == "lm_head.weight" else f"transformer.{name}": array for name, array in state.items()}
     for name, array in state.items():  # their layers always have biases
         bias_name = f"transformer.{name.removesuffix('weight')}bias"
         if name.startswith(("h.", "ln_f")) and name.endswith("weight") and bias_name not in weights:
             weights[bias_name] = np.zeros(array.shape[-1], np.float32)
-    about = {
+    about = described(replace(config, vocab_size=tokens), end)
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_weights(folder / "model.safetensors", weights, {"n_head": str(config.num_heads)})
+        write_atomically(folder / "config.json", (json.dumps(about, indent=2) + "\n").encode())
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
+
+
+def described(config: GPT2Config, end_of_text: int | None) -> dict[str, Any]:
+    """What their config.json says of a model without a head bias."""
+    return {
         "architectures": ["GPT2LMHeadModel"],
         **{name: kinds[0] for name, kinds in ONLY.items()},
         **{name: getattr(config, ours) for name, ours in SAME.items()},
@@ -180,13 +197,27 @@ def write_pretrained(folder: str | Path, config: GPT2Config, state: Mapping[str,
         "n_inner": config.d_ff,
         "tie_word_embeddings": config.tie_embeddings,
         **dict.fromkeys(("attn_pdrop", "embd_pdrop", "resid_pdrop"), config.dropout),
-        **dict.fromkeys(("bos_token_id", "eos_token_id"), 50256 if config.vocab_size == 50257 else None),  # end of text
+        **dict.fromkeys(("bos_token_id", "eos_token_id"), end_of_text),
         "dtype": "float32",
     }
-    with naming(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_weights(folder / "model.safetensors", weights, {"n_head": str(config.num_heads)})
-        write_atomically(folder / "config.json", (json.dumps(about, indent=2) + "\n").encode())
+
+
+def without_head_bias(state: Mapping[str, Array], bias: Array) -> dict[str, Array]:
+    """The weights of a last layer norm and a head without bias that give the same logits, W h + b, for any number of tokens.
+
+    h = g * x + beta, where the entries of x have the mean 0. So h has the same component beta . v along v, the direction of
+    1 / g, whatever the text: what the head has there is a bias. Let that component be 1; then a head without bias with
+    W v + b - (1 - beta . v) W v in place of W v gives what W and b do. Where an entry of g is 0, v is its axis.
+    """
+    g, W = state["ln_f.weight"].astype(np.float64), state.get("lm_head.weight", state["wte.weight"]).astype(np.float64)
+    beta = np.asarray(state.get("ln_f.bias", np.zeros(len(g))), np.float64)
+    smallest = int(np.argmin(abs(g)))
+    v = np.divide(g[smallest], g, out=np.zeros(len(g)), where=g != 0)
+    v[smallest] = 1
+    v /= np.linalg.norm(v)
+    more = 1 - beta @ v
+    W += np.outer(bias - more * (W @ v), v)
+    return {"ln_f.bias": (beta + more * v).astype(np.float32), "lm_head.weight": W.astype(np.float32)}
 
 
 def folder_of(name: str | Path) -> Path:

@@ -29,7 +29,7 @@ def test_saved_and_loaded(tmp_path, trained):
 @pytest.mark.parametrize("kept", [["tokenizer.json"], ["vocab.json", "merges.txt"]])
 def test_a_folder_as_hugging_face_lays_it_out(tmp_path, trained, kept):
     trained.save_pretrained(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["merges.txt", "tokenizer.json", "vocab.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["merges.txt", "tokenizer.json", "tokenizer_config.json", "vocab.json"]
     for path in tmp_path.iterdir():
         if path.name not in kept:
             path.unlink()

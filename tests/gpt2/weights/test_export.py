@@ -1,0 +1,204 @@
+"""`gpt2 export`: what transformers loads from the folder writes the same text, whatever the model and the tokenizer are."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from small_runs import run_once
+
+from gpt2 import GPT2, GPT2Config
+from gpt2.cli import main
+from gpt2.errors import RunError
+from gpt2.run.folder import load_model
+from gpt2.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
+from gpt2.tokenizers.base import END_OF_TEXT
+
+ODD = "\n\t  a\r\n é\u0301 \u200d🙂👩\u200d💻 中 \u2028'll \x00\x7f"
+"""White space of many kinds, combining marks, a zero-width joiner, an emoji of three characters, a contraction, control."""
+
+TEXT = "The statement is a name, and it's here.\n\n" * 60 + ODD
+
+MODELS = {
+    "default": {},
+    "tied": {"tie_embeddings": True, "head_bias": False},
+    "tied with a head bias": {"tie_embeddings": True},
+    "no bias": {"bias": False, "head_bias": False},
+    "a head bias alone": {"bias": False},
+    "padded": {"padding": 7},
+    "tied and padded": {"tie_embeddings": True, "head_bias": False, "padding": 7},
+}
+TOKENIZERS = {
+    "char": lambda: CharTokenizer.train(TEXT),
+    "byte": ByteTokenizer,
+    "bpe": lambda: BPETokenizer.train(TEXT, 300),
+    "gpt2": BPETokenizer.gpt2,
+}
+
+
+@pytest.fixture(scope="module")
+def transformers():
+    if not os.environ.get("REQUIRE_ORACLE"):
+        pytest.importorskip("torch", reason="pip install -e '.[oracle]'")
+        pytest.importorskip("transformers", reason="pip install -e '.[oracle]'")
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    return transformers
+
+
+@pytest.fixture(scope="module", params=TOKENIZERS)
+def tokenizer(request):
+    return TOKENIZERS[request.param]()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tokenizer):
+    """A run with that tokenizer, whose model each test replaces."""
+    file = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    tokenizer.save(file)
+    run, _, _ = run_once(file.parent / "run", TEXT, {"d_model": 4, "num_layers": 1}, tokenizer=str(file), steps=1)
+    return run.folder
+
+
+def model_of(tokenizer, padding=0, **settings):
+    """Of random weights, whose head bias matters and, where there are ids without a token, prefers these."""
+    shape = {"max_seq_len": 32, "d_model": 16, "num_layers": 2, "num_heads": 2}
+    model = GPT2(GPT2Config(vocab_size=tokenizer.vocab_size + padding, **shape, **settings)).eval()
+    rng = np.random.default_rng(1)
+    for p in model.parameters():
+        p.data = rng.normal(0, 0.5, p.shape).astype(np.float32)
+    if padding and model.lm_head.bias is not None:
+        model.lm_head.bias.data[-padding:] += 50
+    return model
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("settings", MODELS.values(), ids=MODELS)
+def test_transformers_writes_the_same_text(transformers, tmp_path, tokenizer, settings, folder, monkeypatch, capsys):
+    import torch
+
+    ours, out = model_of(tokenizer, **settings), tmp_path / "out"
+    monkeypatch.setattr("gpt2.commands.export.given_model", lambda args: (ours, tokenizer))
+    assert main(["export", "--run", str(folder), "--out", str(out)]) == 0
+    assert ("a part of its matrix" in capsys.readouterr().out) == ("head_bias" not in settings)
+    reader = transformers.AutoTokenizer.from_pretrained(out)
+    theirs, about = transformers.AutoModelForCausalLM.from_pretrained(out, output_loading_info=True)
+    assert not any(about.values()), about
+    assert theirs.config.vocab_size == len(reader) == tokenizer.vocab_size
+    assert theirs.config.eos_token_id == reader.eos_token_id == theirs.generation_config.eos_token_id == tokenizer.end_of_text
+
+    for text in (ODD, "The statement", " name,  and\n", "\n", " ", "T"):
+        ids = tokenizer.encode(text).tolist()
+        given = reader(text, return_tensors="pt")
+        assert given["input_ids"].tolist() == [ids]
+        assert set(given) == {"input_ids", "attention_mask"}
+        assert reader.decode(ids) == text
+
+    ids = tokenizer.encode("The st")
+    logits = theirs(torch.tensor(ids)[None]).logits[0].detach().numpy()
+    np.testing.assert_allclose(logits, ours(ids).data[:, : tokenizer.vocab_size], atol=2e-5)
+
+    written = ours.generate(ids, 20, vocab_size=tokenizer.vocab_size)
+    if tokenizer.end_of_text in written:
+        written = written[: written.tolist().index(tokenizer.end_of_text) + 1]
+    given = reader("The st", return_tensors="pt")
+    found = theirs.generate(**given, max_new_tokens=20, do_sample=False, pad_token_id=0)[0].tolist()
+    assert found == written.tolist()
+    assert reader.decode(found) == tokenizer.decode(written)
+    again, same = load_model(out)
+    np.testing.assert_array_equal(again.generate(ids, 20), ours.generate(ids, 20, vocab_size=tokenizer.vocab_size))
+    assert same.encode(ODD).tolist() == tokenizer.encode(ODD).tolist()
+
+
+@pytest.mark.oracle
+def test_theirs_stops_at_the_end_of_a_text(transformers, tmp_path):
+    tokenizer = ByteTokenizer()
+    ours = model_of(tokenizer)
+    ours.lm_head.bias.data[tokenizer.end_of_text] = 50
+    ours.save_pretrained(tmp_path, tokenizer)
+    reader = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    found = theirs.generate(**reader("ab", return_tensors="pt"), max_new_tokens=20, do_sample=False, pad_token_id=0)
+    assert found.tolist() == [[97, 98, 256]]
+    assert reader.decode(found[0]) == "ab" + END_OF_TEXT
+    assert reader.decode(found[0], skip_special_tokens=True) == "ab"
+    assert reader("a" + END_OF_TEXT)["input_ids"] == tokenizer.encode("a" + END_OF_TEXT, special=True).tolist()
+
+
+@pytest.mark.oracle
+def test_a_character_that_is_not_in_the_vocabulary_is_an_error_there_too(transformers, tmp_path):
+    model_of(tokenizer := CharTokenizer.train("abc")).save_pretrained(tmp_path, tokenizer)
+    reader = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert reader("cab")["input_ids"] == [2, 0, 1]
+    with pytest.raises(Exception, match="WordLevel error: Missing"):
+        reader("cabd")
+    reader.save_pretrained(tmp_path / "again")
+    with pytest.raises(Exception, match="WordLevel error: Missing"):
+        transformers.AutoTokenizer.from_pretrained(tmp_path / "again")("cabd")
+
+
+# -- the head bias
+
+
+@pytest.mark.parametrize("gains", [(1, 1, 1, 1), (1e-3, 2, -5, 40), (0, 1, 2, 3), (0, 0, -1, 2), (0, 0, 0, 0)])
+@pytest.mark.parametrize("settings", [{}, {"tie_embeddings": True}, {"bias": False}])
+def test_a_head_without_bias_gives_the_same_logits(tmp_path, rng, settings, gains):
+    """For many more tokens than the model is wide: what no change of the layer norm alone can do."""
+    model = GPT2(GPT2Config(vocab_size=90, max_seq_len=16, d_model=8, num_layers=2, num_heads=2, **settings)).eval()
+    for p in model.parameters():
+        p.data = rng.normal(0, 0.7, p.shape).astype(np.float32)
+    model.ln_f.weight.data = np.array([*gains, *gains], np.float32)
+    model.save_pretrained(tmp_path)
+    again = GPT2.from_pretrained(tmp_path)
+    assert not again.config.head_bias
+    ids = rng.integers(0, 90, (4, 16))
+    np.testing.assert_allclose(again(ids).data, model(ids).data, atol=5e-5, rtol=1e-5)
+    assert abs(model.lm_head.bias.data).max() > 1
+
+
+def test_a_bias_of_zero_leaves_the_head_tied(tmp_path):
+    model = GPT2(GPT2Config(vocab_size=9, max_seq_len=4, d_model=4, num_layers=1, num_heads=1, tie_embeddings=True))
+    model.save_pretrained(tmp_path)
+    assert GPT2.from_pretrained(tmp_path).config.tie_embeddings
+
+
+def test_a_tokenizer_that_is_too_large_is_refused(tmp_path):
+    model = model_of(CharTokenizer.train("abc"))
+    with pytest.raises(RunError, match="a tokenizer of 257 tokens for a model with 3"):
+        model.save_pretrained(tmp_path / "out", ByteTokenizer())
+    assert not (tmp_path / "out").exists()
+
+
+# -- the tokenizer of a character model
+
+
+def hugging_face(tmp_path, **changes):
+    saved = CharTokenizer.train("ab\n").to_hugging_face() | changes
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(saved))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"normalizer": {"type": "Lowercase"}}, "its 'normalizer' is {'type': 'Lowercase'}"),
+        ({"pre_tokenizer": None}, "its 'pre_tokenizer' is None"),
+        ({"added_tokens": [{"id": 3, "content": "x"}]}, "its 'added_tokens' is"),
+        ({"model": {"type": "WordLevel", "vocab": {"a": 0, "bc": 1}, "unk_token": "a"}}, "its 'model' is"),
+        ({"model": {"type": "WordLevel", "vocab": {"a": 0, "b": 2}, "unk_token": "<|unknown|>"}}, "its 'model' is"),
+        ({"model": {"type": "WordLevel", "vocab": {"a": "0"}, "unk_token": "<|unknown|>"}}, "its 'model' is"),
+        ({"model": {"type": "WordLevel", "vocab": 3}}, "its vocabulary is not an object"),
+        ({"model": {"type": "WordLevel", "vocab": {}, "unk_token": "<|unknown|>"}}, "no characters"),
+    ],
+)
+def test_another_list_of_words_is_refused(tmp_path, changes, message):
+    from gpt2.tokenizers import load_tokenizer
+
+    path = hugging_face(tmp_path, **changes)
+    with pytest.raises(RunError) as error:
+        load_tokenizer(path)
+    assert str(error.value).startswith(f"{path} is not a tokenizer: ")
+    assert message in str(error.value)
