@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import reprlib
 import tomllib
@@ -113,6 +114,10 @@ class GPT2Config(Settings):
                 f"d_model = {self.d_model} is not divisible by num_heads = {self.num_heads}; a head is d_model / num_heads wide"
             )
         object.__setattr__(self, "d_ff", self.d_ff or 4 * self.d_model)
+
+    def as_text(self) -> str:
+        """What a file of weights keeps, so that no others are taken for them."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class GPT2(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **settings: Any) -> GPT2:
-        """The model in a Hugging Face GPT-2 folder, in evaluation mode, as float32.
+        """The model in a run folder or a Hugging Face GPT-2 folder, in evaluation mode, as float32.
 
         `folder` holds config.json and model.safetensors, whole or in shards; or it is a name on the hub (extra `hub`).
         `settings` replace those of the folder: with `tie_embeddings=False, head_bias=True` the embedding is copied for

@@ -31,6 +31,7 @@ from gpt2.run.lock import lock
 from gpt2.run.metrics import Log, Recorded, StepNumber, history
 from gpt2.text.corpora import Corpus
 from gpt2.tokenizers import BPETokenizer, Tokenizer, load_tokenizer
+from gpt2.weights import hugging_face
 from gpt2.weights.safetensors import check_fit, read_shapes, read_weights, write_weights
 from tinygrad2.files import unfinished, write_atomically
 from tinygrad2.types import Array
@@ -207,6 +208,7 @@ class Run:
     ) -> None:
         """Write config.json and tokenizer.json, unless they say already what the run is trained with after a step.
 
+        Where transformers can read model.safetensors as it is, config.json says it in their words too.
         `arithmetic` is what decides the order of sums, for `Part.machine`.
         """
         about = Description(
@@ -231,7 +233,10 @@ class Run:
             if same(then.at(sys.maxsize)) and about.before == then.before:
                 return
         self._write(self.tokenizer, tokenizer.to_text())
-        self._write(self.config, json.dumps(msgspec.to_builtins(about), indent=2) + "\n")
+        also = (
+            hugging_face.described(model.config, tokenizer.end_of_text) if hugging_face.is_read_as_it_is(model.config) else {}
+        )
+        self._write(self.config, json.dumps({**msgspec.to_builtins(about), **also}, indent=2) + "\n")
 
     def _write(self, path: Path, text: str) -> None:
         with naming(path):
@@ -259,7 +264,7 @@ class Run:
         """What weights are worthless without: a tokenizer with other ids gives nonsense and no error. Raises RunError."""
         with naming(self.tokenizer, "read"):
             tokenizer = hashlib.sha256(read_regular(self.tokenizer, MOST_TOKENIZER, links=False)).hexdigest()
-        return {"config": json.dumps(dataclasses.asdict(config), sort_keys=True), "tokenizer_sha256": tokenizer}
+        return {"config": config.as_text(), "tokenizer_sha256": tokenizer}
 
     def load_model(self, best: bool = False) -> tuple[GPT2, Tokenizer]:
         """The trained model, in evaluation mode, and its tokenizer. Raises RunError naming the file and what is wrong.
@@ -409,7 +414,7 @@ def is_hugging_face(folder: str | Path) -> bool:
     """Whether a folder is of Hugging Face's kind, where config.json may be a link, and not a run. Raises RunError."""
     path = Path(folder) / "config.json"
     try:
-        return os.path.lexists(path) and "model_type" in read_json(path)
+        return os.path.lexists(path) and "model_type" in (about := read_json(path)) and not hugging_face.is_run(about)
     except RunError:
         if path.is_symlink():  # to something else: a run folder that Run.check refuses
             return False

@@ -1,4 +1,4 @@
-"""GPT-2 as Hugging Face lays it out: a folder with config.json and model.safetensors, whole or in shards."""
+"""GPT-2 as Hugging Face lays it out: a folder with config.json and model.safetensors, whole or in shards. Or a run folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +51,20 @@ class PretrainedFolder:
     """A folder that has been looked through, its weights still on disk.
 
     `settings` replace those of the folder, by the names of GPT2Config. Raises RunError naming the file and the cause.
+
+    Of a run, the weights are those at the end of its training; `gpt2.load` also has those of a training that goes on.
     """
 
     def __init__(self, folder: str | Path, **settings: Any) -> None:
         self.folder = folder_of(folder)
         self.theirs = read_json(self.folder / "config.json")
         self.stored: dict[str, Stored] = {}
-        found, metadata = _all_weights(self.folder)
+        if is_run(self.theirs):
+            ours = self._of_run()
+            found, metadata = _weights_of_run(self.folder, ours)
+            self.theirs, settings = described(ours, None), {**asdict(ours), **settings}
+        else:
+            found, metadata = _all_weights(self.folder)
         for name, entry in found.items():
             if self.stored.setdefault(name.removeprefix("transformer."), entry) is not entry:
                 raise RunError(f"{entry.path}: {name} occurs twice, with and without 'transformer.'")
@@ -72,6 +79,12 @@ class PretrainedFolder:
     def tied(self) -> bool:
         """Whether their head is the token embedding."""
         return self.theirs.get("tie_word_embeddings", True) is not False
+
+    def _of_run(self) -> GPT2Config:
+        try:
+            return GPT2Config(**self.theirs["model"])
+        except (ConfigError, KeyError, TypeError) as error:
+            raise RunError(f"{self.folder / 'config.json'} is damaged: {error}") from error
 
     def _config(self, settings: Mapping[str, Any]) -> GPT2Config:
         path, theirs = self.folder / "config.json", self.theirs
@@ -187,6 +200,14 @@ def write_pretrained(
         tokenizer.save_pretrained(folder)
 
 
+def is_read_as_it_is(config: GPT2Config) -> bool:
+    """Whether their GPT-2 has every weight of this model, by its name: only then may a run folder call itself theirs.
+
+    An untied head beside names without `transformer.` was read as no head at all, before transformers 5.
+    """
+    return config.tie_embeddings and config.bias and not config.head_bias
+
+
 def described(config: GPT2Config, end_of_text: int | None) -> dict[str, Any]:
     """What their config.json says of a model without a head bias."""
     return {
@@ -218,6 +239,25 @@ def without_head_bias(state: Mapping[str, Array], bias: Array) -> dict[str, Arra
     more = 1 - beta @ v
     W += np.outer(bias - more * (W @ v), v)
     return {"ln_f.bias": (beta + more * v).astype(np.float32), "lm_head.weight": W.astype(np.float32)}
+
+
+def is_run(about: Mapping[str, Any]) -> bool:
+    """Whether a config.json is that of a run folder, which may have the names of Hugging Face too: see `described`."""
+    return "training" in about
+
+
+def _weights_of_run(folder: Path, config: GPT2Config) -> tuple[dict[str, Stored], dict[str, str]]:
+    """What its model.safetensors holds. Raises RunError if there is none, a later checkpoint, or another config.json."""
+    path = folder / "model.safetensors"
+    if not os.path.lexists(path):
+        raise RunError(f"{folder}: its training has not ended, so there is no {path.name}; gpt2.load takes the last checkpoint")
+    stored, metadata = read_weights(path, must_be_ours=True)
+    if metadata.get("config") != config.as_text():
+        raise RunError(f"{folder / 'config.json'} is not the one {path} was saved with")
+    names = ((folder / "checkpoints").glob("step-*.safetensors")) if metadata.get("step", "").isdecimal() else ()
+    if later := [p.name for p in names if p.stem[5:].isdecimal() and int(p.stem[5:]) > int(metadata["step"])]:
+        raise RunError(f"{folder}: its training went on, to {max(later)}; gpt2.load takes the last checkpoint")
+    return stored, metadata
 
 
 def folder_of(name: str | Path) -> Path:

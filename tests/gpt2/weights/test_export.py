@@ -202,3 +202,61 @@ def test_another_list_of_words_is_refused(tmp_path, changes, message):
         load_tokenizer(path)
     assert str(error.value).startswith(f"{path} is not a tokenizer: ")
     assert message in str(error.value)
+
+
+# -- run folders
+
+
+@pytest.mark.parametrize("settings", [{}, {"tie_embeddings": True, "head_bias": False}, {"bias": False, "vocab_size": 90}])
+def test_a_run_folder_is_read_like_any_other(tmp_path, settings):
+    run, _, _ = run_once(tmp_path / "run", TEXT, settings, steps=2, eval_every=2, ema_decay=0.5)
+    expected, _ = run.load_model()
+    found = GPT2.from_pretrained(run.folder)
+    assert found.config == expected.config
+    for name, array in expected.state_dict().items():
+        np.testing.assert_array_equal(found.state_dict()[name], array)
+    assert GPT2.from_pretrained(run.folder, dropout=0.5).config.dropout == 0.5
+
+
+def test_a_run_that_has_not_ended_is_not_read_in_silence(tmp_path):
+    run, _, _ = run_once(tmp_path / "run", TEXT, steps=2, eval_every=2)
+    run_once(run.folder, TEXT, steps=4, eval_every=2, resume=True)
+    weights = run.model.read_bytes()
+    GPT2.from_pretrained(run.folder)
+    run_once(run.folder, TEXT, steps=6, eval_every=2, resume=True)
+    run.model.write_bytes(weights)
+    with pytest.raises(RunError, match=r"its training went on, to step-00000006\.safetensors; gpt2\.load takes"):
+        GPT2.from_pretrained(run.folder)
+    run.model.unlink()
+    with pytest.raises(RunError, match=r"its training has not ended"):
+        GPT2.from_pretrained(run.folder)
+
+
+@pytest.mark.parametrize("change", [{"num_heads": 1}, {"vocab_size": 10**9}, {"d_model": "x"}, {"what": 1}])
+def test_a_run_whose_description_was_changed(tmp_path, change):
+    run, _, _ = run_once(tmp_path / "run", TEXT, steps=1)
+    about = json.loads(run.config.read_text())
+    run.config.write_text(json.dumps({**about, "model": {**about["model"], **change}}))
+    with pytest.raises(RunError, match=r"config\.json is (not the one|damaged)"):
+        GPT2.from_pretrained(run.folder)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("kind", ["bpe", "gpt2"])
+def test_transformers_reads_a_run_folder_of_their_architecture(transformers, tmp_path, kind):
+    """Others lack what their config.json must have, so that they are refused."""
+    TOKENIZERS[kind]().save(tmp_path / "tokenizer.json")
+    kept = {"tokenizer": str(tmp_path / "tokenizer.json"), "steps": 2, "eval_every": 2, "sample_tokens": 0}
+    run, _, _ = run_once(tmp_path / "run", TEXT, {"tie_embeddings": True, "head_bias": False}, **kept)
+    model, tokenizer = load_model(run.folder)
+    reader = transformers.AutoTokenizer.from_pretrained(run.folder)
+    theirs, about = transformers.AutoModelForCausalLM.from_pretrained(run.folder, output_loading_info=True)
+    assert not any(about.values()), about
+    given = reader("The st", return_tensors="pt")
+    found = theirs.generate(**given, max_new_tokens=8, do_sample=False, eos_token_id=None, pad_token_id=0)[0].tolist()
+    assert found == model.generate(tokenizer.encode("The st"), 8).tolist()
+    assert theirs.config.eos_token_id == tokenizer.end_of_text
+    for settings in ({}, {"tie_embeddings": True}, {"tie_embeddings": True, "head_bias": False, "bias": False}):
+        other, _, _ = run_once(tmp_path / f"other{len(settings)}", TEXT, settings, steps=1, sample_tokens=0)
+        with pytest.raises(ValueError, match="model_type"):
+            transformers.AutoModelForCausalLM.from_pretrained(other.folder)
