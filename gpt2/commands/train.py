@@ -51,6 +51,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    signal = trained(args)[1].signal
+    return 128 + signal if signal else 0
+
+
+def trained(args: argparse.Namespace) -> tuple[Run, Result]:
+    """What the command does: the run that it leaves, and how that ended."""
     given = given_settings(args)
     if args.out is not None and not args.out.strip():
         raise ConfigError("--out is empty: give a folder, or leave it out")
@@ -88,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     reasons = together.all_gather(Run(out).gave_up(), "the run folder")  # each sees the files of its machine
     if not together.is_main:  # what it would write goes nowhere
         with tempfile.TemporaryDirectory() as folder:
-            return _exit_code(train(model, config, text, Run(Path(folder), out), lambda _: None, resume))
+            return Run(out), train(model, config, text, Run(Path(folder), out), lambda _: None, resume)
     size = f"{corpus.characters:,} characters, {tokenizer.vocab_size} {'distinct' if config.tokenizer == 'char' else 'tokens'}"
     what = corpus.name if setup else f"{preset} on {corpus.name}"
     say(one_line(f"{what} ({size}), into {run.folder}"))
@@ -103,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
         drawn = _draw(run, f"{corpus.name}: {model.num_parameters():,} parameters", result.baselines, step_tokens)
     _report(result, config.steps)
     _suggest(run, result, corpus, drawn, " --no-plots" * args.no_plots)
-    return _exit_code(result)
+    return run, result
 
 
 def _facts(config: TrainConfig, model: GPT2, corpus: Corpus) -> dict[str, str]:
@@ -111,10 +117,6 @@ def _facts(config: TrainConfig, model: GPT2, corpus: Corpus) -> dict[str, str]:
     settings = {name: repr(value) for name, value in {**asdict(config), **asdict(model.config)}.items()}
     about = {"the text's sha256": corpus.sha256, "the code's sha256": code_sha256(), "the kernels": str(kernels.running())}
     return {**settings, **about, "NumPy": np.__version__}
-
-
-def _exit_code(result: Result) -> int:
-    return 128 + result.signal if result.signal else 0
 
 
 def _start(preset: str, config: TrainConfig, given: dict[str, Any], corpus: Corpus) -> tuple[GPT2, Tokenizer]:
