@@ -26,10 +26,11 @@ def run(args: argparse.Namespace) -> int:
     model.save_pretrained(out, tokenizer)
     print(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
     if model.lm_head.bias is not None and model.lm_head.bias.data.any():
-        print("  the bias of the head is now a part of its matrix, as Hugging Face's GPT-2 has none: the logits are the same")
+        untied = ", which is not tied to the embedding any more" if model.config.tie_embeddings else ""
+        print(f"  the head's bias is a part of its matrix there{untied}: the logits are the same")
     if unused := model.config.vocab_size - tokenizer.vocab_size:
-        print(f"  {unused} ids that stand for no token are left out")
-    print("to load it:")
-    print("  from transformers import AutoModelForCausalLM, AutoTokenizer")
-    print(f"  tokenizer, model = (kind.from_pretrained({str(out)!r}) for kind in (AutoTokenizer, AutoModelForCausalLM))")
+        print(f"  ids that stand for no token are left out: {unused:,}")
+    print("to load it with transformers:")
+    print(f"  model = AutoModelForCausalLM.from_pretrained({str(out)!r})")
+    print(f"  tokenizer = AutoTokenizer.from_pretrained({str(out)!r})")
     return 0
