@@ -233,12 +233,13 @@ def without_head_bias(state: Mapping[str, Array], bias: Array) -> dict[str, Arra
     g, W = state["ln_f.weight"].astype(np.float64), state.get("lm_head.weight", state["wte.weight"]).astype(np.float64)
     beta = np.asarray(state.get("ln_f.bias", np.zeros(len(g))), np.float64)
     smallest = int(np.argmin(abs(g)))
-    v = np.divide(g[smallest], g, out=np.zeros(len(g)), where=g != 0)
-    v[smallest] = 1
-    v /= np.linalg.norm(v)
-    more = 1 - beta @ v
-    W += np.outer(bias - more * (W @ v), v)
-    return {"ln_f.bias": (beta + more * v).astype(np.float32), "lm_head.weight": W.astype(np.float32)}
+    with np.errstate(invalid="ignore", over="ignore"):  # weights that are not finite are refused where they are written
+        v = np.divide(g[smallest], g, out=np.zeros(len(g)), where=g != 0)
+        v[smallest] = 1
+        v /= np.linalg.norm(v)
+        more = 1 - beta @ v
+        W += np.outer(bias - more * (W @ v), v)
+        return {"ln_f.bias": (beta + more * v).astype(np.float32), "lm_head.weight": W.astype(np.float32)}
 
 
 def is_run(about: Mapping[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """`gpt2 export`: what transformers loads from the folder writes the same text, whatever the model and the tokenizer are."""
 
+import functools
 import json
 import os
 
@@ -19,21 +20,27 @@ ODD = "\n\t  a\r\n é\u0301 \u200d🙂👩\u200d💻 中 \u2028'll \x00\x7f"
 
 TEXT = "The statement is a name, and it's here.\n\n" * 60 + ODD
 
-MODELS = {
-    "default": {},
-    "tied": {"tie_embeddings": True, "head_bias": False},
-    "tied with a head bias": {"tie_embeddings": True},
-    "no bias": {"bias": False, "head_bias": False},
-    "a head bias alone": {"bias": False},
-    "padded": {"padding": 7},
-    "tied and padded": {"tie_embeddings": True, "head_bias": False, "padding": 7},
-}
 TOKENIZERS = {
     "char": lambda: CharTokenizer.train(TEXT),
     "byte": ByteTokenizer,
     "bpe": lambda: BPETokenizer.train(TEXT, 300),
     "gpt2": BPETokenizer.gpt2,
 }
+OPENAI = {"tie_embeddings": True, "head_bias": False}
+MODELS = {"default": {}, "tied": OPENAI, "no bias": {"bias": False, "head_bias": False}, "padded": {"padding": 7}}
+MORE = {
+    "tied with a head bias": {"tie_embeddings": True},
+    "a head bias alone": {"bias": False},
+    "tied and padded": {**OPENAI, "padding": 7},
+    "no head bias": {"head_bias": False},
+}
+CASES = [pytest.param(kind, model, id=f"{kind}-{name}") for kind in TOKENIZERS for name, model in MODELS.items()]
+CASES += [pytest.param("char", model, id=f"char-{name}") for name, model in MORE.items()]
+
+
+@functools.cache
+def tokenizer_of(kind):
+    return TOKENIZERS[kind]()
 
 
 @pytest.fixture(scope="module")
@@ -46,20 +53,6 @@ def transformers():
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     return transformers
-
-
-@pytest.fixture(scope="module", params=TOKENIZERS)
-def tokenizer(request):
-    return TOKENIZERS[request.param]()
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, tokenizer):
-    """A run with that tokenizer, whose model each test replaces."""
-    file = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    tokenizer.save(file)
-    run, _, _ = run_once(file.parent / "run", TEXT, {"d_model": 4, "num_layers": 1}, tokenizer=str(file), steps=1)
-    return run.folder
 
 
 def model_of(tokenizer, padding=0, **settings):
@@ -75,13 +68,14 @@ def model_of(tokenizer, padding=0, **settings):
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("settings", MODELS.values(), ids=MODELS)
-def test_transformers_writes_the_same_text(transformers, tmp_path, tokenizer, settings, folder, monkeypatch, capsys):
+@pytest.mark.parametrize(("kind", "settings"), CASES)
+def test_transformers_writes_the_same_text(transformers, tmp_path, kind, settings, monkeypatch, capsys):
     import torch
 
+    tokenizer = tokenizer_of(kind)
     ours, out = model_of(tokenizer, **settings), tmp_path / "out"
     monkeypatch.setattr("gpt2.commands.export.given_model", lambda args: (ours, tokenizer))
-    assert main(["export", "--run", str(folder), "--out", str(out)]) == 0
+    assert main(["export", "--run", "run", "--out", str(out)]) == 0
     assert ("a part of its matrix there" in capsys.readouterr().out) == ("head_bias" not in settings)
     reader = transformers.AutoTokenizer.from_pretrained(out)
     theirs, about = transformers.AutoModelForCausalLM.from_pretrained(out, output_loading_info=True)
@@ -164,6 +158,15 @@ def test_a_bias_of_zero_leaves_the_head_tied(tmp_path):
     assert GPT2.from_pretrained(tmp_path).config.tie_embeddings
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["lm_head.bias", "lm_head.weight", "ln_f.bias", "ln_f.weight"])
+def test_a_model_whose_training_diverged_is_refused(tmp_path, name, value):
+    model = model_of(CharTokenizer.train("abc"))
+    dict(model.named_parameters())[name].data[0] = value
+    with pytest.raises(RunError, match="entries that are NaN or infinite"):
+        model.save_pretrained(tmp_path)
+
+
 def test_a_tokenizer_that_is_too_large_is_refused(tmp_path):
     model = model_of(CharTokenizer.train("abc"))
     with pytest.raises(RunError, match="a tokenizer of 257 tokens for a model with 3"):
@@ -207,7 +210,7 @@ def test_another_list_of_words_is_refused(tmp_path, changes, message):
 # -- run folders
 
 
-@pytest.mark.parametrize("settings", [{}, {"tie_embeddings": True, "head_bias": False}, {"bias": False, "vocab_size": 90}])
+@pytest.mark.parametrize("settings", [{}, OPENAI, {"bias": False, "vocab_size": 90}])
 def test_a_run_folder_is_read_like_any_other(tmp_path, settings):
     run, _, _ = run_once(tmp_path / "run", TEXT, settings, steps=2, eval_every=2, ema_decay=0.5)
     expected, _ = run.load_model()
@@ -245,9 +248,9 @@ def test_a_run_whose_description_was_changed(tmp_path, change):
 @pytest.mark.parametrize("kind", ["bpe", "gpt2"])
 def test_transformers_reads_a_run_folder_of_their_architecture(transformers, tmp_path, kind):
     """Others lack what their config.json must have, so that they are refused."""
-    TOKENIZERS[kind]().save(tmp_path / "tokenizer.json")
+    tokenizer_of(kind).save(tmp_path / "tokenizer.json")
     kept = {"tokenizer": str(tmp_path / "tokenizer.json"), "steps": 2, "eval_every": 2, "sample_tokens": 0}
-    run, _, _ = run_once(tmp_path / "run", TEXT, {"tie_embeddings": True, "head_bias": False}, **kept)
+    run, _, _ = run_once(tmp_path / "run", TEXT, OPENAI, **kept)
     model, tokenizer = load_model(run.folder)
     reader = transformers.AutoTokenizer.from_pretrained(run.folder)
     theirs, about = transformers.AutoModelForCausalLM.from_pretrained(run.folder, output_loading_info=True)
@@ -256,7 +259,7 @@ def test_transformers_reads_a_run_folder_of_their_architecture(transformers, tmp
     found = theirs.generate(**given, max_new_tokens=8, do_sample=False, eos_token_id=None, pad_token_id=0)[0].tolist()
     assert found == model.generate(tokenizer.encode("The st"), 8).tolist()
     assert theirs.config.eos_token_id == tokenizer.end_of_text
-    for settings in ({}, {"tie_embeddings": True}, {"tie_embeddings": True, "head_bias": False, "bias": False}):
+    for settings in ({}, {"tie_embeddings": True}, {**OPENAI, "bias": False}):
         other, _, _ = run_once(tmp_path / f"other{len(settings)}", TEXT, settings, steps=1, sample_tokens=0)
         with pytest.raises(ValueError, match="model_type"):
             transformers.AutoModelForCausalLM.from_pretrained(other.folder)
