@@ -414,7 +414,7 @@ def is_hugging_face(folder: str | Path) -> bool:
     """Whether a folder is of Hugging Face's kind, where config.json may be a link, and not a run. Raises RunError."""
     path = Path(folder) / "config.json"
     try:
-        return os.path.lexists(path) and "model_type" in (about := read_json(path)) and not hugging_face.is_run(about)
+        return os.path.lexists(path) and hugging_face.is_theirs(read_json(path))
     except RunError:
         if path.is_symlink():  # to something else: a run folder that Run.check refuses
             return False

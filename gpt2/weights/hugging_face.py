@@ -243,8 +243,13 @@ def without_head_bias(state: Mapping[str, Array], bias: Array) -> dict[str, Arra
 
 
 def is_run(about: Mapping[str, Any]) -> bool:
-    """Whether a config.json is that of a run folder, which may have the names of Hugging Face too: see `described`."""
-    return "training" in about
+    """Whether a config.json is that of a run folder, which may say the same in Hugging Face's words too."""
+    return "training" in about and "model" in about
+
+
+def is_theirs(about: Mapping[str, Any]) -> bool:
+    """Whether a config.json is Hugging Face's, and not that of a run folder."""
+    return "model_type" in about and not is_run(about)
 
 
 def _weights_of_run(folder: Path, config: GPT2Config) -> tuple[dict[str, Stored], dict[str, str]]:
