@@ -293,9 +293,8 @@ def _lines(axes: Any, what: str, steps: Sequence[int], curves: Mapping[str, Arra
     named = {*blocks[:: max(1, math.ceil(len(blocks) / 6))], *blocks[-1:]}
     few = {"markersize": 4} if len(steps) < 100 else {"marker": ""}
     for name, values in curves.items():
-        shade, marker = STYLES.get(name, ("tab:blue" if not name else "0.5", "o"))
-        if name in blocks:
-            shade = colormaps["viridis"](0.9 * blocks.index(name) / max(1, len(blocks) - 1))
+        color, marker = STYLES.get(name, ("0.5" if name else "tab:blue", "o"))
+        shade = colormaps["viridis"](0.9 * blocks.index(name) / max(1, len(blocks) - 1)) if name in blocks else color
         label = plain(name) if name and (name not in blocks or name in named) else "_"
         axes.plot(steps, values, color=shade, label=label, **{"marker": marker if name else "", **few})
     axes.set_title(what, fontsize=10, loc="left")
