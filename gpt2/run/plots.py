@@ -74,11 +74,6 @@ def _drawable(values: Array) -> Array:
     return np.where(abs(values) < LARGEST, values, np.nan)
 
 
-def _highest(values: Any) -> float:
-    """The largest of all numbers that are drawn, or 0."""
-    return float(np.fmax.reduce(np.ravel(values), initial=0.0))
-
-
 def plot_loss(path: Path, rows: Iterable[Recorded], baselines: Mapping[str, float], title: str, step_tokens: int = 0) -> None:
     """Training and validation loss against steps, with the baselines as lines; and, above, tokens: `step_tokens` per step.
 
@@ -220,6 +215,11 @@ def _drawn(block: Block) -> tuple[float, ...]:
     """Of a block: the standard deviation behind it, shares of units, and the entropy of its heads."""
     heads = list(block["entropy"].values())
     return block["out_std"], block["off"], block["dead"], float(np.mean(heads)), min(heads), max(heads)
+
+
+def _highest(values: Any) -> float:
+    """The largest of all numbers that are drawn, or 0."""
+    return float(np.fmax.reduce(np.ravel(values), initial=0.0))
 
 
 def _blocks(panels: Sequence[Any], diagnosed: Sequence[Diagnosed]) -> None:

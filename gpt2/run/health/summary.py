@@ -46,22 +46,20 @@ class Deviation:
     def __init__(self) -> None:
         self.known = self.off = 0
         self.last = self.last_off = math.nan
-        self.worst: tuple[int, float] | None = None  # a step, and a value that is off
 
-    def add(self, step: int, value: float, margin: float) -> None:
+    def add(self, value: float, margin: float) -> None:
         """One more. Where the margin is not finite the number could not be measured."""
         if not math.isfinite(margin):
             return
         self.known, self.last = self.known + 1, value
         if not abs(value - 1) <= margin:
             self.off, self.last_off = self.off + 1, value
-            if self.worst is None or _factor(value) > _factor(self.worst[1]):
-                self.worst = step, value
 
-
-def _factor(value: float) -> float:
-    """How many times too large or too small, as a logarithm."""
-    return abs(math.log(value)) if 0 < value < math.inf else math.inf
+    def __str__(self) -> str:
+        """The last value, or the last that was off."""
+        if not self.off:
+            return f"{self.last:.3f} times"
+        return f"{self.last_off:.3f} times (at {self.off} of {self.known} evaluations)"
 
 
 class Summary:
@@ -146,9 +144,9 @@ class Summary:
         if "1" in found.get("offsets", {}):
             self.offsets.append((step, found["offsets"]))
         if "slope" in found:
-            self.slope.add(step, found["slope"], SLOPE + 3 * found.get("slope_doubt", math.nan))
+            self.slope.add(found["slope"], SLOPE + 3 * found.get("slope_doubt", math.nan))
         if "update_scale" in found:
-            self.update_scale.add(step, found["update_scale"], UPDATE_SCALE)
+            self.update_scale.add(found["update_scale"], UPDATE_SCALE)
 
     def train_losses(self) -> tuple[Array, Array, int]:
         """Steps and training losses, one or the mean of a bin at each, and over how many of them losses are averaged."""

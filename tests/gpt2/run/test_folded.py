@@ -12,7 +12,7 @@ from small_runs import run_once
 
 from gpt2 import GPT2Config, TrainConfig
 from gpt2.run.health import Monitor, Summary, examine, judge
-from gpt2.run.health.summary import SLOPE, UPDATE_SCALE
+from gpt2.run.health.summary import SLOPE, UPDATE_SCALE, Deviation
 from gpt2.run.metrics import as_line, history, read_metrics
 from gpt2.training.shards import Shards
 
@@ -120,9 +120,10 @@ class Whole(Summary):
     def deviation(diagnosed, name, margin):
         known = [(step, f[name], margin(f)) for step, f in diagnosed if name in f and math.isfinite(margin(f))]
         off = [(step, value) for step, value, limit in known if not abs(value - 1) <= limit]
-        worst = max(off, key=lambda pair: abs(math.log(pair[1])) if 0 < pair[1] < math.inf else math.inf, default=None)
-        last, last_off = (pairs[-1][1] if pairs else None for pairs in (known, off))
-        return SimpleNamespace(known=len(known), off=len(off), last=last, last_off=last_off, worst=worst)
+        found = Deviation()
+        found.known, found.off = len(known), len(off)
+        found.last, found.last_off = (pairs[-1][1] if pairs else math.nan for pairs in (known, off))
+        return found
 
     def train_losses(self):
         return self.steps, self.all_losses, max(10, len(self.steps) // 20)
