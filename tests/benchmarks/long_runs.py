@@ -51,7 +51,7 @@ def described(folder):
     tokenizer = tokenizer_for(corpus, config)
     model = GPT2(GPT2Config(vocab_size=tokenizer.vocab_size, d_model=64, num_layers=4, num_heads=4, max_seq_len=64))
     run = Run(folder)
-    run.describe(model, config, corpus, tokenizer)
+    run.describe(model, config, corpus, tokenizer, {})
     return run
 
 
