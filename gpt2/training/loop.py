@@ -20,7 +20,7 @@ from gpt2.model import GPT2
 from gpt2.rng import generator
 from gpt2.run.checkpoints import Checkpoint, Checkpoints, Progress
 from gpt2.run.folder import Run
-from gpt2.run.health import Facts, Monitor
+from gpt2.run.health import Monitor
 from gpt2.run.metrics import Log, Row, as_line
 from gpt2.text import batches
 from gpt2.text.baselines import baselines
@@ -73,7 +73,7 @@ class Training:
             evaluated = [c.ravel() for _, c in self.validation_batches(costs, context)]
             self.compared["perfect"] = float(np.mean(np.concatenate(evaluated)))
         self.probe = probe_windows(text.val, context, self.shards.count)
-        self.monitor = Monitor(run.metrics, Facts.of(self.model.config, self.config), say)
+        self.monitor = Monitor(run.metrics, self.model.config, self.config, say)
         self.checkpoints = Checkpoints(run.checkpoints, self.config.keep_every, run.mark)
         self.progress = Progress()
         self.saved = -1  # the step of the last checkpoint
@@ -250,10 +250,11 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
             training.start(checkpoint)
             try:
                 stopped_early = training.fit(interrupts)
-            except NonFiniteError:
+            except NonFiniteError as error:
                 training.progress.unwritten = None
                 with contextlib.suppress(DamagedError):  # the weights are no numbers either: the last checkpoint stays
                     training.save()
+                metrics.append(as_line({"step": trainer.steps + 1, "skipped": str(error)[:1000]}))  # a resume cuts it off
                 raise
         if comm.is_main:
             with trainer.average.in_use():
