@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import os
+import re
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_preset, add_settings, given_corpus, given_settings, part_of
+from gpt2.commands.arguments import add_settings, given_corpus, given_settings, part_of
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.errors import ConfigError
 from gpt2.files import code_sha256
@@ -39,14 +42,12 @@ PRESET = "tiny"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    add_preset(parser, PRESET)
     parser.add_argument("--out", help="run folder to write; by default a new one in runs/")
     parser.add_argument("--resume", action="store_true", help="go on where the run in --out stopped; begin it if there is none")
     parser.add_argument("--accept-changes", action="store_true", help="resume with other settings or another text than before")
     parser.add_argument("--config", help="a TOML file of settings, by the names of the flags with underscores")
     parser.add_argument("--no-plots", action="store_true", help="draw no loss.png and training.png at the end")
-    add_settings(parser, TrainConfig, PRESET)
-    add_settings(parser, GPT2Config, PRESET, vocab_size="the tokenizer's")
+    add_settings(parser, PRESET, GPT2Config, TrainConfig, bare="data", vocab_size="the tokenizer's")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,8 +61,14 @@ def run(args: argparse.Namespace) -> int:
     together = comm.current()
     resume = together.broadcast(resume, "the start")  # a rank that is late may find what another has written
     setup = read_setup(args.out, given, args.accept_changes) if resume else None
-    preset = given.pop("preset", PRESET)
+    named = given.pop("preset", None)
+    preset = named or PRESET
     config = setup.training if setup else TrainConfig.preset(preset, **part_of(TrainConfig, given))
+    for name in () if setup else [config.data] if isinstance(config.data, str) else config.data:
+        if os.path.exists(os.path.join(name, "config.json")):
+            raise ConfigError(
+                f"{name} is a run, and no text: --resume --out {name} goes on with it, and --init-from {name} begins another"
+            )
     if together.size > 1 and is_read_once(config.data):
         raise ConfigError(f"--data {config.data}: only one of several ranks could read it; give a file that all can read")
     if config.dtype == "bfloat16":
@@ -74,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         setup.check_corpus(corpus, args.accept_changes)
         model, tokenizer = setup.model_at_start(bool(Checkpoints(setup.run.checkpoints).steps())), setup.tokenizer
     else:
-        model, tokenizer = _start(preset, config, given, corpus)
+        model, tokenizer = _start(named, config, given, corpus)
     text = prepare(corpus, tokenizer, config, model.config.max_seq_len)  # before there is a folder: it may be too short
     if together.size > 1:
         Shards.of(config, model.num_parameters())  # refuses too few of them before there is a folder
@@ -93,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     what = corpus.name if setup else f"{preset} on {corpus.name}"
     say(one_line(f"{what} ({size}), into {run.folder}"))
     if args.resume and not setup:
-        say("there was nothing to go on with: a new run begins")
+        say(f"there was nothing to go on with: a new run begins{_meant(run.folder)}")
     for path, why in {path: why for found in reasons for path, why in found.items()}.items():
         say(one_line(f"the job before gave up, says {path}: {why}"))
     result = train(model, config, text, run, say, resume)
@@ -104,6 +111,14 @@ def run(args: argparse.Namespace) -> int:
     _report(result, config.steps)
     _suggest(run, result, corpus, drawn, " --no-plots" * args.no_plots)
     return _exit_code(result)
+
+
+def _meant(out: Path) -> str:
+    """The run beside it that may have been meant; not where the names differ in a number, as those of a series do."""
+    series = re.compile(r"\d+".join(map(re.escape, re.split(r"\d+", out.name))))
+    others = [path.parent.name for path in out.parent.glob("*/config.json")]
+    near = difflib.get_close_matches(out.name, [name for name in others if not series.fullmatch(name)], 1, 0.7)
+    return f"; {one_line(str(out.parent / near[0]))} holds a run, if that is meant" if near else ""
 
 
 def _facts(config: TrainConfig, model: GPT2, corpus: Corpus) -> dict[str, str]:
@@ -117,20 +132,23 @@ def _exit_code(result: Result) -> int:
     return 128 + result.signal if result.signal else 0
 
 
-def _start(preset: str, config: TrainConfig, given: dict[str, Any], corpus: Corpus) -> tuple[GPT2, Tokenizer]:
+def _start(preset: str | None, config: TrainConfig, given: dict[str, Any], corpus: Corpus) -> tuple[GPT2, Tokenizer]:
     """The model as training begins, and its tokenizer: new ones, or those of `--init-from`."""
+    sizes = GPT2Config.of_preset(preset or PRESET)
     if config.init_from:
         model, tokenizer = load_model(config.init_from)
         changed = {name: value for name, value in given.items() if getattr(model.config, name, value) != value}
         wrong = [f"{name} = {getattr(model.config, name)}, not {value}" for name, value in changed.items() if name != "dropout"]
         if wrong or "tokenizer" in given:
             raise ConfigError(
-                f"--init-from {config.init_from} brings its tokenizer and sizes; {', '.join(wrong) or 'no --tokenizer'}"
+                f"--init-from {config.init_from} brings its tokenizer and sizes: {', '.join(wrong) or 'give no --tokenizer'}"
             )
+        if preset and any(getattr(model.config, name) != value for name, value in sizes.items() if name != "vocab_size"):
+            note(f"the model is that of {config.init_from}: --preset {preset} decides how it is trained, and not its sizes")
         model_config = replace(model.config, dropout=float(given.get("dropout", 0)))
         check_fits(model_config, config)
         return GPT2.with_weights(model_config, model.state_dict()), tokenizer
-    model_config = GPT2Config.preset(preset, **part_of(GPT2Config, given))
+    model_config = GPT2Config(**{**sizes, **part_of(GPT2Config, given)})
     tokenizer = tokenizer_for(corpus, config, given.get("vocab_size"))
     vocab_size = given.get("vocab_size", tokenizer.vocab_size)
     if config.tokenizer == "bpe" and vocab_size > tokenizer.vocab_size:
