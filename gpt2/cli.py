@@ -100,7 +100,7 @@ def _asked(words: list[str], parser: Parser) -> list[str]:
     if words[1:] == ["help"] and verb != "tokenize" and not os.path.exists("help"):  # it shows the tokens of that word
         return [verb, "--help"]
     if verb in ("help", "version"):
-        return [*words[1:2], "--help"] if verb == "help" else ["--version"]
+        return _asked([*words[1:2], "--help"] if verb == "help" else ["--version"], parser)
     if verb.startswith("-") and verb not in parser.flags:
         parser.exit(2, f"gpt2: error: {parser.hint(verb)}\n")
     if verb not in COMMANDS and not verb.startswith("-"):

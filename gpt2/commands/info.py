@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from gpt2.commands.arguments import add_run, add_settings, given_settings, part_of
-from gpt2.config import GPT2Config
+from gpt2.config import PRESETS, GPT2Config
 from gpt2.errors import ConfigError
 from gpt2.files import strict_json
 from gpt2.insight.info import as_text, describe
@@ -33,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
         config = GPT2Config.preset(title, **part_of(GPT2Config, given))
     elif given:
         raise ConfigError(f"{args.run}: its model has settings of its own: leave out {', '.join(given)}, or the run")
+    elif args.run in PRESETS and not os.path.lexists(args.run):
+        raise ConfigError(f"{args.run} is no folder, but a preset: gpt2 info --preset {args.run}")
     else:
         title, theirs = one_line(args.run), is_hugging_face(args.run)
         config = PretrainedFolder(args.run).config if theirs else Run.open(args.run).read_config().model

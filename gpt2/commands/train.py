@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -58,17 +58,13 @@ def run(args: argparse.Namespace) -> int:
     if args.resume and not args.out:
         raise ConfigError("--resume needs --out: the folder of the run to go on with")
     resume = args.resume and Run(Path(args.out)).config.exists()
+    _check_texts(given.get("data", ()))
     together = comm.current()
     resume = together.broadcast(resume, "the start")  # a rank that is late may find what another has written
     setup = read_setup(args.out, given, args.accept_changes) if resume else None
     named = given.pop("preset", None)
     preset = named or PRESET
     config = setup.training if setup else TrainConfig.preset(preset, **part_of(TrainConfig, given))
-    for name in () if setup else [config.data] if isinstance(config.data, str) else config.data:
-        if os.path.exists(os.path.join(name, "config.json")):
-            raise ConfigError(
-                f"{name} is a run, and no text: --resume --out {name} goes on with it, and --init-from {name} begins another"
-            )
     if together.size > 1 and is_read_once(config.data):
         raise ConfigError(f"--data {config.data}: only one of several ranks could read it; give a file that all can read")
     if config.dtype == "bfloat16":
@@ -111,6 +107,17 @@ def run(args: argparse.Namespace) -> int:
     _report(result, config.steps)
     _suggest(run, result, corpus, drawn, " --no-plots" * args.no_plots)
     return _exit_code(result)
+
+
+def _check_texts(given: str | Sequence[str]) -> None:
+    """Raise ConfigError for what is there, and hardly meant as a text."""
+    for name in [given] if isinstance(given, str) else given:
+        if os.path.exists(os.path.join(name, "config.json")):
+            raise ConfigError(
+                f"{name} is a run, and no text: --resume --out {name} goes on with it, and --init-from {name} begins another"
+            )
+        if os.path.exists(name) and (name.endswith(".toml") or os.path.basename(name) == "config.json"):
+            raise ConfigError(f"{name} holds settings, and no text: --config {name} takes them")
 
 
 def _meant(out: Path) -> str:

@@ -136,6 +136,8 @@ BAD = {
     "empty prompt of the lab": ("lab {run} --prompt= --out {tmp}/lab.html", "give more text"),
     "no special token": ("sample {run} --prompt <|endoftext|> --special", "this tokenizer has no token <|endoftext|>"),
     "a run as a text": ("train {run}", "run is a run, and no text: --resume --out"),
+    "a run as a text of its own": ("train {run} --resume --out {run}", "run is a run, and no text: --resume --out"),
+    "settings as a text": ("train {run}/config.json", "config.json holds settings, and no text: --config"),
     "model of a run": ("info {run} --d-model 8", "its model has settings of its own: leave out d_model, or the run"),
     "config": ("train --config {tmp}/short.txt", "is not TOML"),
 }

@@ -108,6 +108,8 @@ LINES = {
     "tran": "there is no command 'tran'; did you mean gpt2 train?",
     "generate --prompt x": "there is no command 'generate'; did you mean gpt2 sample?",
     "evalute runs/a": "there is no command 'evalute'; did you mean gpt2 eval?",
+    "help generate": "there is no command 'generate'; did you mean gpt2 sample?",
+    "info gpt2": "gpt2 is no folder, but a preset: gpt2 info --preset gpt2",
     "my.txt": "there is no command 'my.txt'; there is train, sample",
     "--steps 5": "unknown argument '--steps'; there is gpt2 train --steps",
     "": "usage: gpt2",
