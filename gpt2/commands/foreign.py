@@ -9,7 +9,7 @@ from __future__ import annotations
 from gpt2.weights import hugging_face
 
 FLAGS = {
-    "--data": "dataset dataset-name train-file train-data corpus input input-file text text-file",
+    "--data": "dataset dataset-name train-file train-data corpus input input-file text text-file file",
     "--tokenizer": "tokenizer-name",
     "--init-from": "model-name-or-path pretrained-model-name-or-path model pretrained",
     "--seed": "s random-seed manual-seed",

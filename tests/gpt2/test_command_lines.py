@@ -182,7 +182,6 @@ def test_words_of_others_lead_to_what_there_is():
     flags = {flag for parser in parsers.values() for flag in parser.flags}
     assert {flag for ours in FLAGS_OF.values() for flag in ours} <= flags
     assert not [word for word in (*FLAGS_OF, *SENTENCE_OF, *COMMAND_OF) if "_" in word]
-    assert not FLAGS_OF.keys() & SENTENCE_OF.keys()
     assert set(COMMAND_OF.values()) <= COMMANDS.keys()
     assert not COMMAND_OF.keys() & COMMANDS.keys()
     for word, sentence in SENTENCE_OF.items():
