@@ -118,9 +118,11 @@ def add_settings(
     flags: dict[str, tuple[dataclasses.Field[Any], argparse.Action]] = {}
 
     def show(preset: str) -> None:
-        defaults = {name: value for kind in kinds for name, value in kind.of_preset(preset).items()} | own
+        numbers = {name: value for name, value in own.items() if type(value) is not str}
+        taken = (kind.preset(preset, **part_of(kind, numbers)) for kind in kinds)  # with what follows from other settings
+        defaults = {name: value for settings in taken for name, value in vars(settings).items()} | own
         for name, (f, flag) in flags.items():
-            flag.help = _help(f, defaults.get(name, f.default))
+            flag.help = _help(f, defaults[name])
 
     presets = f"{about}: {', '.join(PRESETS)} (default {preset})"
     parser.add_argument("--preset", action=Preset, show=show, choices=PRESETS, metavar="NAME", help=presets)

@@ -304,6 +304,7 @@ def test_every_setting_that_info_offers_shows(capsys):
 def test_bench_offers_what_a_step_reads(capsys, monkeypatch):
     """Some of it only where a step goes wrong, or there are several processes."""
     names, read = {f.name for f in dataclasses.fields(TrainConfig)}, set()
+    offered = {name.replace("-", "_") for name in shown("bench", capsys)} & names
 
     def spied(config, training, *rest):
         get = TrainConfig.__getattribute__
@@ -315,7 +316,6 @@ def test_bench_offers_what_a_step_reads(capsys, monkeypatch):
     real = bench.benchmark
     monkeypatch.setattr(bench, "benchmark", spied)
     assert main("bench --steps 1 --warmup 0 --d-model 4 --num-heads 1 --num-layers 1 --max-seq-len 4".split()) == 0  # noqa: SIM905
-    offered = {name.replace("-", "_") for name in shown("bench", capsys)} & names
     assert read & names <= offered
     assert offered - read == {"on_nonfinite", "on_spike", "distributed", "rank_timeout", "reduction", "wire"}
 
