@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
-import re
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -59,11 +57,12 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--resume needs --out: the folder of the run to go on with")
     resume = args.resume and Run(Path(args.out)).config.exists()
     _check_texts(given.get("data", ()))
+    if not resume and "preset" in given and given.get("init_from"):
+        note(f"--preset {given['preset']} decides how the model of {given['init_from']} is trained, and not its sizes")
     together = comm.current()
     resume = together.broadcast(resume, "the start")  # a rank that is late may find what another has written
     setup = read_setup(args.out, given, args.accept_changes) if resume else None
-    named = given.pop("preset", None)
-    preset = named or PRESET
+    preset = given.pop("preset", PRESET)
     config = setup.training if setup else TrainConfig.preset(preset, **part_of(TrainConfig, given))
     if together.size > 1 and is_read_once(config.data):
         raise ConfigError(f"--data {config.data}: only one of several ranks could read it; give a file that all can read")
@@ -77,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         setup.check_corpus(corpus, args.accept_changes)
         model, tokenizer = setup.model_at_start(bool(Checkpoints(setup.run.checkpoints).steps())), setup.tokenizer
     else:
-        model, tokenizer = _start(named, config, given, corpus)
+        model, tokenizer = _start(preset, config, given, corpus)
     text = prepare(corpus, tokenizer, config, model.config.max_seq_len)  # before there is a folder: it may be too short
     if together.size > 1:
         Shards.of(config, model.num_parameters())  # refuses too few of them before there is a folder
@@ -96,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     what = corpus.name if setup else f"{preset} on {corpus.name}"
     say(one_line(f"{what} ({size}), into {run.folder}"))
     if args.resume and not setup:
-        say(f"there was nothing to go on with: a new run begins{_meant(run.folder)}")
+        say("there was nothing to go on with: a new run begins")
     for path, why in {path: why for found in reasons for path, why in found.items()}.items():
         say(one_line(f"the job before gave up, says {path}: {why}"))
     result = train(model, config, text, run, say, resume)
@@ -120,14 +119,6 @@ def _check_texts(given: str | Sequence[str]) -> None:
             raise ConfigError(f"{name} holds settings, and no text: --config {name} takes them")
 
 
-def _meant(out: Path) -> str:
-    """The run beside it that may have been meant; not where the names differ in a number, as those of a series do."""
-    series = re.compile(r"\d+".join(map(re.escape, re.split(r"\d+", out.name))))
-    others = [path.parent.name for path in out.parent.glob("*/config.json")]
-    near = difflib.get_close_matches(out.name, [name for name in others if not series.fullmatch(name)], 1, 0.7)
-    return f"; {one_line(str(out.parent / near[0]))} holds a run, if that is meant" if near else ""
-
-
 def _facts(config: TrainConfig, model: GPT2, corpus: Corpus) -> dict[str, str]:
     """What must be the same on all processes of a training."""
     settings = {name: repr(value) for name, value in {**asdict(config), **asdict(model.config)}.items()}
@@ -139,23 +130,20 @@ def _exit_code(result: Result) -> int:
     return 128 + result.signal if result.signal else 0
 
 
-def _start(preset: str | None, config: TrainConfig, given: dict[str, Any], corpus: Corpus) -> tuple[GPT2, Tokenizer]:
+def _start(preset: str, config: TrainConfig, given: dict[str, Any], corpus: Corpus) -> tuple[GPT2, Tokenizer]:
     """The model as training begins, and its tokenizer: new ones, or those of `--init-from`."""
-    sizes = GPT2Config.of_preset(preset or PRESET)
     if config.init_from:
         model, tokenizer = load_model(config.init_from)
         changed = {name: value for name, value in given.items() if getattr(model.config, name, value) != value}
         wrong = [f"{name} = {getattr(model.config, name)}, not {value}" for name, value in changed.items() if name != "dropout"]
         if wrong or "tokenizer" in given:
             raise ConfigError(
-                f"--init-from {config.init_from} brings its tokenizer and sizes: {', '.join(wrong) or 'give no --tokenizer'}"
+                f"--init-from {config.init_from} brings its tokenizer and sizes; {', '.join(wrong) or 'no --tokenizer'}"
             )
-        if preset and any(getattr(model.config, name) != value for name, value in sizes.items() if name != "vocab_size"):
-            note(f"the model is that of {config.init_from}: --preset {preset} decides how it is trained, and not its sizes")
         model_config = replace(model.config, dropout=float(given.get("dropout", 0)))
         check_fits(model_config, config)
         return GPT2.with_weights(model_config, model.state_dict()), tokenizer
-    model_config = GPT2Config(**{**sizes, **part_of(GPT2Config, given)})
+    model_config = GPT2Config.preset(preset, **part_of(GPT2Config, given))
     tokenizer = tokenizer_for(corpus, config, given.get("vocab_size"))
     vocab_size = given.get("vocab_size", tokenizer.vocab_size)
     if config.tokenizer == "bpe" and vocab_size > tokenizer.vocab_size:

@@ -167,17 +167,6 @@ def test_bad_input_gets_one_line_and_exit_code_2(command, message, tmp_path, run
     assert message in output.err
 
 
-def test_resume_names_the_run_that_may_be_meant(run, tmp_path, text, capsys):
-    (tmp_path / "my.txt").write_text(text)
-    for name, other in {"mien": "mine", "seed-2": "seed-1"}.items():
-        shutil.copytree(run, tmp_path / other)
-        flags = ["--data", str(tmp_path / "my.txt"), "--out", str(tmp_path / name), *TINY]
-        assert main(["train", "--resume", "--no-plots", *flags]) == 0
-        said = capsys.readouterr().out
-        assert "there was nothing to go on with: a new run begins" in said
-        assert (f"{tmp_path / other} holds a run, if that is meant" in said) == (other == "mine")
-
-
 def test_info_of_a_run_is_that_of_its_model(run, capsys):
     for words in ([str(run)], ["--run", str(run)]):
         assert main(["info", *words, "--json"]) == 0
