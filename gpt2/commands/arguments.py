@@ -85,14 +85,15 @@ GROUPS = {
 
 def add_setting(parser: argparse._ActionsContainer, f: dataclasses.Field[Any], bare: bool = False) -> argparse.Action:
     """The flag of a field, absent from the result unless it is given; if it is `bare`, its value may stand alone."""
-    is_bool = isinstance(f.default, bool)
+    is_bool, several = isinstance(f.default, bool), f.metadata.get("several", False)
+    how: dict[str, Any] = {"nargs": "?", "const": True} if is_bool else {"action": "append"} if several else {}
     return parser.add_argument(
         "--" + f.name.replace("_", "-"),
         type=type(f.default),
         default=argparse.SUPPRESS,
         help=_help(f, f.default),
         metavar="true|false" if is_bool else "TEXT" if bare else type(f.default).__name__.upper(),
-        **({"action": Bare} if bare else {"nargs": "?", "const": True} if is_bool else {}),
+        **({"action": Bare, "several": several} if bare else how),
     )
 
 

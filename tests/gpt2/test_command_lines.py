@@ -121,7 +121,7 @@ SHOWN = {
     "help": "usage: gpt2 [-h]",
     "help train": "usage: gpt2 train [TEXT] [options]",
     "train help": "usage: gpt2 train [TEXT] [options]",
-    "sample --stepz 3 -h": "usage: gpt2 sample RUN --prompt",
+    "sample --stepz 3 -h": "usage: gpt2 sample RUN ",
     "version": "gpt2 0.",
     "--version": "gpt2 0.",
 }
