@@ -1,15 +1,18 @@
-"""What commands share: flags made from the settings of config.py, and the types of values."""
+"""What commands share: the flags of a run, those made from the settings of config.py, and what they name."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+from collections.abc import Callable, Container
 from typing import Any
 
 import numpy as np
 
+from gpt2.commands.parser import Bare, integer
 from gpt2.config import PRESETS, GPT2Config, Settings, TrainConfig, read_toml
-from gpt2.errors import RunError
+from gpt2.errors import DataError, RunError
 from gpt2.model import GPT2
 from gpt2.run.folder import is_hugging_face, load_model
 from gpt2.terminal import note
@@ -19,18 +22,14 @@ from gpt2.tokenizers import Tokenizer
 from gpt2.tokenizers.base import END_OF_TEXT
 
 
-def add_preset(parser: argparse.ArgumentParser, default: str, help: str = "named settings to start from") -> None:
-    """`--preset NAME`, absent from the result unless it is given."""
-    help = f"{help}: {', '.join(PRESETS)} (default {default})"
-    parser.add_argument("--preset", choices=PRESETS, default=argparse.SUPPRESS, metavar="NAME", help=help)
+def add_run(parser: argparse.ArgumentParser, help: str, **settings: Any) -> None:
+    """`RUN`, or `--run RUN`: which run."""
+    parser.add_argument("--run", action=Bare, metavar="RUN", help=help, **{"required": True, **settings})
 
 
-def add_model(parser: argparse.ArgumentParser, help: str, positional: bool = False) -> None:
-    """`--run FOLDER`, or just the folder, and `--best`: which model; `given_model` loads it."""
-    if positional:
-        parser.add_argument("run", help=help)
-    else:
-        parser.add_argument("--run", required=True, help=help)
+def add_model(parser: argparse.ArgumentParser, help: str) -> None:
+    """`RUN` and `--best`: which model; `given_model` loads it."""
+    add_run(parser, help)
     parser.add_argument(
         "--best",
         action="store_true",
@@ -60,41 +59,108 @@ def add_special(parser: argparse.ArgumentParser) -> None:
 
 def encoded(tokenizer: Tokenizer, text: str, special: bool) -> np.ndarray[Any, Any]:
     """The ids of a text; that the name of the end-of-text token in it is text is said. Raises DataError."""
+    if special and END_OF_TEXT in text and tokenizer.end_of_text is None:
+        raise DataError(f"--special: this tokenizer has no token {END_OF_TEXT}; leave --special out, and it is text")
     ids = tokenizer.encode(text, special)
     if not special and END_OF_TEXT in text and (size := end_as_text(tokenizer)):
         note(f"{END_OF_TEXT} is text here, of {size} tokens; --special takes it for that token")
     return ids
 
 
-def add_settings(parser: argparse.ArgumentParser, settings: type[Settings], preset: str, **own: Any) -> None:
-    """A flag for every field, absent from the result unless it is given.
+COMMON_TITLE = "common settings"
+COMMON = ("data", "tokenizer", "steps", "batch_size", "learning_rate", "max_seq_len", "d_model", "num_layers", "num_heads")
+"""The settings that are wanted most, in the order of `--help`."""
 
-    The default that is shown is the one without any flags: of the preset that is then taken, or of the command's `own`.
+GROUPS = {
+    "vocab_size": "other settings of the model",
+    "data": "where training begins",
+    "seed": "seed, precision, threads and memory",
+    "learning_rate": "learning rate and optimizer",
+    "on_nonfinite": "what a bad batch does",
+    "split": "evaluation, checkpoints and samples",
+    "distributed": "several processes",
+}
+"""The settings from one to the next, as a group of `--help`: those that are not common."""
+
+
+def add_setting(parser: argparse._ActionsContainer, f: dataclasses.Field[Any], bare: bool = False) -> argparse.Action:
+    """The flag of a field, absent from the result unless it is given; if it is `bare`, its value may stand alone."""
+    is_bool, several = isinstance(f.default, bool), f.metadata.get("several", False)
+    how: dict[str, Any] = {"nargs": "?", "const": True} if is_bool else {"action": "append"} if several else {}
+    return parser.add_argument(
+        "--" + f.name.replace("_", "-"),
+        type=type(f.default),
+        default=argparse.SUPPRESS,
+        help=_help(f, f.default),
+        metavar="true|false" if is_bool else "TEXT" if bare else type(f.default).__name__.upper(),
+        **({"action": Bare, "several": several} if bare else how),
+    )
+
+
+def _help(f: dataclasses.Field[Any], default: Any) -> str:
+    shown = str(default).lower() if isinstance(default, bool) else str(default) or "none"
+    return f"{f.metadata['help']} (default {shown})".replace("%", "%%")
+
+
+def add_settings(
+    parser: argparse.ArgumentParser,
+    preset: str,
+    *kinds: type[Settings],
+    about: str = "named settings to start from",
+    bare: str = "",
+    without: Container[str] = (),
+    **own: Any,
+) -> None:
+    """`--preset`, and a flag for every setting of these kinds, in groups.
+
+    `without` are those that do nothing in this command, the first of a group standing for all of it. The default that is shown
+    is the one that is taken: the command's `own`, or that of the preset.
     """
-    defaults = {**settings.of_preset(preset), **own}
-    for f in dataclasses.fields(settings):  # type: ignore[arg-type]
-        default = str(defaults.get(f.name, f.default))
-        parser.add_argument(
-            "--" + f.name.replace("_", "-"),
-            type=boolean if isinstance(f.default, bool) else type(f.default),
-            default=argparse.SUPPRESS,
-            metavar="true|false" if isinstance(f.default, bool) else type(f.default).__name__.upper(),
-            help=f"{f.metadata['help']} (default {default.lower() if isinstance(f.default, bool) else default or 'none'})",
-        )
+    flags: dict[str, tuple[dataclasses.Field[Any], argparse.Action]] = {}
+
+    def show(preset: str) -> None:
+        numbers = {name: value for name, value in own.items() if type(value) is not str}
+        taken = (kind.preset(preset, **part_of(kind, numbers)) for kind in kinds)  # with what follows from other settings
+        defaults = {name: value for settings in taken for name, value in vars(settings).items()} | own
+        for name, (f, flag) in flags.items():
+            flag.help = _help(f, defaults[name])
+
+    presets = f"{about}: {', '.join(PRESETS)} (default {preset})"
+    parser.add_argument("--preset", action=Preset, show=show, choices=PRESETS, metavar="NAME", help=presets)
+    groups: dict[str, list[dataclasses.Field[Any]]] = {COMMON_TITLE: []}
+    first = ""
+    for kind in kinds:
+        for f in dataclasses.fields(kind):  # type: ignore[arg-type]
+            first = f.name if f.name in GROUPS else first
+            if first not in without and f.name not in without:
+                groups.setdefault(GROUPS[first], [])
+                groups[COMMON_TITLE if f.name in COMMON else GROUPS[first]].append(f)
+    groups[COMMON_TITLE].sort(key=lambda f: COMMON.index(f.name))
+    for title, fields in groups.items():
+        group = parser.add_argument_group(title)
+        flags |= {f.name: (f, add_setting(group, f, f.name == bare)) for f in fields}
+    show(preset)
 
 
-def boolean(text: str) -> bool:
-    """`true` or `false`."""
-    if text not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"{text!r} must be true or false")
-    return text == "true"
+class Preset(argparse.Action):
+    """`--preset NAME`, which changes the defaults that `--help` shows."""
+
+    def __init__(self, *args: Any, show: Callable[[str], None], **settings: Any) -> None:
+        super().__init__(*args, **{"default": argparse.SUPPRESS, **settings})
+        self.show = show
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, value: Any, option_string: str | None = None) -> None:
+        """Take its name."""
+        setattr(namespace, self.dest, value)
+        self.show(value)
 
 
 def natural(text: str) -> int:
     """A whole number, 0 or more."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, 0 or more")
-    return int(text)
+    with contextlib.suppress(argparse.ArgumentTypeError):
+        if (value := integer(text)) >= 0:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, 0 or more")
 
 
 def given_settings(args: argparse.Namespace) -> dict[str, Any]:

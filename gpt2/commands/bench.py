@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from gpt2.commands.arguments import add_preset, add_settings, given_settings, natural, part_of
+from gpt2.commands.arguments import add_settings, given_settings, natural, part_of
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.files import strict_json
 from gpt2.insight.benchmark import benchmark
@@ -17,13 +17,10 @@ PRESET, STEPS = "tiny", 20
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    add_preset(parser, PRESET)
-    parser.add_argument("--seq-len", dest="max_seq_len", type=int, default=argparse.SUPPRESS, help="the same as --max-seq-len")
     parser.add_argument("--warmup", type=natural, default=3, help="steps before those that are timed (default 3)")
     parser.add_argument("--profile", action="store_true", help="also where the time goes, by op")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_settings(parser, TrainConfig, PRESET, steps=STEPS)
-    add_settings(parser, GPT2Config, PRESET)
+    add_settings(parser, PRESET, GPT2Config, TrainConfig, without=("data", "split"), steps=STEPS)
 
 
 def run(args: argparse.Namespace) -> int:

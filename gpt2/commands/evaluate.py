@@ -24,7 +24,7 @@ from gpt2.tokenizers import Tokenizer
 from gpt2.training.shards import Shards
 
 HELP = "the loss of a trained model on its validation text, or on a file"
-SAMPLES = 5
+SAMPLES, TOKENS = 5, 200
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,12 +34,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stride", type=int, help="tokens between the windows (default: the context, so that none overlap)")
     parser.add_argument("--per-token", action="store_true", help="show the text, each token on the colour of its loss")
     parser.add_argument("--memorised", action="store_true", help="let the model write, and find the longest copies of its text")
-    parser.add_argument("--tokens", type=natural, default=200, help="length of each text for --memorised (default 200)")
+    parser.add_argument("--tokens", type=natural, help=f"length of each text for --memorised (default {TOKENS})")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    if args.tokens is not None and not (args.memorised and args.tokens):
+        fix = "must be at least 1" if args.memorised else "is for --memorised: leave it out"
+        raise ConfigError(f"--tokens {args.tokens}: {fix}")
+    if args.memorised and (args.per_token or args.stride is not None):
+        raise ConfigError("--per-token and --stride are for the loss: leave them out, or --memorised")
     model, tokenizer = given_model(args)
     context = model.config.max_seq_len
     stride = context if args.stride is None else args.stride
@@ -120,7 +125,8 @@ def _memorised(args: argparse.Namespace, model: GPT2, tokenizer: Tokenizer, corp
     """Of several texts that the model writes, the longest part of each that stands in the text it was trained on."""
     first = tokenizer.encode(next(corpus.pieces())[:1])[:1]
     prompts = np.tile(first, (SAMPLES, 1))
-    made = model.generate(prompts, args.tokens, temperature=0.8, seed=0, vocab_size=tokenizer.vocab_size)
+    tokens = args.tokens or TOKENS
+    made = model.generate(prompts, tokens, temperature=0.8, seed=0, vocab_size=tokenizer.vocab_size)
     report = []
     for row in made[:, 1:]:
         sample = tokenizer.decode(row)
@@ -128,9 +134,7 @@ def _memorised(args: argparse.Namespace, model: GPT2, tokenizer: Tokenizer, corp
     if args.json:
         print(strict_json({"data": corpus.name, "samples": report}))
         return 0
-    print(
-        f"{SAMPLES} texts of {args.tokens} tokens at temperature 0.8, and the longest copy of {one_line(corpus.name)} in each:"
-    )
+    print(f"{SAMPLES} texts of {tokens} tokens at temperature 0.8, and the longest copy of {one_line(corpus.name)} in each:")
     for seed, found in enumerate(report):
         print(f"  seed {seed}: {len(str(found['match']))} of {found['characters']} characters: {found['match']!r}")
     return 0

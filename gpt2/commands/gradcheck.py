@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from gpt2.commands.arguments import add_preset, add_settings, given_settings, natural, part_of
+from gpt2.commands.arguments import add_settings, given_settings, natural, part_of
 from gpt2.config import GPT2Config
 from gpt2.insight.gradient_check import SMALL, check_model
 
@@ -14,10 +14,10 @@ PRESET = "tiny"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    add_preset(parser, PRESET, "where ties, biases and initialisation come from; sizes are small unless given")
     parser.add_argument("--seed", type=natural, default=0, help="decides weights and data (default 0)")
     parser.add_argument("--fast", action="store_true", help="one random direction per parameter, at the preset's sizes")
-    add_settings(parser, GPT2Config, PRESET, **SMALL)
+    about = "where ties, biases and initialisation come from; sizes are small unless given"
+    add_settings(parser, PRESET, GPT2Config, about=about, without=("dropout",), **SMALL)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ import shutil
 import sys
 import textwrap
 
+from gpt2.commands.arguments import add_run
 from gpt2.errors import RunError
 from gpt2.files import strict_json
 from gpt2.run.folder import Run
@@ -20,7 +21,7 @@ HELP = "say what is wrong with a run, why, and what to do; exit code 1 if anythi
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    parser.add_argument("run", metavar="RUN", help="run folder, of a training that has ended or not")
+    add_run(parser, "run folder, of a training that has ended or not")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

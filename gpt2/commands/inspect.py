@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_special, encoded, given_model
+from gpt2.commands.arguments import add_model, add_special, encoded, given_model
 from gpt2.errors import DataError
 from gpt2.files import naming, strict_json
 from gpt2.insight.evaluation import COLOURS
@@ -27,11 +27,8 @@ VISIBLE = str.maketrans({" ": "␣", "\n": "↵", "\t": "⇥"})
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    parser.add_argument("run", metavar="RUN", help="run folder, or a Hugging Face GPT-2 folder")
+    add_model(parser, "run folder, or a Hugging Face GPT-2 folder")
     parser.add_argument("--prompt", required=True, help="text to read, at most the context")
-    parser.add_argument(
-        "--best", action="store_true", help="the checkpoint with the lowest validation loss instead of the last weights"
-    )
     add_special(parser)
     parser.add_argument("--out", help="HTML file to write (default inspect.html, and none with --json)")
     parser.add_argument("--json", action="store_true", help="print what the page shows as one JSON object")

@@ -20,7 +20,7 @@ HELP = "write a page in which the backward pass of a run is watched, predicted a
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    add_model(parser, "run folder", positional=True)
+    add_model(parser, "run folder")
     parser.add_argument("--prompt", help="the text to compute the loss of (default: what the model itself writes)")
     add_special(parser)
     parser.add_argument("--tokens", type=natural, default=6, help="how many of its tokens (default 6)")
@@ -38,7 +38,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             f"--inside {args.inside}: there is no such module; h.0 to h.{model.config.num_layers - 1} are the blocks"
         )
-    ids = _ids(model, tokenizer, encoded(tokenizer, args.prompt, args.special) if args.prompt else None, args.tokens)
+    ids = _ids(
+        model, tokenizer, encoded(tokenizer, args.prompt, args.special) if args.prompt is not None else None, args.tokens
+    )
     with study.record(), np.errstate(over="ignore", invalid="ignore"):
         loss = model.loss(ids[None, :-1], ids[None, 1:])
     if not np.isfinite(loss.item()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from gpt2.commands.arguments import add_run
 from gpt2.errors import RunError
 from gpt2.files import naming
 from gpt2.run.folder import Run
@@ -17,7 +18,7 @@ HELP = "draw the losses of several runs together, or write them for TensorBoard"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder")
+    add_run(parser, "run folder; more are drawn together", dest="runs", several=True)
     parser.add_argument("--out", help="picture to write (default runs.png, and none with --tensorboard)")
     parser.add_argument(
         "--tensorboard", metavar="FOLDER", help="write all that was measured as event files, one sub-folder per run"

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import given_corpus, natural
+from gpt2.commands.arguments import add_run, given_corpus, natural
+from gpt2.commands.foreign import FLAGS_OF
+from gpt2.commands.parser import VALUES
 from gpt2.config import TrainConfig
 from gpt2.errors import ConfigError, RunError
 from gpt2.files import naming, strict_json
@@ -19,13 +21,12 @@ from gpt2.training.replay import CHANGEABLE, Replayed, replay
 from tinygrad2.files import atomic_file, check_kind
 
 HELP = "take any step of a run again, bit for bit: its batch, loss and gradients; or change one setting from there on"
-SHORT = {"lr": "learning_rate"}
 STEPS = 20
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    parser.add_argument("run", help="run folder")
+    add_run(parser, "run folder")
     parser.add_argument("--step", type=natural, required=True, help="the step to take again; the first is 1")
     parser.add_argument("--data", help="the run's text, where it came through a pipe or is elsewhere now")
     parser.add_argument("--out", help="write the batch and the gradients of the step to this .npz file")
@@ -91,7 +92,8 @@ def _changes(given: list[str], config: TrainConfig) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     for text in given:
         name, equals, value = text.partition("=")
-        name = SHORT.get(name.replace("-", "_"), name.replace("-", "_"))
+        name = name.replace("_", "-")
+        name = FLAGS_OF.get(name, [name])[0].lstrip("-").replace("-", "_")
         if not equals:
             raise ConfigError(f"--set {text}: is not NAME=VALUE")
         if name not in CHANGEABLE:
@@ -101,9 +103,9 @@ def _changes(given: list[str], config: TrainConfig) -> dict[str, Any]:
             raise ConfigError(f"--set {text}: {name} is set twice")
         kind = type(getattr(config, name))
         try:
-            changes[name] = kind(value)
-        except ValueError:
-            raise ConfigError(f"--set {text}: {value!r} must be {kind.__name__}") from None
+            changes[name] = VALUES.get(kind, kind)(value)
+        except argparse.ArgumentTypeError as error:
+            raise ConfigError(f"--set {text}: {error}") from None
     dataclasses.replace(config, **changes)  # checks them
     return changes
 

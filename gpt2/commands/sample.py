@@ -43,6 +43,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    if "" in args.stop:
+        raise ConfigError('--stop "" is empty: give the text to end at, or leave it out')
     sampling = Sampling(args.temperature, args.top_k, args.top_p, args.min_p, args.repetition_penalty)
     model, tokenizer = given_model(args)
     sampling = replace(sampling, vocab_size=tokenizer.vocab_size)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_preset, add_settings, given_corpus, given_settings, part_of
+from gpt2.commands.arguments import add_settings, given_corpus, given_settings, part_of
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.errors import ConfigError
 from gpt2.files import code_sha256
@@ -39,14 +40,12 @@ PRESET = "tiny"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    add_preset(parser, PRESET)
     parser.add_argument("--out", help="run folder to write; by default a new one in runs/")
     parser.add_argument("--resume", action="store_true", help="go on where the run in --out stopped; begin it if there is none")
     parser.add_argument("--accept-changes", action="store_true", help="resume with other settings or another text than before")
     parser.add_argument("--config", help="a TOML file of settings, by the names of the flags with underscores")
     parser.add_argument("--no-plots", action="store_true", help="draw no loss.png and training.png at the end")
-    add_settings(parser, TrainConfig, PRESET)
-    add_settings(parser, GPT2Config, PRESET, vocab_size="the tokenizer's")
+    add_settings(parser, PRESET, GPT2Config, TrainConfig, bare="data", vocab_size="the tokenizer's")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -63,6 +62,9 @@ def trained(args: argparse.Namespace) -> tuple[Run, Result]:
     if args.resume and not args.out:
         raise ConfigError("--resume needs --out: the folder of the run to go on with")
     resume = args.resume and Run(Path(args.out)).config.exists()
+    _check_texts(given.get("data", ()))
+    if not resume and "preset" in given and given.get("init_from"):
+        note(f"--preset {given['preset']} decides how the model of {given['init_from']} is trained, and not its sizes")
     together = comm.current()
     resume = together.broadcast(resume, "the start")  # a rank that is late may find what another has written
     setup = read_setup(args.out, given, args.accept_changes) if resume else None
@@ -110,6 +112,17 @@ def trained(args: argparse.Namespace) -> tuple[Run, Result]:
     _report(result, config.steps)
     _suggest(run, result, corpus, drawn, " --no-plots" * args.no_plots)
     return run, result
+
+
+def _check_texts(given: str | Sequence[str]) -> None:
+    """Raise ConfigError for what is there, and hardly meant as a text."""
+    for name in [given] if isinstance(given, str) else given:
+        if os.path.exists(os.path.join(name, "config.json")):
+            raise ConfigError(
+                f"{name} is a run, and no text: --resume --out {name} goes on with it, and --init-from {name} begins another"
+            )
+        if os.path.exists(name) and (name.endswith(".toml") or os.path.basename(name) == "config.json"):
+            raise ConfigError(f"{name} holds settings, and no text: --config {name} takes them")
 
 
 def _facts(config: TrainConfig, model: GPT2, corpus: Corpus) -> dict[str, str]:

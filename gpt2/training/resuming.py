@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ HARMLESS = ("data", "distributed", "zero", "rank_timeout")
 
 FIXED = {f.name for f in fields(GPT2Config)} | {"tokenizer", "init_from"}
 """Settings of what a model begins as: they have no meaning later."""
+
+KEPT: dict[str, Callable[[Any], bool]] = {"optimizer": lambda name: name == "sgd", "ema_decay": bool}
+"""Settings of what a checkpoint has to hold, and where that is other things: they can change to a value that needs the same."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +77,13 @@ def read_setup(folder: str | Path, given: dict[str, Any], accept_changes: bool, 
         training = replace(training, **divided)
     then = {**asdict(model), **asdict(training)}
     changed = {name: value for name, value in _meant(given, training).items() if value != then[name]}
-    fixed = [f"{name} = {value!r}, was {then[name]!r}" for name, value in changed.items() if name in FIXED]
+    fixed = [
+        f"{name} = {value!r}, was {then[name]!r}"
+        for name, value in changed.items()
+        if name in FIXED or (name in KEPT and KEPT[name](value) != KEPT[name](then[name]))
+    ]
     if fixed:
-        raise RunError(f"{run.folder}: the model of a run cannot change: {', '.join(fixed)}; begin another, in another --out")
+        raise RunError(f"{run.folder}: this cannot change within a run: {', '.join(fixed)}; begin another, in another --out")
     wrong = [f"{name} = {value!r}, was {then[name]!r}" for name, value in changed.items() if name not in HARMLESS]
     others = machine.get("ranks", 1) != comm.current().size  # who asks for other ranks asks for another division of the work
     for name, here in arithmetic(training, about.parameters).items():

@@ -1,5 +1,6 @@
 """The commands as a user meets them: what they print, what they return, and one clear line for bad input."""
 
+import dataclasses
 import json
 import os
 import re
@@ -10,6 +11,9 @@ import sys
 import pytest
 
 from gpt2.cli import main
+from gpt2.commands import bench
+from gpt2.config import PRESETS, GPT2Config, TrainConfig
+from gpt2.insight import benchmark
 
 TINY = "--steps=6 --eval-every=3 --d-model=16 --num-layers=1 --num-heads=2 --max-seq-len=16 --sample-tokens=10".split()  # noqa: SIM905
 
@@ -104,12 +108,11 @@ def test_settings_come_from_a_file_and_flags_win(tmp_path, text, capsys):
 
 
 BAD = {
-    "no command": ("", "required"),
-    "unknown command": ("fly", "invalid choice: 'fly'"),
+    "unknown command": ("fly", "there is no command 'fly'"),
     "unknown flag": ("train --stepz 3", "unknown argument '--stepz'; did you mean --steps?"),
     "unknown preset": ("train --preset huge", "invalid choice: 'huge'"),
-    "wrong type": ("train --steps many", "invalid int value: 'many'"),
-    "not a boolean": ("train --tie-embeddings yes", "'yes' must be true or false"),
+    "wrong type": ("train --steps many", "'many' must be a whole number"),
+    "not a boolean": ("train --tie-embeddings=maybe", "'maybe' must be true or false"),
     "heads": ("train --d-model 100 --num-heads 3", "d_model = 100 is not divisible by num_heads = 3"),
     "missing data": ("train --data {tmp}/nope.txt", "nope.txt: no such file"),
     "empty data": ("train --data {tmp}/empty.txt", "the file is empty"),
@@ -126,6 +129,16 @@ BAD = {
     "empty prompt": ("sample --run {run} --prompt=", "is empty"),
     "temperature": ("sample --run {run} --prompt a --temperature -1", "temperature = -1.0 must not be negative"),
     "tokens": ("info --tokens 0", "--tokens 0 must be in 1..max_seq_len = 1024"),
+    "tokens for the loss": ("eval --run {run} --tokens 5", "--tokens 5: is for --memorised"),
+    "no tokens": ("eval --run {run} --memorised --tokens 0", "--tokens 0: must be at least 1"),
+    "stride of copies": ("eval --run {run} --memorised --stride 3", "--per-token and --stride are for the loss"),
+    "empty stop": ("sample --run {run} --prompt a --stop=", '--stop "" is empty'),
+    "empty prompt of the lab": ("lab {run} --prompt= --out {tmp}/lab.html", "give more text"),
+    "no special token": ("sample {run} --prompt <|endoftext|> --special", "this tokenizer has no token <|endoftext|>"),
+    "a run as a text": ("train {run}", "run is a run, and no text: --resume --out"),
+    "a run as a text of its own": ("train {run} --resume --out {run}", "run is a run, and no text: --resume --out"),
+    "settings as a text": ("train {run}/config.json", "config.json holds settings, and no text: --config"),
+    "model of a run": ("info {run} --d-model 8", "its model has settings of its own: leave out d_model, or the run"),
     "config": ("train --config {tmp}/short.txt", "is not TOML"),
 }
 
@@ -152,6 +165,15 @@ def test_bad_input_gets_one_line_and_exit_code_2(command, message, tmp_path, run
     assert output.out == ""
     assert output.err.count("\n") == 1
     assert message in output.err
+
+
+def test_info_of_a_run_is_that_of_its_model(run, capsys):
+    for words in ([str(run)], ["--run", str(run)]):
+        assert main(["info", *words, "--json"]) == 0
+        about = json.loads(capsys.readouterr().out)
+        config = json.loads((run / "config.json").read_text())
+        assert about["config"] == config["model"]
+        assert about["num_parameters"] == config["parameters"]
 
 
 def test_a_pipe_that_closes_early_is_no_error():
@@ -229,10 +251,62 @@ def test_a_value_that_is_missing_is_missed(run, command, message, capsys):
 def shown(command, capsys):
     """By flag, the default in the help of a command."""
     with pytest.raises(SystemExit):
-        main([command, "--help"])
+        main([*command.split(), "--help"])
     parts = re.split(r" --([\w-]+) ", " ".join(capsys.readouterr().out.partition("options:")[2].split()))
     found = dict(zip(parts[1::2], parts[2::2], strict=True))
     return {name: default[1] for name, text in found.items() if (default := re.search(r"\(default ([^)]*)\)", text))}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_help_shows_the_defaults_of_the_preset_that_is_given(preset, capsys):
+    found, small = shown(f"train --preset {preset}", capsys), shown(f"gradcheck --preset {preset}", capsys)
+    for kind in (GPT2Config, TrainConfig):
+        for name, value in kind.of_preset(preset).items():
+            assert name == "vocab_size" or found[name.replace("_", "-")] in (str(value), str(value).lower()), name
+    assert small["num-layers"] == "2"
+    assert small["tie-embeddings"] == found["tie-embeddings"]
+
+
+def test_help_has_the_common_settings_first_in_the_width_that_there_is(capsys, monkeypatch):
+    for columns in (80, 120):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        with pytest.raises(SystemExit):
+            main(["train", "--help"])
+        out = capsys.readouterr().out
+        assert max(map(len, out.splitlines())) < columns
+        assert out.index("common settings:") < out.index("--learning-rate") < out.index("other settings of the model:")
+
+
+def test_every_setting_that_info_offers_shows(capsys):
+    """And no other is offered: dropout and init change nothing that it says."""
+    other = {"vocab-size": "9", "max-seq-len": "9", "d-model": "24", "num-layers": "1", "num-heads": "1", "d-ff": "7"}
+    offered = shown("info", capsys).keys() - {"tokens", "preset"}
+    assert main(["info"]) == 0
+    plain = capsys.readouterr().out
+    for name in offered:
+        value = other.get(name, "true" if name == "tie-embeddings" else "false")
+        assert main(["info", "--preset", "small", f"--{name}", value]) == 0
+        assert capsys.readouterr().out != plain, name
+    assert offered == {*other, "bias", "tie-embeddings", "head-bias"}
+
+
+def test_bench_offers_what_a_step_reads(capsys, monkeypatch):
+    """Some of it only where a step goes wrong, or there are several processes."""
+    names, read = {f.name for f in dataclasses.fields(TrainConfig)}, set()
+    offered = {name.replace("-", "_") for name in shown("bench", capsys)} & names
+
+    def spied(config, training, *rest):
+        get = TrainConfig.__getattribute__
+        monkeypatch.setattr(TrainConfig, "__getattribute__", lambda self, name: read.add(name) or get(self, name))
+        with monkeypatch.context() as patch:
+            patch.setattr(benchmark, "MATRIX", 8)
+            return real(config, training, *rest)
+
+    real = bench.benchmark
+    monkeypatch.setattr(bench, "benchmark", spied)
+    assert main("bench --steps 1 --warmup 0 --d-model 4 --num-heads 1 --num-layers 1 --max-seq-len 4".split()) == 0  # noqa: SIM905
+    assert read & names <= offered
+    assert offered - read == {"on_nonfinite", "on_spike", "distributed", "rank_timeout", "reduction", "wire"}
 
 
 def test_help_shows_the_defaults_that_are_taken(tmp_path, text, capsys):

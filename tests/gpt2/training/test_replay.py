@@ -75,7 +75,7 @@ def test_one_thing_changed_from_a_step_on(folder, capsys):
         ("--step 21", "the run has steps 1 to 20"),
         ("--step 0", "the run has steps 1 to 20"),
         ("--step 3 --set speed=3", "'speed' is not a setting that can change"),
-        ("--step 3 --set lr=fast", "'fast' must be float"),
+        ("--step 3 --set lr=fast", "'fast' must be a number"),
         ("--step 3 --set optimizer=sgd", "'optimizer' is not a setting that can change"),
     ],
 )

@@ -191,11 +191,16 @@ def begun(tmp_path_factory, text):
     ("flags", "message"),
     [
         ("--steps 6 --learning-rate 0.5", "steps = 6, was 4, learning_rate = 0.5, was 0.002; --accept-changes"),
-        ("--d-model 16", "the model of a run cannot change: d_model = 16, was 8"),
+        ("--d-model 16", "this cannot change within a run: d_model = 16, was 8"),
         ("--tokenizer byte", "tokenizer = 'byte', was 'char'"),
-        ("--steps 6 --tokenizer byte --accept-changes", "cannot change: tokenizer = 'byte', was 'char'; begin another"),
-        ("--init-from elsewhere --accept-changes", "cannot change: init_from = 'elsewhere', was ''"),
-        ("--preset small --accept-changes", "cannot change: d_model = 768, was 8, num_layers = 12, was 1"),
+        (
+            "--steps 6 --tokenizer byte --accept-changes",
+            "cannot change within a run: tokenizer = 'byte', was 'char'; begin another",
+        ),
+        ("--init-from elsewhere --accept-changes", "cannot change within a run: init_from = 'elsewhere', was ''"),
+        ("--preset small --accept-changes", "cannot change within a run: d_model = 768, was 8, num_layers = 12, was 1"),
+        ("--optimizer sgd --accept-changes", "cannot change within a run: optimizer = 'sgd', was 'adamw'; begin another"),
+        ("--ema-decay 0.9 --accept-changes", "cannot change within a run: ema_decay = 0.9, was 0.0; begin another"),
         ("--preset tiny --d-model 8 --num-layers 1 --num-heads 2 --max-seq-len 8", "steps = 4000, was 4; --accept-changes"),
     ],
 )
@@ -217,6 +222,7 @@ def test_a_preset_that_a_run_has_anyway_is_no_change(begun, tmp_path, capsys):
     tuned = ["train", "--no-plots", "--preset=small", "--init-from", str(tmp_path / "a"), "--steps=2", "--sample-tokens=0"]
     tuned += ["--data", str(begun / "my.txt"), "--resume", "--out", str(tmp_path / "b")]
     assert [main(tuned), main(tuned)] == [0, 0]  # its sizes are those of the model that it began from
+    assert capsys.readouterr().err.count("--preset small decides how the model of") == 1
 
 
 def test_another_text_is_refused_and_changes_are_taken_when_accepted(begun, tmp_path, text, capsys):

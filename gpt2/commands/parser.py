@@ -1,0 +1,202 @@
+"""How a command line is read: as it was meant where that is certain, and else refused in one line that says what to write."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from gpt2.commands.foreign import FLAGS_OF, SENTENCE_OF
+
+BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def boolean(text: str) -> bool:
+    """`true` or `false`, and other words for them."""
+    if text.lower() not in BOOLEANS:
+        raise argparse.ArgumentTypeError(f"{text!r} must be true or false")
+    return BOOLEANS[text.lower()]
+
+
+def number(text: str) -> float:
+    """A number."""
+    try:
+        return float(text)
+    except ValueError:
+        fix = f", such as {text.replace(',', '.')}" if text.count(",") == 1 and _is_number(text.replace(",", ".")) else ""
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number{fix}") from None
+
+
+def integer(text: str) -> int:
+    """A whole number; 1e3 is one, too."""
+    try:
+        return int(text)
+    except ValueError:
+        if _is_number(text) and float(text).is_integer():
+            return int(float(text))
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number") from None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+VALUES: dict[type, Any] = {bool: boolean, int: integer, float: number}
+"""How a value of a type is read. Raises ArgumentTypeError."""
+
+
+class Bare(argparse.Action):
+    """A flag whose value may also stand alone: a run, or a text. All values must be the same, unless there may be `several`."""
+
+    def __init__(self, *args: Any, several: bool = False, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.several = several
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, value: Any, option_string: str | None = None) -> None:
+        """Take one value more."""
+        before = getattr(namespace, self.dest, None)
+        if self.several:
+            value = [*(before or []), value]
+        elif before not in (None, value):
+            flags = [
+                flag for flag in ("--prompt", "--data", "--out") if flag in parser.flags and flag not in self.option_strings
+            ]
+            fix = f"; anything else goes behind a flag: {', '.join(flags)}" if flags else ""
+            parser.error(f"{before!r} and {value!r} are both given as {self.metavar}{fix}")
+        setattr(namespace, self.dest, value)
+
+
+class Wide(argparse.HelpFormatter):
+    """With room for long flags."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that knows what people mean, and says what is wrong in one line."""
+
+    others: Mapping[str, Parser] = {}
+    """All commands, by name."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **{"formatter_class": Wide, **settings})
+        for kind, read in VALUES.items():
+            self.register("type", kind, read)
+
+    @property
+    def flags(self) -> Mapping[str, argparse.Action]:
+        """What each flag does."""
+        return self._option_string_actions
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As argparse does, of the words as it would have them written."""
+        words = list(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(words if self._subparsers else self._written_out(words), namespace)
+
+    def _written_out(self, words: list[str]) -> list[str]:
+        """`a.txt --n_embd 8 --prompt -x` as `--data=a.txt --d-model=8 --prompt=-x`. Ends with what is said of unknown flags.
+
+        argparse would take `-x` for a flag, even where none has its name, and would ask for flags that are missing before it
+        says that one is unknown.
+        """
+        bare = next((flag for flag, action in self.flags.items() if isinstance(action, Bare)), None)
+        written, renamed, wrong, rest = [], {}, [], deque(words)
+        while rest:
+            word = rest.popleft()
+            if word == "--":
+                written += [f"{bare}={value}" for value in rest] if bare else ["--", *rest]
+                break
+            name, equals, value = word.partition("=")
+            if not self._is_flag(name):
+                written.append(f"{bare}={word}" if bare else word)
+                continue
+            flag = self._ours(name)
+            if flag is None:
+                wrong.append(self.hint(name))
+                continue
+            if flag not in (name, name.replace("_", "-")):
+                renamed[name] = flag
+            takes = self.flags[flag].nargs
+            if not equals and takes is None and rest and not self._is_ours(rest[0].partition("=")[0]):
+                equals, value = "=", rest.popleft()
+            elif not equals and takes == "?":
+                equals, value = "=", rest.popleft() if rest and rest[0].lower() in BOOLEANS else "true"
+            if f"{flag[2:]}={value}" in SENTENCE_OF:
+                wrong.append(f"{flag} {value}: {SENTENCE_OF[f'{flag[2:]}={value}']}")
+            if takes == 0 and equals:
+                wrong.append(f"{flag} takes no value: {word!r}")
+            written.append(f"{flag}{equals}{value}")
+        if {"-h", "--help"} & {*written}:  # whatever else is wrong
+            return [word for word in written if word.startswith("--preset=")] + ["--help"]
+        if wrong:
+            self.exit(2, "".join(f"{self.prog}: error: {why}\n" for why in wrong))
+        if renamed:
+            said = ", ".join(f"{name} is {flag}" for name, flag in renamed.items())
+            print(f"{self.prog}: note: here {said}", file=sys.stderr)
+        return written
+
+    def _is_flag(self, name: str) -> bool:
+        """Whether argparse takes it for a flag."""
+        return name[:1] == "-" and len(name) > 1 and " " not in name and not self._negative_number_matcher.match(name)
+
+    @staticmethod
+    def _plain(name: str) -> str:
+        return name.replace("_", "-") if name.startswith("--") else name
+
+    def _is_ours(self, name: str) -> bool:
+        """Whether a word behind a flag is another one, and not its value: `-n` may be what a model is to write."""
+        return name in self.flags or (name.startswith("--") and self._ours(name) is not None)
+
+    def _ours(self, name: str) -> str | None:
+        """The flag of this command that a word stands for, whoever's word it is."""
+        plain = self._plain(name)
+        return next((flag for flag in (plain, *FLAGS_OF.get(plain.lstrip("-"), ())) if flag in self.flags), None)
+
+    def hint(self, name: str) -> str:
+        """What to say of a flag that this command does not have."""
+        word = name.lstrip("-").replace("_", "-")
+        if word in SENTENCE_OF:
+            return f"{name}: {SENTENCE_OF[word]}"
+        if f"--{word}" in self.flags:
+            return f"unknown argument {name!r}; did you mean --{word}?"
+        for flag in (f"--{word}", *FLAGS_OF.get(word, ())):
+            for command, parser in self.others.items():
+                if flag in parser.flags:
+                    return f"unknown argument {name!r}; there is gpt2 {command} {flag}"
+        plain = f"--{word.removeprefix('no-')}"
+        if plain in self.flags and self.flags[plain].const is True and self.flags[plain].nargs == "?":
+            return f"unknown argument {name!r}; write {plain} false"
+        near = difflib.get_close_matches(word, [flag[2:] for flag in self.flags if flag.startswith("--")], 1, 0.75)
+        return f"unknown argument {name!r}" + (f"; did you mean --{near[0]}?" if near else f" (see {self.prog} --help)")
+
+    def format_help(self) -> str:
+        """With what is needed alone in the first line."""
+        if not self._subparsers:
+            needed = [self.prog]
+            for action in self._actions:
+                value = str(action.metavar or action.dest.upper())
+                if isinstance(action, Bare):
+                    needed.append((value if action.required else f"[{value}]") + " ..." * action.several)
+                elif not action.option_strings:
+                    needed.append(f"[{value}]" if action.nargs == "?" else value)
+                elif action.required:
+                    needed.append(f"{action.option_strings[0]} {value}")
+            self.usage = " ".join([*needed, "[options]"])
+        return super().format_help()
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """`--prompt=--` is a value, too: argparse drops it before Python 3.13."""
+        if action.nargs is None and action.option_strings and arg_strings == ["--"]:
+            return self._get_value(action, "--")
+        return super()._get_values(action, arg_strings)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
