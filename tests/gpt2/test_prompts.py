@@ -113,7 +113,7 @@ def test_other_commands_read_their_prompt_from_a_file_too(runs, tmp_path, capsys
         ("--prompt-file {tmp}/nope.txt", "nope.txt: No such file or directory"),
         ("--prompt-file {tmp}", "it is a folder, and not a file"),
         ("--prompt-file {tmp}/latin.txt", "latin.txt: not UTF-8 text (byte 0xe9 at offset 11); --encoding cp1252 would read"),
-        ("--prompt-file {tmp}/latin.txt --encoding klingon", "--encoding klingon is not an encoding of text"),
+        ("--prompt-file {tmp}/latin.txt --encoding klingon", "encoding = 'klingon' is not an encoding of text"),
         ("--prompt-file {tmp}/long.txt", "has more than 16,777,216 characters, too many to be read at once"),
         ("--prompt-file {tmp}/latin.txt --prompt a", "not allowed with argument"),
         ("--prompt a --encoding cp1252", "--encoding is for --prompt-file"),

@@ -50,7 +50,7 @@ class Form:
             codecs.getincrementaldecoder(self.encoding)
         except (LookupError, ValueError):
             known = "Python knows utf-8, utf-16, cp1252, latin-1, gb18030, big5, shift-jis, euc-kr, koi8-r and many more"
-            raise DataError(f"--encoding {self.encoding} is not an encoding of text; {known}") from None
+            raise DataError(f"encoding = {self.encoding!r} is not an encoding of text; {known}") from None
 
     @classmethod
     def of(cls, config: TrainConfig) -> Self:

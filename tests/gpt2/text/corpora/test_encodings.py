@@ -206,7 +206,7 @@ def test_a_run_remembers_its_encoding(tmp_path, capsys):
 def test_a_setting_from_a_file_is_checked(tmp_path, capsys):
     (tmp_path / "c.toml").write_text('encoding = "klingon"\n')
     assert main(["train", "--config", str(tmp_path / "c.toml")]) == 2
-    assert "--encoding klingon is not an encoding of text" in capsys.readouterr().err
+    assert "encoding = 'klingon' is not an encoding of text" in capsys.readouterr().err
 
 
 def test_standard_input_has_an_encoding_too(tmp_path, capsys, monkeypatch):
