@@ -136,7 +136,7 @@ class TrainConfig(Settings):
         "name: pydocs, shakespeare, addition, sorting, brackets, markov; may be repeated: then they follow one another",
         several=True,
     )
-    encoding: str = setting("utf-8", "of the text, where it has no byte-order mark: also gb18030, cp1252, utf-16-le and so on")
+    encoding: str = setting("utf-8", "how files without a byte-order mark are encoded: utf-8, gb18030, cp1252, utf-16-le...")
     text_field: str = setting("text", "the field of a line of a .jsonl file that holds the text; each line is a document")
     tokenizer: str = setting("char", "char, byte, bpe (learned from the text), gpt2, or the path of a tokenizer.json")
     init_from: str = setting("", "a run folder or Hugging Face GPT-2 folder to start from, with its tokenizer and sizes")
