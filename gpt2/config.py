@@ -21,9 +21,16 @@ LONGEST_TEXT = 4096
 """Characters of a setting that is text: the longest path that Linux takes."""
 
 
-def setting(default: Any, help: str, range: Range = (-math.inf, math.inf, "[]"), choices: tuple[str, ...] = ()) -> Any:
-    """A field with a default, the line that `--help` shows, and the numbers or texts that it can have."""
-    return field(default=default, metadata={"help": help, "range": range, "choices": choices})
+def setting(
+    default: Any,
+    help: str,
+    range: Range = (-math.inf, math.inf, "[]"),
+    choices: tuple[str, ...] = (),
+    several: bool = False,
+) -> Any:
+    """A field with a default, the line that `--help` shows, the numbers or texts that it can have, and whether several at
+    once: a list of one is that one, and of more it becomes a tuple."""
+    return field(default=default, metadata={"help": help, "range": range, "choices": choices, "several": several})
 
 
 def whole(low: int, high: int) -> Range:
@@ -61,11 +68,15 @@ class Settings:
             if kind is float and type(value) is int and abs(value) < 2**1023:
                 value = float(value)
                 object.__setattr__(self, f.name, value)
-            if type(value) is not kind:
-                raise ConfigError(f"{f.name} = {reprlib.repr(value)} is {type(value).__name__}; it must be {kind.__name__}")
-            wanted = _text_wanted(value, f.metadata["choices"]) if kind is str else _number_wanted(value, *f.metadata["range"])
-            if wanted:
-                raise ConfigError(f"{f.name} = {reprlib.repr(value)} must be {wanted}")
+            several = f.metadata["several"] and isinstance(value, list | tuple)
+            if several:
+                object.__setattr__(self, f.name, value[0] if len(value) == 1 else tuple(value))
+            for one in value if several else (value,):
+                if type(one) is not kind:
+                    raise ConfigError(f"{f.name} = {reprlib.repr(one)} is {type(one).__name__}; it must be {kind.__name__}")
+                wanted = _text_wanted(one, f.metadata["choices"]) if kind is str else _number_wanted(one, *f.metadata["range"])
+                if wanted:
+                    raise ConfigError(f"{f.name} = {reprlib.repr(one)} must be {wanted}")
 
 
 def _text_wanted(value: str, choices: tuple[str, ...]) -> str | None:
@@ -124,11 +135,14 @@ class GPT2Config(Settings):
 class TrainConfig(Settings):
     """How a model is trained."""
 
-    data: str = setting(
+    data: str | tuple[str, ...] = setting(
         "pydocs",
-        "a text file (or .gz), a folder, a glob in quotes, a pipe, - for standard input, or a corpus by name: "
-        "pydocs, shakespeare, addition, sorting, brackets, markov",
+        "a text file, .jsonl, or one of them as .gz, a folder, a glob in quotes, a pipe, - for standard input, or a corpus by "
+        "name: pydocs, shakespeare, addition, sorting, brackets, markov; may be repeated: then they follow one another",
+        several=True,
     )
+    encoding: str = setting("utf-8", "how files without a byte-order mark are encoded: utf-8, gb18030, cp1252, utf-16-le...")
+    text_field: str = setting("text", "the field of a line of a .jsonl file that holds the text; each line is a document")
     tokenizer: str = setting("char", "char, byte, bpe (learned from the text), gpt2, or the path of a tokenizer.json")
     init_from: str = setting("", "a run folder or Hugging Face GPT-2 folder to start from, with its tokenizer and sizes")
     seed: int = setting(0, "decides every random choice", NATURAL)

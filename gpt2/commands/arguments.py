@@ -5,19 +5,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gpt2.commands.parser import Bare, integer
 from gpt2.config import PRESETS, GPT2Config, Settings, TrainConfig, read_toml
-from gpt2.errors import DataError, RunError
+from gpt2.errors import ConfigError, DataError, RunError, StrangeCharacterError
 from gpt2.model import GPT2
 from gpt2.run.folder import is_hugging_face, load_model
 from gpt2.terminal import note
-from gpt2.text.corpora import Corpus, load_again, load_corpus
-from gpt2.text.encoding import end_as_text
+from gpt2.text.corpora import Corpus, Form, Texts, load_again, load_corpus, short_text
+from gpt2.text.encoding import end_as_text, without_strangers
 from gpt2.tokenizers import Tokenizer
 from gpt2.tokenizers.base import END_OF_TEXT
 
@@ -44,27 +45,78 @@ def given_model(args: argparse.Namespace) -> tuple[GPT2, Tokenizer]:
     return load_model(args.run, args.best)
 
 
-def given_corpus(data: str | None, recorded: str) -> Corpus:
+def add_form(parser: argparse.ArgumentParser, *names: str) -> None:
+    """The flags of those settings that say in which form a text is; `read_as` takes them."""
+    for f in dataclasses.fields(TrainConfig):
+        if f.name in (names or ("encoding", "text_field")):
+            add_setting(parser, f)
+
+
+def read_as(args: argparse.Namespace, base: TrainConfig | None = None) -> TrainConfig:
+    """Settings of which those that say in which form a text is are the given ones."""
+    given = {name: value for name, value in vars(args).items() if name in ("encoding", "text_field")}
+    return replace(base or TrainConfig(), **given)
+
+
+def given_corpus(data: Texts | None, config: TrainConfig) -> Corpus:
     """The text that `--data` names, or else that of a run; what whoever asks should know of it is said. Raises DataError."""
-    corpus = load_again(recorded) if data is None else load_corpus(data)
+    corpus = load_again(config) if data is None else load_corpus(data, Form.of(config))
     for message in corpus.notes:
         note(message)
     return corpus
 
 
-def add_special(parser: argparse.ArgumentParser) -> None:
-    """`--special`, of a prompt; `encoded` is what it is for."""
+def add_prompt(parser: argparse.ArgumentParser, help: str, required: bool = True) -> None:
+    """`--prompt` or `--prompt-file`, and how it is read; `given_prompt` takes them."""
+    where = parser.add_mutually_exclusive_group(required=required)
+    where.add_argument("--prompt", help=help)
+    where.add_argument(
+        "--prompt-file", metavar="FILE", help="a file with it, or - for standard input; its last line end is left out"
+    )
+    add_form(parser, "encoding")
     parser.add_argument("--special", action="store_true", help=f"{END_OF_TEXT} in the prompt is that token, not text")
+    add_skip(parser)
 
 
-def encoded(tokenizer: Tokenizer, text: str, special: bool) -> np.ndarray[Any, Any]:
-    """The ids of a text; that the name of the end-of-text token in it is text is said. Raises DataError."""
-    if special and END_OF_TEXT in text and tokenizer.end_of_text is None:
+def add_skip(parser: argparse.ArgumentParser) -> None:
+    """`--skip-unknown`, for `offering_to_skip`."""
+    parser.add_argument("--skip-unknown", action="store_true", help="leave out characters that have no token, with a note")
+
+
+@contextlib.contextmanager
+def offering_to_skip() -> Iterator[None]:
+    """Inside, the refusal of characters that have no token says the flag that leaves them out."""
+    try:
+        yield
+    except StrangeCharacterError as error:
+        raise DataError(f"{error}; --skip-unknown leaves them out") from None
+
+
+def given_prompt(args: argparse.Namespace, tokenizer: Tokenizer) -> tuple[str, np.ndarray[Any, Any]]:
+    """The text of the prompt, without what is skipped, and its ids. Raises DataError."""
+    text = args.prompt
+    if args.prompt_file is not None:
+        given = short_text(args.prompt_file, read_as(args).encoding)
+        text = given.replace("\r\n", "\n").removesuffix("\n")
+    elif "encoding" in args:
+        raise ConfigError("--encoding is for --prompt-file")
+    return encoded(args, tokenizer, text, "the prompt")
+
+
+def encoded(args: argparse.Namespace, tokenizer: Tokenizer, text: str, what: str) -> tuple[str, np.ndarray[Any, Any]]:
+    """A text, without what is skipped, and its ids; that the name of the end-of-text token in it is text is said.
+
+    Raises DataError.
+    """
+    if args.special and END_OF_TEXT in text and tokenizer.end_of_text is None:
         raise DataError(f"--special: this tokenizer has no token {END_OF_TEXT}; leave --special out, and it is text")
-    ids = tokenizer.encode(text, special)
-    if not special and END_OF_TEXT in text and (size := end_as_text(tokenizer)):
+    if args.skip_unknown:
+        (text,) = without_strangers(Corpus.of_text(what, text), tokenizer, note).pieces()
+    with offering_to_skip():
+        ids = tokenizer.encode(text, args.special)
+    if not args.special and END_OF_TEXT in text and (size := end_as_text(tokenizer)):
         note(f"{END_OF_TEXT} is text here, of {size} tokens; --special takes it for that token")
-    return ids
+    return text, ids
 
 
 COMMON_TITLE = "common settings"

@@ -9,7 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_model, given_corpus, given_model, natural
+from gpt2.commands.arguments import (
+    add_form,
+    add_model,
+    add_skip,
+    given_corpus,
+    given_model,
+    natural,
+    offering_to_skip,
+    read_as,
+)
 from gpt2.errors import ConfigError, DataError, RunError
 from gpt2.files import strict_json
 from gpt2.insight.evaluation import Evaluation, coloured, evaluate, legend, longest_match
@@ -19,7 +28,7 @@ from gpt2.run.plots import loss_text
 from gpt2.terminal import one_line, styled
 from gpt2.text.baselines import baselines
 from gpt2.text.corpora import Corpus
-from gpt2.text.encoding import prepare, prepare_whole
+from gpt2.text.encoding import prepare, prepare_whole, without_strangers
 from gpt2.tokenizers import Tokenizer
 from gpt2.training.shards import Shards
 
@@ -30,7 +39,11 @@ SAMPLES, TOKENS = 5, 200
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     add_model(parser, "run folder, or a Hugging Face GPT-2 folder (which needs --data)")
-    parser.add_argument("--data", help="text, as for train, used whole; by default the run's validation part")
+    parser.add_argument(
+        "--data", action="append", help="text, as for train, used whole; by default the run's validation part; may be repeated"
+    )
+    add_form(parser)
+    add_skip(parser)
     parser.add_argument("--stride", type=int, help="tokens between the windows (default: the context, so that none overlap)")
     parser.add_argument("--per-token", action="store_true", help="show the text, each token on the colour of its loss")
     parser.add_argument("--memorised", action="store_true", help="let the model write, and find the longest copies of its text")
@@ -53,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     trained = None if is_hugging_face(args.run) else Run(Path(args.run)).read_config()
     if trained is None and (args.memorised or args.data is None):
         raise DataError(f"--run {args.run}: does not say what it was trained on: give --data, without --memorised")
-    corpus = given_corpus(args.data, trained.training.data if trained else "")
+    corpus = given_corpus(args.data, read_as(args, trained.training if trained and args.data is None else None))
     if trained is not None and (args.data is None or args.memorised) and corpus.sha256 != trained.corpus.sha256:
         raise RunError(
             f"{args.run}: the text of {corpus.name!r} is not the one it was trained on: its sha256 is {corpus.sha256}, and "
@@ -63,14 +76,15 @@ def run(args: argparse.Namespace) -> int:
         return _memorised(args, model, tokenizer, corpus)
     floor: dict[str, float] = {}
     if args.data is not None or trained is None:
-        text = prepare_whole(corpus, tokenizer)
+        with offering_to_skip():
+            text = prepare_whole(without_strangers(corpus, tokenizer) if args.skip_unknown else corpus, tokenizer)
         val = text.val
     else:  # the text it was trained on: its validation part, as training evaluates it, in whole windows
         text = prepare(corpus, tokenizer, trained.training, context)
         floor = baselines(text.train, text.val, tokenizer.vocab_size)
         val = text.val[: (len(text.val) - 1) // context * context + 1]
     if len(val) < 2:
-        raise DataError(f"--data {args.data}: {len(val)} token; there must be one to predict another from")
+        raise DataError(f"{corpus.name}: {len(val)} token; there must be one to predict another from")
     costs = text.costs()
     if costs is not None:
         floor["perfect"] = float(costs[1 : len(val)].mean())

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_model, add_special, encoded, given_model
+from gpt2.commands.arguments import add_model, add_prompt, given_model, given_prompt
 from gpt2.errors import DataError
 from gpt2.files import naming, strict_json
 from gpt2.insight.evaluation import COLOURS
@@ -28,8 +28,7 @@ VISIBLE = str.maketrans({" ": "␣", "\n": "↵", "\t": "⇥"})
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     add_model(parser, "run folder, or a Hugging Face GPT-2 folder")
-    parser.add_argument("--prompt", required=True, help="text to read, at most the context")
-    add_special(parser)
+    add_prompt(parser, "text to read, at most the context")
     parser.add_argument("--out", help="HTML file to write (default inspect.html, and none with --json)")
     parser.add_argument("--json", action="store_true", help="print what the page shows as one JSON object")
 
@@ -37,14 +36,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     model, tokenizer = given_model(args)
-    ids = encoded(tokenizer, args.prompt, args.special)
+    prompt, ids = given_prompt(args, tokenizer)
     if not len(ids):
-        raise DataError('--prompt "" is empty: there is nothing to read')
+        raise DataError("the prompt is empty: there is nothing to read")
     try:
         check_length(model, len(ids))
     except DataError as error:
-        raise DataError(f"--prompt: {error}") from None
-    about = {"run": args.run, "prompt": args.prompt, **contents(model, tokenizer, inspect(model, ids, tokenizer.vocab_size))}
+        raise DataError(f"the prompt: {error}") from None
+    about = {"run": args.run, "prompt": prompt, **contents(model, tokenizer, inspect(model, ids, tokenizer.vocab_size))}
     if args.out or not args.json:
         path = Path(args.out or "inspect.html")
         with naming(f"--out {path}"):

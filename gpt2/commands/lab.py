@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gpt2.commands.arguments import add_model, add_special, encoded, given_model, natural
+from gpt2.commands.arguments import add_model, add_prompt, given_model, given_prompt, natural
 from gpt2.errors import ConfigError, NonFiniteError
 from gpt2.files import naming
 from gpt2.model import GPT2
@@ -21,8 +21,7 @@ HELP = "write a page in which the backward pass of a run is watched, predicted a
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     add_model(parser, "run folder")
-    parser.add_argument("--prompt", help="the text to compute the loss of (default: what the model itself writes)")
-    add_special(parser)
+    add_prompt(parser, "the text to compute the loss of (default: what the model itself writes)", required=False)
     parser.add_argument("--tokens", type=natural, default=6, help="how many of its tokens (default 6)")
     parser.add_argument("--inside", default="h.0", help="the module whose arrays are the last to be cut (default h.0)")
     parser.add_argument("--out", default="lab.html", help="HTML file to write (default lab.html)")
@@ -38,9 +37,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             f"--inside {args.inside}: there is no such module; h.0 to h.{model.config.num_layers - 1} are the blocks"
         )
-    ids = _ids(
-        model, tokenizer, encoded(tokenizer, args.prompt, args.special) if args.prompt is not None else None, args.tokens
-    )
+    given = args.prompt is not None or args.prompt_file is not None
+    ids = _ids(model, tokenizer, given_prompt(args, tokenizer)[1] if given else None, args.tokens)
     with study.record(), np.errstate(over="ignore", invalid="ignore"):
         loss = model.loss(ids[None, :-1], ids[None, 1:])
     if not np.isfinite(loss.item()):
@@ -61,5 +59,5 @@ def _ids(model: GPT2, tokenizer: Tokenizer, given: Array | None, count: int) -> 
     if given is None:
         return model.generate(np.zeros(1, int), count, temperature=1.0, vocab_size=tokenizer.vocab_size)
     if len(given) < 2:
-        raise ConfigError("--prompt: has fewer than 2 tokens, so nothing is predicted from it; give more text")
+        raise ConfigError("the prompt has fewer than 2 tokens, so nothing is predicted from it; give more text")
     return given[: count + 1]

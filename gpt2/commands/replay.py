@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_run, given_corpus, natural
+from gpt2.commands.arguments import add_form, add_run, given_corpus, natural, read_as
 from gpt2.commands.foreign import FLAGS_OF
 from gpt2.commands.parser import VALUES
 from gpt2.config import TrainConfig
@@ -28,7 +28,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     add_run(parser, "run folder")
     parser.add_argument("--step", type=natural, required=True, help="the step to take again; the first is 1")
-    parser.add_argument("--data", help="the run's text, where it came through a pipe or is elsewhere now")
+    parser.add_argument(
+        "--data", action="append", help="the run's text, where it came through a pipe or is elsewhere now; may be repeated"
+    )
+    add_form(parser)
     parser.add_argument("--out", help="write the batch and the gradients of the step to this .npz file")
     parser.add_argument(
         "--set",
@@ -64,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     if args.step not in recorded:
         raise RunError(f"{args.run}: the log has no training loss of step {args.step}")
     changes = _changes(args.set, then.training)
-    corpus = given_corpus(args.data, text.training.data)
+    corpus = given_corpus(args.data, read_as(args, text.training))
     found = replay(run, corpus, args.step, changes, count)
     same = found.row["train_loss"] == recorded[args.step]
     if args.out:

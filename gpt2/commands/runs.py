@@ -104,4 +104,6 @@ def _shown(value: Any) -> str:
         return "-" if value is None else str(value).lower()
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, tuple):
+        return ", ".join(map(_shown, value))
     return f"{value:.4g}" if isinstance(value, float) else one_line(str(value))

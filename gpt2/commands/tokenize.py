@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gpt2.commands.arguments import encoded, given_corpus, natural
+from gpt2.commands.arguments import add_form, add_skip, encoded, given_corpus, natural, read_as
 from gpt2.errors import ConfigError, RunError
 from gpt2.files import naming, strict_json
 from gpt2.terminal import note, one_line, styled
-from gpt2.text.corpora.piped import arriving, standard_input
+from gpt2.text.corpora import short_text
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer, load_tokenizer
 from gpt2.tokenizers.base import END_OF_TEXT
 from tinygrad2.files import check_kind
@@ -37,7 +37,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--show", action="store_true", help="every merge of every word, with its rank")
     parser.add_argument("--special", action="store_true", help="recognise special tokens such as <|endoftext|>")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--train", metavar="DATA", help="instead: train a byte-level BPE on a file, folder or corpus")
+    parser.add_argument(
+        "--train",
+        action="append",
+        metavar="DATA",
+        help="instead: train a byte-level BPE on a text, as for gpt2 train; may be repeated",
+    )
+    add_form(parser)
+    add_skip(parser)
     parser.add_argument("--vocab-size", type=natural, help="with --train: tokens, the 256 bytes and <|endoftext|> included")
     parser.add_argument("--out", help="with --train: the file to write, in Hugging Face's tokenizer.json format")
 
@@ -50,11 +57,14 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--out and --vocab-size belong to --train")
     if args.text is None:
         raise ConfigError('give a text, such as gpt2 tokenize "Hello", or - to read standard input, or --train')
-    text = _standard_input() if args.text == "-" else args.text
+    if ("encoding" in args and args.text != "-") or "text_field" in args:
+        raise ConfigError("--encoding is for standard input and --train, and --text-field for --train")
+    text = short_text("-", read_as(args).encoding) if args.text == "-" else args.text
     tokenizer = _open(args.tokenizer)
     if args.show and not isinstance(tokenizer, BPETokenizer):
         raise ConfigError(f"--show: the tokenizer {args.tokenizer} has no merges to show; a BPE such as gpt2 has")
-    about = _describe(tokenizer, args.tokenizer, text, args.special, args.show)
+    text, ids = encoded(args, tokenizer, text, "the text")
+    about = _describe(tokenizer, args.tokenizer, text, ids.tolist(), args.special, args.show)
     if args.json:
         print(strict_json(about))
     else:
@@ -64,23 +74,6 @@ def run(args: argparse.Namespace) -> int:
 
 TOKENIZER = b'{\n  "version"'
 """How the file begins that is written."""
-
-MOST = 1 << 24
-"""Bytes of a text of which every token is shown."""
-
-
-def _standard_input() -> str:
-    content = b""
-    try:
-        for block in arriving(standard_input()):
-            content += block
-            if len(content) > MOST:
-                raise ConfigError(f"standard input has more than {MOST:,} bytes, too many to show; give a part of the text")
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"standard input is not UTF-8 text (at byte {error.start})") from None
-    except OSError as error:
-        raise ConfigError(f"standard input cannot be read: {error.strerror}") from error
 
 
 def _open(name: str) -> Tokenizer:
@@ -99,9 +92,8 @@ def _open(name: str) -> Tokenizer:
 # -- what there is to say
 
 
-def _describe(tokenizer: Tokenizer, name: str, text: str, special: bool, show: bool) -> dict[str, Any]:
+def _describe(tokenizer: Tokenizer, name: str, text: str, ids: list[int], special: bool, show: bool) -> dict[str, Any]:
     """Everything that is printed, as --json gives it; bytes in hexadecimal."""
-    ids = encoded(tokenizer, text, special).tolist()
     raw = text.encode()
     tokens: list[dict[str, Any]] = []
     start = 0
@@ -246,7 +238,7 @@ def _train(args: argparse.Namespace) -> int:
         raise RunError(f"--out {args.out}: cannot be written: its folder is not there, or nothing can be written there")
     with naming(f"--out {args.out}"):
         check_kind(Path(args.out), TOKENIZER)
-    corpus = given_corpus(args.train, "")
+    corpus = given_corpus(args.train, read_as(args))
     begin = time.perf_counter()
     tokenizer = BPETokenizer.train(corpus.pieces(), args.vocab_size, progress=not args.json)
     seconds = time.perf_counter() - begin

@@ -23,7 +23,7 @@ from gpt2.run.folder import Run, load_model, unused_folder
 from gpt2.run.metrics import Recorded, history
 from gpt2.run.plots import plot_loss, plot_training
 from gpt2.terminal import note, one_line, say
-from gpt2.text.corpora import STDIN, Corpus, is_read_once
+from gpt2.text.corpora import Corpus, is_read_once, noted
 from gpt2.text.encoding import prepare, tokenizer_for
 from gpt2.tokenizers import Tokenizer
 from gpt2.training.loop import Result, train
@@ -75,9 +75,8 @@ def trained(args: argparse.Namespace) -> tuple[Run, Result]:
     if config.dtype == "bfloat16":
         with bfloat16(()):  # what the first step would refuse is refused before there is a folder
             pass
-    corpus = given_corpus(config.data if "data" in given or not setup else None, config.data)
-    if corpus.once:
-        config = replace(config, data=STDIN)  # whatever the shell called it, there is no text of that name any more
+    corpus = given_corpus(config.data if "data" in given or not setup else None, config)
+    config = replace(config, data=noted(config.data))
     if setup:
         setup.check_corpus(corpus, args.accept_changes)
         model, tokenizer = setup.model_at_start(bool(Checkpoints(setup.run.checkpoints).steps())), setup.tokenizer

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ IN_MEMORY = 4_000_000
 
 BPE_VOCABULARY = 1024
 """The size of a BPE that is trained where none is given: a good one for about a megabyte of text."""
+
+MOST_NAMED = 20
+"""How many characters without tokens are named, the most frequent first."""
 
 FORMAT = b"2"
 """Of the files in the cache; part of their names."""
@@ -60,9 +64,11 @@ class Prepared:
         model is better than their mean, but for chance; what a window may hide from the best one is said in
         corpora/generated.py.
         """
-        nats = [document.nats for document in self.documents() if document.nats is not None]
-        if not nats:
-            return None
+        nats: list[Array] = []
+        for document in self.documents():
+            if document.nats is None:  # what a part costs says nothing of the whole
+                return None
+            nats.append(document.nats)
         ends = np.concatenate(
             [[0], np.cumsum(self.tokenizer.byte_lengths[self.val])]
         )  # (M + 1,): characters before and after each token
@@ -87,6 +93,27 @@ def prepare_whole(corpus: Corpus, tokenizer: Tokenizer, say: Say = note) -> Prep
     nowhere = np.zeros(len(corpus.survey.sizes), bool)
     ids, _ = _ids(corpus, tokenizer, nowhere, say)
     return Prepared(corpus, tokenizer, ids[:0], ids, lambda: _arranged(corpus, nowhere))
+
+
+def without_strangers(corpus: Corpus, tokenizer: Tokenizer, say: Say = note) -> Corpus:
+    """The corpus without the characters that have no tokens; which and how many these are is said.
+
+    It is read once for that."""
+    left_out: Counter[str] = Counter()
+
+    def kept(piece: str) -> str:
+        strangers = tokenizer.strangers(piece)
+        left_out.update({c: piece.count(c) for c in strangers})
+        return piece.translate(dict.fromkeys(map(ord, strangers)))
+
+    known = replace(corpus, documents=lambda: (Document(map(kept, d.pieces)) for d in corpus.documents()))
+    whole = known.survey.characters + left_out.total()
+    if not left_out:
+        return corpus
+    found = "".join(c for c, _ in left_out.most_common(MOST_NAMED))
+    shown = f"{found!r}{' and others' * (len(left_out) > MOST_NAMED)} ({left_out.total():,} of {whole:,})"
+    say(f"{corpus.name} is read without the characters that have no token: {shown}")
+    return known
 
 
 def validating(corpus: Corpus, config: TrainConfig) -> Array:
@@ -167,7 +194,7 @@ def _ids(corpus: Corpus, tokenizer: Tokenizer, validates: Array, say: Say) -> tu
     if corpus.survey.ends and (size := end_as_text(tokenizer)):
         say(
             f"{corpus.name}: {END_OF_TEXT} stands in it {corpus.survey.ends:,} times, as text of {size} tokens that ends no "
-            "document; make each document a file of a folder, and that token comes between them"
+            "document; make each document a file of a folder or a line of a .jsonl file, and that token comes between them"
         )
     if corpus.characters > IN_MEMORY:
         key = hashlib.sha256(FORMAT + tokenizer.sha256.encode() + np.sort(validates).tobytes())

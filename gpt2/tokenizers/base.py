@@ -43,6 +43,10 @@ class Tokenizer(ABC):
         types cannot end a document by accident. Raises DataError for text that has no ids.
         """
 
+    def strangers(self, text: str) -> str:
+        """The characters of a text that have no tokens, each once, as they come."""
+        return ""
+
     @abstractmethod
     def token_bytes(self, id: int) -> bytes:
         """What one token stands for, in UTF-8: perhaps half a character. Raises DataError for an id out of range."""

@@ -61,7 +61,7 @@ def replay(run: Run, corpus: Corpus, step: int, changes: dict[str, Any] | None =
     while setups[-1].until < step:
         setups.append(read_setup(run.folder, {}, accept_changes=False, replays=setups[-1].until + 1))
     corpora = [  # the text may have been changed on the way
-        corpus if setup is setups[-1] or setup.corpus_sha256 == corpus.sha256 else load_again(setup.training.data)
+        corpus if setup is setups[-1] or setup.corpus_sha256 == corpus.sha256 else load_again(setup.training)
         for setup in setups
     ]
     for setup, then in zip(setups, corpora, strict=True):

@@ -18,8 +18,9 @@ from gpt2.training.memory import check_fits
 from gpt2.training.mpi import comm
 from gpt2.training.shards import arithmetic
 
-HARMLESS = ("data", "distributed", "zero", "rank_timeout")
-"""Settings of which the result does not depend: not on where the text is, as long as it is the same (see `check_corpus`)."""
+HARMLESS = ("data", "encoding", "text_field", "distributed", "zero", "rank_timeout")
+"""Settings of which the result does not depend: not on where and in which form the text is, as long as it is the same (see
+`check_corpus`)."""
 
 FIXED = {f.name for f in fields(GPT2Config)} | {"tokenizer", "init_from"}
 """Settings of what a model begins as: they have no meaning later."""

@@ -51,7 +51,7 @@ def test_sample_is_repeatable_and_goes_on_from_the_prompt(run, capsys):
 
 def test_a_prompt_longer_than_the_context_is_said_so(run, capsys):
     assert main(["sample", "--run", str(run), "--prompt", "The statement and the expression", "--tokens", "5"]) == 0
-    assert "the prompt has 32 tokens and the context 16: the model sees only the last 16" in capsys.readouterr().err
+    assert "the prompt has 32 tokens, and the context 16: the model sees only the last 16" in capsys.readouterr().err
 
 
 def test_eval(run, tmp_path, text, capsys):
@@ -125,7 +125,7 @@ BAD = {
     "no model": ("sample --run {tmp}/half --prompt x", "holds no trained model: model.safetensors is missing"),
     "damaged model": ("eval --run {tmp}/damaged", "model.safetensors is not a safetensors file, or damaged"),
     "damaged config": ("eval --run {tmp}/config", "config.json is damaged"),
-    "unknown character": ("sample --run {run} --prompt aé", "character 'é' (U+00E9) at position 1"),
+    "unknown character": ("sample --run {run} --prompt aé", "'é' (U+00E9) is not among the 91 characters"),
     "empty prompt": ("sample --run {run} --prompt=", "is empty"),
     "temperature": ("sample --run {run} --prompt a --temperature -1", "temperature = -1.0 must not be negative"),
     "tokens": ("info --tokens 0", "--tokens 0 must be in 1..max_seq_len = 1024"),

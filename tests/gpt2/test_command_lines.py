@@ -65,7 +65,7 @@ LINES = {
     # llama.cpp's
     "sample -m runs/a -p Once -n 20 --temp 0.5 --top_k 4": {"run": "runs/a", "prompt": "Once", "tokens": 20, "top_k": 4},
     "sample -m runs/a -p x -ngl 99": "-ngl: all is computed on the CPU: leave it out",
-    "sample -m runs/a -f prompt.txt": 'gpt2 sample --prompt "$(cat FILE)" takes the text of a file',
+    "sample -m runs/a -f prompt.txt": {"run": "runs/a", "prompt_file": "prompt.txt"},
     # a flag that is not there, or not here
     "train --stepz 3": "unknown argument '--stepz'; did you mean --steps?",
     "train -steps 3": "unknown argument '-steps'; did you mean --steps?",

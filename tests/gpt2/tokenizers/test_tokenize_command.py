@@ -130,14 +130,16 @@ def test_standard_input_and_the_other_places_of_a_tokenizer(tmp_path, capsys, mo
     (tmp_path / "text").write_bytes(b"a\xff")
     with open(tmp_path / "text") as text:
         monkeypatch.setattr(sys, "stdin", text)
-        with pytest.raises(ConfigError, match=r"standard input is not UTF-8 text \(at byte 1\)"):
+        with pytest.raises(DataError, match=r"standard input: not UTF-8 text \(byte 0xff at offset 1\)"):
             command("-", "--tokenizer", "byte")
     with pytest.raises(DataError, match="standard input is closed"):
         command("-", "--tokenizer", "byte")
-    with open("/dev/zero") as text:
-        monkeypatch.setattr(sys, "stdin", text)
-        with pytest.raises(ConfigError, match="has more than 16,777,216 bytes"):
-            command("-", "--tokenizer", "byte")
+    (tmp_path / "text").write_bytes(b"a" * ((1 << 24) + 1))
+    for name, message in (("/dev/zero", "a binary file"), (tmp_path / "text", "has more than 16,777,216 characters")):
+        with open(name) as text:
+            monkeypatch.setattr(sys, "stdin", text)
+            with pytest.raises(DataError, match=message):
+                command("-", "--tokenizer", "byte")
     for name in ("", "a\0b", "n" * 300, "\ud800"):
         with pytest.raises(RunError, match="no such file or folder, nor gpt2 or byte"):
             command("a", "--tokenizer", name)

@@ -177,7 +177,7 @@ def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path, unprivileged,
     lines = done.stdout.splitlines()
     assert len(lines) == len(patterns)
     for line in lines:
-        assert line.startswith("refused: --data ")
+        assert line.startswith("refused: ")
         assert "closed" in line
         assert "Permission denied" in line
 
@@ -187,7 +187,7 @@ def test_a_file_that_cannot_be_read_is_not_passed_over(tmp_path, unprivileged):
     (tmp_path / "b.txt").write_text("B")
     (tmp_path / "b.txt").chmod(0)
     done = unprivileged(READ, tmp_path, tmp_path / "*.txt", tmp_path / "b.txt")
-    assert done.stdout == f"refused: --data {tmp_path}/b.txt: Permission denied\n" * 3
+    assert done.stdout == f"refused: {tmp_path}/b.txt: Permission denied\n" * 3
 
 
 def test_what_changes_while_it_is_read(tmp_path):

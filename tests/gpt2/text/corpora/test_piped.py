@@ -138,7 +138,7 @@ def test_standard_input_without_text(monkeypatch):
         b"\xff": "not UTF-8 text",
         b"ab\0": "a binary file",
     }.items():
-        with stdin(content), pytest.raises(DataError, match=f"--data -: .*{message}"):
+        with stdin(content), pytest.raises(DataError, match=f"standard input.*{message}"):
             load_corpus("-")
     endless = open("/dev/zero")  # noqa: SIM115
     monkeypatch.setattr(sys, "stdin", endless)
@@ -174,7 +174,7 @@ def test_no_place_for_temporary_files(monkeypatch):
 
     monkeypatch.setattr(tempfile, "TemporaryFile", nowhere)
     monkeypatch.setattr(tempfile, "gettempdir", nowhere)
-    with stdin(b"a text"), pytest.raises(DataError, match=r"--data .*: No usable temporary directory found"):
+    with stdin(b"a text"), pytest.raises(DataError, match=r"standard input: .*: No usable temporary directory found"):
         load_corpus("-")
 
 
@@ -345,7 +345,7 @@ def test_nothing_through_any_name(fast):
     for name in ("-", "/dev/stdin", "/dev/fd/0"):
         with stdin(b""), pytest.raises(DataError, match="standard input is empty"):
             load_corpus(name)
-    with writer(b"") as here, pytest.raises(DataError, match="nobody writes into this pipe"):
+    with writer(b"") as here, pytest.raises(DataError, match="the pipe is empty; see whether the program"):
         load_corpus(f"/dev/fd/{here}")
 
 
