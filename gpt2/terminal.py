@@ -36,6 +36,16 @@ def one_line(text: str) -> str:
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
+def padded(text: str, width: int) -> str:
+    """A text with spaces up to so many columns."""
+    return text + " " * (width - width_of(text))
+
+
+def width_of(text: str) -> int:
+    """Columns on a terminal: Chinese, Japanese and Korean characters and emoji take two."""
+    return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
+
+
 def _spelled(part: str) -> str:
     if part.isprintable():
         return part

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ import numpy as np
 from gpt2.commands.parser import Bare, integer
 from gpt2.config import PRESETS, GPT2Config, Settings, TrainConfig, read_toml
 from gpt2.errors import ConfigError, DataError, RunError, StrangeCharacterError
+from gpt2.files import naming
 from gpt2.model import GPT2
-from gpt2.run.folder import is_hugging_face, load_model
+from gpt2.run.folder import Description, Part, is_hugging_face, load_model, read_description
+from gpt2.run.text import text_of_run
 from gpt2.terminal import note
-from gpt2.text.corpora import Corpus, Form, Texts, load_again, load_corpus, short_text
+from gpt2.text.corpora import Corpus, Form, Texts, load_corpus, short_text
 from gpt2.text.encoding import end_as_text, without_strangers
 from gpt2.tokenizers import Tokenizer
 from gpt2.tokenizers.base import END_OF_TEXT
@@ -52,18 +55,49 @@ def add_form(parser: argparse.ArgumentParser, *names: str) -> None:
             add_setting(parser, f)
 
 
-def read_as(args: argparse.Namespace, base: TrainConfig | None = None) -> TrainConfig:
-    """Settings of which those that say in which form a text is are the given ones."""
+def read_as(args: argparse.Namespace, base: TrainConfig | None = None) -> Form:
+    """The form of a text that is given, or else that of a training."""
     given = {name: value for name, value in vars(args).items() if name in ("encoding", "text_field")}
-    return replace(base or TrainConfig(), **given)
+    return Form.of(replace(base or TrainConfig(), **given))
 
 
-def given_corpus(data: Texts | None, config: TrainConfig) -> Corpus:
-    """The text that `--data` names, or else that of a run; what whoever asks should know of it is said. Raises DataError."""
-    corpus = load_again(config) if data is None else load_corpus(data, Form.of(config))
+def given_corpus(data: Texts, form: Form) -> Corpus:
+    """The text that `--data` names; what whoever asks should know of it is said. Raises DataError."""
+    return _noted(load_corpus(data, form))
+
+
+def given_text_of_run(
+    folder: str | Path,
+    trained: Description | Part,
+    data: Texts | None,
+    form: Form | None = None,
+    accept_changes: bool = False,
+    fix: str = "",
+) -> Corpus:
+    """The text that a run was trained on; `--data` may say where it is. See run/text.py."""
+    return _noted(text_of_run(folder, trained, data, form, accept_changes, fix))
+
+
+def _noted(corpus: Corpus) -> Corpus:
     for message in corpus.notes:
         note(message)
     return corpus
+
+
+@contextlib.contextmanager
+def out_of(args: argparse.Namespace, name: str) -> Iterator[Path]:
+    """Where to write what is made of `args.run`: `--out`, or a file of that name in the run folder. What is no run folder, but
+    a model of Hugging Face's kind, is left as it is: then here. Inside, an OSError becomes a RunError that says what to do."""
+    if args.out:
+        with naming(f"--out {args.out}"):
+            yield Path(args.out)
+        return
+    path = Path("" if is_hugging_face(args.run) or not Path(args.run).is_dir() else args.run, name)
+    try:
+        with naming(path):
+            yield path
+    except RunError as error:
+        raise RunError(f"{error}; --out FILE writes it elsewhere") from error
 
 
 def add_prompt(parser: argparse.ArgumentParser, help: str, required: bool = True) -> None:
@@ -216,10 +250,36 @@ def natural(text: str) -> int:
 
 
 def given_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """The settings that were given, by name: those of the TOML file, then the flags."""
+    """The settings that were given, by name: those of the file, TOML or that of a run, then the flags."""
     names = {"preset"} | {f.name for cls in (GPT2Config, TrainConfig) for f in dataclasses.fields(cls)}
-    values = {} if getattr(args, "config", None) is None else read_toml(args.config)
-    return {**values, **{key: value for key, value in vars(args).items() if key in names}}
+    values, flags = {}, {key: value for key, value in vars(args).items() if key in names}
+    if (example := run_to_follow(args)) is not None:
+        if "preset" in flags:
+            raise ConfigError(f"--preset {flags['preset']}: {args.config} has all settings already: give only one of them")
+        values = _as_given(example)
+    elif getattr(args, "config", None) is not None:
+        values = read_toml(args.config)
+    return {**values, **flags}
+
+
+def run_to_follow(args: argparse.Namespace) -> Description | None:
+    """What `--config` says, if it is the config.json of a run. Raises RunError."""
+    path = getattr(args, "config", None)
+    return read_description(Path(path)) if path is not None and path.endswith(".json") else None
+
+
+def _as_given(run: Description) -> dict[str, Any]:
+    """The settings of a run as somebody would give them to begin another: without the text, and what follows from others."""
+    model, training = dataclasses.asdict(run.model), dataclasses.asdict(run.training)
+    del training["data"]
+    if training["init_from"]:  # it brings its tokenizer and sizes
+        del training["tokenizer"]
+        return {**training, "dropout": model["dropout"]}
+    if training["tokenizer"] == "char":  # the characters of the text are counted
+        del model["vocab_size"]
+    if model["d_ff"] == 4 * model["d_model"]:
+        del model["d_ff"]
+    return {**model, **training}
 
 
 def part_of(settings: type[Settings], given: dict[str, Any]) -> dict[str, Any]:

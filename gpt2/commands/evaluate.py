@@ -15,17 +15,18 @@ from gpt2.commands.arguments import (
     add_skip,
     given_corpus,
     given_model,
+    given_text_of_run,
     natural,
     offering_to_skip,
     read_as,
 )
-from gpt2.errors import ConfigError, DataError, RunError
+from gpt2.errors import ConfigError, DataError
 from gpt2.files import strict_json
 from gpt2.insight.evaluation import Evaluation, coloured, evaluate, legend, longest_match
 from gpt2.model import GPT2
 from gpt2.run.folder import Run, is_hugging_face
 from gpt2.run.plots import loss_text
-from gpt2.terminal import one_line, styled
+from gpt2.terminal import note, one_line, styled
 from gpt2.text.baselines import baselines
 from gpt2.text.corpora import Corpus
 from gpt2.text.encoding import prepare, prepare_whole, without_strangers
@@ -40,7 +41,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     add_model(parser, "run folder, or a Hugging Face GPT-2 folder (which needs --data)")
     parser.add_argument(
-        "--data", action="append", help="text, as for train, used whole; by default the run's validation part; may be repeated"
+        "--data",
+        action="append",
+        help="another text, as for train, used whole; may be repeated (default: what validates of the run's text)",
     )
     add_form(parser)
     add_skip(parser)
@@ -66,20 +69,21 @@ def run(args: argparse.Namespace) -> int:
     trained = None if is_hugging_face(args.run) else Run(Path(args.run)).read_config()
     if trained is None and (args.memorised or args.data is None):
         raise DataError(f"--run {args.run}: does not say what it was trained on: give --data, without --memorised")
-    corpus = given_corpus(args.data, read_as(args, trained.training if trained and args.data is None else None))
-    if trained is not None and (args.data is None or args.memorised) and corpus.sha256 != trained.corpus.sha256:
-        raise RunError(
-            f"{args.run}: the text of {corpus.name!r} is not the one it was trained on: its sha256 is {corpus.sha256}, and "
-            f"was {trained.corpus.sha256}; --data evaluates another text, without --memorised"
-        )
+    if trained is not None and (args.data is None or args.memorised):
+        fix = "; --data evaluates another text, without --memorised"
+        corpus = given_text_of_run(args.run, trained, args.data, read_as(args, trained.training), fix=fix)
+    else:
+        corpus = given_corpus(args.data, read_as(args))
     if args.memorised:
         return _memorised(args, model, tokenizer, corpus)
     floor: dict[str, float] = {}
-    if args.data is not None or trained is None:
+    if trained is None or corpus.sha256 != trained.corpus.sha256:
         with offering_to_skip():
             text = prepare_whole(without_strangers(corpus, tokenizer) if args.skip_unknown else corpus, tokenizer)
         val = text.val
     else:  # the text it was trained on: its validation part, as training evaluates it, in whole windows
+        if args.data is not None:
+            note(f"{corpus.name} is the text that the model was trained on: only the part of it that validates is evaluated")
         text = prepare(corpus, tokenizer, trained.training, context)
         floor = baselines(text.train, text.val, tokenizer.vocab_size)
         val = text.val[: (len(text.val) - 1) // context * context + 1]

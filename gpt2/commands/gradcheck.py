@@ -15,7 +15,11 @@ PRESET = "tiny"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     parser.add_argument("--seed", type=natural, default=0, help="decides weights and data (default 0)")
-    parser.add_argument("--fast", action="store_true", help="one random direction per parameter, at the preset's sizes")
+    parser.add_argument(
+        "--fast",
+        action="store_true",
+        help="one random direction through each parameter instead of every entry, also for larger sizes",
+    )
     about = "where ties, biases and initialisation come from; sizes are small unless given"
     add_settings(parser, PRESET, GPT2Config, about=about, without=("dropout",), **SMALL)
 
@@ -24,11 +28,11 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     given = given_settings(args)
     preset = given.pop("preset", PRESET)
-    config = GPT2Config.preset(preset, **{**({"dropout": 0.0} if args.fast else SMALL), **part_of(GPT2Config, given)})
-    what = "a random direction through" if args.fast else "every entry of"
+    config = GPT2Config.preset(preset, **{**SMALL, **part_of(GPT2Config, given)})
+    what = "one random direction through each parameter" if args.fast else "every entry of every parameter"
     print(
-        f"{preset} at {config.num_layers} layers, {config.num_heads} heads, d_model {config.d_model}, vocabulary "
-        f"{config.vocab_size}; float64, {what} every parameter"
+        f"{preset} at {config.num_layers} layers, {config.num_heads} heads, d_model {config.d_model}, context "
+        f"{config.max_seq_len}, vocabulary {config.vocab_size}; float64, {what}"
     )
     result = check_model(config, args.seed, args.fast)
     print(result)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_model, add_prompt, given_model, given_prompt
+from gpt2.commands.arguments import add_model, add_prompt, given_model, given_prompt, out_of
 from gpt2.errors import DataError
-from gpt2.files import naming, strict_json
+from gpt2.files import strict_json
 from gpt2.insight.evaluation import COLOURS
 from gpt2.insight.inspection import Histograms, Inspection, Similarity, check_length, inspect
 from gpt2.model import GPT2
@@ -22,6 +21,9 @@ from tinygrad2.types import Array
 
 HELP = "write a page that shows how a model reads a text: attention, logit lens, losses, gradients"
 
+TITLE = b"<title>gpt2 inspect</title>"
+"""What a page has that may be overwritten."""
+
 VISIBLE = str.maketrans({" ": "␣", "\n": "↵", "\t": "⇥"})
 
 
@@ -29,7 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     add_model(parser, "run folder, or a Hugging Face GPT-2 folder")
     add_prompt(parser, "text to read, at most the context")
-    parser.add_argument("--out", help="HTML file to write (default inspect.html, and none with --json)")
+    parser.add_argument("--out", help="HTML file to write (default inspect.html in the run folder, and none with --json)")
     parser.add_argument("--json", action="store_true", help="print what the page shows as one JSON object")
 
 
@@ -45,9 +47,8 @@ def run(args: argparse.Namespace) -> int:
         raise DataError(f"the prompt: {error}") from None
     about = {"run": args.run, "prompt": prompt, **contents(model, tokenizer, inspect(model, ids, tokenizer.vocab_size))}
     if args.out or not args.json:
-        path = Path(args.out or "inspect.html")
-        with naming(f"--out {path}"):
-            write_anew(path, page(about).encode(errors="backslashreplace"))  # \\udcff is JSON, too
+        with out_of(args, "inspect.html") as path:
+            write_anew(path, page(about).encode(errors="backslashreplace"), TITLE)  # \\udcff is JSON, too
     print(strict_json(about) if args.json else path)
     return 0
 

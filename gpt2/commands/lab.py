@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gpt2.commands.arguments import add_model, add_prompt, given_model, given_prompt, natural
+from gpt2.commands.arguments import add_model, add_prompt, given_model, given_prompt, natural, out_of
 from gpt2.errors import ConfigError, NonFiniteError
-from gpt2.files import naming
 from gpt2.model import GPT2
 from gpt2.terminal import one_line
 from gpt2.tokenizers import Tokenizer
@@ -24,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_prompt(parser, "the text to compute the loss of (default: what the model itself writes)", required=False)
     parser.add_argument("--tokens", type=natural, default=6, help="how many of its tokens (default 6)")
     parser.add_argument("--inside", default="h.0", help="the module whose arrays are the last to be cut (default h.0)")
-    parser.add_argument("--out", default="lab.html", help="HTML file to write (default lab.html)")
+    parser.add_argument("--out", help="HTML file to write (default lab.html in the run folder)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,9 +44,9 @@ def run(args: argparse.Namespace) -> int:
         raise NonFiniteError(f"the loss of this model is {loss.item()}: its training diverged (see gpt2 health)")
     text = tokenizer.decode(ids)
     about = f"{len(ids) - 1} tokens of {text!r}, {model.config.num_layers} layers of width {model.config.d_model}"
-    with naming(f"--out {args.out}"):
-        size = study.lab(loss, args.out, one_line(f"The loss of {Path(args.run).name}"), about, args.inside)
-    print(f"{args.out}: {size / 1e6:.2f} MB; open it in a browser")
+    with out_of(args, "lab.html") as path:
+        size = study.lab(loss, path, one_line(f"The loss of {Path(args.run).name}"), about, args.inside)
+    print(f"{path}: {size / 1e6:.2f} MB; open it in a browser")
     return 0
 
 

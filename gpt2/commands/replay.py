@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_form, add_run, given_corpus, natural, read_as
+from gpt2.commands.arguments import add_form, add_run, given_text_of_run, natural, read_as
 from gpt2.commands.foreign import FLAGS_OF
 from gpt2.commands.parser import VALUES
 from gpt2.config import TrainConfig
 from gpt2.errors import ConfigError, RunError
 from gpt2.files import naming, strict_json
-from gpt2.run.folder import Run, is_hugging_face
+from gpt2.run.folder import Run
 from gpt2.run.metrics import history
 from gpt2.training.replay import CHANGEABLE, Replayed, replay
 from tinygrad2.files import atomic_file, check_kind
@@ -46,8 +46,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    if is_hugging_face(args.run):
-        raise RunError(f"{args.run}: is not a run folder")
     if args.out is not None and not args.out.strip():
         raise ConfigError("--out is empty: give a file, or leave it out")
     if args.steps is not None and not (args.set and args.steps):
@@ -55,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     run = Run.open(args.run)
     now = run.read_config()
     then = now.at(args.step)
-    text = now if now.corpus.sha256 == then.corpus.sha256 else then  # the last that was told where it is
+    trained = now if now.corpus.sha256 == then.corpus.sha256 else then  # the last that was told where it is
     count = (args.steps or STEPS) if args.set else 1
     last, recorded = 0, {}
     for logged in history(run.metrics):
@@ -67,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     if args.step not in recorded:
         raise RunError(f"{args.run}: the log has no training loss of step {args.step}")
     changes = _changes(args.set, then.training)
-    corpus = given_corpus(args.data, read_as(args, text.training))
+    corpus = given_text_of_run(args.run, trained, args.data, read_as(args, trained.training))
     found = replay(run, corpus, args.step, changes, count)
     same = found.row["train_loss"] == recorded[args.step]
     if args.out:

@@ -15,7 +15,7 @@ from typing import Any
 from gpt2.commands.arguments import add_form, add_skip, encoded, given_corpus, natural, read_as
 from gpt2.errors import ConfigError, RunError
 from gpt2.files import naming, strict_json
-from gpt2.terminal import note, one_line, styled
+from gpt2.terminal import note, one_line, padded, styled, width_of
 from gpt2.text.corpora import short_text
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer, load_tokenizer
 from gpt2.tokenizers.base import END_OF_TEXT
@@ -173,12 +173,12 @@ def _lines(about: dict[str, Any], color: bool) -> Iterator[str]:
         shades = [SHADES[i % 2] + token["text"] + PLAIN for i, token in enumerate(tokens)]
         yield "".join(shades) if color else " ".join(token["text"] for token in tokens)
         yield ""
-        width = max(5, *(_width(token["text"]) for token in tokens))
-        yield _painted(f"{'id':>7}  {_padded('token', width)}  bytes", DIM, color)
+        width = max(5, *(width_of(token["text"]) for token in tokens))
+        yield _painted(f"{'id':>7}  {padded('token', width)}  bytes", DIM, color)
         for token in tokens:
             note = f"  part of {' and '.join(map(one_line, token['part_of']))}" if token["part_of"] else ""
             size = len(token["bytes"]) // 2
-            yield f"{token['id']:>7}  {_padded(token['text'], width)}  {size:>5}{_painted(note, DIM, color)}"
+            yield f"{token['id']:>7}  {padded(token['text'], width)}  {size:>5}{_painted(note, DIM, color)}"
         yield ""
     for word in about.get("words", ()):
         yield from _word_lines(word, color)
@@ -199,27 +199,18 @@ def _word_lines(word: dict[str, Any], color: bool) -> Iterator[str]:
         return
     steps = _counted(len(merges), "merge") if merges else "no merges"
     yield f"{_painted(_escaped(word['word'].encode()), BOLD, color)}  {_counted(len(start), 'byte')}, {steps}"
-    width = max((_width(m["left"]) + _width(m["right"]) + 3 for m in merges), default=0)
+    width = max((width_of(m["left"]) + width_of(m["right"]) + 3 for m in merges), default=0)
     yield f"  {'rank':>7}  {' ' * width}  {'  '.join(start)}" if merges else f"  {'':>7}  {'  '.join(start)}"
     for merge in merges:
         after = [
             _painted(token, BOLD, color) if color and i == merge["at"] else f"[{token}]" if i == merge["at"] else token
             for i, token in enumerate(merge["tokens"])
         ]
-        yield f"  {merge['rank']:>7,}  {_padded(merge['left'] + ' + ' + merge['right'], width)}  {'  '.join(after)}"
+        yield f"  {merge['rank']:>7,}  {padded(merge['left'] + ' + ' + merge['right'], width)}  {'  '.join(after)}"
 
 
 def _painted(text: str, code: str, color: bool) -> str:
     return f"{code}{text}{PLAIN}" if color and text else text
-
-
-def _padded(text: str, width: int) -> str:
-    return text + " " * (width - _width(text))
-
-
-def _width(text: str) -> int:
-    """Columns on a terminal: Chinese, Japanese and Korean characters and emoji take two."""
-    return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
 
 
 def _counted(n: int, what: str) -> str:

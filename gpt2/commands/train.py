@@ -6,28 +6,27 @@ import argparse
 import os
 import shlex
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_settings, given_corpus, given_settings, part_of
+from gpt2.commands.arguments import add_settings, given_corpus, given_settings, given_text_of_run, part_of, run_to_follow
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.errors import ConfigError
 from gpt2.files import code_sha256
 from gpt2.model import GPT2
 from gpt2.run.checkpoints import Checkpoints
-from gpt2.run.folder import Run, load_model, unused_folder
-from gpt2.run.metrics import Recorded, history
-from gpt2.run.plots import plot_loss, plot_training
+from gpt2.run.folder import Run, load_model, near, unused_folder
+from gpt2.run.plots import draw_loss, draw_training
 from gpt2.terminal import note, one_line, say
-from gpt2.text.corpora import Corpus, is_read_once, noted
+from gpt2.text.corpora import Corpus, Form, is_read_once, noted
 from gpt2.text.encoding import prepare, tokenizer_for
 from gpt2.tokenizers import Tokenizer
 from gpt2.training.loop import Result, train
-from gpt2.training.memory import check_fits
+from gpt2.training.memory import check_fits, checkpoint_bytes
 from gpt2.training.mpi import comm
 from gpt2.training.resuming import read_setup
 from gpt2.training.shards import Shards
@@ -43,7 +42,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", help="run folder to write; by default a new one in runs/")
     parser.add_argument("--resume", action="store_true", help="go on where the run in --out stopped; begin it if there is none")
     parser.add_argument("--accept-changes", action="store_true", help="resume with other settings or another text than before")
-    parser.add_argument("--config", help="a TOML file of settings, by the names of the flags with underscores")
+    parser.add_argument(
+        "--config", help="settings: a TOML file, by the names of the flags with underscores, or config.json of a run"
+    )
     parser.add_argument("--no-plots", action="store_true", help="draw no loss.png and training.png at the end")
     add_settings(parser, PRESET, GPT2Config, TrainConfig, bare="data", vocab_size="the tokenizer's")
 
@@ -68,27 +69,40 @@ def trained(args: argparse.Namespace) -> tuple[Run, Result]:
     together = comm.current()
     resume = together.broadcast(resume, "the start")  # a rank that is late may find what another has written
     setup = read_setup(args.out, given, args.accept_changes) if resume else None
-    preset = given.pop("preset", PRESET)
+    preset, example = given.pop("preset", PRESET), run_to_follow(args)
+    name = preset if example is None else Path(args.config).absolute().parent.name
     config = setup.training if setup else TrainConfig.preset(preset, **part_of(TrainConfig, given))
     if together.size > 1 and is_read_once(config.data):
         raise ConfigError(f"--data {config.data}: only one of several ranks could read it; give a file that all can read")
+    new = Run(Path(args.out) if args.out else unused_folder(name)) if together.is_main and not setup else None
+    if new:
+        new.check_can_be_made()
     if config.dtype == "bfloat16":
         with bfloat16(()):  # what the first step would refuse is refused before there is a folder
             pass
-    corpus = given_corpus(config.data if "data" in given or not setup else None, config)
+    if setup:
+        fix = "; --accept-changes goes on with it"
+        form = Form.of(setup.training)
+        corpus = given_text_of_run(args.out, setup.part, given.get("data"), form, args.accept_changes, fix)
+    elif example is not None and "data" not in given:
+        corpus = given_text_of_run(Path(args.config).parent, example, None, Form.of(config))
+        config = replace(config, data=corpus.path or example.training.data)
+    else:
+        corpus = given_corpus(config.data, Form.of(config))
     config = replace(config, data=noted(config.data))
     if setup:
-        setup.check_corpus(corpus, args.accept_changes)
         model, tokenizer = setup.model_at_start(bool(Checkpoints(setup.run.checkpoints).steps())), setup.tokenizer
     else:
         model, tokenizer = _start(preset, config, given, corpus)
+    if new:
+        new.check_can_be_made(checkpoint_bytes(model.num_parameters(), config))
     text = prepare(corpus, tokenizer, config, model.config.max_seq_len)  # before there is a folder: it may be too short
     if together.size > 1:
         Shards.of(config, model.num_parameters())  # refuses too few of them before there is a folder
         together.check_same(_facts(config, model, corpus))
     out = None
     if together.is_main:
-        out = Path(args.out) if args.out else unused_folder(f"{preset}-{corpus.name[:40]}")
+        out = Path(args.out) if args.out else unused_folder(f"{name}-{corpus.name[:40]}")
         run = Run(out) if setup else Run.create(out)
     out = together.broadcast(out, "the run folder")
     assert out is not None
@@ -97,17 +111,23 @@ def trained(args: argparse.Namespace) -> tuple[Run, Result]:
         with tempfile.TemporaryDirectory() as folder:
             return Run(out), train(model, config, text, Run(Path(folder), out), lambda _: None, resume)
     size = f"{corpus.characters:,} characters, {tokenizer.vocab_size} {'distinct' if config.tokenizer == 'char' else 'tokens'}"
-    what = corpus.name if setup else f"{preset} on {corpus.name}"
+    what = corpus.name if setup else f"{name} on {corpus.name}"
     say(one_line(f"{what} ({size}), into {run.folder}"))
+    if setup and (schedule := setup.schedule()):
+        say(schedule)
     if args.resume and not setup:
-        say("there was nothing to go on with: a new run begins")
+        say(one_line(f"there was nothing to go on with in {args.out}: a new run begins{near(run.folder)}"))
     for path, why in {path: why for found in reasons for path, why in found.items()}.items():
         say(one_line(f"the job before gave up, says {path}: {why}"))
-    result = train(model, config, text, run, say, resume)
+    try:
+        result = train(model, config, text, run, say, resume)
+    except BaseException:
+        if not setup:
+            run.take_back()
+        raise
     drawn: list[Path] = []
     if not args.no_plots:
-        step_tokens = config.batch_size * model.config.max_seq_len
-        drawn = _draw(run, f"{corpus.name}: {model.num_parameters():,} parameters", result.baselines, step_tokens)
+        drawn = _draw(run)
     _report(result, config.steps)
     _suggest(run, result, corpus, drawn, " --no-plots" * args.no_plots)
     return run, result
@@ -160,16 +180,12 @@ def _start(preset: str, config: TrainConfig, given: dict[str, Any], corpus: Corp
     return GPT2(model_config, config.seed), tokenizer
 
 
-def _draw(run: Run, title: str, baselines: Mapping[str, float], step_tokens: int) -> list[Path]:
+def _draw(run: Run) -> list[Path]:
     """Draw the two pictures of a run; those that are. One that is not is said: the run is whole, and that is what counts."""
-    pictures: dict[Path, Callable[[Path, Iterator[Recorded]], None]] = {
-        run.training_plot: lambda path, rows: plot_training(path, rows, title),
-        run.loss_plot: lambda path, rows: plot_loss(path, rows, baselines, title, step_tokens),
-    }
     drawn = []
-    for path, draw in pictures.items():
+    for path, draw in {run.training_plot: draw_training, run.loss_plot: draw_loss}.items():
         try:
-            draw(path, history(run.metrics))
+            draw(run)
             drawn.append(path)
         except Exception as error:  # whatever it is
             say(f"{path} is not drawn: {' '.join(str(error).split()) or type(error).__name__}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import errno
 import glob
 import hashlib
@@ -13,6 +14,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,7 +24,7 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
-from gpt2.config import GPT2Config, TrainConfig
+from gpt2.config import LONGEST_TEXT, GPT2Config, TrainConfig
 from gpt2.errors import DamagedError, RunError
 from gpt2.files import KINDS, MOST_TOKENIZER, conform, naming, open_itself, open_regular, read_json, read_regular
 from gpt2.model import GPT2
@@ -58,12 +60,20 @@ FILES = (
 """The names of the files in a run folder."""
 
 
+NO_RUN = "is a Hugging Face model, not a run: sample, inspect, eval --data and train --init-from take it"
+"""What to say of such a folder where only a run will do."""
+
+
+PathOfText = Annotated[str, msgspec.Meta(max_length=2 * LONGEST_TEXT, pattern="^[^\\x00]*$")]
+
+
 class CorpusFacts(msgspec.Struct):
-    """The text of a run: `sha256` as in corpora.Survey."""
+    """The text of a run: `sha256` as in corpora.Survey; `path` as in corpora.Corpus, empty in older runs."""
 
     name: str
     characters: Annotated[int, msgspec.Meta(ge=0)]
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    path: PathOfText | tuple[PathOfText, ...] = ""
 
 
 class Part(msgspec.Struct):
@@ -124,6 +134,8 @@ class Run:
         self.config, self.tokenizer, self.model, self.metrics, self.samples, *others = (folder / name for name in FILES)
         self.loss_plot, self.training_plot, self.lock, self.reason = others
         self.mark = ""  # until it is locked
+        self.made = False
+        """Whether the folder was not there before `create`."""
 
     @classmethod
     def create(cls, folder: Path) -> Run:
@@ -132,10 +144,41 @@ class Run:
         Raises RunError, and changes nothing, for any other.
         """
         run = cls(folder)
+        run.made = not folder.exists()
         with naming(f"--out {folder}"):
             folder.mkdir(parents=True, exist_ok=True)
         run.check_new()
         return run
+
+    def check_can_be_made(self, needed: int = 0) -> None:
+        """Raise RunError for what `create` will refuse, and where a file of so many bytes does not fit: before long work."""
+        there = next(path for path in (self.of_all, *self.of_all.parents) if os.path.lexists(path))
+        with naming(f"--out {self.folder}"):
+            if there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+            if not there.is_dir():
+                raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            free = shutil.disk_usage(there).free
+        if free < needed:
+            raise RunError(
+                f"--out {self.folder}: a checkpoint takes {needed / 1e6:,.1f} MB, and only {free / 1e6:,.1f} MB are free; "
+                "make room, or give a folder on another disk"
+            )
+        if there == self.of_all:
+            self.check_new()
+
+    def take_back(self) -> None:
+        """Remove what was written before anything was recorded: the training was refused, or failed, before it had begun."""
+        own = [self.config, self.tokenizer, self.metrics, self.samples, self.lock, Checkpoints(self.checkpoints).path(0)]
+        with contextlib.suppress(OSError, RunError), self.locked():  # what is in the way is not of this training
+            if self.metrics.exists() and self.metrics.stat().st_size:
+                return
+            for path in (*own, *self.leftovers(self.mark)):
+                path.unlink(missing_ok=True)
+            if self.checkpoints.exists():
+                self.checkpoints.rmdir()
+            if self.made:
+                self.folder.rmdir()
 
     def check_new(self) -> None:
         """Raise RunError if there is anything in the folder but what a run leaves that was killed before it had begun."""
@@ -162,8 +205,10 @@ class Run:
         """A folder that holds a trained model. Raises RunError naming what is missing, or what no run folder holds."""
         run = cls(Path(folder))
         if not run.folder.is_dir():
-            raise RunError(f"{folder}: no such folder")
+            raise RunError(f"{folder}: no such folder{near(run.folder)}")
         run.check()
+        if is_hugging_face(run.folder):
+            raise RunError(f"{folder}: {NO_RUN}")
         for path in (run.config, run.tokenizer):
             if not path.exists():
                 raise RunError(f"{folder}: holds no trained model: {path.name} is missing")
@@ -190,6 +235,8 @@ class Run:
                 is_ours = entry.name in FILES or NAME.fullmatch(entry.name)
                 allowed = [stat.S_IFREG] if is_ours else [stat.S_IFREG, stat.S_IFDIR]
             if kind not in allowed:
+                if entry.name == self.config.name and is_hugging_face(self.folder):  # its cache is made of links
+                    raise RunError(f"{self.folder}: {NO_RUN}")
                 what = KINDS.get(kind, "a file")
                 raise RunError(f"{entry.path} is {what}; a run folder holds files and its checkpoints: put the real one there")
 
@@ -215,7 +262,7 @@ class Run:
             model=model.config,
             training=training,
             parameters=model.num_parameters(),
-            corpus=CorpusFacts(corpus.name, corpus.characters, corpus.sha256),
+            corpus=CorpusFacts(corpus.name, corpus.characters, corpus.sha256, corpus.path),
             machine={"system": platform.platform(), "cores": os.cpu_count(), **arithmetic},
             versions={"python": platform.python_version(), "numpy": np.__version__},
             command=sys.argv[1:],
@@ -230,7 +277,7 @@ class Run:
             about.before = then.up_to(step)
             if about.before and same(about.before[-1]):
                 about.before.pop()
-            if same(then.at(sys.maxsize)) and about.before == then.before:
+            if same(then.at(sys.maxsize)) and about.before == then.before and about.corpus == then.corpus:
                 return
         self._write(self.tokenizer, tokenizer.to_text())
         also = (
@@ -243,17 +290,8 @@ class Run:
             write_atomically(path, text.encode(), self.mark)
 
     def read_config(self) -> Description:
-        """config.json. Raises RunError naming the field that is missing, or is not what it can be."""
-        about = read_json(self.config, links=False)
-        try:
-            for name, settings in (("model", GPT2Config), ("training", TrainConfig)):
-                given = about.get(name)
-                unknown = set(given if isinstance(given, dict) else ()) - {f.name for f in dataclasses.fields(settings)}
-                if unknown:
-                    raise ValueError(f"its {name!r} has {min(unknown)!r}, which this version does not know")
-            return conform(about, Description)
-        except ValueError as error:  # ConfigError too
-            raise RunError(f"{self.config} is damaged: {error}") from error
+        """config.json. Raises RunError: see `read_description`."""
+        return read_description(self.config)
 
     def save_model(self, model: GPT2, step: int) -> None:
         """Write the weights of a step, with what they belong to; an older file stays whole until the new one is."""
@@ -394,6 +432,33 @@ class Run:
     def reason_of(self, rank: int) -> Path:
         """Where a process of several says why it has ended their training."""
         return self.of_all.with_name(f"{self.of_all.name}.gave-up-{rank}.txt") if rank else self.reason
+
+
+def near(folder: Path) -> str:
+    """`; did you mean FOLDER?` for one with a name that hardly differs, beside it or in runs/; or nothing."""
+    there: dict[str, Path] = {}
+    for place in (Path("runs"), folder.parent):
+        with contextlib.suppress(OSError):
+            there |= {path.name: path for path in place.iterdir() if (path / "config.json").exists()}
+    found = difflib.get_close_matches(folder.name, there, 1)
+    return f"; did you mean {there[found[0]]}?" if found else ""
+
+
+def read_description(path: Path) -> Description:
+    """The config.json of a run. Raises RunError naming the field that is missing, or is not what it can be; and for a model of
+    Hugging Face's kind, which has a file of that name too."""
+    about = read_json(path, links=False)
+    if hugging_face.is_theirs(about):
+        raise RunError(f"{path.parent}: {NO_RUN}")
+    try:
+        for name, settings in (("model", GPT2Config), ("training", TrainConfig)):
+            given = about.get(name)
+            unknown = set(given if isinstance(given, dict) else ()) - {f.name for f in dataclasses.fields(settings)}
+            if unknown:
+                raise ValueError(f"its {name!r} has {min(unknown)!r}, which this version does not know")
+        return conform(about, Description)
+    except ValueError as error:  # ConfigError too
+        raise RunError(f"{path} is damaged: {error}") from error
 
 
 def _mark_in(content: bytes) -> str:

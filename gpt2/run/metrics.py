@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -61,6 +62,7 @@ class Recorded(TypedDict, total=False):
     val_loss: float
     above_perfect: float
     val_tokens: Annotated[int, msgspec.Meta(ge=1, le=10**15)]
+    val_bytes: Annotated[int, msgspec.Meta(ge=0, le=10**15)]
     baselines: Named
     diagnostics: Diagnostics
 
@@ -165,6 +167,13 @@ def history(path: Path, skipped: bool = False) -> Iterator[Recorded]:
                     yield row
             elif row["step"] < later[1]:
                 yield row
+
+
+def bits_per_byte(row: Recorded) -> float | None:
+    """The validation loss of a row so that those of other tokenizers compare with it; None where no bytes are recorded."""
+    if "val_loss" not in row or not row.get("val_bytes"):
+        return None
+    return row["val_loss"] / math.log(2) * row.get("val_tokens", math.nan) / row["val_bytes"]
 
 
 def positions(path: Path, steps: range) -> dict[int, int]:

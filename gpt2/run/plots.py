@@ -12,15 +12,21 @@ from typing import Any
 
 import numpy as np
 
+from gpt2.run.folder import Description, Run
 from gpt2.run.health.inside import DEAD, RESIDUAL
 from gpt2.run.health.updates import UPDATE
 from gpt2.run.health.verdict import digits, percent
-from gpt2.run.metrics import Block, Recorded
+from gpt2.run.metrics import Block, Recorded, bits_per_byte, history
 from gpt2.run.series import Bins, Thinned
 from tinygrad2.files import write_anew
 from tinygrad2.types import Array
 
-BASELINES = {"uniform": ("ln V: every token equally likely", "--"), "perfect": ("a perfect model", "-")}
+BASELINES = {
+    "uniform": ("ln V: every token equally likely", "--"),
+    "unigram": ("unigram", ":"),
+    "bigram": ("bigram", ":"),
+    "perfect": ("a perfect model", "-"),
+}
 """How they are called, and the style of their line."""
 
 MOST_EVALUATIONS = 512
@@ -29,24 +35,32 @@ MOST_EVALUATIONS = 512
 MOST_CURVES = 200
 """In a panel; of more, only the first are drawn."""
 
+MAKER = "gpt2 plot"
+"""What a picture says in its beginning of how it was made."""
+
 LARGEST = 1e30
 """What is larger is not drawn, like what is not finite: the ends of an axis could not be computed."""
 
 
 class Losses:
-    """The losses of a run: each, or the means of bins."""
+    """The losses of a run, each, or the means of bins: in nats per token, or those of validation `in_bits` per byte."""
 
-    def __init__(self, rows: Iterable[Recorded]) -> None:
+    def __init__(self, rows: Iterable[Recorded], in_bits: bool = False) -> None:
         self._train, self._val = Bins(columns=2), Bins(columns=2)
-        self.last_step, self.last_val, self.best_val = 0, math.nan, math.inf
+        self.last_step, self.last_val, self.best_val, self.first_val = 0, math.nan, math.inf, math.nan
+        self.baselines: Mapping[str, float] = {}
         for row in rows:
             self.last_step = row["step"]
             if "train_loss" in row:
                 self._train.add(row["step"], row["train_loss"])
             if "val_loss" in row:
-                self.last_val = row["val_loss"]
+                bits = bits_per_byte(row) if in_bits else None
+                self.last_val = row["val_loss"] if not in_bits else math.nan if bits is None else bits
                 self.best_val = min(self.best_val, self.last_val)
+                if not math.isfinite(self.first_val):
+                    self.first_val = self.last_val
                 self._val.add(row["step"], self.last_val)
+                self.baselines = row.get("baselines", self.baselines)
 
     def train(self) -> tuple[Array, Array]:
         """Steps and training losses."""
@@ -74,7 +88,41 @@ def _drawable(values: Array) -> Array:
     return np.where(abs(values) < LARGEST, values, np.nan)
 
 
-def plot_loss(path: Path, rows: Iterable[Recorded], baselines: Mapping[str, float], title: str, step_tokens: int = 0) -> None:
+def limit_losses(axes: Any, values: Array, starts: Iterable[float], alone: bool = False) -> None:
+    """Show all of the losses; but where some are far above those at the start, on a logarithmic axis if it is one run `alone`,
+    and of several without them: the one that diverged hides no other."""
+    values, starts = values[np.isfinite(values)], [start for start in starts if 0 < start < LARGEST]
+    if not len(values):
+        return
+    low, high = values.min(), values.max()
+    start = max(starts, default=math.inf)
+    most = start + 0.5 * max(start - low, start / 2)
+    if alone and low > 0 and high > 10 * start:
+        axes.set_yscale("log")
+    else:
+        if high > most and not alone:
+            high = most
+            axes.set_title(f"losses above {loss_text(high)} are not shown", fontsize=9)
+        margin = max(0.03 * (high - low), 0.01)
+        axes.set_ylim(low - margin, high + margin)
+
+
+def draw_loss(run: Run) -> None:
+    """Draw the loss.png of a run. Raises OSError and RunError."""
+    about = run.read_config()
+    plot_loss(run.loss_plot, history(run.metrics), _title(about), about.training.batch_size * about.model.max_seq_len)
+
+
+def draw_training(run: Run) -> None:
+    """Draw the training.png of a run. Raises OSError and RunError."""
+    plot_training(run.training_plot, history(run.metrics), _title(run.read_config()))
+
+
+def _title(about: Description) -> str:
+    return f"{about.corpus.name}: {about.parameters:,} parameters"
+
+
+def plot_loss(path: Path, rows: Iterable[Recorded], title: str, step_tokens: int = 0) -> None:
     """Training and validation loss against steps, with the baselines as lines; and, above, tokens: `step_tokens` per step.
 
     `rows` are a history. Raises OSError where the picture cannot be written.
@@ -91,33 +139,36 @@ def plot_loss(path: Path, rows: Iterable[Recorded], baselines: Mapping[str, floa
     axes.plot(steps, smooth, color="tab:blue", linewidth=1.6, label=label)
     steps, val = run.val()
     axes.plot(steps, val, color="tab:orange", marker="o", markersize=4, label=f"validation (last {loss_text(run.last_val)})")
+    baselines = {name: value for name, value in run.baselines.items() if name in BASELINES and abs(value) < LARGEST}
+    limit_losses(axes, np.concatenate([losses, val, [*baselines.values()]]), [run.first_val, *baselines.values()], alone=True)
+    if axes.get_yscale() == "log":  # where all baselines are in one place
+        baselines = {name: value for name, value in baselines.items() if name == "uniform"}
     for name, value in baselines.items():
-        label, style = BASELINES.get(name, (name, ":"))
+        label, style = BASELINES[name]
         axes.axhline(value, color="0.4", linestyle=style, linewidth=1)
         at = axes.get_yaxis_transform()  # x as a share of the width, y as a loss
-        axes.text(0.99, value, f"{label} ({value:.3f})", transform=at, ha="right", va="bottom", color="0.3", fontsize=9)
+        text = f"{label} ({value:.3f})"
+        box = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}  # a curve may cross it
+        axes.text(0.99, value, text, transform=at, ha="right", va="bottom", color="0.2", fontsize=9, bbox=box, zorder=3)
     axes.set(xlabel="step", ylabel="loss (nats per token)", title=plain(title))
     axes.set_xlim(0, run.last_step or 1)
-    seen = np.concatenate([losses, val, _drawable(np.array(list(baselines.values()), float))])
-    seen = seen[np.isfinite(seen)]
-    if len(seen):
-        axes.set_ylim(seen.min() - 0.15, seen.max() + 0.15)
     axes.grid(alpha=0.25)
     if step_tokens:
         above = axes.secondary_xaxis("top", functions=(partial(_times, step_tokens), partial(_times, 1 / step_tokens)))
         above.set_xlabel("tokens seen")
-        above.xaxis.set_major_formatter(_in_thousands)
+        above.xaxis.set_major_formatter(in_thousands)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)  # nowhere inside is always free
     save(figure, path)
 
 
-def save(figure: Any, path: Path) -> None:
-    """Write a picture of the kind that the name of its file says, whole or not at all. Raises OSError, or ValueError for a kind
-    that there is not."""
-    content = io.BytesIO()
+def save(figure: Any, path: Path, only_ours: bool = False) -> None:
+    """Write a picture of the kind that the name of its file says, whole or not at all; and, with `only_ours`, where no other
+    picture is than one of this program. Raises OSError, or ValueError for a kind that there is not."""
+    content, kind = io.BytesIO(), path.suffix[1:].lower() or "png"
+    about = {"png": {"Software": MAKER}, "svg": {"Creator": MAKER}}.get(kind)
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # of letters that no font has, of numbers too large
-        figure.savefig(content, format=path.suffix[1:] or "png")
-    write_anew(path, content.getvalue())
+        figure.savefig(content, format=kind, metadata=about)
+    write_anew(path, content.getvalue(), MAKER.encode() if about and only_ours else b"")
 
 
 def plain(text: str) -> str:
@@ -127,6 +178,11 @@ def plain(text: str) -> str:
     """
     text = "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
+
+
+def shortened(name: str, most: int = 60) -> str:
+    """A name without its middle, if it has more letters than a legend has room for."""
+    return name if len(name) <= most else f"{name[: most // 2]}...{name[-most // 2 :]}"
 
 
 def loss_text(value: float) -> str:
@@ -306,5 +362,5 @@ def _times(factor: float, x: Any) -> Any:
     return factor * x
 
 
-def _in_thousands(value: float, _: Any) -> str:
+def in_thousands(value: float, _: Any) -> str:
     return f"{value / 1e6:g}M" if abs(value) >= 1e6 else f"{value / 1e3:g}k" if abs(value) >= 1e3 else f"{value:g}"

@@ -182,6 +182,8 @@ class Training:
             if self.config.sample_tokens and self.comm.is_main:
                 self.write_sample(row)
         row["val_tokens"], row["baselines"] = sum(targets.size for _, targets in self.val_batches), self.compared
+        lengths = self.text.tokenizer.byte_lengths
+        row["val_bytes"] = sum(int(lengths[targets].sum()) for _, targets in self.val_batches)
         row["diagnostics"] = diagnose(self.trainer, row, self.probe)
         progress.since_best += 1
         if progress.val_loss < progress.best_loss:

@@ -51,14 +51,22 @@ KEPT = 8
 """Numbers that a block keeps for backward of each token and feature, at least: of its layer norms, Q, K, V and what follows."""
 
 
+def checkpoint_bytes(parameters: int, training: TrainConfig) -> int:
+    """How large a checkpoint is, but for what is small."""
+    return 4 * parameters * (1 + _moments(training) + (training.ema_decay > 0))
+
+
+def _moments(training: TrainConfig) -> int:
+    return 1 if training.optimizer == "sgd" else 2
+
+
 def check_fits(config: GPT2Config, training: TrainConfig) -> None:
     """Raise ConfigError for a training that cannot fit: all that it needs is more than what is counted here."""
     parameters = sum(math.prod(shape) for _, shape in GPT2.shapes(config))
-    moments = 1 if training.optimizer == "sgd" else 2
     shards = effective_shards(training.threads, training.shards, training.batch_size, parameters)
     tokens = -(-training.batch_size // shards) * config.max_seq_len  # that are under way at once, at least
     batch = 24 * training.batch_size * config.max_seq_len  # its ids, as they are drawn
-    needed = 4 * parameters * (2 + moments) + 4 * KEPT * tokens * config.d_model * config.num_layers + batch
+    needed = 4 * parameters * (2 + _moments(training)) + 4 * KEPT * tokens * config.d_model * config.num_layers + batch
     if needed > min(free_bytes().values(), default=needed):
         raise ConfigError(
             f"to train {parameters:,} parameters on {training.batch_size:,} sequences of {config.max_seq_len:,} tokens "

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from gpt2 import GPT2
 from gpt2.cli import main
 from gpt2.commands import bench
 from gpt2.config import PRESETS, GPT2Config, TrainConfig
@@ -80,11 +81,22 @@ def test_gradcheck(capsys, preset):
     assert float(out.split("worst relative error ")[1].split()[0]) <= 1e-6
 
 
-def test_gradcheck_fast_takes_the_preset_as_it_is(capsys):
-    assert main(["gradcheck", "--fast", "--num-layers", "1", "--d-model", "32"]) == 0
-    out = capsys.readouterr().out
-    assert "vocabulary 65" in out
-    assert "(65, 32)" in out
+def test_gradcheck_fast_is_faster_and_says_what_it_compared(capsys, monkeypatch):
+    """At the same sizes, a fixed number of directions and not every entry."""
+    loss, calls = GPT2.loss, []
+    monkeypatch.setattr(GPT2, "loss", lambda *args: (calls.append(1), loss(*args))[1])
+    evaluations = []
+    for flags in (["--fast"], []):
+        calls.clear()
+        assert main(["gradcheck", "--num-layers", "1", *flags]) == 0
+        evaluations.append(len(calls))
+        first, *_, last = capsys.readouterr().out.splitlines()
+        assert first.startswith("tiny at 1 layers, 2 heads, d_model 8, context 5, vocabulary 11; float64, ")
+        what = "18 random directions through 1,115 entries" if flags else "1,115 entries"
+        assert last.startswith(f"right: {what}, worst relative error ")
+    assert evaluations[0] < evaluations[1] / 10
+    assert main(["gradcheck", "--fast", "--num-layers", "1", "--d-model", "32", "--vocab-size", "65"]) == 0
+    assert "(65, 32)" in capsys.readouterr().out
 
 
 def test_gradcheck_fails_when_a_gradient_is_wrong(capsys, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ class InputCheck:
     analytic: float
     numeric: float
     note: str = ""
+    projected: bool = False  # the numbers are of one random direction through all entries
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,6 +67,15 @@ class GradcheckResult:
     def __repr__(self) -> str:
         return f"\n{self}\n"
 
+    def _compared(self) -> str:
+        """What was compared with differences, counted: entries, or one direction through all entries of an input."""
+        one_by_one, together = ([row for row in self.rows if row.projected == kind] for kind in (False, True))
+        parts = [f"{sum(math.prod(row.shape) for row in one_by_one):,} entries"] * (bool(one_by_one) or not together)
+        if together:
+            entries = sum(math.prod(row.shape) for row in together)
+            parts.append(f"{len(together):,} random direction{'s' * (len(together) > 1)} through {entries:,} entries")
+        return " and ".join(parts)
+
     def __str__(self) -> str:
         width = max((len(row.name) for row in self.rows), default=5)
         lines = [f"{'input':{width}}  {'shape':>14}  {'analytic':>13}  {'numeric':>13}  {'rel. error':>10}"]
@@ -73,9 +84,8 @@ class GradcheckResult:
             mark += f"{':' if mark else ' '} {row.note}" if row.note else ""
             numbers = f"{row.analytic:13.6e}  {row.numeric:13.6e}  {row.error:10.1e}"
             lines.append(f"{row.name:{width}}  {row.shape!s:>14}  {numbers}{mark}")
-        entries = sum(int(np.prod(row.shape)) for row in self.rows)
         end = f", worst relative error {self.worst.error:.1e} in {self.worst.name}" if self.rows else ""
-        lines.append(f"{self.verdict}: {entries:,} entries{end}{'; ' if self.note else ''}{self.note}")
+        lines.append(f"{self.verdict}: {self._compared()}{end}{'; ' if self.note else ''}{self.note}")
         return "\n".join(lines)
 
 
@@ -382,6 +392,7 @@ def _projected(
                 float(analytic[worst]),
                 float(numeric[worst]),
                 _decided(sharp) if complex_step else "",
+                projected=True,
             )
         )
     return rows

@@ -53,6 +53,10 @@ class Corpus:
     """What whoever asked for it should know, such as files that were left out."""
     once: bool = False
     """Whether it came through a pipe, so that its name will not give it again."""
+    path: str | tuple[str, ...] = ""
+    """Of what files it is: a file, a folder or a glob, absolute; empty where it is of none that will be there again.
+
+    Of several texts these are all of theirs, or their names."""
 
     @classmethod
     def of_text(cls, name: str, *texts: str) -> Corpus:

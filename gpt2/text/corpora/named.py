@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from gpt2.config import TrainConfig
 from gpt2.errors import DataError
 from gpt2.files import cache_folder, download, read_regular
 from gpt2.text.corpora.corpus import Corpus, Document
@@ -95,6 +96,7 @@ def load_corpus(data: Texts, form: Form | None = None) -> Corpus:
         lambda: itertools.chain.from_iterable(part.documents() for part in parts),
         (*(note for part in parts for note in part.notes), *(f"{name} is given more than once" for name in twice)),
         any(part.once for part in parts),
+        tuple(str(part.path or name) for part, name in zip(parts, data, strict=True)),
     )
 
 
@@ -109,15 +111,4 @@ def _load(data: str, form: Form) -> Corpus:
         raise DataError(f"{error.filename or data}: {error.strerror}") from error
     if corpus is None:
         raise DataError(f"{data}: no such file, nor a corpus of that name (there is {', '.join(NAMED)})")
-    return corpus
-
-
-def load_again(config: TrainConfig) -> Corpus:
-    """The corpus of a run. Raises DataError, also for a text that could be read only once."""
-    again = "give it" if isinstance(config.data, str) else "give all of its texts, in their order,"
-    if STDIN in names(config.data):
-        raise DataError(f"the run was trained on a text that came through a pipe and was not kept: {again} again with --data")
-    try:
-        return load_corpus(config.data, Form.of(config))
-    except DataError as error:
-        raise DataError(f"{error}; the run was trained on it: if it is somewhere else now, {again} with --data") from error
+    return corpus if corpus.once else replace(corpus, path=os.path.abspath(data))

@@ -118,7 +118,7 @@ def test_a_text_that_has_changed_is_not_the_runs(trained, tmp_path, capsys, text
     shutil.copytree(trained / "run", run := tmp_path / "run")
     (tmp_path / "my.txt").write_text(text[:6000])
     about = json.loads((run / "config.json").read_text())
-    about["training"]["data"] = str(tmp_path / "my.txt")
+    about["training"]["data"] = about["corpus"]["path"] = str(tmp_path / "my.txt")
     (run / "config.json").write_text(json.dumps(about))
     assert main(["eval", "--run", str(run)]) == 0
     (tmp_path / "my.txt").write_text(text[:5998] + text[5999] + text[5998])
@@ -127,7 +127,8 @@ def test_a_text_that_has_changed_is_not_the_runs(trained, tmp_path, capsys, text
     for flags in ([], ["--best"], ["--memorised"], ["--memorised", "--data", str(tmp_path / "my.txt")]):
         assert main(["eval", "--run", str(run), *flags]) == 2
         (line,) = capsys.readouterr().err.splitlines()
-        assert f"its sha256 is {now}, and was {about['corpus']['sha256']}; --data evaluates another text" in line
+        assert f"its sha256 is {now}, and was {about['corpus']['sha256']}; " in line
+        assert line.endswith("; --data evaluates another text, without --memorised")
     assert main(["eval", "--run", str(run), "--data", str(tmp_path / "my.txt")]) == 0
     assert main(["eval", "--run", str(run), "--memorised", "--tokens", "5", "--data", str(trained / "my.txt")]) == 0
     capsys.readouterr()

@@ -236,8 +236,9 @@ def test_the_page_holds_what_was_computed_and_needs_nothing_else(run, tmp_path, 
     monkeypatch.chdir(tmp_path)
     prompt = "a</script>@js\nü"
     assert main(["inspect", str(run), "--prompt", prompt]) == 0
-    assert capsys.readouterr().out == "inspect.html\n"
-    html = (tmp_path / "inspect.html").read_text("utf-8")
+    assert capsys.readouterr().out == f"{run / 'inspect.html'}\n"
+    assert not list(tmp_path.iterdir())
+    html = (run / "inspect.html").read_text("utf-8")
     data = data_in(html)
     assert html.count("</script>") == 2  # one of the data, one of the code
     assert not re.findall(r"""(?:src|href)=(?!["']#)|@import|url\(|fetch\(|@(?:style|script|data)@""", html)

@@ -52,7 +52,7 @@ def test_the_command_draws_the_pictures_of_a_training(tmp_path, text, capsys, fl
 def test_a_picture_that_could_not_be_drawn_is_not_shown(tmp_path, text, monkeypatch, capsys):
     (tmp_path / "my.txt").write_text(text[:3000])
     train = ["train", "--data", str(tmp_path / "my.txt"), "--out", str(tmp_path / "a"), *SMALL]
-    monkeypatch.setattr("gpt2.commands.train.plot_loss", lambda *_: 1 / 0)
+    monkeypatch.setattr("gpt2.run.plots.plot_loss", lambda *_: 1 / 0)
     assert main(train) == 0
     output = capsys.readouterr().out
     assert "loss.png is not drawn: division by zero" in output
@@ -72,8 +72,8 @@ def test_an_interrupted_training_without_pictures_goes_on_without(tmp_path, text
 
 
 def test_the_loss_has_tokens_above_steps_and_the_baselines(finished, drawn, tmp_path):
-    _, result, rows = finished
-    plot_loss(tmp_path / "a.png", rows, result.baselines, "title", step_tokens=192)
+    _, _, rows = finished
+    plot_loss(tmp_path / "a.png", rows, "title", step_tokens=192)
     (axes,) = drawn[0].axes
     (above,) = axes.child_axes
     assert above.get_xlabel() == "tokens seen"
@@ -171,7 +171,7 @@ def test_a_part_has_one_colour_and_blocks_have_a_scale_that_grey_keeps(finished,
     "rows", [[{"step": 0, "val_loss": 4.0}], [{"step": 0, "val_loss": math.inf}, {"step": 1, "val_loss": 2.0}]]
 )
 def test_a_run_that_has_hardly_begun_and_one_of_an_older_version(rows, tmp_path):
-    plot_loss(tmp_path / "a.png", rows, {"uniform": 4.0}, "title", step_tokens=10)
+    plot_loss(tmp_path / "a.png", rows, "title", step_tokens=10)
     plot_training(tmp_path / "b.png", rows, "title")
     assert (tmp_path / "b.png").exists()
 
@@ -198,7 +198,7 @@ def many_rows(steps):
 
 
 def test_a_long_run_is_drawn_from_means_and_from_some_of_its_evaluations(drawn, tmp_path):
-    plot_loss(tmp_path / "a.png", many_rows(70_000), {"uniform": 4.0}, "title")
+    plot_loss(tmp_path / "a.png", many_rows(70_000), "title")
     (axes,) = drawn[0].axes
     raw, smooth, val = axes.lines[:3]
     assert 16_000 < len(raw.get_xdata()) < 34_000
@@ -225,8 +225,9 @@ def test_numbers_and_names_that_nobody_would_write(tmp_path):
         row |= {"train_loss": odd[i % 7], "grad_norm": odd[i % 5], "learning_rate": odd[i % 6], "step": i * 10**10}
         if "diagnostics" in row:
             row |= {"val_loss": odd[i // 10 % 7], "grad_norms": dict(zip(names, odd, strict=False))}
+            row["baselines"] = {"uniform": odd[i // 10 % 7], "bigram": odd[i // 5 % 7]} | dict(zip(names, odd, strict=False))
             row["diagnostics"]["blocks"] = {name: {**row["diagnostics"]["blocks"]["h.0"], "out_std": 1e308} for name in names}
-    plot_loss(tmp_path / "a.png", rows, {"uniform": 4.0}, "$\\frac{ \n\x1b", step_tokens=10)
+    plot_loss(tmp_path / "a.png", rows, "$\\frac{ \n\x1b", step_tokens=10)
     plot_training(tmp_path / "b.png", rows, "$\\frac{ \n\x1b")
 
 
@@ -239,7 +240,7 @@ def test_a_picture_that_fails_costs_no_run(tmp_path, text, monkeypatch, capsys, 
         raise ValueError("two\nlines")
 
     (tmp_path / "my.txt").write_text(text[:3000])
-    monkeypatch.setattr(f"gpt2.commands.train.plot_{where}", fail)
+    monkeypatch.setattr(f"gpt2.run.plots.plot_{where}", fail)
     assert main(["train", "--data", str(tmp_path / "my.txt"), "--out", str(tmp_path / "a"), *SMALL]) == 0
     assert (tmp_path / "a" / "model.safetensors").exists()
     assert f"{tmp_path / 'a' / where}.png is not drawn: two lines" in capsys.readouterr().out

@@ -112,15 +112,15 @@ def test_what_only_another_machine_can_do_again(folder, tmp_path, capsys, name):
     assert f"{name} = {here} on this machine, was {was}{same}; it cannot be the same step here" in error
     assert "--" not in error
     assert main(["train", "--no-plots", "--resume", "--out", str(tmp_path / "x")]) == 2
-    assert f"{same}; --accept-changes goes on all the same" in capsys.readouterr().err
+    assert f"{same}; --accept-changes goes on with them" in capsys.readouterr().err
 
 
 def test_another_text_is_not_replayed(folder, tmp_path, text, capsys):
     (tmp_path / "other.txt").write_text(text[:-1])
     assert main(["replay", str(folder / "runs" / "a"), "--step", "5", "--data", str(tmp_path / "other.txt")]) == 2
     error = capsys.readouterr().err
-    assert "has changed: its sha256 is" in error
-    assert "; --data names the text that it was trained on" in error
+    assert "other.txt is another text: its sha256 is" in error
+    assert "; --data FILE names the text that it was trained on" in error
     assert "--accept-changes" not in error
 
 

@@ -190,7 +190,8 @@ def begun(tmp_path_factory, text):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--steps 6 --learning-rate 0.5", "steps = 6, was 4, learning_rate = 0.5, was 0.002; --accept-changes"),
+        ("--steps 6 --learning-rate 0.5", "run: learning_rate = 0.5, was 0.002; --accept-changes goes on with them"),
+        ("--steps 3", "run: steps = 3, was 4; --accept-changes"),
         ("--d-model 16", "this cannot change within a run: d_model = 16, was 8"),
         ("--tokenizer byte", "tokenizer = 'byte', was 'char'"),
         (

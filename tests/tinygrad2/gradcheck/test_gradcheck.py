@@ -306,6 +306,13 @@ def test_float32_is_checked_with_its_own_budget():
     assert "float32: the gradient of input 0 is off by" in str(result)
 
 
+def test_what_was_compared_is_counted():
+    inputs, f = [np.ones((2, 3)), np.ones(3)], lambda x, y: np.sum(np.sin(x) * y)
+    for fast, what in ((False, "9 entries"), (True, "2 random directions through 9 entries")):
+        assert f"\nright: {what}, worst" in str(gradcheck(f, inputs, fast=fast))
+    assert "\nright: 4 random directions through 18 entries, worst" in str(gradcheck(f, inputs, fast=True, order=2))
+
+
 def test_fast_takes_a_fixed_number_of_evaluations():
     counts = []
     for size in (3, 300):

@@ -219,7 +219,7 @@ def test_a_run_on_standard_input(tmp_path, capsys):
     capsys.readouterr()
     with stdin(b"another text"):
         assert main(["train", "--out", str(out), "--resume", "--data", "-"]) == 2
-    assert "has changed: its sha256 is" in capsys.readouterr().err
+    assert "--data - is another text: its sha256 is" in capsys.readouterr().err
     with stdin(TEXT.encode()):
         assert main(["replay", str(out), "--step", "3", "--data", "-"]) == 0
     assert "equal to the log, bit for bit" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_a_setting_that_may_be_several():
         TrainConfig(schedule=["cosine"])
 
 
-def test_a_run_on_several(texts, tmp_path, capsys):
+def test_a_run_on_several(texts, tmp_path, capsys, monkeypatch):
     given = [word for name in texts for word in ("--data", name)]
     assert main(["train", *given, "--out", "run", *TINY]) == 0
     assert json.loads((tmp_path / "run" / "config.json").read_text())["training"]["data"] == texts
@@ -107,15 +108,22 @@ def test_a_run_on_several(texts, tmp_path, capsys):
     assert "a b.txt, c,d;'\".txt, [e]*.txt" in capsys.readouterr().out
     other = ["--data", texts[1], "--data", texts[0], "--data", texts[2]]
     assert main(["replay", "run", "--step", "2", *other]) == 2
-    assert "has changed" in capsys.readouterr().err
+    assert "is another text" in capsys.readouterr().err
     (tmp_path / "moved").mkdir()
     os.rename(texts[1], "moved/x.txt")
     assert main(["eval", "--run", "run"]) == 2
     said = capsys.readouterr().err
-    assert "no such file" in said
-    assert "give all of its texts, in their order, with --data" in said
+    assert "there is no " in said
+    assert "--data FILE, once for each of its texts in their order, may point to where it is now" in said
     moved = [word for name in (texts[0], "moved/x.txt", texts[2]) for word in ("--data", name)]
     assert main(["replay", "run", "--step", "2", *moved]) == 0
+    os.rename("moved/x.txt", texts[1])
+    monkeypatch.chdir("moved")
+    assert main(["eval", "--run", "../run"]) == 0  # from elsewhere
+    monkeypatch.chdir(tmp_path)
+    for name in (*texts, "run"):  # all of it somewhere else
+        shutil.move(name, "moved")
+    assert main(["replay", "moved/run", "--step", "2"]) == 0
 
 
 def test_one_of_them_through_a_pipe(texts, tmp_path, capsys, monkeypatch):

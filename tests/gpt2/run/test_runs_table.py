@@ -1,0 +1,79 @@
+"""The table of runs: as wide as the terminal at most, and only losses that compare in one column."""
+
+import json
+import os
+import shutil
+
+import pytest
+from small_runs import run_once
+
+from gpt2.cli import main
+from gpt2.commands.runs import _cut
+from gpt2.terminal import width_of
+
+NAMES = {"a": {}, "b": {"seed": 1, "learning_rate": 1e-3, "schedule": "linear"}, f"{'long-' * 15}end": {}, "名前" * 20: {}}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, text):
+    folder = tmp_path_factory.mktemp("table") / "runs"
+    for name, settings in NAMES.items():
+        run_once(folder / name, text[:6000], steps=3, sample_tokens=0, **settings)
+    return folder
+
+
+def lines_of(folder, capsys, monkeypatch, width=None):
+    with monkeypatch.context() as patch:
+        if width:
+            patch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+            patch.setattr(shutil, "get_terminal_size", lambda *_: os.terminal_size((width, 24)))
+        assert main(["runs", str(folder)]) == 0
+    return capsys.readouterr()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_no_line_is_wider_than_the_terminal(runs, capsys, monkeypatch, width):
+    lines = lines_of(runs, capsys, monkeypatch, width).out.splitlines()
+    assert max(map(width_of, lines)) <= width
+    assert all(name in lines[0] for name in ("run", "steps", "best val"))
+    assert ("parameters" in lines[0]) == (width >= 120)
+    whole = " ".join("\n".join(lines).split())
+    assert "learning_rate 0.001" in whole
+    assert "seed 1" in whole or "seed" in lines[0]
+
+
+def test_elsewhere_each_run_is_one_line_with_everything(runs, capsys, monkeypatch):
+    lines = lines_of(runs, capsys, monkeypatch).out.splitlines()
+    assert len(lines) == 5
+    assert all(any(line.startswith(name) for line in lines) for name in NAMES)
+    assert "differs in" in lines[0]
+    assert "..." not in "".join(lines)
+
+
+def test_losses_of_different_tokenizers_are_in_bits_per_byte(runs, tmp_path, text, capsys, monkeypatch):
+    shutil.copytree(runs / "a", tmp_path / "a")
+    alone = lines_of(tmp_path, capsys, monkeypatch)
+    assert ("best val" in alone.out, alone.err) == (True, "")
+    run_once(tmp_path / "bytes", text[:6000], steps=3, sample_tokens=0, tokenizer="bpe")
+    both = lines_of(tmp_path, capsys, monkeypatch, 80)
+    assert "bits/byte" in both.out
+    assert "best val" not in both.out
+    assert "bits per byte compare, nats per token do not" in both.err
+    assert main(["runs", str(tmp_path), "--json"]) == 0
+    a, b = json.loads(capsys.readouterr().out)
+    assert a["bits/byte"] != b["bits/byte"]
+    for found in (a, b):
+        assert f"{found['bits/byte']:.4g}" in both.out
+        assert f"{found['best val']:.4g}" not in both.out
+    for name in ("a", "bytes"):  # runs of an older version
+        path = tmp_path / name / "metrics.jsonl"
+        path.write_text(path.read_text().replace('"val_bytes"', '"other"'))
+    old = lines_of(tmp_path, capsys, monkeypatch)
+    assert "best val" in old.out
+    assert "their losses, in nats per token, do not compare" in old.err
+
+
+def test_a_long_name_keeps_both_ends():
+    assert _cut("a-name", 6) == "a-name"
+    assert _cut("one-long-name-1e-3", 9) == "one-…1e-3"
+    assert width_of(_cut("名前" * 20, 11)) <= 11
