@@ -100,6 +100,16 @@ def out_of(args: argparse.Namespace, name: str) -> Iterator[Path]:
         raise RunError(f"{error}; --out FILE writes it elsewhere") from error
 
 
+@contextlib.contextmanager
+def overflow_noted() -> Iterator[None]:
+    """Inside, what overflows is no warning of NumPy's for each line of code: it is said once, at the end, what it means."""
+    kinds = set[str]()
+    with np.errstate(over="call", invalid="call", divide="call", call=lambda kind, flag: kinds.add(kind)):
+        yield
+    if kinds:
+        note("some numbers of this model are too large to compute with: its training diverged (see gpt2 health)")
+
+
 def add_prompt(parser: argparse.ArgumentParser, help: str, required: bool = True) -> None:
     """`--prompt` or `--prompt-file`, and how it is read; `given_prompt` takes them."""
     where = parser.add_mutually_exclusive_group(required=required)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_model, add_prompt, given_model, given_prompt, out_of
+from gpt2.commands.arguments import add_model, add_prompt, given_model, given_prompt, out_of, overflow_noted
 from gpt2.errors import DataError
 from gpt2.files import strict_json
 from gpt2.insight.evaluation import COLOURS
@@ -45,7 +45,9 @@ def run(args: argparse.Namespace) -> int:
         check_length(model, len(ids))
     except DataError as error:
         raise DataError(f"the prompt: {error}") from None
-    about = {"run": args.run, "prompt": prompt, **contents(model, tokenizer, inspect(model, ids, tokenizer.vocab_size))}
+    with overflow_noted():
+        found = inspect(model, ids, tokenizer.vocab_size)
+    about = {"run": args.run, "prompt": prompt, **contents(model, tokenizer, found)}
     if args.out or not args.json:
         with out_of(args, "inspect.html") as path:
             write_anew(path, page(about).encode(errors="backslashreplace"), TITLE)  # \\udcff is JSON, too
