@@ -275,7 +275,7 @@ def given_settings(args: argparse.Namespace) -> dict[str, Any]:
 def run_to_follow(args: argparse.Namespace) -> Description | None:
     """What `--config` says, if it is the config.json of a run. Raises RunError."""
     path = getattr(args, "config", None)
-    return read_description(Path(path)) if path is not None and path.endswith(".json") else None
+    return read_description(Path(path), links=True) if path is not None and path.endswith(".json") else None
 
 
 def _as_given(run: Description) -> dict[str, Any]:

@@ -103,6 +103,8 @@ def _without(found: dict[str, Any], *names: str) -> dict[str, Any]:
 
 def described(folder: Path) -> Iterator[dict[str, Any]]:
     """What there is to know of each run in a folder; on standard error, which cannot be read, and why. Raises RunError."""
+    if os.path.lexists(Run(folder).config):
+        raise RunError(f"{folder}: is a run itself; give the folder that holds it: {folder.absolute().parent}")
     with naming(folder, "read"):
         folders = sorted(path for path in folder.iterdir() if path.is_dir())
     for path in folders:

@@ -444,10 +444,10 @@ def near(folder: Path) -> str:
     return f"; did you mean {there[found[0]]}?" if found else ""
 
 
-def read_description(path: Path) -> Description:
+def read_description(path: Path, links: bool = False) -> Description:
     """The config.json of a run. Raises RunError naming the field that is missing, or is not what it can be; and for a model of
     Hugging Face's kind, which has a file of that name too."""
-    about = read_json(path, links=False)
+    about = read_json(path, links=links)
     if hugging_face.is_theirs(about):
         raise RunError(f"{path.parent}: {NO_RUN}")
     try:

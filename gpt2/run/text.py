@@ -62,7 +62,7 @@ def text_of_run(
     if accept_changes and others:
         return others[0]
     if missing and not others:
-        wrong.append(f"there is no {' and no '.join(dict.fromkeys(missing))}")
+        wrong.append(f"its text was looked for, and is not there: {', '.join(dict.fromkeys(missing))}")
     each = "FILE" if len(given) == 1 else "FILE, once for each of its texts in their order,"
     raise RunError(f"{folder}: {'; '.join(wrong)}; --data {each} may point to where it is now{fix if others else ''}")
 
@@ -80,9 +80,8 @@ def places(folder: Path, trained: Description | Part) -> list[tuple[str, ...]]:
     given = names(trained.training.data)
     parents = Path(os.path.abspath(folder)).parents[:2]
     alone = [name if glob.has_magic(name) else Path(name).name for name in given]
-    beside = [
-        tuple(name if name in NAMED else os.path.normpath(parent / name) for name in inside)
-        for parent in parents
-        for inside in (given, alone)
+    found = [names(trained.corpus.path or given), given]
+    found += [
+        tuple(name if name in NAMED else os.path.join(p, name) for name in inside) for p in parents for inside in (given, alone)
     ]
-    return list(dict.fromkeys([names(trained.corpus.path or given), given, *beside]))
+    return list(dict.fromkeys(tuple(name if name in NAMED else os.path.abspath(name) for name in place) for place in found))

@@ -73,6 +73,11 @@ def test_losses_of_different_tokenizers_are_in_bits_per_byte(runs, tmp_path, tex
     assert "their losses, in nats per token, do not compare" in old.err
 
 
+def test_a_run_is_no_folder_of_runs(runs, capsys):
+    assert main(["runs", str(runs / "a")]) == 2
+    assert f"a: is a run itself; give the folder that holds it: {runs}" in capsys.readouterr().err
+
+
 def test_a_long_name_keeps_both_ends():
     assert _cut("a-name", 6) == "a-name"
     assert _cut("one-long-name-1e-3", 9) == "one-…1e-3"

@@ -113,7 +113,7 @@ def test_a_run_on_several(texts, tmp_path, capsys, monkeypatch):
     os.rename(texts[1], "moved/x.txt")
     assert main(["eval", "--run", "run"]) == 2
     said = capsys.readouterr().err
-    assert "there is no " in said
+    assert "its text was looked for, and is not there: " in said
     assert "--data FILE, once for each of its texts in their order, may point to where it is now" in said
     moved = [word for name in (texts[0], "moved/x.txt", texts[2]) for word in ("--data", name)]
     assert main(["replay", "run", "--step", "2", *moved]) == 0
