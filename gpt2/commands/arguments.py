@@ -71,9 +71,10 @@ def add_settings(parser: argparse.ArgumentParser, settings: type[Settings], pres
 
     The default that is shown is the one without any flags: of the preset that is then taken, or of the command's `own`.
     """
-    defaults = {**settings.of_preset(preset), **own}
+    numbers = {name: value for name, value in own.items() if type(value) is not str}
+    defaults = {**vars(settings.preset(preset, **numbers)), **own}  # what follows from others is a number in these
     for f in dataclasses.fields(settings):  # type: ignore[arg-type]
-        default = str(defaults.get(f.name, f.default))
+        default = str(defaults[f.name])
         parser.add_argument(
             "--" + f.name.replace("_", "-"),
             type=boolean if isinstance(f.default, bool) else type(f.default),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -76,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         model, tokenizer = _start(preset, config, given, corpus)
     text = prepare(corpus, tokenizer, config, model.config.max_seq_len)  # before there is a folder: it may be too short
+    text.baselines  # noqa: B018 - they are counted now, while nothing has begun that Ctrl-C would have to leave in order
     if together.size > 1:
         Shards.of(config, model.num_parameters())  # refuses too few of them before there is a folder
         together.check_same(_facts(config, model, corpus))
@@ -98,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         say(one_line(f"the job before gave up, says {path}: {why}"))
     result = train(model, config, text, run, say, resume)
     drawn: list[Path] = []
-    if not args.no_plots:
+    if not args.no_plots and not result.signal:  # who ends it does not want to wait for pictures
         step_tokens = config.batch_size * model.config.max_seq_len
         drawn = _draw(run, f"{corpus.name}: {model.num_parameters():,} parameters", result.baselines, step_tokens)
     _report(result, config.steps)
@@ -170,7 +172,12 @@ def _report(result: Result, steps: int) -> None:
     elif result.stopped_early:
         stopped = f"no better validation loss any more: stopped after {result.steps} of {steps} steps"
     print(f"\n{stopped} in {result.seconds:.0f} s")
-    print(f"  validation loss          {result.val_loss:.4f} nats per token")
+    if math.isnan(result.val_loss) and result.signal:
+        print("  validation loss          not evaluated yet")
+    else:
+        print(f"  validation loss          {result.val_loss:.4f} nats per token")
+        whole = "all" if result.windows == result.all_windows else f"{result.windows:,} of"
+        print(f"  evaluated                {whole} {result.all_windows:,} windows, {result.val_tokens:,} tokens")
     if "perfect" in result.baselines:
         perfect = result.baselines["perfect"]
         print(f"  a perfect model          {perfect:.4f}: the loss is {result.val_loss - perfect:.4f} above it")
@@ -185,6 +192,7 @@ def _suggest(run: Run, result: Result, corpus: Corpus, drawn: list[Path], flags:
     print("next:")
     if result.signal:
         print(f"  gpt2 train --resume --out {folder}{flags}" + " --data -  # and the same text again" * corpus.once)
+        print(f"  gpt2 plot {folder}")
     print(f"  gpt2 sample --run {folder} --prompt {_prompt(next(corpus.pieces()))} --tokens 300 --temperature 0.8")
     print(f"  gpt2 eval --run {folder}" + " --data -  # and a text" * corpus.once)
     print("  gpt2 gradcheck")

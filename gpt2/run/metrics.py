@@ -61,6 +61,8 @@ class Recorded(TypedDict, total=False):
     val_loss: float
     above_perfect: float
     val_tokens: Annotated[int, msgspec.Meta(ge=1, le=10**15)]
+    whole_val_loss: float
+    whole_val_tokens: Annotated[int, msgspec.Meta(ge=1, le=10**15)]
     baselines: Named
     diagnostics: Diagnostics
 

@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from gpt2.config import TrainConfig
 from gpt2.errors import ConfigError, DataError
 from gpt2.terminal import note, progress
 from gpt2.text import batches
+from gpt2.text.baselines import baselines
 from gpt2.text.corpora import Corpus, Document
 from gpt2.text.id_cache import kept_ids
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer
@@ -52,6 +53,11 @@ class Prepared:
     val: Array
     documents: Callable[[], Iterator[Document]]
     """In the order of the ids."""
+
+    @cached_property
+    def baselines(self) -> dict[str, float]:
+        """See baselines.py."""
+        return baselines(self.train, self.val, self.tokenizer.vocab_size)
 
     def costs(self) -> Array | None:
         """What each token of `val` costs a model that knows the source of the text, where there is such a thing.
