@@ -25,7 +25,7 @@ EVALUATING = 0.1
 BACKWARD = 2
 """A step also goes backward, which takes about twice as long as the forward of an evaluation, per token."""
 
-FEWEST_WINDOWS = 16
+FEWEST_WINDOWS = 32
 """That are evaluated at once, however short a training is."""
 
 
