@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -131,17 +131,25 @@ def tokenizer_for(corpus: Corpus, config: TrainConfig, vocab_size: int | None = 
     """
     match config.tokenizer:
         case "char":
-            return CharTokenizer.train(corpus.pieces())
+            with progress(desc="alphabet", unit="char", unit_scale=True, delay=1, leave=False) as bar:
+                return CharTokenizer.train(_passing(corpus.pieces(), bar))
         case "byte":
             return ByteTokenizer()
         case "bpe":
-            return BPETokenizer.train(_training_text(corpus, config), vocab_size or BPE_VOCABULARY)
+            return BPETokenizer.train(_training_text(corpus, config), vocab_size or BPE_VOCABULARY, progress=True)
         case "gpt2":
             return BPETokenizer.gpt2()
     if os.path.exists(config.tokenizer):  # which is false for a name that no file can have
         path = Path(config.tokenizer)
         return load_tokenizer(path / "tokenizer.json" if path.is_dir() else path)
     raise ConfigError(f"tokenizer = {config.tokenizer!r} is none of char, byte, bpe and gpt2, and there is no such file")
+
+
+def _passing(pieces: Iterable[str], bar: Any) -> Iterator[str]:
+    """The same pieces; the bar goes on with each."""
+    for piece in pieces:
+        yield piece
+        bar.update(len(piece))
 
 
 def _training_text(corpus: Corpus, config: TrainConfig) -> Iterator[str]:

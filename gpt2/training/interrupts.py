@@ -13,7 +13,7 @@ from typing import Any, Self
 raised = 0
 """The signal that has become a KeyboardInterrupt in this process; 0 for none."""
 
-SAID = b"gpt2: note: the training stops here, with a checkpoint; press Ctrl-C again to stop now\n"
+SAID = b"gpt2: note: stopping, with a checkpoint; press Ctrl-C again to stop now\n"
 """On the first signal."""
 
 _open: Interrupts | None = None

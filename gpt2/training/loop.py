@@ -45,12 +45,13 @@ MOST_ROLLBACKS = 10
 class Result:
     """What a training ends with: losses in nats per token, and the signal that ended it early.
 
-    `val_loss` is the mean over `windows` of the `all_windows` of the validation text, in which `val_tokens` are predicted; NaN
-    where nothing was evaluated yet. `baselines` are losses to compare with, by name: `uniform`, `bigram`, and `perfect` where
-    the text has a known source.
+    `val_loss` is that after `val_step`, the last step that was evaluated; NaN if none was. It is the mean over `windows` of the
+    `all_windows` of the validation text, in which `val_tokens` are predicted. `baselines` are losses to compare with, by name:
+    `uniform`, `bigram`, and `perfect` where the text has a known source.
     """
 
     val_loss: float
+    val_step: int
     windows: int
     all_windows: int
     val_tokens: int
@@ -193,7 +194,8 @@ class Training:
         row["diagnostics"] = diagnose(self.trainer, row, self.probe)
         if whole is not None:
             row["whole_val_loss"], row["whole_val_tokens"] = whole, count(validation.all)[1]
-        progress.val_loss, progress.whole_val_loss, progress.since_best = loss, whole, since_best
+        progress.val_loss, progress.whole_val_loss, progress.val_step = loss, whole, row["step"]
+        progress.since_best = since_best
         if not since_best:
             progress.best_loss, progress.best_step = loss, row["step"]
         if sample is not None:
@@ -248,10 +250,18 @@ class Training:
         validation, whole, compared = self.validation, self.progress.whole_val_loss, self.compared
         if whole is not None and validation.perfect:
             compared = {**compared, "perfect": validation.perfect[1]}
-        loss, of = (self.progress.val_loss, validation.some) if whole is None else (whole, validation.all)
-        windows, tokens = count(of)
+        windows, tokens = count(validation.some if whole is None else validation.all)
         return Result(
-            loss, windows, count(validation.all).windows, tokens, compared, self.trainer.steps, seconds, signal, stopped_early
+            self.progress.val_loss if whole is None else whole,
+            self.progress.val_step,
+            windows,
+            count(validation.all).windows,
+            tokens,
+            compared,
+            self.trainer.steps,
+            seconds,
+            signal,
+            stopped_early,
         )
 
 

@@ -64,7 +64,7 @@ def test_the_series_is_of_some_windows_and_the_result_of_all(tmp_path, text):
     evaluated = [row for row in rows if "val_loss" in row]
     assert [(row["step"], row["val_tokens"]) for row in evaluated] == [(step, 160) for step in (0, 20, 40, 60)]
     assert result.val_loss == pytest.approx(mean_loss(model, val), rel=1e-5)
-    assert (result.windows, result.all_windows, result.val_tokens) == (37, 37, 37 * 16)
+    assert (result.val_step, result.windows, result.all_windows, result.val_tokens) == (60, 37, 37, 37 * 16)
     wholes = [(row["step"], row["whole_val_loss"], row["whole_val_tokens"]) for row in rows if "whole_val_loss" in row]
     assert wholes == [(60, result.val_loss, 37 * 16)]
     everywhere = np.arange(37)
