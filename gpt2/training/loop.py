@@ -87,8 +87,12 @@ class Training:
         if checkpoint is not None:
             self.progress = msgspec.convert(checkpoint.about["progress"], Progress)
             self.saved, self.saved_whole = checkpoint.step, self.progress.unwritten is None
-            over = self.saved_whole and self.ends
-            self.say(f"it had ended after step {checkpoint.step}" if over else f"going on after step {checkpoint.step}")
+            if self.saved_whole and self.ends:
+                self.say(f"it had ended after step {checkpoint.step}")
+                return
+            self.say(f"going on after step {checkpoint.step}")
+        if self.validation.plan:
+            self.say(self.validation.plan)
         self.bar.update(self.trainer.steps)
 
     @property
@@ -296,8 +300,6 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
         ):
             training = Training(trainer, text, run, metrics, samples, say, bar)
             say(f"{model.num_parameters():,} parameters; {len(text.train):,} tokens to train on, {len(text.val):,} validate")
-            if training.validation.plan:
-                say(training.validation.plan)
             training.start(checkpoint)
             try:
                 stopped_early = training.fit(interrupts)
