@@ -228,6 +228,13 @@ class TrainConfig(Settings):
             windows = max(FEWEST_WINDOWS, self.windows_in(EVALUATING) // evaluations)
             object.__setattr__(self, "eval_windows", min(windows, 10**12))
 
+    def chosen(self) -> dict[str, Any]:
+        """All settings by name, but for those that are what they follow from: what tells one training from another."""
+        defaults: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(self)}
+        follows = ("warmup_steps", "eval_every", "eval_windows", "save_every")
+        left_out = [name for name in follows if dataclasses.replace(self, **{name: defaults[name]}) == self]
+        return {name: value for name, value in vars(self).items() if name not in left_out}
+
     def windows_in(self, share: float) -> int:
         """How many windows can be evaluated in that share of the time of the training."""
         return int(share * (1 + BACKWARD) * self.steps * self.batch_size)

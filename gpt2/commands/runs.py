@@ -93,7 +93,7 @@ def describe(run: Run) -> dict[str, Any]:
         "at": best[1] if best else None,
         "last val": last,
         "seed": about.training.seed,
-        "settings": {**dataclasses.asdict(about.training), **dataclasses.asdict(about.model)},
+        "settings": {**about.training.chosen(), **dataclasses.asdict(about.model)},
     }
 
 

@@ -91,6 +91,15 @@ def test_the_presets_keep_their_recipes():
     assert (short.warmup_steps, short.eval_every, short.save_every) == (5, 13, 13)
 
 
+def test_what_follows_tells_no_training_from_another():
+    chosen = TrainConfig.preset("tiny", steps=300).chosen()
+    assert {name for name, value in TrainConfig.preset("tiny").chosen().items() if chosen[name] != value} == {"steps"}
+    assert not {"warmup_steps", "eval_every", "eval_windows", "save_every"} & set(chosen)
+    given = TrainConfig(eval_every=70, warmup_steps=100, eval_windows=0).chosen()
+    assert (given["eval_every"], given["eval_windows"]) == (70, 0)
+    assert not {"warmup_steps", "save_every"} & set(given)  # given, and as it would be anyway
+
+
 @pytest.mark.parametrize("steps", [50, 100, 1000, 4000, 123_456, 10**12])
 @pytest.mark.parametrize("batch_size", [1, 6, 500])
 @pytest.mark.parametrize("every", [0, 1, 99, 10**12])
