@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -150,8 +151,8 @@ def _run(args: argparse.Namespace) -> int:
         terminal.outlive()
         with hangups_ignored():
             return command(args)
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as interrupt:
+        return 128 + (interrupt.args or (signal.SIGINT,))[0]
     except BrokenPipeError:
         return 0
     except Exception as error:

@@ -20,6 +20,15 @@ Range = tuple[float, float, str]
 LONGEST_TEXT = 4096
 """Characters of a setting that is text: the longest path that Linux takes."""
 
+EVALUATING = 0.1
+"""The share of a training's time that its evaluations may take, where their windows are not given."""
+
+BACKWARD = 2
+"""A step also goes backward, which takes about twice as long as the forward of an evaluation, per token."""
+
+FEWEST_WINDOWS = 32
+"""That are evaluated at once, however short a training is."""
+
 
 def setting(
     default: Any,
@@ -157,7 +166,9 @@ class TrainConfig(Settings):
     shards: int = setting(0, "parts a batch is split into; 0 for one per thread, more to save memory", whole(0, 2**24))
     learning_rate: float = setting(6e-4, "the highest learning rate", (0, 1000, "(]"))
     min_learning_rate: float = setting(0.0, "the learning rate at the end", (0, 1000, "[]"))
-    warmup_steps: int = setting(100, "updates over which the learning rate rises", NATURAL)
+    warmup_steps: int = setting(
+        -1, "updates over which the learning rate rises; -1 for a twentieth of all, at most 100", whole(-1, 10**12)
+    )
     schedule: str = setting(
         "cosine",
         "how the learning rate falls: cosine, linear, constant, or wsd: in the last fifth only",
@@ -194,12 +205,19 @@ class TrainConfig(Settings):
         choices=("position", "document"),
     )
     val_fraction: float = setting(0.1, "the share of the text that validates", (0, 1, "()"))
-    eval_every: int = setting(250, "updates between evaluations; also at the start and the end", POSITIVE)
+    eval_every: int = setting(
+        0, "updates between evaluations, also at the start and the end; 0 for an eighth of all, from 10 to 1000", NATURAL
+    )
     eval_windows: int = setting(
-        0, "windows of the validation text that are evaluated, a fixed random choice; 0 for all", NATURAL
+        -1,
+        "windows of the validation text that are evaluated, a fixed random choice; 0 for all, -1 for as many as take a tenth "
+        "of the time of the training",
+        whole(-1, 10**12),
     )
     patience: int = setting(0, "evaluations without a better validation loss after which training stops; 0 for never", NATURAL)
-    save_every: int = setting(250, "updates between checkpoints; also at every evaluation", POSITIVE)
+    save_every: int = setting(
+        0, "updates between checkpoints, also at every evaluation; 0 for an eighth of all, from 10 to 1000", NATURAL
+    )
     keep_every: int = setting(
         0, "keep the checkpoints of every so many updates; the last two and the best are always kept", NATURAL
     )
@@ -215,6 +233,30 @@ class TrainConfig(Settings):
     wire: str = setting("float32", "what a fast reduction sends: float32 or bfloat16", choices=("float32", "bfloat16"))
     zero: bool = setting(False, "keep the optimizer's state in parts, one on each rank (ZeRO stage 1)")
     rank_timeout: float = setting(600.0, "seconds that a rank waits for another before the job ends", ABOVE_ZERO)
+
+    def __post_init__(self) -> None:
+        """What follows the number of steps becomes a number here, so that a run that goes on with more steps keeps it."""
+        super().__post_init__()
+        eighth = min(max(10, -(-self.steps // 8)), 1000)
+        object.__setattr__(self, "eval_every", self.eval_every or eighth)
+        object.__setattr__(self, "save_every", self.save_every or eighth)
+        if self.warmup_steps < 0:
+            object.__setattr__(self, "warmup_steps", min(self.steps // 20, 100))
+        if self.eval_windows < 0:
+            evaluations = 1 + -(-self.steps // self.eval_every)
+            windows = max(FEWEST_WINDOWS, self.windows_in(EVALUATING) // evaluations)
+            object.__setattr__(self, "eval_windows", min(windows, 10**12))
+
+    def chosen(self) -> dict[str, Any]:
+        """All settings by name, but for those that are what they follow from: what tells one training from another."""
+        defaults: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(self)}
+        follows = ("warmup_steps", "eval_every", "eval_windows", "save_every")
+        left_out = [name for name in follows if dataclasses.replace(self, **{name: defaults[name]}) == self]
+        return {name: value for name, value in vars(self).items() if name not in left_out}
+
+    def windows_in(self, share: float) -> int:
+        """How many windows can be evaluated in that share of the time of the training."""
+        return int(share * (1 + BACKWARD) * self.steps * self.batch_size)
 
 
 _TINY = {"vocab_size": 65, "max_seq_len": 64, "d_model": 128, "num_layers": 4, "num_heads": 4}
@@ -233,8 +275,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate": 2e-3,
         "schedule": "linear",
         "beta2": 0.999,
-        "eval_every": 500,
-        "save_every": 500,
     },
     "nanogpt-cpu": {**_TINY, **_OPENAI, "bias": False, "learning_rate": 1e-3, "min_learning_rate": 1e-4},
     **_SIZES,

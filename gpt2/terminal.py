@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO, cast
 
 from gpt2.errors import GPT2Error
@@ -146,11 +147,32 @@ def styled(text: str) -> None:
     _unfiltered(sys.stdout).write(text + "\n")
 
 
+BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+LEAST_BAR = 4
+
+
 def progress(quiet: bool = False, **settings: Any) -> Any:
     """A bar of tqdm with these settings on standard error, if that is a terminal and it is not to be `quiet`."""
     from tqdm import tqdm  # a tenth of the time in which a command starts
 
     return tqdm(file=_unfiltered(sys.stderr), disable=True if quiet else None, **settings)
+
+
+def fitting(parts: Iterable[tuple[int, str]], room: float) -> str:
+    """Parts of a line, apart by commas; where there is no room for all, those with the highest numbers are left out."""
+    left = list(parts)
+    while len(line := ", ".join(text for _, text in left)) > room and len(left) > 1:
+        left.remove(max(left))
+    return line
+
+
+def room(bar: Any) -> float:
+    """How many characters a bar that is drawn as `BAR` says leaves for what is said behind it."""
+    about = bar.format_dict
+    if not about["ncols"]:
+        return math.inf
+    bare = {**about, "bar_format": BAR.replace("{bar}", ""), "postfix": None, "ncols": None}
+    return about["ncols"] - len(bar.format_meter(**bare)) - len(", ") - LEAST_BAR
 
 
 def say(text: str, stream: TextIO | None = None) -> None:

@@ -150,7 +150,7 @@ def describe(run: Run) -> dict[str, Any]:
         "last bits/byte": bits_per_byte(last),
         "seed": about.training.seed,
         "tokenizer": run.belongs_to(about.model)["tokenizer_sha256"] if run.tokenizer.exists() else None,
-        "settings": {**dataclasses.asdict(about.training), **dataclasses.asdict(about.model)},
+        "settings": {**about.training.chosen(), **dataclasses.asdict(about.model)},
     }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from gpt2.commands.arguments import add_form, add_skip, encoded, given_corpus, natural, read_as
 from gpt2.errors import ConfigError, RunError
 from gpt2.files import naming, strict_json
-from gpt2.terminal import note, one_line, padded, styled, width_of
+from gpt2.terminal import note, one_line, padded, progress, styled, width_of
 from gpt2.text.corpora import short_text
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer, load_tokenizer
 from gpt2.tokenizers.base import END_OF_TEXT
@@ -235,9 +235,16 @@ def _train(args: argparse.Namespace) -> int:
     seconds = time.perf_counter() - begin
     tokenizer.save(Path(args.out))
     characters = size = count = ends = 0
-    for piece in corpus.pieces():
-        characters, size, count = characters + len(piece), size + len(piece.encode()), count + len(tokenizer.encode(piece))
-        ends += piece.count(END_OF_TEXT)
+    with progress(args.json, desc="encoding", unit="char", unit_scale=True, delay=1, leave=False) as bar:
+        for piece in corpus.pieces():
+            characters, size, count = characters + len(piece), size + len(piece.encode()), count + len(tokenizer.encode(piece))
+            ends += piece.count(END_OF_TEXT)
+            bar.update(len(piece))
+    if tokenizer.vocab_size < args.vocab_size:
+        note(
+            f"--vocab-size {args.vocab_size}: all words of the text are single tokens after {len(tokenizer.merges)} merges, so "
+            f"there are {tokenizer.vocab_size} tokens"
+        )
     if ends:
         note(f"{corpus.name}: {END_OF_TEXT} stands in it {ends:,} times, as text; merges are learned of what is between")
     about = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shlex
 import tempfile
@@ -97,6 +98,7 @@ def trained(args: argparse.Namespace) -> tuple[Run, Result]:
     if new:
         new.check_can_be_made(checkpoint_bytes(model.num_parameters(), config))
     text = prepare(corpus, tokenizer, config, model.config.max_seq_len)  # before there is a folder: it may be too short
+    text.baselines  # noqa: B018 - they are counted now, while nothing has begun that Ctrl-C would have to leave in order
     if together.size > 1:
         Shards.of(config, model.num_parameters())  # refuses too few of them before there is a folder
         together.check_same(_facts(config, model, corpus))
@@ -126,7 +128,7 @@ def trained(args: argparse.Namespace) -> tuple[Run, Result]:
             run.take_back()
         raise
     drawn: list[Path] = []
-    if not args.no_plots:
+    if not args.no_plots and not result.signal:  # who ends it does not want to wait for pictures
         drawn = _draw(run)
     _report(result, config.steps)
     _suggest(run, result, corpus, drawn, " --no-plots" * args.no_plots)
@@ -200,7 +202,13 @@ def _report(result: Result, steps: int) -> None:
     elif result.stopped_early:
         stopped = f"no better validation loss any more: stopped after {result.steps} of {steps} steps"
     print(f"\n{stopped} in {result.seconds:.0f} s")
-    print(f"  validation loss          {result.val_loss:.4f} nats per token")
+    if math.isnan(result.val_loss) and result.signal:
+        print("  validation loss          not evaluated yet")
+    else:
+        earlier = f", after step {result.val_step}" if result.val_step < result.steps else ""
+        print(f"  validation loss          {result.val_loss:.4f} nats per token{earlier}")
+        whole = "all" if result.windows == result.all_windows else f"{result.windows:,} of"
+        print(f"  evaluated                {whole} {result.all_windows:,} windows, {result.val_tokens:,} tokens")
     if "perfect" in result.baselines:
         perfect = result.baselines["perfect"]
         print(f"  a perfect model          {perfect:.4f}: the loss is {result.val_loss - perfect:.4f} above it")
@@ -215,6 +223,7 @@ def _suggest(run: Run, result: Result, corpus: Corpus, drawn: list[Path], flags:
     print("next:")
     if result.signal:
         print(f"  gpt2 train --resume --out {folder}{flags}" + " --data -  # and the same text again" * corpus.once)
+        print(f"  gpt2 plot {folder}")
     print(f"  gpt2 sample --run {folder} --prompt {_prompt(next(corpus.pieces()))} --tokens 300 --temperature 0.8")
     print(f"  gpt2 eval --run {folder}" + " --data -  # and a text" * corpus.once)
     print("  gpt2 gradcheck")

@@ -63,6 +63,8 @@ class Recorded(TypedDict, total=False):
     above_perfect: float
     val_tokens: Annotated[int, msgspec.Meta(ge=1, le=10**15)]
     val_bytes: Annotated[int, msgspec.Meta(ge=0, le=10**15)]
+    whole_val_loss: float
+    whole_val_tokens: Annotated[int, msgspec.Meta(ge=1, le=10**15)]
     baselines: Named
     diagnostics: Diagnostics
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from gpt2.config import TrainConfig
 from gpt2.errors import ConfigError, DataError
 from gpt2.terminal import note, progress
 from gpt2.text import batches
+from gpt2.text.baselines import baselines
 from gpt2.text.corpora import Corpus, Document
 from gpt2.text.id_cache import kept_ids
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer
@@ -56,6 +57,11 @@ class Prepared:
     val: Array
     documents: Callable[[], Iterator[Document]]
     """In the order of the ids."""
+
+    @cached_property
+    def baselines(self) -> dict[str, float]:
+        """See baselines.py."""
+        return baselines(self.train, self.val, self.tokenizer.vocab_size)
 
     def costs(self) -> Array | None:
         """What each token of `val` costs a model that knows the source of the text, where there is such a thing.
@@ -152,17 +158,25 @@ def tokenizer_for(corpus: Corpus, config: TrainConfig, vocab_size: int | None = 
     """
     match config.tokenizer:
         case "char":
-            return CharTokenizer.train(corpus.pieces())
+            with progress(desc="alphabet", unit="char", unit_scale=True, delay=1, leave=False) as bar:
+                return CharTokenizer.train(_passing(corpus.pieces(), bar))
         case "byte":
             return ByteTokenizer()
         case "bpe":
-            return BPETokenizer.train(_training_text(corpus, config), vocab_size or BPE_VOCABULARY)
+            return BPETokenizer.train(_training_text(corpus, config), vocab_size or BPE_VOCABULARY, progress=True)
         case "gpt2":
             return BPETokenizer.gpt2()
     if os.path.exists(config.tokenizer):  # which is false for a name that no file can have
         path = Path(config.tokenizer)
         return load_tokenizer(path / "tokenizer.json" if path.is_dir() else path)
     raise ConfigError(f"tokenizer = {config.tokenizer!r} is none of char, byte, bpe and gpt2, and there is no such file")
+
+
+def _passing(pieces: Iterable[str], bar: Any) -> Iterator[str]:
+    """The same pieces; the bar goes on with each."""
+    for piece in pieces:
+        yield piece
+        bar.update(len(piece))
 
 
 def _training_text(corpus: Corpus, config: TrainConfig) -> Iterator[str]:

@@ -104,8 +104,8 @@ class BPETokenizer(Tokenizer):
         """The tokenizer of the most frequent pairs in a text, or in documents, which are read one by one and not kept.
 
         Tokens are the 256 bytes in GPT-2's order, one for each merge, and `<|endoftext|>`. That name also ends a document
-        where it stands in a text. If the text has fewer merges than asked, `vocab_size` is smaller, which is said if
-        `progress` is true. Ties, and how merges are chosen: see bpe_training.py. Raises DataError for a size below 257.
+        where it stands in a text. If the text has fewer merges than asked, `vocab_size` is smaller. Ties, and
+        how merges are chosen: see bpe_training.py. `progress` shows bars. Raises DataError for a size below 257.
         """
         if vocab_size < 257:
             raise DataError(f"vocab_size = {vocab_size}: the 256 bytes and {END_OF_TEXT} need 257")

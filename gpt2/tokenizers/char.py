@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -41,8 +42,10 @@ class CharTokenizer(Tokenizer):
     @classmethod
     def train(cls, text: str | Iterable[str]) -> CharTokenizer:
         """The tokenizer of the characters in a text, or in documents. Raises DataError if there are none."""
-        documents = [text] if isinstance(text, str) else text
-        return cls("".join(sorted(set().union(*map(set, documents)))))
+        seen = np.zeros(sys.maxunicode + 1, bool)
+        for document in [text] if isinstance(text, str) else text:
+            seen[_code_points(document)] = True
+        return cls("".join(map(chr, np.flatnonzero(seen).tolist())))
 
     @property
     def vocab_size(self) -> int:

@@ -210,6 +210,26 @@ def test_bars_are_shown_and_lines_stand_above_them(monkeypatch):
         assert bar.disable
 
 
+PARTS = [(0, "loss 1.632"), (2, "val 1.706"), (3, "lr 1.1e-03"), (4, "grad norm 0.53"), (1, "11,585 tokens/s")]
+
+
+@pytest.mark.parametrize(("columns", "kept"), [(0, 5), (140, 5), (110, 5), (90, 4), (80, 3), (60, 2), (20, 1)])
+@pytest.mark.parametrize("steps", [4000, 10**9])
+def test_a_bar_keeps_the_loss_and_the_rate(monkeypatch, columns, kept, steps):
+    monkeypatch.setattr(sys, "stderr", Screen())
+    with terminal.progress(total=steps, initial=steps // 2, ncols=columns or None, bar_format=terminal.BAR) as bar:
+        text = terminal.fitting(PARTS, terminal.room(bar))
+        bar.set_postfix_str(text)
+        drawn = str(bar)
+    important = [part for number, part in PARTS if number < kept]
+    if steps == 4000:
+        assert text.split(", ") == important
+    assert text.startswith("loss 1.632")
+    if columns >= 80:
+        assert len(drawn) <= columns
+        assert text in drawn
+
+
 # -- output that is not there any more
 
 
