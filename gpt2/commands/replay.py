@@ -93,8 +93,7 @@ def _changes(given: list[str], config: TrainConfig) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     for text in given:
         name, equals, value = text.partition("=")
-        name = name.replace("_", "-")
-        name = FLAGS_OF.get(name, [name])[0].lstrip("-").replace("-", "_")
+        name = FLAGS_OF.get(name.replace("_", "-"), [f"--{name}"])[0].removeprefix("--").replace("-", "_")
         if not equals:
             raise ConfigError(f"--set {text}: is not NAME=VALUE")
         if name not in CHANGEABLE:

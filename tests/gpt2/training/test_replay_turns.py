@@ -226,7 +226,7 @@ def test_a_batch_that_does_not_fit_is_refused(plain, monkeypatch, capsys):
         ("--set eval_every=5", "'eval_every' is not a setting that can change"),
         ("--set lr", "--set lr: is not NAME=VALUE"),
         ("--set batch_size=0", "batch_size = 0 must be at least 1"),
-        ("--set batch_size=1.5", "--set batch_size=1.5: '1.5' must be int"),
+        ("--set batch_size=1.5", "--set batch_size=1.5: '1.5' must be a whole number"),
         ("--set lr=1 --set learning-rate=2", "--set learning-rate=2: learning_rate is set twice"),
         ("--set lr=nan", "learning_rate = nan must be a finite number"),
         ("--set on_spike=stop", "on_spike = 'stop' must be skip or rollback"),
