@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gpt2.commands.arguments import add_model, add_prompt, given_model, given_prompt, natural, out_of, overflow_noted
+from gpt2.commands.arguments import add_model, add_prompt, given_model, given_prompt, out_of, overflow_noted
+from gpt2.commands.parser import natural
 from gpt2.errors import ConfigError, NonFiniteError
 from gpt2.model import GPT2
 from gpt2.terminal import one_line

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gpt2.commands.arguments import add_form, add_skip, encoded, given_corpus, natural, read_as
+from gpt2.commands.arguments import add_form, add_skip, encoded, read_as, told
+from gpt2.commands.parser import natural
 from gpt2.errors import ConfigError, RunError
 from gpt2.files import naming, strict_json
 from gpt2.terminal import note, one_line, padded, progress, styled, width_of
-from gpt2.text.corpora import short_text
+from gpt2.text.corpora import load_corpus, short_text
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer, load_tokenizer
 from gpt2.tokenizers.base import END_OF_TEXT
 from tinygrad2.files import check_kind
@@ -229,7 +230,7 @@ def _train(args: argparse.Namespace) -> int:
         raise RunError(f"--out {args.out}: cannot be written: its folder is not there, or nothing can be written there")
     with naming(f"--out {args.out}"):
         check_kind(Path(args.out), TOKENIZER)
-    corpus = given_corpus(args.train, read_as(args))
+    corpus = told(load_corpus(args.train, read_as(args)))
     begin = time.perf_counter()
     tokenizer = BPETokenizer.train(corpus.pieces(), args.vocab_size, progress=not args.json)
     seconds = time.perf_counter() - begin
