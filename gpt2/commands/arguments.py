@@ -69,19 +69,22 @@ def told(corpus: Corpus) -> Corpus:
 
 
 @contextlib.contextmanager
-def out_of(args: argparse.Namespace, name: str) -> Iterator[Path]:
-    """Where to write what is made of `args.run`: `--out`, or a file of that name in the run folder. What is no run folder, but
-    a model of Hugging Face's kind, is left as it is: then here. Inside, an OSError becomes a RunError that says what to do."""
-    if args.out:
-        with naming(f"--out {args.out}"):
-            yield Path(args.out)
+def out_of(out: str | None, usual: Path) -> Iterator[Path]:
+    """Where to write: `--out`, or the usual file. Inside, an OSError becomes a RunError that says what to do."""
+    if out:
+        with naming(f"--out {out}"):
+            yield Path(out)
         return
-    path = Path("" if is_hugging_face(args.run) or not Path(args.run).is_dir() else args.run, name)
     try:
-        with naming(path):
-            yield path
+        with naming(usual):
+            yield usual
     except RunError as error:
         raise RunError(f"{error}; --out FILE writes it elsewhere") from error
+
+
+def in_run(folder: str, name: str) -> Path:
+    """A file of that name in a run folder. A model of Hugging Face's kind is no run, and left as it is: then here."""
+    return Path("" if is_hugging_face(folder) or not Path(folder).is_dir() else folder, name)
 
 
 @contextlib.contextmanager

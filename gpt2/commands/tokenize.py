@@ -82,12 +82,9 @@ def _open(name: str) -> Tokenizer:
         return BPETokenizer.gpt2()
     if name == "byte":
         return ByteTokenizer()
-    path = Path(name)
     if not os.path.exists(name):  # which is false for a name that no file can have
         raise RunError(f"--tokenizer {name}: no such file or folder, nor gpt2 or byte")
-    if not os.path.lexists(path / "tokenizer.json") and os.path.lexists(path / "vocab.json"):
-        return BPETokenizer.from_pretrained(path)
-    return load_tokenizer(path / "tokenizer.json" if path.is_dir() else path)
+    return load_tokenizer(name)
 
 
 # -- what there is to say
@@ -236,7 +233,7 @@ def _train(args: argparse.Namespace) -> int:
     seconds = time.perf_counter() - begin
     tokenizer.save(Path(args.out))
     characters = size = count = ends = 0
-    with progress(args.json, desc="encoding", unit="char", unit_scale=True, delay=1, leave=False) as bar:
+    with progress(args.json, desc="encoding", unit="char", unit_scale=True) as bar:
         for piece in corpus.pieces():
             characters, size, count = characters + len(piece), size + len(piece.encode()), count + len(tokenizer.encode(piece))
             ends += piece.count(END_OF_TEXT)

@@ -215,7 +215,7 @@ class Training:
         ids: list[int] = []
         made = steps(self.model, prompt[None], length, sampling, self.config.seed, slide)
         try:
-            with terminal.progress(total=length, desc="writing", unit="token", delay=1, leave=False) as bar:
+            with terminal.progress(total=length, desc="writing", unit="token") as bar:
                 for step in itertools.takewhile(lambda _: not requested(), made):
                     ids.append(int(step.tokens[0]))
                     bar.update()
@@ -298,7 +298,9 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
         with (
             Log(run.metrics, at["metrics"]) as metrics,
             Log(run.samples, at["samples"]) as samples,
-            terminal.progress(not comm.is_main, total=config.steps, dynamic_ncols=True, bar_format=terminal.BAR) as bar,
+            terminal.progress(
+                not comm.is_main, total=config.steps, delay=0, leave=True, dynamic_ncols=True, bar_format=terminal.BAR
+            ) as bar,
         ):
             training = Training(trainer, text, run, metrics, samples, say, bar)
             say(f"{model.num_parameters():,} parameters; {len(text.train):,} tokens to train on, {len(text.val):,} validate")
