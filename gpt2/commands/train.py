@@ -241,7 +241,7 @@ def _report(result: Result, steps: int) -> None:
     if math.isnan(result.val_loss) and result.signal:
         print("  validation loss          not evaluated yet")
     else:
-        earlier = f", after step {result.val_step}" if result.val_step < result.steps else ""
+        earlier = f", after step {result.val_step}" if result.val_step is not None and result.val_step < result.steps else ""
         print(f"  validation loss          {result.val_loss:.4f} nats per token{earlier}")
         whole = "all" if result.windows == result.all_windows else f"{result.windows:,} of"
         print(f"  evaluated                {whole} {result.all_windows:,} windows, {result.val_tokens:,} tokens")

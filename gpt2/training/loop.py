@@ -45,13 +45,14 @@ MOST_ROLLBACKS = 10
 class Result:
     """What a training ends with: losses in nats per token, and the signal that ended it early.
 
-    `val_loss` is that after `val_step`, the last step that was evaluated; NaN if none was. It is the mean over `windows` of the
-    `all_windows` of the validation text, in which `val_tokens` are predicted. `baselines` are losses to compare with, by name:
-    `uniform`, `bigram`, and `perfect` where the text has a known source.
+    `val_loss` is that after `val_step`, the last step that was evaluated; NaN if none was. An older version did not keep that
+    step: then it is None. It is the mean over `windows` of the `all_windows` of the validation text, in which `val_tokens` are
+    predicted. `baselines` are losses to compare with, by name: `uniform`, `bigram`, and `perfect` where the text has a known
+    source.
     """
 
     val_loss: float
-    val_step: int
+    val_step: int | None
     windows: int
     all_windows: int
     val_tokens: int
