@@ -37,7 +37,7 @@ KEPT = 2
 class Progress(msgspec.Struct):
     """What the training loop knows beyond the trainer.
 
-    `val_loss` is that after `val_step`, the last that was evaluated, which older versions did not keep; `whole_val_loss` that of
+    `val_loss` is that after `val_step`, the last evaluated, which older versions did not keep; `whole_val_loss` that of
     all windows, where these were evaluated at the end. `best_step` has the lowest validation loss so far, `since_best`
     evaluations ago. `unwritten` is the row of the last step, if it is not in the log yet: a checkpoint is saved before the
     evaluation of its step.
