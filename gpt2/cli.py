@@ -27,9 +27,9 @@ from gpt2.commands import (
     tokenize,
     train,
 )
-from gpt2.commands.arguments import given_settings
 from gpt2.commands.foreign import COMMAND_OF
 from gpt2.commands.parser import Parser
+from gpt2.commands.settings import given_settings
 from gpt2.config import TrainConfig
 from gpt2.errors import GPT2Error
 from gpt2.training.interrupts import hangups_ignored

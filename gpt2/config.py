@@ -14,6 +14,12 @@ from typing import Any, Self
 from gpt2.errors import ConfigError
 from gpt2.files import MOST_JSON, read_regular
 
+FORM = ("encoding", "text_field")
+"""The settings that say in which form a text is."""
+
+FOLLOWS = ("warmup_steps", "eval_every", "eval_windows", "save_every")
+"""The settings that follow from others, unless they are given."""
+
 Range = tuple[float, float, str]
 """The lowest and the highest value, and as mathematicians write it whether each is one itself: (0, 1, "[)")."""
 
@@ -250,8 +256,7 @@ class TrainConfig(Settings):
     def chosen(self) -> dict[str, Any]:
         """All settings by name, but for those that are what they follow from: what tells one training from another."""
         defaults: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(self)}
-        follows = ("warmup_steps", "eval_every", "eval_windows", "save_every")
-        left_out = [name for name in follows if dataclasses.replace(self, **{name: defaults[name]}) == self]
+        left_out = [name for name in FOLLOWS if dataclasses.replace(self, **{name: defaults[name]}) == self]
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
     def windows_in(self, share: float) -> int:

@@ -152,10 +152,13 @@ LEAST_BAR = 4
 
 
 def progress(quiet: bool = False, **settings: Any) -> Any:
-    """A bar of tqdm with these settings on standard error, if that is a terminal and it is not to be `quiet`."""
+    """A bar of tqdm with these settings on standard error, if that is a terminal and it is not to be `quiet`.
+
+    Unless they say otherwise, it comes after a second, and goes when all is done.
+    """
     from tqdm import tqdm  # a tenth of the time in which a command starts
 
-    return tqdm(file=_unfiltered(sys.stderr), disable=True if quiet else None, **settings)
+    return tqdm(file=_unfiltered(sys.stderr), disable=True if quiet else None, **{"delay": 1, "leave": False, **settings})
 
 
 def fitting(parts: Iterable[tuple[int, str]], room: float) -> str:

@@ -116,7 +116,18 @@ def train(**settings: Any) -> Trained:
     for name in settings.keys() - names:
         near = difflib.get_close_matches(name, names, 1)
         raise ConfigError(f"train has no setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-    args = parser.parse_args([])
-    vars(args).update({name: os.fspath(v) if isinstance(v, os.PathLike) else v for name, v in settings.items()})
+    args, given = parser.parse_args([]), {name: _plain(value) for name, value in settings.items()}
+    for name, default in vars(args).items():  # config.py checks the types of the others
+        kind = bool if default is False else str
+        if (value := given.get(name)) is not None and type(value) is not kind:
+            raise ConfigError(f"{name} = {value!r} is {type(value).__name__}; it must be {kind.__name__}")
+    vars(args).update(given)
     run, result = command.trained(args)
     return replace(load(run.folder), result=result)
+
+
+def _plain(value: Any) -> Any:
+    """Paths as text, also those of a list."""
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value

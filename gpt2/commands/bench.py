@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from gpt2.commands.arguments import add_settings, given_settings, natural, part_of
+from gpt2.commands.parser import natural
+from gpt2.commands.settings import add_settings, given_settings, part_of
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.files import strict_json
 from gpt2.insight.benchmark import benchmark

@@ -9,26 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import (
-    add_form,
-    add_model,
-    add_skip,
-    given_corpus,
-    given_model,
-    given_text_of_run,
-    natural,
-    offering_to_skip,
-    read_as,
-)
+from gpt2.commands.arguments import add_form, add_model, add_skip, given_model, offering_to_skip, read_as, told
+from gpt2.commands.parser import natural
 from gpt2.errors import ConfigError, DataError
 from gpt2.files import strict_json
 from gpt2.insight.evaluation import Evaluation, coloured, evaluate, legend, longest_match
 from gpt2.model import GPT2
 from gpt2.run.folder import Run, is_hugging_face
 from gpt2.run.plots import loss_text
+from gpt2.run.text import text_of_run
 from gpt2.terminal import note, one_line, styled
 from gpt2.text.baselines import baselines
-from gpt2.text.corpora import Corpus
+from gpt2.text.corpora import Corpus, load_corpus
 from gpt2.text.encoding import prepare, prepare_whole, without_strangers
 from gpt2.tokenizers import Tokenizer
 from gpt2.training.shards import Shards
@@ -71,9 +63,10 @@ def run(args: argparse.Namespace) -> int:
         raise DataError(f"--run {args.run}: does not say what it was trained on: give --data, without --memorised")
     if trained is not None and (args.data is None or args.memorised):
         fix = "; --data evaluates another text, without --memorised"
-        corpus = given_text_of_run(args.run, trained, args.data, read_as(args, trained.training), fix=fix)
+        corpus = text_of_run(args.run, trained, args.data, read_as(args, trained.training), fix=fix)
     else:
-        corpus = given_corpus(args.data, read_as(args))
+        corpus = load_corpus(args.data, read_as(args))
+    told(corpus)
     if args.memorised:
         return _memorised(args, model, tokenizer, corpus)
     floor: dict[str, float] = {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from gpt2.commands.arguments import add_settings, given_settings, natural, part_of
+from gpt2.commands.parser import natural
+from gpt2.commands.settings import add_settings, given_settings, part_of
 from gpt2.config import GPT2Config
 from gpt2.insight.gradient_check import SMALL, check_model
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 
-from gpt2.commands.arguments import add_run, add_settings, given_settings, part_of
+from gpt2.commands.arguments import add_run
+from gpt2.commands.settings import add_settings, given_settings, part_of
 from gpt2.config import PRESETS, GPT2Config
 from gpt2.errors import ConfigError
 from gpt2.files import strict_json

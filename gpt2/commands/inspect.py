@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_model, add_prompt, given_model, given_prompt, out_of, overflow_noted
+from gpt2.commands.arguments import add_model, add_prompt, given_model, given_prompt, in_run, out_of, overflow_noted
 from gpt2.errors import DataError
 from gpt2.files import strict_json
 from gpt2.insight.evaluation import COLOURS
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         found = inspect(model, ids, tokenizer.vocab_size)
     about = {"run": args.run, "prompt": prompt, **contents(model, tokenizer, found)}
     if args.out or not args.json:
-        with out_of(args, "inspect.html") as path:
+        with out_of(args.out, in_run(args.run, "inspect.html")) as path:
             write_anew(path, page(about).encode(errors="backslashreplace"), TITLE)  # \\udcff is JSON, too
     print(strict_json(about) if args.json else path)
     return 0

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gpt2.commands.arguments import add_model, add_prompt, given_model, given_prompt, natural, out_of, overflow_noted
+from gpt2.commands.arguments import add_model, add_prompt, given_model, given_prompt, in_run, out_of, overflow_noted
+from gpt2.commands.parser import natural
 from gpt2.errors import ConfigError, NonFiniteError
 from gpt2.model import GPT2
 from gpt2.terminal import one_line
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         raise NonFiniteError(f"the loss of this model is {loss.item()}: its training diverged (see gpt2 health)")
     text = tokenizer.decode(ids)
     about = f"{len(ids) - 1} tokens of {text!r}, {model.config.num_layers} layers of width {model.config.d_model}"
-    with out_of(args, "lab.html") as path, overflow_noted():
+    with out_of(args.out, in_run(args.run, "lab.html")) as path, overflow_noted():
         size = study.lab(loss, path, one_line(f"The loss of {Path(args.run).name}"), about, args.inside)
     print(f"{path}: {size / 1e6:.2f} MB; open it in a browser")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import sys
 from collections import deque
@@ -38,6 +39,14 @@ def integer(text: str) -> int:
         if _is_number(text) and float(text).is_integer():
             return int(float(text))
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number") from None
+
+
+def natural(text: str) -> int:
+    """A whole number, 0 or more."""
+    with contextlib.suppress(argparse.ArgumentTypeError):
+        if (value := integer(text)) >= 0:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, 0 or more")
 
 
 def _is_number(text: str) -> bool:

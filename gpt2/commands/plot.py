@@ -7,10 +7,11 @@ import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_run
+from gpt2.commands.arguments import add_run, out_of
 from gpt2.errors import RunError
 from gpt2.files import naming
 from gpt2.run.folder import Run
@@ -48,10 +49,14 @@ def run(args: argparse.Namespace) -> int:
     if args.tensorboard:
         export(Path(args.tensorboard), runs)
     if args.out or (len(runs) > 1 and not args.tensorboard):
-        path = Path(args.out) if args.out else common_folder(runs.values()) / "runs.png"
-        if path.name and not path.suffix:
-            path = path.with_suffix(".png")
-        draw(path, runs, bool(args.out))
+        figure = draw(runs)
+        if args.out and Path(args.out).name and not Path(args.out).suffix:
+            args.out = str(Path(args.out).with_suffix(".png"))
+        with out_of(args.out, common_folder(runs.values()) / "runs.png") as path:
+            try:
+                save(figure, path, only_ours=True)
+            except ValueError as error:  # of a kind that there is not
+                raise RunError(f"--out {path}: {error}") from error
         print(path)
     elif not args.tensorboard:
         (found,) = runs.values()
@@ -85,11 +90,10 @@ def when_written(path: Path) -> float:
         return path.stat().st_mtime
 
 
-def draw(path: Path, runs: dict[str, Run], given: bool = True) -> None:
+def draw(runs: dict[str, Run]) -> Any:
     """Losses against tokens seen, since runs differ in their batches: validation as a line, training pale behind it.
 
-    Of runs with different tokenizers, the losses of validation in bits per byte. Whether the path was `given` decides what is
-    said where it cannot be written.
+    Of runs with different tokenizers, the losses of validation in bits per byte.
     """
     about = {name: run.read_config() for name, run in runs.items()}
     tokenizers = {run.belongs_to(about[name].model)["tokenizer_sha256"] for name, run in runs.items()}
@@ -126,10 +130,4 @@ def draw(path: Path, runs: dict[str, Run], given: bool = True) -> None:
     limit_losses(axes, np.concatenate(drawn), [losses.first_val for losses in found.values()])
     axes.grid(alpha=0.25)
     figure.legend(loc="outside lower center", frameon=False)  # nowhere inside is always free
-    try:
-        with naming(f"--out {path}" if given else path):
-            save(figure, path, only_ours=True)
-    except ValueError as error:  # of a kind that there is not
-        raise RunError(f"--out {path}: {error}") from error
-    except RunError as error:
-        raise error if given else RunError(f"{error}; --out FILE writes it elsewhere") from error
+    return figure

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_form, add_run, given_text_of_run, natural, read_as
+from gpt2.commands.arguments import add_form, add_run, read_as, told
 from gpt2.commands.foreign import FLAGS_OF
-from gpt2.commands.parser import VALUES
+from gpt2.commands.parser import VALUES, natural
 from gpt2.config import TrainConfig
 from gpt2.errors import ConfigError, RunError
 from gpt2.files import naming, strict_json
 from gpt2.run.folder import Run
 from gpt2.run.metrics import history
+from gpt2.run.text import text_of_run
 from gpt2.training.replay import CHANGEABLE, Replayed, replay
 from tinygrad2.files import atomic_file, check_kind
 
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     if args.step not in recorded:
         raise RunError(f"{args.run}: the log has no training loss of step {args.step}")
     changes = _changes(args.set, then.training)
-    corpus = given_text_of_run(args.run, trained, args.data, read_as(args, trained.training))
+    corpus = told(text_of_run(args.run, trained, args.data, read_as(args, trained.training)))
     found = replay(run, corpus, args.step, changes, count)
     same = found.row["train_loss"] == recorded[args.step]
     if args.out:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_model, add_prompt, given_model, given_prompt, natural
+from gpt2.commands.arguments import add_model, add_prompt, given_model, given_prompt
+from gpt2.commands.parser import natural
 from gpt2.errors import ConfigError, DataError
 from gpt2.files import strict_json
 from gpt2.generation import NextToken, Sampling, TextStream, steps

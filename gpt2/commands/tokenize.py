@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gpt2.commands.arguments import add_form, add_skip, encoded, given_corpus, natural, read_as
+from gpt2.commands.arguments import add_form, add_skip, encoded, read_as, told
+from gpt2.commands.parser import natural
 from gpt2.errors import ConfigError, RunError
 from gpt2.files import naming, strict_json
 from gpt2.terminal import note, one_line, padded, progress, styled, width_of
-from gpt2.text.corpora import short_text
+from gpt2.text.corpora import load_corpus, short_text
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer, load_tokenizer
 from gpt2.tokenizers.base import END_OF_TEXT
 from tinygrad2.files import check_kind
@@ -81,12 +82,9 @@ def _open(name: str) -> Tokenizer:
         return BPETokenizer.gpt2()
     if name == "byte":
         return ByteTokenizer()
-    path = Path(name)
     if not os.path.exists(name):  # which is false for a name that no file can have
         raise RunError(f"--tokenizer {name}: no such file or folder, nor gpt2 or byte")
-    if not os.path.lexists(path / "tokenizer.json") and os.path.lexists(path / "vocab.json"):
-        return BPETokenizer.from_pretrained(path)
-    return load_tokenizer(path / "tokenizer.json" if path.is_dir() else path)
+    return load_tokenizer(name)
 
 
 # -- what there is to say
@@ -229,13 +227,13 @@ def _train(args: argparse.Namespace) -> int:
         raise RunError(f"--out {args.out}: cannot be written: its folder is not there, or nothing can be written there")
     with naming(f"--out {args.out}"):
         check_kind(Path(args.out), TOKENIZER)
-    corpus = given_corpus(args.train, read_as(args))
+    corpus = told(load_corpus(args.train, read_as(args)))
     begin = time.perf_counter()
     tokenizer = BPETokenizer.train(corpus.pieces(), args.vocab_size, progress=not args.json)
     seconds = time.perf_counter() - begin
     tokenizer.save(Path(args.out))
     characters = size = count = ends = 0
-    with progress(args.json, desc="encoding", unit="char", unit_scale=True, delay=1, leave=False) as bar:
+    with progress(args.json, desc="encoding", unit="char", unit_scale=True) as bar:
         for piece in corpus.pieces():
             characters, size, count = characters + len(piece), size + len(piece.encode()), count + len(tokenizer.encode(piece))
             ends += piece.count(END_OF_TEXT)

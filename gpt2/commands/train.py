@@ -7,14 +7,14 @@ import math
 import os
 import shlex
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_settings, given_corpus, given_settings, given_text_of_run, part_of, run_to_follow
+from gpt2.commands.arguments import told
+from gpt2.commands.settings import add_settings, given_settings, part_of, run_to_follow
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.errors import ConfigError
 from gpt2.files import code_sha256
@@ -22,14 +22,15 @@ from gpt2.model import GPT2
 from gpt2.run.checkpoints import Checkpoints
 from gpt2.run.folder import Run, load_model, near, unused_folder
 from gpt2.run.plots import draw_loss, draw_training
+from gpt2.run.text import text_of_run
 from gpt2.terminal import note, one_line, say
-from gpt2.text.corpora import Corpus, Form, is_read_once, noted
-from gpt2.text.encoding import prepare, tokenizer_for
+from gpt2.text.corpora import Corpus, Form, Texts, is_read_once, load_corpus, names, noted
+from gpt2.text.encoding import Prepared, prepare, tokenizer_for
 from gpt2.tokenizers import Tokenizer
-from gpt2.training.loop import Result, train
+from gpt2.training.loop import Result, Say, train
 from gpt2.training.memory import check_fits, checkpoint_bytes
 from gpt2.training.mpi import comm
-from gpt2.training.resuming import read_setup
+from gpt2.training.resuming import Setup, read_setup
 from gpt2.training.shards import Shards
 from tinygrad2 import kernels
 from tinygrad2.kernels.fast.products import bfloat16
@@ -58,13 +59,57 @@ def run(args: argparse.Namespace) -> int:
 
 def trained(args: argparse.Namespace) -> tuple[Run, Result]:
     """What the command does: the run that it leaves, and how that ended."""
+    start, together = _prepared(args), comm.current()
+    out = None
+    if together.is_main:
+        out = Path(args.out) if args.out else unused_folder(f"{start.name}-{start.text.corpus.name[:40]}")
+        run = Run(out) if start.setup else Run.create(out)
+    out = together.broadcast(out, "the run folder")
+    assert out is not None
+    reasons = together.all_gather(Run(out).gave_up(), "the run folder")  # each sees the files of its machine
+    if not together.is_main:  # what it would write goes nowhere
+        with tempfile.TemporaryDirectory() as folder:
+            return Run(out), start.train(Run(Path(folder), out), lambda _: None)
+    _announce(start, run, args, {path: why for found in reasons for path, why in found.items()})
+    try:
+        result = start.train(run, say)
+    except BaseException:
+        if not start.setup:
+            run.take_back()
+        raise
+    drawn: list[Path] = []
+    if not args.no_plots and not result.signal:  # who ends it does not want to wait for pictures
+        drawn = _draw(run)
+    _report(result, start.config.steps)
+    _suggest(run, result, start.text.corpus, drawn, " --no-plots" * args.no_plots)
+    return run, result
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training begins with, or goes on with: all that can be refused has been, and nothing is written yet."""
+
+    name: str
+    """Of its settings."""
+    setup: Setup | None
+    """Of the run that it goes on with."""
+    config: TrainConfig
+    model: GPT2
+    text: Prepared
+
+    def train(self, run: Run, say: Say) -> Result:
+        """To the end, into a folder."""
+        return train(self.model, self.config, self.text, run, say, resume=self.setup is not None)
+
+
+def _prepared(args: argparse.Namespace) -> Start:
+    """Settings, text, tokenizer and model; what would be refused later is refused here. Raises an exception of errors.py."""
     given = given_settings(args)
     if args.out is not None and not args.out.strip():
         raise ConfigError("--out is empty: give a folder, or leave it out")
     if args.resume and not args.out:
         raise ConfigError("--resume needs --out: the folder of the run to go on with")
     resume = args.resume and Run(Path(args.out)).config.exists()
-    _check_texts(given.get("data", ()))
     if not resume and "preset" in given and given.get("init_from"):
         note(f"--preset {given['preset']} decides how the model of {given['init_from']} is trained, and not its sizes")
     together = comm.current()
@@ -73,6 +118,8 @@ def trained(args: argparse.Namespace) -> tuple[Run, Result]:
     preset, example = given.pop("preset", PRESET), run_to_follow(args)
     name = preset if example is None else Path(args.config).absolute().parent.name
     config = setup.training if setup else TrainConfig.preset(preset, **part_of(TrainConfig, given))
+    if "data" in given:
+        _check_texts(config.data)
     if together.size > 1 and is_read_once(config.data):
         raise ConfigError(f"--data {config.data}: only one of several ranks could read it; give a file that all can read")
     new = Run(Path(args.out) if args.out else unused_folder(name)) if together.is_main and not setup else None
@@ -81,20 +128,21 @@ def trained(args: argparse.Namespace) -> tuple[Run, Result]:
     if config.dtype == "bfloat16":
         with bfloat16(()):  # what the first step would refuse is refused before there is a folder
             pass
+    form = Form.of(config)
     if setup:
         fix = "; --accept-changes goes on with it"
-        form = Form.of(setup.training)
-        corpus = given_text_of_run(args.out, setup.part, given.get("data"), form, args.accept_changes, fix)
+        corpus = text_of_run(args.out, setup.part, given.get("data"), form, args.accept_changes, fix)
     elif example is not None and "data" not in given:
-        corpus = given_text_of_run(Path(args.config).parent, example, None, Form.of(config))
+        corpus = text_of_run(Path(args.config).parent, example, form=form)
         config = replace(config, data=corpus.path or example.training.data)
     else:
-        corpus = given_corpus(config.data, Form.of(config))
+        corpus = load_corpus(config.data, form)
+    told(corpus)
     config = replace(config, data=noted(config.data))
     if setup:
         model, tokenizer = setup.model_at_start(bool(Checkpoints(setup.run.checkpoints).steps())), setup.tokenizer
     else:
-        model, tokenizer = _start(preset, config, given, corpus)
+        model, tokenizer = _new(preset, config, given, corpus)
     if new:
         new.check_can_be_made(checkpoint_bytes(model.num_parameters(), config))
     text = prepare(corpus, tokenizer, config, model.config.max_seq_len)  # before there is a folder: it may be too short
@@ -102,43 +150,31 @@ def trained(args: argparse.Namespace) -> tuple[Run, Result]:
     if together.size > 1:
         Shards.of(config, model.num_parameters())  # refuses too few of them before there is a folder
         together.check_same(_facts(config, model, corpus))
-    out = None
-    if together.is_main:
-        out = Path(args.out) if args.out else unused_folder(f"{name}-{corpus.name[:40]}")
-        run = Run(out) if setup else Run.create(out)
-    out = together.broadcast(out, "the run folder")
-    assert out is not None
-    reasons = together.all_gather(Run(out).gave_up(), "the run folder")  # each sees the files of its machine
-    if not together.is_main:  # what it would write goes nowhere
-        with tempfile.TemporaryDirectory() as folder:
-            return Run(out), train(model, config, text, Run(Path(folder), out), lambda _: None, resume)
+    return Start(name, setup, config, model, text)
+
+
+def _announce(start: Start, run: Run, args: argparse.Namespace, gave_up: dict[Path, str]) -> None:
+    """What begins or goes on, in a line; and what whoever started it may not expect."""
+    corpus, tokenizer, config, setup = start.text.corpus, start.text.tokenizer, start.config, start.setup
     size = f"{corpus.characters:,} characters, {tokenizer.vocab_size} {'distinct' if config.tokenizer == 'char' else 'tokens'}"
-    what = corpus.name if setup else f"{name} on {corpus.name}"
+    what = corpus.name if setup else f"{start.name} on {corpus.name}"
     say(one_line(f"{what} ({size}), into {run.folder}"))
     if setup and (schedule := setup.schedule()):
         say(schedule)
     if args.resume and not setup:
         say(one_line(f"there was nothing to go on with in {args.out}: a new run begins{near(run.folder)}"))
-    for path, why in {path: why for found in reasons for path, why in found.items()}.items():
+    for path, why in gave_up.items():
         say(one_line(f"the job before gave up, says {path}: {why}"))
-    try:
-        result = train(model, config, text, run, say, resume)
-    except BaseException:
-        if not setup:
-            run.take_back()
-        raise
-    drawn: list[Path] = []
-    if not args.no_plots and not result.signal:  # who ends it does not want to wait for pictures
-        drawn = _draw(run)
-    _report(result, config.steps)
-    _suggest(run, result, corpus, drawn, " --no-plots" * args.no_plots)
-    return run, result
 
 
-def _check_texts(given: str | Sequence[str]) -> None:
+MODEL_FILES = ("config.json", "metrics.jsonl", "model.safetensors", "model.safetensors.index.json")
+
+
+def _check_texts(given: Texts) -> None:
     """Raise ConfigError for what is there, and hardly meant as a text."""
-    for name in [given] if isinstance(given, str) else given:
-        if os.path.exists(os.path.join(name, "config.json")):
+    for name in names(given):
+        there = {file for file in MODEL_FILES if os.path.exists(os.path.join(name, file))}
+        if "config.json" in there and len(there) > 1:  # many a folder of texts has that one
             raise ConfigError(
                 f"{name} is a run, and no text: --resume --out {name} goes on with it, and --init-from {name} begins another"
             )
@@ -153,7 +189,7 @@ def _facts(config: TrainConfig, model: GPT2, corpus: Corpus) -> dict[str, str]:
     return {**settings, **about, "NumPy": np.__version__}
 
 
-def _start(preset: str, config: TrainConfig, given: dict[str, Any], corpus: Corpus) -> tuple[GPT2, Tokenizer]:
+def _new(preset: str, config: TrainConfig, given: dict[str, Any], corpus: Corpus) -> tuple[GPT2, Tokenizer]:
     """The model as training begins, and its tokenizer: new ones, or those of `--init-from`."""
     if config.init_from:
         model, tokenizer = load_model(config.init_from)
@@ -205,7 +241,7 @@ def _report(result: Result, steps: int) -> None:
     if math.isnan(result.val_loss) and result.signal:
         print("  validation loss          not evaluated yet")
     else:
-        earlier = f", after step {result.val_step}" if result.val_step < result.steps else ""
+        earlier = f", after step {result.val_step}" if result.val_step is not None and result.val_step < result.steps else ""
         print(f"  validation loss          {result.val_loss:.4f} nats per token{earlier}")
         whole = "all" if result.windows == result.all_windows else f"{result.windows:,} of"
         print(f"  evaluated                {whole} {result.all_windows:,} windows, {result.val_tokens:,} tokens")

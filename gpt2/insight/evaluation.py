@@ -71,7 +71,7 @@ def evaluate(model: GPT2, tokenizer: Tokenizer, ids: Array, stride: int, shards:
 
     with (
         model.evaluating(),
-        progress(total=last, desc="evaluating", unit="token", unit_scale=True, delay=1, leave=False) as bar,
+        progress(total=last, desc="evaluating", unit="token", unit_scale=True) as bar,
     ):
         parts = []
         for found in shards.map(work, groups):

@@ -36,7 +36,7 @@ def check_model(config: GPT2Config, seed: int = 0, fast: bool = False, batch_siz
         p.data = p.data + 0.1 * rng.standard_normal(p.shape)
     ids = rng.integers(0, config.vocab_size, (batch_size, min(config.max_seq_len, 16) + 1))
     names, parameters = zip(*model.named_parameters(), strict=True)
-    with progress(fast, total=model.num_parameters(), unit="entry", leave=False) as bar:
+    with progress(fast, total=model.num_parameters(), unit="entry") as bar:
         return gradcheck(
             lambda *_: model.loss(ids[:, :-1], ids[:, 1:]), parameters, fast=fast, names=names, progress=bar.update
         )

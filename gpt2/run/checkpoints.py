@@ -37,13 +37,14 @@ KEPT = 2
 class Progress(msgspec.Struct):
     """What the training loop knows beyond the trainer.
 
-    `val_loss` is that after `val_step`, the last that was evaluated; `whole_val_loss` that of all windows, where these were
-    evaluated at the end. `best_step` has the lowest validation loss so far, `since_best` evaluations ago. `unwritten` is the
-    row of the last step, if it is not in the log yet: a checkpoint is saved before the evaluation of its step.
+    `val_loss` is that after `val_step`, the last evaluated, which older versions did not keep; `whole_val_loss` that of
+    all windows, where these were evaluated at the end. `best_step` has the lowest validation loss so far, `since_best`
+    evaluations ago. `unwritten` is the row of the last step, if it is not in the log yet: a checkpoint is saved before the
+    evaluation of its step.
     """
 
     val_loss: float = math.nan
-    val_step: StepNumber = 0
+    val_step: StepNumber | None = None
     whole_val_loss: float | None = None
     best_loss: float = math.inf
     best_step: StepNumber = 0

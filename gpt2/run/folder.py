@@ -492,12 +492,8 @@ def load_model(folder: str | Path, best: bool = False) -> tuple[GPT2, Tokenizer]
     if not is_hugging_face(path):
         return Run.open(folder).load_model(best)
     model = GPT2.from_pretrained(path)
-    if (path / "tokenizer.json").is_file():
-        tokenizer = load_tokenizer(path / "tokenizer.json")
-    elif (path / "vocab.json").is_file() or model.config.vocab_size != 50257:
-        tokenizer = BPETokenizer.from_pretrained(path)
-    else:
-        tokenizer = BPETokenizer.gpt2()
+    alone = not any((path / name).is_file() for name in ("tokenizer.json", "vocab.json"))
+    tokenizer = BPETokenizer.gpt2() if alone and model.config.vocab_size == 50257 else load_tokenizer(path)
     if tokenizer.vocab_size > model.config.vocab_size:
         raise RunError(f"{path}: a tokenizer of {tokenizer.vocab_size} tokens for a model with {model.config.vocab_size}")
     return model, tokenizer

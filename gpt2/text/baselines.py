@@ -29,7 +29,7 @@ def baselines(train: Array, val: Array, vocab_size: int) -> dict[str, float]:
     unigram = -np.log((before + 1) / (len(keys) + vocab_size))  # (V,)
     nats = alone = 0.0
     predicted = 0
-    for block in progress(iterable=_spread(val), desc="baselines", unit="block", delay=1, leave=False):
+    for block in progress(iterable=_spread(val), desc="baselines", unit="block"):
         seen = _pairs(block, vocab_size)
         at = np.minimum(np.searchsorted(pairs, seen), len(pairs) - 1)
         together = np.where(pairs[at] == seen, counts[at], 0)

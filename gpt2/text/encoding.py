@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -158,7 +157,7 @@ def tokenizer_for(corpus: Corpus, config: TrainConfig, vocab_size: int | None = 
     """
     match config.tokenizer:
         case "char":
-            with progress(desc="alphabet", unit="char", unit_scale=True, delay=1, leave=False) as bar:
+            with progress(desc="alphabet", unit="char", unit_scale=True) as bar:
                 return CharTokenizer.train(_passing(corpus.pieces(), bar))
         case "byte":
             return ByteTokenizer()
@@ -167,8 +166,7 @@ def tokenizer_for(corpus: Corpus, config: TrainConfig, vocab_size: int | None = 
         case "gpt2":
             return BPETokenizer.gpt2()
     if os.path.exists(config.tokenizer):  # which is false for a name that no file can have
-        path = Path(config.tokenizer)
-        return load_tokenizer(path / "tokenizer.json" if path.is_dir() else path)
+        return load_tokenizer(config.tokenizer)
     raise ConfigError(f"tokenizer = {config.tokenizer!r} is none of char, byte, bpe and gpt2, and there is no such file")
 
 
@@ -239,7 +237,7 @@ def _encoded(corpus: Corpus, tokenizer: Tokenizer, validates: Array) -> Iterator
     kind = _kind(tokenizer)
     training = len(validates) - int(validates.sum())
     total, digests = corpus.characters, _digests(corpus, validates)
-    with progress(total=total, desc="encoding", unit="char", unit_scale=True, delay=1, leave=False) as bar:
+    with progress(total=total, desc="encoding", unit="char", unit_scale=True) as bar:
         for i, (document, expected) in enumerate(zip(_arranged(corpus, validates), digests, strict=True)):
             digest = hashlib.sha256()
             for piece in document.pieces:

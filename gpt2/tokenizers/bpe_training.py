@@ -33,7 +33,7 @@ def train_merges(documents: Iterable[str], count: int, progress: bool = False) -
 def count_words(documents: Iterable[str], progress: bool = False) -> Counter[str]:
     """How often each word occurs; all that is kept of the documents."""
     counts: Counter[str] = Counter()
-    with terminal.progress(not progress, desc="counting words", unit="char", unit_scale=True, delay=1, leave=False) as bar:
+    with terminal.progress(not progress, desc="counting words", unit="char", unit_scale=True) as bar:
         for document in documents:
             for part in document.split(END_OF_TEXT):
                 for some in words(part):
@@ -63,7 +63,7 @@ def merges_of(counts: Mapping[str, int], count: int, progress: bool = False) -> 
     heapq.heapify(heap)
 
     merges: list[tuple[int, int]] = []
-    with terminal.progress(not progress, total=count, desc="merging", unit="merge", delay=1, leave=False) as bar:
+    with terminal.progress(not progress, total=count, desc="merging", unit="merge") as bar:
         while heap and len(merges) < count:
             times, pair = heapq.heappop(heap)
             if total[pair] != -times:  # other merges took some of them since

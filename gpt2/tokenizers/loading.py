@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from reprlib import repr as shown
@@ -22,8 +23,14 @@ KINDS: dict[str, Callable[[Mapping[str, Any]], Tokenizer]] = {
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:
-    """What any `save` wrote, or Hugging Face's `tokenizer.json` of a byte-level BPE. Raises RunError naming file and cause."""
-    with reading(Path(path)) as text:
+    """What any `save` wrote, or Hugging Face's `tokenizer.json` of a byte-level BPE; or what is in a folder, which may hold
+    `vocab.json` and `merges.txt` instead. Raises RunError naming file and cause."""
+    path = Path(path)
+    if path.is_dir():
+        if not os.path.lexists(path / "tokenizer.json") and os.path.lexists(path / "vocab.json"):
+            return BPETokenizer.from_pretrained(path)
+        path /= "tokenizer.json"
+    with reading(path) as text:
         saved = parse_object(text)
         if "model" in saved:
             return (CharTokenizer.from_hugging_face if is_word_level(saved) else BPETokenizer.from_json)(saved)

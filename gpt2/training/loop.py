@@ -45,13 +45,14 @@ MOST_ROLLBACKS = 10
 class Result:
     """What a training ends with: losses in nats per token, and the signal that ended it early.
 
-    `val_loss` is that after `val_step`, the last step that was evaluated; NaN if none was. It is the mean over `windows` of the
-    `all_windows` of the validation text, in which `val_tokens` are predicted. `baselines` are losses to compare with, by name:
-    `uniform`, `bigram`, and `perfect` where the text has a known source.
+    `val_loss` is that after `val_step`, the last step that was evaluated; NaN if none was. An older version did not keep that
+    step: then it is None. It is the mean over `windows` of the `all_windows` of the validation text, in which `val_tokens` are
+    predicted. `baselines` are losses to compare with, by name: `uniform`, `bigram`, and `perfect` where the text has a known
+    source.
     """
 
     val_loss: float
-    val_step: int
+    val_step: int | None
     windows: int
     all_windows: int
     val_tokens: int
@@ -215,7 +216,7 @@ class Training:
         ids: list[int] = []
         made = steps(self.model, prompt[None], length, sampling, self.config.seed, slide)
         try:
-            with terminal.progress(total=length, desc="writing", unit="token", delay=1, leave=False) as bar:
+            with terminal.progress(total=length, desc="writing", unit="token") as bar:
                 for step in itertools.takewhile(lambda _: not requested(), made):
                     ids.append(int(step.tokens[0]))
                     bar.update()
@@ -298,7 +299,9 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
         with (
             Log(run.metrics, at["metrics"]) as metrics,
             Log(run.samples, at["samples"]) as samples,
-            terminal.progress(not comm.is_main, total=config.steps, dynamic_ncols=True, bar_format=terminal.BAR) as bar,
+            terminal.progress(
+                not comm.is_main, total=config.steps, delay=0, leave=True, dynamic_ncols=True, bar_format=terminal.BAR
+            ) as bar,
         ):
             training = Training(trainer, text, run, metrics, samples, say, bar)
             say(f"{model.num_parameters():,} parameters; {len(text.train):,} tokens to train on, {len(text.val):,} validate")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from gpt2.config import GPT2Config, TrainConfig
+from gpt2.config import FOLLOWS, FORM, GPT2Config, TrainConfig
 from gpt2.errors import RunError
 from gpt2.model import GPT2
 from gpt2.run.checkpoints import Checkpoints
@@ -19,7 +19,7 @@ from gpt2.training.mpi import comm
 from gpt2.training.optimizer import learning_rate
 from gpt2.training.shards import arithmetic
 
-HARMLESS = ("data", "encoding", "text_field", "distributed", "zero", "rank_timeout")
+HARMLESS = ("data", *FORM, "distributed", "zero", "rank_timeout")
 """Settings of which the result does not depend: not on where and in which form the text is, as long as it is the same (see
 run/text.py)."""
 
@@ -82,7 +82,11 @@ def read_setup(folder: str | Path, given: dict[str, Any], accept_changes: bool, 
         divided: dict[str, Any] = {name: machine[name] for name in ("threads", "shards") if name in machine}
         training = replace(training, **divided)
     then = {**asdict(model), **asdict(training)}
-    changed = {name: value for name, value in _meant(given, training).items() if value != then[name]}
+    meant = _meant(given, model, training)
+    follows = replace(training, **{name: meant[name] for name in FOLLOWS if name in meant})  # with its own number of steps
+    changed = {
+        name: value for name, value in meant.items() if (getattr(follows, name) if name in FOLLOWS else value) != then[name]
+    }
     fixed = [
         f"{name} = {value!r}, was {then[name]!r}"
         for name, value in changed.items()
@@ -110,7 +114,7 @@ def read_setup(folder: str | Path, given: dict[str, Any], accept_changes: bool, 
     return Setup(run, model, training, load_tokenizer(run.tokenizer), part)
 
 
-def _meant(given: dict[str, Any], training: TrainConfig) -> dict[str, Any]:
+def _meant(given: dict[str, Any], model: GPT2Config, training: TrainConfig) -> dict[str, Any]:
     """Those settings, with what a preset among them stands for, as where a run begins: its model is that of `init_from`, if
     there is one, and its vocabulary that of the tokenizer."""
     named = dict(given)
@@ -120,4 +124,6 @@ def _meant(given: dict[str, Any], training: TrainConfig) -> dict[str, Any]:
         named = {**of_model, **TrainConfig.of_preset(preset), **named}
         if "vocab_size" not in given:
             named.pop("vocab_size", None)
+    if named.get("d_ff") == 0:
+        named["d_ff"] = 4 * model.d_model
     return named

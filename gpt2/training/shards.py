@@ -207,7 +207,7 @@ class Shards:
 
         size, mine, part = self.comm.size, batches[self.comm.rank :: self.comm.size], list[tuple[float, int]]()
         at_once = self.threads if size > 1 else 256
-        bar = progress(not self.comm.is_main, total=len(mine), desc="evaluating", unit="batch", delay=1, leave=False)
+        bar = progress(not self.comm.is_main, total=len(mine), desc="evaluating", unit="batch")
         with model.evaluating(), bar:
             for start in range(0, -(-len(batches) // size), at_once):
                 with self.stoppable():

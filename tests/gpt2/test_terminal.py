@@ -201,7 +201,7 @@ def test_bars_are_shown_and_lines_stand_above_them(monkeypatch):
     screen = Screen()
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setattr(sys, "stdout", screen)
-    with terminal.guarded(), terminal.progress(total=3, desc="working") as bar:
+    with terminal.guarded(), terminal.progress(total=3, desc="working", delay=0, leave=True) as bar:
         bar.update(2)
         terminal.say("a line\x1b")
     assert "\rworking" in screen.getvalue()

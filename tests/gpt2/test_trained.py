@@ -38,6 +38,19 @@ def test_what_python_trains_is_what_the_command_trains(here, run, tmp_path, caps
     assert f"{run.result.val_loss:.4f}" in capsys.readouterr().out
 
 
+def test_several_paths_are_one_text(here, tmp_path):
+    (tmp_path / "more.txt").write_text(TEXT)
+    paths = [here / "my.txt", tmp_path / "more.txt"]
+    assert gpt2.train(data=paths, out=tmp_path / "run", steps=2, **SMALL).result.steps == 2
+
+
+@pytest.mark.parametrize("name", ["data", "out", "config", "preset", "steps"])
+def test_a_setting_of_another_type_is_refused(tmp_path, name):
+    with pytest.raises(ConfigError, match=f"{name}.*5"):
+        gpt2.train(**{"out": tmp_path / "run", **SMALL, name: 5 if name != "steps" else "5"})
+    assert not (tmp_path / "run").exists()
+
+
 def test_it_goes_on(here, run, tmp_path):
     out = tmp_path / "run"
     kept = {"data": str(here / "my.txt"), "out": out, "eval_every": 10, **SMALL}

@@ -77,7 +77,7 @@ class Corpus:
     def survey(self) -> Survey:
         """Lengths and digests; reads everything, once. Raises DataError for a file that cannot be read or is not text."""
         digests, sizes, ends = [], array("q"), 0
-        with progress(desc="reading", unit="char", unit_scale=True, delay=1, leave=False) as bar:
+        with progress(desc="reading", unit="char", unit_scale=True) as bar:
             for document in self.documents():
                 digest, size = hashlib.sha256(), 0
                 for piece in document.pieces:

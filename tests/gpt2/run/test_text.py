@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -193,3 +194,28 @@ def test_a_run_begins_with_the_settings_of_another(project, tmp_path, text, monk
         assert main(["train", "--config", config, *flags, "--out", "none"]) == 2
         assert message in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("project", ["file"], indirect=True)
+def test_what_follows_from_others_is_not_taken_over(project, tmp_path, capsys):
+    """A shorter run does not warm up to its end, and another text is not read in the form of the first."""
+    flags = ["train", "--no-plots", "--sample-tokens=0", "--max-seq-len=8", "--d-model=8", "--num-layers=1", "--num-heads=2"]
+    (tmp_path / "first.txt").write_bytes(("schön, " * 400).encode("latin-1"))
+    form = ["--encoding", "latin-1", "--save-every", "7"]
+    assert main([*flags, "--data", str(tmp_path / "first.txt"), *form, "--steps=200", "--out", "first"]) == 0
+    follow = ["train", "--no-plots", "--config", "first/config.json"]
+    assert main([*follow, "--steps=20", "--out", "second"]) == 0
+    names = ("encoding", "steps", "warmup_steps", "eval_every", "save_every")
+    assert [settings_of(Path("second"))[name] for name in names] == ["latin-1", 20, 1, 10, 7]
+    (tmp_path / "other.txt").write_text("schön, " * 400)
+    assert main([*follow, "--steps=2", "--data", str(tmp_path / "other.txt"), "--out", "third"]) == 0
+    assert settings_of(Path("third"))["encoding"] == "utf-8"
+    assert "ö" in json.loads(Path("third/tokenizer.json").read_text())["characters"]
+
+
+def test_a_folder_with_a_config_of_its_own_is_a_text(tmp_path, text, monkeypatch):
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "config.json").write_text('{"name": "page"}')
+    (tmp_path / "page" / "page.txt").write_text(text[:2000])
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "page", "--no-plots", "--out", "run", *TINY]) == 0

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt2.errors import DataError, RunError
-from gpt2.tokenizers import ByteTokenizer, CharTokenizer, load_tokenizer
+from gpt2.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer, load_tokenizer
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -150,6 +150,14 @@ def test_damaged_files(tmp_path, content, cause):
         load_tokenizer(path)
 
 
-def test_a_folder_is_not_a_file(tmp_path):
-    with pytest.raises(RunError, match="it is a folder, and not a file"):
+def test_what_is_in_a_folder(tmp_path):
+    with pytest.raises(RunError, match=r"tokenizer\.json: No such file"):
+        load_tokenizer(tmp_path)
+    tokenizer = BPETokenizer.train("low lower lowest " * 9, 262)
+    tokenizer.save_pretrained(tmp_path)
+    assert load_tokenizer(tmp_path).sha256 == tokenizer.sha256
+    (tmp_path / "tokenizer.json").unlink()
+    assert load_tokenizer(str(tmp_path)).sha256 == tokenizer.sha256
+    (tmp_path / "tokenizer.json").mkdir()
+    with pytest.raises(RunError, match=r"tokenizer\.json.*it is a folder, and not a file"):
         load_tokenizer(tmp_path)

@@ -226,6 +226,19 @@ def test_a_preset_that_a_run_has_anyway_is_no_change(begun, tmp_path, capsys):
     assert capsys.readouterr().err.count("--preset small decides how the model of") == 1
 
 
+def test_what_follows_from_the_steps_is_no_change(begun, tmp_path, capsys):
+    """As where the command that began a run is given again, with the values that say that they follow from others."""
+    flags = ["train", "--no-plots", "--steps=40", "--num-layers=1", "--d-model=8", "--num-heads=2", "--sample-tokens=0"]
+    flags += ["--data", str(begun / "my.txt"), "--resume", "--out", str(tmp_path / "a"), "--max-seq-len=8"]
+    flags += ["--eval-every=0", "--save-every=0", "--warmup-steps=-1", "--eval-windows=-1", "--d-ff=0"]
+    assert [main(flags), main(flags), main([*flags, "--steps=41"])] == [0, 0, 0]
+    capsys.readouterr()
+    assert main([*flags, "--eval-every=5", "--d-ff=8"]) == 2
+    assert "cannot change within a run: d_ff = 8, was 32" in capsys.readouterr().err
+    assert main([*flags, "--steps=41", "--eval-every=5"]) == 2
+    assert "eval_every = 5, was 10; --accept" in capsys.readouterr().err
+
+
 def test_another_text_is_refused_and_changes_are_taken_when_accepted(begun, tmp_path, text, capsys):
     shutil.copytree(begun, tmp_path / "x")
     run = tmp_path / "x" / "run"

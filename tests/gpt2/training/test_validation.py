@@ -2,11 +2,14 @@
 
 import dataclasses
 
+import msgspec
 import numpy as np
 import pytest
 from small_runs import run_once, without_speed
 
 from gpt2 import GPT2, TrainConfig
+from gpt2.commands.train import _report
+from gpt2.run.checkpoints import Progress
 from gpt2.text import batches
 from gpt2.text.corpora import Corpus
 from gpt2.text.corpora.generated import addition
@@ -146,3 +149,10 @@ def test_a_sample_costs_little_more_than_its_tokens(tmp_path, text, monkeypatch)
     run_once(tmp_path / "a", text, steps=1, sample_tokens=40)
     assert len(fed) == 80
     assert sum(fed) < 2 * 80
+
+
+def test_a_checkpoint_of_an_older_version_does_not_say_after_which_step(text, tmp_path, capsys):
+    _, result, _ = run_once(tmp_path / "run", text, steps=2, eval_every=2)
+    progress = msgspec.convert({"val_loss": 2.0, "best_loss": 2.0, "best_step": 10, "stale": 0, "pending": None}, Progress)
+    _report(dataclasses.replace(result, steps=13, signal=2, val_loss=progress.val_loss, val_step=progress.val_step), 20)
+    assert "2.0000 nats per token\n" in capsys.readouterr().out

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import os
 
 import numpy as np
 import pytest
@@ -41,18 +40,6 @@ CASES += [pytest.param("char", model, id=f"char-{name}") for name, model in MORE
 @functools.cache
 def tokenizer_of(kind):
     return TOKENIZERS[kind]()
-
-
-@pytest.fixture(scope="module")
-def transformers():
-    if not os.environ.get("REQUIRE_ORACLE"):
-        pytest.importorskip("torch", reason="pip install -e '.[oracle]'")
-        pytest.importorskip("transformers", reason="pip install -e '.[oracle]'")
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    return transformers
 
 
 def model_of(tokenizer, padding=0, **settings):

@@ -41,18 +41,6 @@ def folder(tmp_path, rng):
 # -- against transformers
 
 
-@pytest.fixture(scope="module")
-def transformers():
-    if not os.environ.get("REQUIRE_ORACLE"):
-        pytest.importorskip("torch", reason="pip install -e '.[oracle]'")
-        pytest.importorskip("transformers", reason="pip install -e '.[oracle]'")
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    return transformers
-
-
 SIZES = [
     {"vocab_size": 99, "n_positions": 40, "n_embd": 48, "n_layer": 3, "n_head": 4},
     {"vocab_size": 7, "n_positions": 24, "n_embd": 16, "n_layer": 1, "n_head": 1},
