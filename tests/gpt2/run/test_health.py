@@ -474,9 +474,9 @@ def test_the_report_has_what_is_healthy_and_the_exit_code(runs, capsys):
     assert main(["health", str(folder / "healthy")]) == 0
     out = capsys.readouterr().out
     assert "step 20 of 20" in out
-    assert "guessing among 91 tokens costs 4.511 (usual: 4.0 to 6.0)" in out
+    assert "guessing among 91 tokens gives 4.511 (usual: 4.0 to 6.0)" in out
     assert out.endswith(
-        "too early to say: nothing is wrong, but the model has hardly learned anything yet; train longer: --steps\n"
+        "too early to say: nothing is wrong, but the model has learned too little to judge; train longer: --steps\n"
     )
     assert main(["health", str(folder / "leaky")]) == 1
     out = capsys.readouterr().out

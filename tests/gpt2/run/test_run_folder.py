@@ -179,7 +179,7 @@ def test_a_header_of_200_000_layers_is_refused_before_it_is_read(tmp_path):
     ("change", "message"),
     [
         ({"step": 2**63}, "at `$.step`"),
-        ({"step": 2}, "it says to be of step 2"),
+        ({"step": 2}, "it says that it is of step 2"),
         ({"position": -1}, "at `$.position`"),
         ({"spikes": {"loss": ["x"]}}, "at `$.spikes[...][0]`"),
         ({"progress": None}, "at `$.progress`"),
@@ -213,7 +213,7 @@ def test_a_folder_that_is_neither_empty_nor_a_run_is_refused(tmp_path, trained, 
     for out in ("w", "."):
         for resume in ([], ["--resume"]):
             assert main(["train", *resume, "--data", str(trained / "my.txt"), "--out", out, *SHORT]) == 2
-            found = "holds checkpoints and no config.json" if out == "w" else "is not empty (it holds 'w'), and no run"
+            found = "holds checkpoints and no config.json" if out == "w" else "is not empty (it holds 'w'), and not a run"
             assert f"--out {out}: {found}" in capsys.readouterr().err
     assert everything(tmp_path) == before
     (tmp_path / "empty").mkdir()
@@ -275,8 +275,8 @@ def test_a_resume_that_is_refused_changes_nothing_at_all(folder, capsys, damage)
     said = capsys.readouterr().err
     assert str(run) in said
     if damage in ("flipped", "gone", "not mounted"):
-        assert "there are steps in it, and no checkpoint to go on from" in said
-        assert "start anew in another --out" in said
+        assert "holds steps, but no checkpoint to continue from" in said
+        assert "begin another run in a new --out" in said
     assert everything(run) == before
     shutil.rmtree(run)
     shutil.copytree(whole, run)
@@ -307,7 +307,7 @@ def test_of_two_checkpoints_one_may_be_damaged(folder, capsys):
     path = Checkpoints(run / "checkpoints").path(4)
     path.write_bytes(path.read_bytes()[:-1])
     assert resumed(run) == 0
-    assert "going on after step 2" in capsys.readouterr().out
+    assert "continuing after step 2" in capsys.readouterr().out
     assert (run / "model.safetensors").read_bytes() == weights
 
 

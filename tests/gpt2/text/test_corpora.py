@@ -90,7 +90,7 @@ def test_what_is_wrong_is_found_where_it_is(tmp_path, wrong, block):
 
 def test_what_cannot_be_read(tmp_path):
     with pytest.raises(
-        DataError, match=r"nope\.txt: no such file, nor a corpus of that name .there is pydocs, shakespeare, add"
+        DataError, match=r"nope\.txt: no such file; give a file, a folder, or a corpus by name .pydocs, shakespeare, add"
     ):
         load_corpus(str(tmp_path / "nope.txt"))
     with pytest.raises(DataError, match="it is a folder, and not a file"):
@@ -274,7 +274,7 @@ def test_without_shakespeare_it_says_what_to_do(cache, monkeypatch, small, conte
     with pytest.raises(DataError, match=message) as error:
         load_corpus("shakespeare")
     path = cache / "corpora" / "tinyshakespeare.txt"
-    assert f"put it at {path}, or give the file itself: --data FILE" in str(error.value)
+    assert f"copy it to {path}, or give the file: --data FILE" in str(error.value)
     assert named.SHAKESPEARE_URL in str(error.value)
     assert not path.exists()
 

@@ -156,7 +156,7 @@ def test_tokenizers_by_name_and_from_files(tmp_path):
     CharTokenizer.train("helo!").save(tmp_path / "tokenizer.json")
     for path in (tmp_path, tmp_path / "tokenizer.json"):
         assert tokenizer_for(corpus, TrainConfig(tokenizer=str(path))).characters == "!ehlo"
-    with pytest.raises(ConfigError, match="tokenizer = 'wrod' is none of char, byte, bpe and gpt2, and there is no such file"):
+    with pytest.raises(ConfigError, match="tokenizer = 'wrod' is neither char, byte, bpe, gpt2 nor a file"):
         tokenizer_for(corpus, TrainConfig(tokenizer="wrod"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunError, match=r"empty/tokenizer\.json"):
@@ -255,7 +255,7 @@ def test_a_damaged_file_is_noticed_and_made_again(long, cache, suffix, damage, s
     messages, tokenizer = [], Counting()
     assert content(prepare(long, tokenizer, TrainConfig(), 8, messages.append)) == expected
     assert tokenizer.pieces == 40
-    assert ["is damaged and made again: " in message for message in messages] == [True] * said
+    assert ["is damaged, so it is written again: " in message for message in messages] == [True] * said
     assert content(prepare(long, tokenizer, TrainConfig(), 8, messages.append)) == expected
     assert tokenizer.pieces == 40
 

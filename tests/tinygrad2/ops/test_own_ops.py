@@ -156,13 +156,13 @@ def test_what_an_op_does_wrong_is_said_of_it(op, message):
         ),
         (
             lambda: primitive(lambda x, *, k=1: x * k, lambda g, out, x, *, k=2: g * k, name="f"),
-            r"f: k is 2 where it is left out, and 1 elsewhere; say the same",
+            r"f: k has the default 2 here, and 1 elsewhere; write the same",
         ),
         (
             lambda: primitive(
                 lambda a, b, *, k=1: a * k + b, lambda g, out, a, b, *, k=1: g * k, lambda g, out, a, b, *, k=3: g, name="f"
             ),
-            r"f: k is 1 where it is left out, and 3 elsewhere",
+            r"f: k has the default 1 here, and 3 elsewhere",
         ),
         (
             lambda: primitive(lambda a, b, *, k: a, lambda g, out, a, b, *, k: g, lambda g, out, a, b: g, name="f"),
@@ -213,7 +213,7 @@ def test_a_specification_that_is_another_function_is_found():
     gradcheck(Cubed.call, [X]).assert_right()
     result = gradcheck(Cubed.call, [X], order=2)
     assert result.verdict == "wrong"
-    assert "is the spec of an op its forward?" in result.note
+    assert "check that the spec of each op equals its forward" in result.note
 
 
 def test_a_fused_op_without_specification_has_no_second_derivative():

@@ -52,7 +52,7 @@ def test_what_a_mark_says_is_told(tmp_path):
     one, both = load_corpus(str(tmp_path / "a.txt")), load_corpus(str(tmp_path))
     assert one.text == FRENCH
     assert both.text == 2 * FRENCH
-    assert one.notes == both.notes == (f"read as UTF-16, which its byte-order mark says: {tmp_path / 'a.txt'}",)
+    assert one.notes == both.notes == (f"read as UTF-16, by its byte-order mark: {tmp_path / 'a.txt'}",)
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
@@ -224,5 +224,5 @@ def test_standard_input_has_an_encoding_too(tmp_path, capsys, monkeypatch):
     with open(path) as file:
         monkeypatch.setattr("sys.stdin", file)
         corpus = load_corpus("-")
-    assert corpus.notes == ("read as UTF-16, which its byte-order mark says: standard input",)
+    assert corpus.notes == ("read as UTF-16, by its byte-order mark: standard input",)
     assert corpus.text == FRENCH
