@@ -53,7 +53,7 @@ def test_sample_is_repeatable_and_goes_on_from_the_prompt(run, capsys):
 
 def test_a_prompt_longer_than_the_context_is_said_so(run, capsys):
     assert main(["sample", "--run", str(run), "--prompt", "The statement and the expression", "--tokens", "5"]) == 0
-    assert "the prompt has 32 tokens, and the context 16: the model sees only the last 16" in capsys.readouterr().err
+    assert "the prompt has 32 tokens: the model sees only the last 16, its context" in capsys.readouterr().err
 
 
 def test_eval(run, tmp_path, text, capsys):
@@ -130,7 +130,7 @@ BAD = {
     "missing data": ("train --data {tmp}/nope.txt", "nope.txt: no such file"),
     "empty data": ("train --data {tmp}/empty.txt", "the file is empty"),
     "binary data": ("train --data {tmp}/binary.txt", "not UTF-8 text"),
-    "short data": ("train --data {tmp}/short.txt", "5 tokens: 4 to train on and 1 to validate on"),
+    "short data": ("train --data {tmp}/short.txt", "5 tokens, 4 to train on and 1 to validate on"),
     "unwritable out": ("train --out {tmp}/short.txt/run", "cannot be written: Not a directory"),
     "out holds a run": ("train --out {run}", "already holds a run"),
     "small vocabulary": ("train --vocab-size 3", "vocab_size = 3, but the text has"),
@@ -201,7 +201,7 @@ def test_help_shows_defaults(capsys):
         main(["train", "--help"])
     assert end.value.code == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "--weight-decay FLOAT AdamW: decay of the matrices (default 0.1)" in out
+    assert "--weight-decay FLOAT AdamW: weight decay of the matrices (default 0.1)" in out
 
 
 # -- values that begin with a dash

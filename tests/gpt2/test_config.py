@@ -25,7 +25,7 @@ def test_an_override_changes_what_depends_on_it():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: GPT2Config.preset("huge"), "preset 'huge' is unknown; there is tiny"),
+        (lambda: GPT2Config.preset("huge"), "preset 'huge' is unknown; choose from tiny"),
         (lambda: GPT2Config(d_model=100, num_heads=3), "d_model = 100 is not divisible by num_heads = 3"),
         (lambda: GPT2Config(num_layers=0), "num_layers = 0 must be at least 1"),
         (lambda: GPT2Config(dropout=1.0), r"dropout = 1\.0 must be in \[0, 1\)"),

@@ -138,9 +138,7 @@ def test_nothing_begins_a_document_where_there_is_a_token_for_it(runs, capsys):
     command = ["sample", "--run", str(runs / "byte"), "--prompt", "", "--tokens", "8", "--json"]
     assert main(command) == 0
     output = capsys.readouterr()
-    assert (
-        output.err == "gpt2: note: the prompt is empty: the model goes on from <|endoftext|>, after which a document begins\n"
-    )
+    assert output.err == "gpt2: note: the prompt is empty: the model begins a document, after <|endoftext|>\n"
     model, _ = load_model(runs / "byte")
     found = json.loads(output.out)
     assert found["prompt"] == ""

@@ -257,7 +257,7 @@ def test_a_training_goes_on_when_its_reader_has_gone(train, tmp_path):
         process.stdout.close()
         err = process.stderr.read().decode()
     assert process.returncode == 0
-    assert err == "gpt2: note: nothing more is shown, for standard output cannot be written: Broken pipe\n"
+    assert err == "gpt2: note: nothing more is shown: standard output cannot be written: Broken pipe\n"
     check_whole(tmp_path / "run")
 
 

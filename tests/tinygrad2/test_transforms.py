@@ -512,5 +512,5 @@ def test_odd_argnums_and_no_aux():
     for wrong in ("x", 5, [0, 7]):
         with pytest.raises(GraphError, match="argnums="):
             grad(f, wrong)(1.0, 2.0)
-    with pytest.raises(DtypeError, match="an input is a str, and no number: 'x'"):
+    with pytest.raises(DtypeError, match="an input is a str, not a number: 'x'"):
         grad(lambda p: p["a"])({"a": 1.0, "name": "x"})

@@ -168,8 +168,10 @@ def files_corpus(data: str, form: Form) -> Corpus | None:
     if not texts:
         only = skipped + others
         raise DataError(f"{data}: {what} no text" + f", only {_some(only)}{''.join(hints)}" * bool(only))
-    notes = [f"{data}: left out, not {form.encoding.upper()} text: {_some(skipped)}{''.join(hints)}"] * bool(skipped)
-    notes += [f"{data}: left out, not a file: {_some(others)}"] * bool(others)
+    notes = [f"{data}: left out files that are not {form.encoding.upper()} text: {_some(skipped)}{''.join(hints)}"] * bool(
+        skipped
+    )
+    notes += [f"{data}: left out what is not a file: {_some(others)}"] * bool(others)
     name = os.path.basename(os.path.realpath(fixed))
     every = itertools.chain.from_iterable
     return Corpus(

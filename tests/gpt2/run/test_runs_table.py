@@ -75,7 +75,7 @@ def test_losses_of_different_tokenizers_are_in_bits_per_byte(runs, tmp_path, tex
 
 def test_a_run_is_no_folder_of_runs(runs, capsys):
     assert main(["runs", str(runs / "a")]) == 2
-    assert f"a: is a run itself; give the folder that holds it: {runs}" in capsys.readouterr().err
+    assert f"a: is a run; give the folder that holds it: {runs}" in capsys.readouterr().err
 
 
 def test_a_long_name_keeps_both_ends():

@@ -94,7 +94,7 @@ def test_moved_without_it(project, tmp_path, monkeypatch, capsys, where):
             (error,) = capsys.readouterr().err.splitlines()
             for place in (folder / data, tmp_path / data, tmp_path / os.path.basename(data)):
                 assert str(place) in error or "*" in data
-            assert error.endswith("--data FILE may point to where it is now")
+            assert error.endswith("--data FILE says where it is now")
         (tmp_path / "away" / "my.txt").rename(tmp_path / "away" / "renamed.txt")
         all_work("a", "--data", str(tmp_path / "away" / data.replace("my", "renamed")))
     elif "*" not in data:

@@ -152,7 +152,7 @@ def test_a_folder_is_its_texts_in_order_of_their_paths(folder):
     assert documents(corpus) == ["A10", "A2", "A", "B", "C"]
     assert documents(corpus) == ["A10", "A2", "A", "B", "C"]  # again
     (note,) = corpus.notes
-    assert note.endswith(f"left out what is not UTF-8 text: {folder / 'latin.txt'}, {folder / 'picture.png'}")
+    assert note.endswith(f"left out files that are not UTF-8 text: {folder / 'latin.txt'}, {folder / 'picture.png'}")
 
 
 def test_the_digest_of_a_folder_tells_its_documents_apart(tmp_path):

@@ -114,7 +114,7 @@ def test_two_documents_are_enough():
 @pytest.mark.parametrize("split", ["document", "position"])
 def test_too_short(split):
     config = TrainConfig(split=split, val_fraction=0.3)
-    with pytest.raises(DataError, match=r"tokens: \d+ to train on and \d+ to validate on; a context of 12 needs at least 13"):
+    with pytest.raises(DataError, match=r"tokens, \d+ to train on and \d+ to validate on; a context of 12 needs at least 13"):
         prepare(Corpus.of_text("x", "abc" * 9, "d" * 9), ByteTokenizer(), config, 12)
 
 
@@ -269,7 +269,7 @@ def test_without_a_cache_folder_a_temporary_file_will_do(long, tmp_path, monkeyp
     assert content(prepared) == expected
     assert mapped(prepared.train)
     assert len(messages) == 1
-    assert "is not used (Not a directory): the ids go into a temporary file" in messages[0]
+    assert "is not used (Not a directory): this time the ids go into a temporary file" in messages[0]
 
 
 def test_a_full_disk(long, cache, monkeypatch):

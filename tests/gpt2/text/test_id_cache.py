@@ -141,7 +141,7 @@ def test_ids_of_one_text_are_not_those_of_another(kept, cache):
     theirs.with_suffix(".json").write_bytes(note.read_bytes())
     messages = []
     assert prepare(other, ByteTokenizer(), BY_DOCUMENT, 8, messages.append).train.tolist() == right != expected[0]
-    assert "is damaged, so it is written again: its note does not fit" in messages[0]
+    assert "is damaged, so it is written again: its .json file does not match it" in messages[0]
 
 
 def linked(path, tmp_path):

@@ -100,7 +100,7 @@ def test_names_that_are_refused(tmp_path):
     TRAINED.save_pretrained(tmp_path)
     (tmp_path / "tokenizer.json").unlink()
     (tmp_path / "added_tokens.json").write_text('{"<x>": 270}')
-    with pytest.raises(RunError, match=r"added_tokens\.json: how these are found in a text only a tokenizer\.json says"):
+    with pytest.raises(RunError, match=r"added_tokens\.json: only a tokenizer\.json can hold these"):
         BPETokenizer.from_pretrained(tmp_path)
 
 

@@ -167,7 +167,7 @@ def test_training_says_what_was_left_out(tmp_path, capsys):
     (tmp_path / "texts" / "a.txt").write_text("ab")
     os.mkfifo(tmp_path / "texts" / "pipe")
     assert command("--train", str(tmp_path / "texts"), "--vocab-size", "258", "--out", str(tmp_path / "t.json")) == 0
-    assert f"left out, not a file: {tmp_path}/texts/pipe (a pipe)" in capsys.readouterr().err
+    assert f"left out what is not a file: {tmp_path}/texts/pipe (a pipe)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_training_says_what_was_left_out(tmp_path, capsys):
         ([], ConfigError, "give a text"),
         (["a", "--out", "x"], ConfigError, "--out and --vocab-size are for --train"),
         (["a", "--vocab-size", "0"], ConfigError, "--out and --vocab-size are for --train"),
-        (["a", "--tokenizer", "byte", "--show"], ConfigError, "the tokenizer byte has no merges to show"),
+        (["a", "--tokenizer", "byte", "--show"], ConfigError, "the tokenizer byte has no merges; choose a BPE"),
         (
             ["a", "--tokenizer", "/nowhere"],
             RunError,
@@ -184,7 +184,7 @@ def test_training_says_what_was_left_out(tmp_path, capsys):
         ),
         (["--train", "pydocs", "--out", "x"], ConfigError, "--train needs --vocab-size and --out"),
         (["--train", "pydocs", "--vocab-size", "300"], ConfigError, "--train needs --vocab-size and --out"),
-        (["a", "--train", "pydocs", "--vocab-size", "300", "--out", "x"], ConfigError, "takes no text"),
+        (["a", "--train", "pydocs", "--vocab-size", "300", "--out", "x"], ConfigError, "and no other text"),
         (["--train", "pydocs", "--vocab-size", "300", "--out", "x", "--show"], ConfigError, "are for a text"),
         (["--train", "/nowhere", "--vocab-size", "300", "--out", "x"], DataError, "/nowhere"),
         (["--train", "pydocs", "--vocab-size", "256", "--out", "x"], DataError, "vocab_size = 256"),

@@ -76,7 +76,7 @@ def test_a_step_that_is_skipped_now_is_no_reason_to_go_on_for_ever(plain, monkey
     spiked(monkeypatch, range(3, 1000), math.nan)
     for step in (4, 7):
         assert main(["replay", str(plain), "--step", str(step)]) == 2
-        assert "step 4 was taken, and is skipped when it is taken again: loss is nan" in capsys.readouterr().err
+        assert "step 4 was taken in the run, and is skipped now: loss is nan" in capsys.readouterr().err
 
 
 # -- other settings on the way

@@ -68,7 +68,7 @@ def test_another_field(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"text": oops}', "line 3: not JSON: Expecting value at its character 10"),
+        ('{"text": oops}', "line 3: not JSON: Expecting value, at character 10"),
         ('{"text": "cut', "line 3: not JSON: Unterminated string"),
         ("[1]", "line 3: it holds a list, not an object"),
         ('{"text": null}', "line 3: its 'text' is null, not a text"),
@@ -116,7 +116,7 @@ def test_a_folder_and_a_glob_with_such_files(tmp_path):
     corpus = load_corpus(str(tmp_path))
     assert documents(corpus) == ["A", "B1", "B2", "C", '{"text": "as it is"}']
     (note,) = corpus.notes
-    assert note.endswith(f"left out what is not UTF-8 text: {tmp_path / 'none.jsonl'}")
+    assert note.endswith(f"left out files that are not UTF-8 text: {tmp_path / 'none.jsonl'}")
     assert documents(load_corpus(f"{tmp_path}/[bc].jsonl*")) == ["B1", "B2", "C"]
     write(tmp_path / "e.jsonl", [{"body": "E"}])
     with pytest.raises(DataError, match=r"e\.jsonl: line 1: it has no field 'text', only 'body'"):

@@ -20,7 +20,7 @@ def test_a_folder_leaves_out_what_is_no_file_and_says_so(odd):
     corpus = load_corpus(str(odd))
     assert documents(corpus) == ["through a link", "a text"]
     (note,) = corpus.notes
-    for part in ("left out, not a file", "again (a link to a folder)", "device.txt (a link to a device)", "and 3 more"):
+    for part in ("left out what is not a file", "again (a link to a folder)", "device.txt (a link to a device)", "and 3 more"):
         assert part in note
 
 

@@ -345,7 +345,7 @@ def test_nothing_through_any_name(fast):
     for name in ("-", "/dev/stdin", "/dev/fd/0"):
         with stdin(b""), pytest.raises(DataError, match="standard input is empty"):
             load_corpus(name)
-    with writer(b"") as here, pytest.raises(DataError, match="the pipe is empty; see whether the program"):
+    with writer(b"") as here, pytest.raises(DataError, match="the pipe is empty; check whether the program"):
         load_corpus(f"/dev/fd/{here}")
 
 

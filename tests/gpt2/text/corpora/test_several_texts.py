@@ -114,7 +114,7 @@ def test_a_run_on_several(texts, tmp_path, capsys, monkeypatch):
     assert main(["eval", "--run", "run"]) == 2
     said = capsys.readouterr().err
     assert "its text is at none of these places: " in said
-    assert "--data FILE, once for each of its texts in their order, may point to where it is now" in said
+    assert "--data FILE, once for each of its texts in their order, says where it is now" in said
     moved = [word for name in (texts[0], "moved/x.txt", texts[2]) for word in ("--data", name)]
     assert main(["replay", "run", "--step", "2", *moved]) == 0
     os.rename("moved/x.txt", texts[1])
