@@ -17,7 +17,7 @@ class MatrixError(TinygradError, LinAlgError):
 
 def counted(n: int, what: str) -> str:
     """1 token, 2 tokens, 1,000 entries."""
-    many = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    many = f"{what[:-1]}ies" if what.endswith("ry") else f"{what}s"
     return f"{n:,} {what if n == 1 else many}"
 
 
