@@ -89,7 +89,7 @@ def _main(argv: Sequence[str] | None) -> int:
         return 2
     args, left = parser.parse_known_args(_asked(words, parser))
     if left:
-        fix = "; a text of several words goes in quotes" if "text" in args else f" (see gpt2 {args.verb} --help)"
+        fix = "; put a text of several words in quotes" if "text" in args else f" (see gpt2 {args.verb} --help)"
         print(f"gpt2 {args.verb}: error: unexpected {left[0]!r}{fix}", file=sys.stderr)
         return 2
     return _together(args) if args.verb in TOGETHER else _run(args)
@@ -106,7 +106,7 @@ def _asked(words: list[str], parser: Parser) -> list[str]:
         parser.exit(2, f"gpt2: error: {parser.hint(verb)}\n")
     if verb not in COMMANDS and not verb.startswith("-"):
         near = difflib.get_close_matches(verb, [*COMMANDS, *COMMAND_OF], 1)
-        there = f"did you mean gpt2 {COMMAND_OF.get(near[0], near[0])}?" if near else f"there is {', '.join(COMMANDS)}"
+        there = f"did you mean gpt2 {COMMAND_OF.get(near[0], near[0])}?" if near else f"choose from {', '.join(COMMANDS)}"
         parser.exit(2, f"gpt2: error: there is no command {verb!r}; {there}\n")
     return words
 
@@ -170,7 +170,7 @@ def _reason(error: Exception, trains: bool) -> str | None:
             fix = ": a smaller --batch-size, --max-seq-len or model may fit" if trains else ""
             return f"{str(error) or 'memory is used up'}; {free_memory()}{fix}"
         case RecursionError():
-            return "something that was read is nested too deeply"
+            return "an input is nested too deeply"
         case UnicodeError():
             return f"a name or a text is not Unicode, rename or correct it: {error}"
         case ValueError() if "embedded null" in str(error):

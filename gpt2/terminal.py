@@ -104,7 +104,7 @@ class Stream:
                     raise
                 raise OutputError(f"{self.name} cannot be written: {reason}") from error
             if self.name == "standard output":
-                say(f"gpt2: note: nothing more is shown, for {self.name} cannot be written: {reason}", sys.stderr)
+                say(f"gpt2: note: nothing more is shown: {self.name} cannot be written: {reason}", sys.stderr)
 
 
 class Unfiltered:

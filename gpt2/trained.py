@@ -21,6 +21,7 @@ from gpt2.text.encoding import prepare_whole
 from gpt2.tokenizers import Tokenizer
 from gpt2.training.loop import Result
 from gpt2.training.shards import Shards
+from tinygrad2.errors import counted
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,7 +65,7 @@ class Trained:
         how = replace(Sampling(temperature, **sampling), vocab_size=self.tokenizer.vocab_size)
         ids = self.tokenizer.encode(prompt, special)
         if not len(ids):
-            raise DataError("the prompt is empty: the model needs a first token to go on from")
+            raise DataError("the prompt is empty: give a text to continue")
         text = TextStream(self.tokenizer, [stop] if isinstance(stop, str) else stop)
         for made in steps(self.model, ids[None], tokens, how, seed, slide):
             yield text.feed(int(made.tokens[0]))
@@ -84,7 +85,7 @@ class Trained:
             raise ConfigError(f"stride = {stride} must be in 1..{context}, the context")
         ids = prepare_whole(Corpus.of_text("the text", text), self.tokenizer).val
         if len(ids) < 2:
-            raise DataError(f"the text {text!r} is {len(ids)} token; there must be one to predict another from")
+            raise DataError(f"the text {text!r} has {counted(len(ids), 'token')}; give at least 2")
         with Shards(0, 0, max(1, len(ids) // context)) as shards:
             return evaluate(self.model, self.tokenizer, ids, stride, shards)
 

@@ -40,7 +40,7 @@ def matching(like: Any, value: Any, what: str) -> list[Any]:
         return [] if like is None else [value]
     given = value if isinstance(value, dict) else dict(enumerate(value)) if isinstance(value, (list, tuple)) else None
     if given is None or isinstance(value, dict) != isinstance(like, dict) or given.keys() != parts.keys():
-        raise ShapeError(f"{what}: {_shown(value)} was given for {_shown(like)}; it must be built alike")
+        raise ShapeError(f"{what}: {_shown(value)} was given for {_shown(like)}; both must have the same structure")
     return [leaf for key, part in parts.items() for leaf in matching(part, given[key], what)]
 
 

@@ -72,8 +72,8 @@ def check_kind(path: Path, begins: bytes, holds: bytes = b"") -> None:
             with open(path, "rb") as file:
                 found = file.read(max(len(begins), 1 << 12))
             if found and not (found.startswith(begins) and holds in found):
-                what = "that was made otherwise" if found.startswith(begins) else "of another kind"
-                why = f"a file {what} is there, which is not overwritten: remove it, or choose another name"
+                what = "made in another way" if found.startswith(begins) else "of another format"
+                why = f"a file {what} has that name, and is not overwritten: remove it, or choose another name"
                 raise OSError(errno.EEXIST, why, str(path))
 
 

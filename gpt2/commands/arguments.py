@@ -24,6 +24,7 @@ from gpt2.text.corpora import Corpus, Form, short_text
 from gpt2.text.encoding import end_as_text, without_strangers
 from gpt2.tokenizers import Tokenizer
 from gpt2.tokenizers.base import END_OF_TEXT
+from tinygrad2.errors import counted
 
 
 def add_run(parser: argparse.ArgumentParser, help: str, **settings: Any) -> None:
@@ -37,7 +38,7 @@ def add_model(parser: argparse.ArgumentParser, help: str) -> None:
     parser.add_argument(
         "--best",
         action="store_true",
-        help="of a run, the checkpoint with the lowest validation loss instead of the last weights",
+        help="take the run's checkpoint with the lowest validation loss, not its last weights",
     )
 
 
@@ -102,10 +103,10 @@ def add_prompt(parser: argparse.ArgumentParser, help: str, required: bool = True
     where = parser.add_mutually_exclusive_group(required=required)
     where.add_argument("--prompt", help=help)
     where.add_argument(
-        "--prompt-file", metavar="FILE", help="a file with it, or - for standard input; its last line end is left out"
+        "--prompt-file", metavar="FILE", help="file to read the prompt from, or - for standard input; without its last line end"
     )
     add_form(parser, "encoding")
-    parser.add_argument("--special", action="store_true", help=f"{END_OF_TEXT} in the prompt is that token, not text")
+    parser.add_argument("--special", action="store_true", help=f"read {END_OF_TEXT} in the prompt as that token, not as text")
     add_skip(parser)
 
 
@@ -130,7 +131,7 @@ def given_prompt(args: argparse.Namespace, tokenizer: Tokenizer) -> tuple[str, n
         given = short_text(args.prompt_file, read_as(args).encoding)
         text = given.replace("\r\n", "\n").removesuffix("\n")
     elif "encoding" in args:
-        raise ConfigError("--encoding is for --prompt-file")
+        raise ConfigError("--encoding is for --prompt-file: leave it out")
     return encoded(args, tokenizer, text, "the prompt")
 
 
@@ -140,11 +141,11 @@ def encoded(args: argparse.Namespace, tokenizer: Tokenizer, text: str, what: str
     Raises DataError.
     """
     if args.special and END_OF_TEXT in text and tokenizer.end_of_text is None:
-        raise DataError(f"--special: this tokenizer has no token {END_OF_TEXT}; leave --special out, and it is text")
+        raise DataError(f"--special: this tokenizer has no token {END_OF_TEXT}; leave --special out")
     if args.skip_unknown:
         (text,) = without_strangers(Corpus.of_text(what, text), tokenizer, note).pieces()
     with offering_to_skip():
         ids = tokenizer.encode(text, args.special)
     if not args.special and END_OF_TEXT in text and (size := end_as_text(tokenizer)):
-        note(f"{END_OF_TEXT} is text here, of {size} tokens; --special takes it for that token")
+        note(f"{END_OF_TEXT} is read as text ({counted(size, 'token')}); --special reads it as that token")
     return text, ids

@@ -24,8 +24,9 @@ from gpt2.text.corpora import Corpus, load_corpus
 from gpt2.text.encoding import prepare, prepare_whole, without_strangers
 from gpt2.tokenizers import Tokenizer
 from gpt2.training.shards import Shards
+from tinygrad2.errors import counted
 
-HELP = "the loss of a trained model on its validation text, or on a file"
+HELP = "compute the loss of a trained model on its validation text, or on another text"
 SAMPLES, TOKENS = 5, 200
 
 
@@ -40,8 +41,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_form(parser)
     add_skip(parser)
     parser.add_argument("--stride", type=int, help="tokens between the windows (default: the context, so that none overlap)")
-    parser.add_argument("--per-token", action="store_true", help="show the text, each token on the colour of its loss")
-    parser.add_argument("--memorised", action="store_true", help="let the model write, and find the longest copies of its text")
+    parser.add_argument("--per-token", action="store_true", help="show the text, each token in the colour of its loss")
+    parser.add_argument("--memorised", action="store_true", help="let the model write, and find what it copied from its text")
     parser.add_argument("--tokens", type=natural, help=f"length of each text for --memorised (default {TOKENS})")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         fix = "must be at least 1" if args.memorised else "is for --memorised: leave it out"
         raise ConfigError(f"--tokens {args.tokens}: {fix}")
     if args.memorised and (args.per_token or args.stride is not None):
-        raise ConfigError("--per-token and --stride are for the loss: leave them out, or --memorised")
+        raise ConfigError("--memorised takes no --per-token and no --stride: leave them out")
     model, tokenizer = given_model(args)
     context = model.config.max_seq_len
     stride = context if args.stride is None else args.stride
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--stride {args.stride} must be in 1..{context}, the context")
     trained = None if is_hugging_face(args.run) else Run(Path(args.run)).read_config()
     if trained is None and (args.memorised or args.data is None):
-        raise DataError(f"--run {args.run}: does not say what it was trained on: give --data, without --memorised")
+        raise DataError(f"--run {args.run}: is not a run, and names no text: give --data, without --memorised")
     if trained is not None and (args.data is None or args.memorised):
         fix = "; --data evaluates another text, without --memorised"
         corpus = text_of_run(args.run, trained, args.data, read_as(args, trained.training), fix=fix)
@@ -76,12 +77,12 @@ def run(args: argparse.Namespace) -> int:
         val = text.val
     else:  # the text it was trained on: its validation part, as training evaluates it, in whole windows
         if args.data is not None:
-            note(f"{corpus.name} is the text that the model was trained on: only the part of it that validates is evaluated")
+            note(f"{corpus.name} is the text that the model was trained on: only its validation part is evaluated")
         text = prepare(corpus, tokenizer, trained.training, context)
         floor = baselines(text.train, text.val, tokenizer.vocab_size)
         val = text.val[: (len(text.val) - 1) // context * context + 1]
     if len(val) < 2:
-        raise DataError(f"{corpus.name}: {len(val)} token; there must be one to predict another from")
+        raise DataError(f"{corpus.name}: has {counted(len(val), 'token')}; give at least 2, one to predict the next from")
     costs = text.costs()
     if costs is not None:
         floor["perfect"] = float(costs[1 : len(val)].mean())
@@ -114,7 +115,8 @@ def _as_json(found: Evaluation, corpus: Corpus, floor: dict[str, float], tokeniz
 
 def _print(found: Evaluation, corpus: Corpus, floor: dict[str, float], context: int, stride: int) -> None:
     apart = "" if stride == context else f", {stride} apart"
-    print(f"{one_line(corpus.name)}: {len(found.losses):,} tokens, {found.bytes:,} bytes, in windows of {context}{apart}")
+    sizes = f"{counted(len(found.losses), 'token')}, {counted(found.bytes, 'byte')}"
+    print(f"{one_line(corpus.name)}: {sizes}, in windows of {context}{apart}")
     perplexity = loss_text(found.perplexity)
     print(f"  loss {found.loss:.4f} nats per token, perplexity {perplexity}, {found.bits_per_byte:.4f} bits per byte")
     for name, value in floor.items():

@@ -26,10 +26,10 @@ def run(args: argparse.Namespace) -> int:
     model.save_pretrained(out, tokenizer)
     print(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
     if model.lm_head.bias is not None and model.lm_head.bias.data.any():
-        untied = ", which is not tied to the embedding any more" if model.config.tie_embeddings else ""
-        print(f"  the head's bias is a part of its matrix there{untied}: the logits are the same")
+        untied = ", which is no longer tied to the embedding" if model.config.tie_embeddings else ""
+        print(f"  the head's bias is now part of its matrix{untied}; the logits are the same")
     if unused := model.config.vocab_size - tokenizer.vocab_size:
-        print(f"  ids that stand for no token are left out: {unused:,}")
+        print(f"  ids without a token, left out: {unused:,}")
     print("to load it with transformers:")
     print(f"  model = AutoModelForCausalLM.from_pretrained({str(out)!r})")
     print(f"  tokenizer = AutoTokenizer.from_pretrained({str(out)!r})")

@@ -15,13 +15,13 @@ PRESET = "tiny"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    parser.add_argument("--seed", type=natural, default=0, help="decides weights and data (default 0)")
+    parser.add_argument("--seed", type=natural, default=0, help="seed of the weights and the data (default 0)")
     parser.add_argument(
         "--fast",
         action="store_true",
         help="one random direction through each parameter instead of every entry, also for larger sizes",
     )
-    about = "where ties, biases and initialisation come from; sizes are small unless given"
+    about = "preset that decides ties, biases and initialisation; the sizes stay small unless given"
     add_settings(parser, PRESET, GPT2Config, about=about, without=("dropout",), **SMALL)
 
 

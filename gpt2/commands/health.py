@@ -15,13 +15,14 @@ from gpt2.run.folder import Run
 from gpt2.run.health import Summary, judge
 from gpt2.run.metrics import history
 from gpt2.terminal import one_line
+from tinygrad2.errors import counted
 
 HELP = "say what is wrong with a run, why, and what to do; exit code 1 if anything is"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    add_run(parser, "run folder, of a training that has ended or not")
+    add_run(parser, "run folder, also while it trains")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     config = found.read_config()
     summary = Summary(config.model, config.training, history(found.metrics, skipped=True))
     if summary.step is None:
-        raise RunError(f"{found.metrics} has no row yet")
+        raise RunError(f"{found.metrics} has no step yet; wait for the first one")
     verdicts, steps = judge(summary), config.training.steps
     problems = [verdict.name for verdict in verdicts if verdict.is_problem]
     if args.json:
@@ -45,9 +46,9 @@ def run(args: argparse.Namespace) -> int:
         for line, begin in zip(verdict.lines(), (f"  {verdict.level:8}", " " * 12, " " * 12), strict=False):
             print(textwrap.fill(line, width, initial_indent=begin, subsequent_indent=" " * 12, break_on_hyphens=False))
     if problems:
-        print(f"{len(problems)} problem{'s' * (len(problems) != 1)}: {', '.join(problems)}")
+        print(f"{counted(len(problems), 'problem')}: {', '.join(problems)}")
     elif summary.learned:
         print("healthy" if summary.step >= steps else "healthy so far")
     else:
-        print("too early to say: nothing is wrong, but the model has hardly learned anything yet; train longer: --steps")
+        print("too early to say: nothing is wrong, but the model has learned too little to judge; train longer: --steps")
     return bool(problems)

@@ -15,13 +15,13 @@ from gpt2.run.folder import Run, is_hugging_face
 from gpt2.terminal import one_line
 from gpt2.weights.hugging_face import PretrainedFolder
 
-HELP = "parameters, memory, work and the shape of every step; allocates nothing"
+HELP = "show a model's parameters, memory, work and the shape of every step, without allocating it"
 PRESET = "small"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    add_run(parser, "the model of a run folder, or of a Hugging Face GPT-2 folder, and not of a preset", required=False)
+    add_run(parser, "take the model of this run folder or Hugging Face GPT-2 folder, not of a preset", required=False)
     parser.add_argument("--tokens", type=int, default=3, help="length of the sequence whose shapes are shown (default 3)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_settings(parser, PRESET, GPT2Config, without=("dropout", "init"))
@@ -34,9 +34,9 @@ def run(args: argparse.Namespace) -> int:
         title = given.pop("preset", PRESET)
         config = GPT2Config.preset(title, **part_of(GPT2Config, given))
     elif given:
-        raise ConfigError(f"{args.run}: its model has settings of its own: leave out {', '.join(given)}, or the run")
+        raise ConfigError(f"{args.run}: its model has its own settings: leave out {', '.join(given)}, or the run")
     elif args.run in PRESETS and not os.path.lexists(args.run):
-        raise ConfigError(f"{args.run} is no folder, but a preset: gpt2 info --preset {args.run}")
+        raise ConfigError(f"{args.run} is a preset, not a folder: gpt2 info --preset {args.run}")
     else:
         title, theirs = one_line(args.run), is_hugging_face(args.run)
         config = PretrainedFolder(args.run).config if theirs else Run.open(args.run).read_config().model

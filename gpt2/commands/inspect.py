@@ -31,7 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     add_model(parser, "run folder, or a Hugging Face GPT-2 folder")
     add_prompt(parser, "text to read, at most the context")
-    parser.add_argument("--out", help="HTML file to write (default inspect.html in the run folder, and none with --json)")
+    parser.add_argument("--out", help="HTML file to write (default inspect.html in the run folder; none with --json)")
     parser.add_argument("--json", action="store_true", help="print what the page shows as one JSON object")
 
 
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     model, tokenizer = given_model(args)
     prompt, ids = given_prompt(args, tokenizer)
     if not len(ids):
-        raise DataError("the prompt is empty: there is nothing to read")
+        raise DataError("the prompt is empty: give a text")
     try:
         check_length(model, len(ids))
     except DataError as error:

@@ -15,15 +15,15 @@ from gpt2.terminal import one_line
 from gpt2.tokenizers import Tokenizer
 from tinygrad2.types import Array
 
-HELP = "write a page in which the backward pass of a run is watched, predicted and diagnosed"
+HELP = "write a page to watch, predict and diagnose the backward pass of a run"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     add_model(parser, "run folder")
-    add_prompt(parser, "the text to compute the loss of (default: what the model itself writes)", required=False)
-    parser.add_argument("--tokens", type=natural, default=6, help="how many of its tokens (default 6)")
-    parser.add_argument("--inside", default="h.0", help="the module whose arrays are the last to be cut (default h.0)")
+    add_prompt(parser, "text to compute the loss of (default: one that the model writes)", required=False)
+    parser.add_argument("--tokens", type=natural, default=6, help="how many tokens of it to take (default 6)")
+    parser.add_argument("--inside", default="h.0", help="module to show whole as long as the page has room (default h.0)")
     parser.add_argument("--out", help="HTML file to write (default lab.html in the run folder)")
 
 
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     model.eval()
     if args.inside not in dict(model.named_modules()):
         raise ConfigError(
-            f"--inside {args.inside}: there is no such module; h.0 to h.{model.config.num_layers - 1} are the blocks"
+            f"--inside {args.inside}: no such module; the blocks are h.0 to h.{model.config.num_layers - 1} are the blocks"
         )
     given = args.prompt is not None or args.prompt_file is not None
     ids = _ids(model, tokenizer, given_prompt(args, tokenizer)[1] if given else None, args.tokens)

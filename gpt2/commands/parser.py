@@ -77,7 +77,7 @@ class Bare(argparse.Action):
             flags = [
                 flag for flag in ("--prompt", "--data", "--out") if flag in parser.flags and flag not in self.option_strings
             ]
-            fix = f"; anything else goes behind a flag: {', '.join(flags)}" if flags else ""
+            fix = f"; for anything else, use a flag: {', '.join(flags)}" if flags else ""
             parser.error(f"{before!r} and {value!r} are both given as {self.metavar}{fix}")
         setattr(namespace, self.dest, value)
 
@@ -141,7 +141,7 @@ class Parser(argparse.ArgumentParser):
             if f"{flag[2:]}={value}" in SENTENCE_OF:
                 wrong.append(f"{flag} {value}: {SENTENCE_OF[f'{flag[2:]}={value}']}")
             if takes == 0 and equals:
-                wrong.append(f"{flag} takes no value: {word!r}")
+                wrong.append(f"{flag} takes no value: write {flag}, not {word!r}")
             written.append(f"{flag}{equals}{value}")
         if {"-h", "--help"} & {*written}:  # whatever else is wrong
             return [word for word in written if word.startswith("--preset=")] + ["--help"]
@@ -179,7 +179,7 @@ class Parser(argparse.ArgumentParser):
         for flag in (f"--{word}", *FLAGS_OF.get(word, ())):
             for command, parser in self.others.items():
                 if flag in parser.flags:
-                    return f"unknown argument {name!r}; there is gpt2 {command} {flag}"
+                    return f"unknown argument {name!r}; gpt2 {command} has {flag}"
         plain = f"--{word.removeprefix('no-')}"
         if plain in self.flags and self.flags[plain].const is True and self.flags[plain].nargs == "?":
             return f"unknown argument {name!r}; write {plain} false"

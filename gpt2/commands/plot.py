@@ -28,8 +28,9 @@ from gpt2.run.plots import (
     shortened,
 )
 from gpt2.run.tensorboard import write_events
+from tinygrad2.errors import counted
 
-HELP = "draw the losses of several runs together, or the pictures of one again, or write all for TensorBoard"
+HELP = "draw the losses of several runs together, draw one run's pictures again, or write event files for TensorBoard"
 STYLES = ("-", "--", "-.", ":")
 """Of lines, where there are more runs than colours."""
 
@@ -39,7 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser, "run folder; more are drawn together", dest="runs", several=True)
     parser.add_argument("--out", help="picture of all losses (default: runs.png beside several runs)")
     parser.add_argument(
-        "--tensorboard", metavar="FOLDER", help="write all that was measured as event files, one sub-folder per run"
+        "--tensorboard", metavar="FOLDER", help="write every measurement as TensorBoard event files, one sub-folder per run"
     )
 
 
@@ -78,10 +79,10 @@ def export(folder: Path, runs: dict[str, Run]) -> None:
     names = {name: run.folder.resolve().name for name, run in runs.items()}
     for own in names.values():
         if list(names.values()).count(own) > 1:
-            raise RunError(f"two runs are called {own}, and would be one to TensorBoard: export them to two folders")
+            raise RunError(f"two runs are called {own}, and TensorBoard would show them as one: write them into two folders")
     for name, run in runs.items():
         values, steps = write_events(folder / names[name], history(run.metrics), when_written(run.metrics))
-        print(f"{folder / names[name]}: {values:,} values of {steps:,} steps")
+        print(f"{folder / names[name]}: {counted(values, 'value')} of {counted(steps, 'step')}")
 
 
 def when_written(path: Path) -> float:
@@ -108,11 +109,11 @@ def draw(runs: dict[str, Run]) -> Any:
         step_tokens = about[name].training.batch_size * about[name].model.max_seq_len
         steps, val = losses.val()
         if not len(val):
-            raise RunError(f"{name}: has no evaluation to draw yet")
+            raise RunError(f"{name}: has no evaluation yet; wait for the first one")
         if in_bits and math.isnan(losses.first_val):
             raise RunError(
-                f"{name}: its losses do not compare with those of another tokenizer, since an older version trained it, which "
-                "recorded no bytes: plot it alone"
+                f"{name}: an older version trained it without counting bytes, so its losses cannot be compared with those of "
+                "another tokenizer: plot it alone"
             )
         called = shortened(names[i] if names.count(names[i]) == 1 else name)
         label = f"{plain(called)}: {loss_text(losses.last_val)} (best {loss_text(losses.best_val)})"

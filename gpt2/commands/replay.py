@@ -21,16 +21,16 @@ from gpt2.run.text import text_of_run
 from gpt2.training.replay import CHANGEABLE, Replayed, replay
 from tinygrad2.files import atomic_file, check_kind
 
-HELP = "take any step of a run again, bit for bit: its batch, loss and gradients; or change one setting from there on"
+HELP = "compute a step of a run again, bit for bit: batch, loss and gradients; or go on from it with another setting"
 STEPS = 20
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     add_run(parser, "run folder")
-    parser.add_argument("--step", type=natural, required=True, help="the step to take again; the first is 1")
+    parser.add_argument("--step", type=natural, required=True, help="the step to compute again; the first is 1")
     parser.add_argument(
-        "--data", action="append", help="the run's text, where it came through a pipe or is elsewhere now; may be repeated"
+        "--data", action="append", help="the run's text, if it came through a pipe or was moved; may be repeated"
     )
     add_form(parser)
     parser.add_argument("--out", help="write the batch and the gradients of the step to this .npz file")
@@ -39,7 +39,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="from that step on, train with this instead (lr=... too)",
+        help="train on from that step with this setting, such as lr=1e-3",
     )
     parser.add_argument("--steps", type=natural, help=f"with --set: for how many steps (default {STEPS})")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -99,7 +99,7 @@ def _changes(given: list[str], config: TrainConfig) -> dict[str, Any]:
             raise ConfigError(f"--set {text}: is not NAME=VALUE")
         if name not in CHANGEABLE:
             there = ", ".join(CHANGEABLE)
-            raise ConfigError(f"--set {text}: {name!r} is not a setting that can change in the middle; there is {there}")
+            raise ConfigError(f"--set {text}: {name!r} cannot change in the middle of a run; choose from {there}")
         if name in changes:
             raise ConfigError(f"--set {text}: {name} is set twice")
         kind = type(getattr(config, name))
@@ -114,7 +114,7 @@ def _changes(given: list[str], config: TrainConfig) -> dict[str, Any]:
 def _print(args: argparse.Namespace, found: Replayed, recorded: dict[int, float], same: bool) -> None:
     was = recorded[args.step]
     print(f"step {args.step}, from {found.began}: loss {found.row['train_loss']!r}")
-    why = "another machine, settings that were changed on the way in an older version, or a bug"
+    why = "another machine, an older version that did not record every change of settings, or a bug"
     print("  equal to the log, bit for bit" if same else f"  the log says {was!r}: {why}")
     print(f"  learning rate {found.row['learning_rate']:.4g}, gradient norm {found.row['grad_norm']:.4g} before clipping")
     print(f"  the batch begins: {found.text!r}")

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     found = list(described(Path(args.folder)))
     if not found:
-        raise RunError(f"{args.folder}: holds no run folders that can be read")
+        raise RunError(f"{args.folder}: holds no run folder that can be read")
     settings = [about.pop("settings") for about in found]
     for about, own in zip(found, settings, strict=True):
         about["differs in"] = {name: value for name, value in own.items() if any(o.get(name) != value for o in settings)}
@@ -54,9 +54,9 @@ def run(args: argparse.Namespace) -> int:
     for line in table(found, in_bits, shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize):
         print(line)
     if in_bits:
-        note("these runs have different tokenizers: bits per byte compare, nats per token do not (--json has both)")
+        note("these runs have different tokenizers: compare bits per byte, not nats per token (--json has both)")
     elif len(tokenizers) > 1:
-        note("these runs have different tokenizers: their losses, in nats per token, do not compare")
+        note("these runs have different tokenizers: their losses, in nats per token, cannot be compared")
     return 0
 
 
@@ -104,7 +104,7 @@ def _without(found: dict[str, Any], *names: str) -> dict[str, Any]:
 def described(folder: Path) -> Iterator[dict[str, Any]]:
     """What there is to know of each run in a folder; on standard error, which cannot be read, and why. Raises RunError."""
     if os.path.lexists(Run(folder).config):
-        raise RunError(f"{folder}: is a run itself; give the folder that holds it: {folder.absolute().parent}")
+        raise RunError(f"{folder}: is a run; give the folder that holds it: {folder.absolute().parent}")
     with naming(folder, "read"):
         folders = sorted(path for path in folder.iterdir() if path.is_dir())
     for path in folders:

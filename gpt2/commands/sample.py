@@ -25,24 +25,24 @@ CANDIDATES = 5
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     add_model(parser, "run folder, or a Hugging Face GPT-2 folder")
-    add_prompt(parser, f'text to go on from; "" begins a document, with a tokenizer that has {END_OF_TEXT}')
+    add_prompt(parser, f'text to continue; "" begins a document, if the tokenizer has {END_OF_TEXT}')
     parser.add_argument("--tokens", type=natural, default=200, help="how many tokens to write at most (default 200)")
-    parser.add_argument("--temperature", type=float, default=0.8, help="0 is greedy (default 0.8)")
+    parser.add_argument("--temperature", type=float, default=0.8, help="0 always takes the likeliest token (default 0.8)")
     parser.add_argument("--top-k", type=int, help="choose among the K likeliest tokens only")
     parser.add_argument("--top-p", type=float, help="choose among the likeliest tokens that reach probability P")
     parser.add_argument("--min-p", type=float, help="choose among tokens at least P times as likely as the likeliest")
     parser.add_argument(
-        "--repetition-penalty", type=float, default=1.0, help="above 1 makes used tokens unlikelier (default 1)"
+        "--repetition-penalty", type=float, default=1.0, help="above 1 makes tokens that were used less likely (default 1)"
     )
     parser.add_argument(
-        "--stop", action="append", default=[], metavar="TEXT", help="end where this is written; may be repeated"
+        "--stop", action="append", default=[], metavar="TEXT", help="stop when this text is written; may be repeated"
     )
-    parser.add_argument("--samples", type=natural, default=1, help="how many to write, with seeds S, S + 1, ... (default 1)")
+    parser.add_argument("--samples", type=natural, default=1, help="samples to write, with seeds S, S + 1, ... (default 1)")
     parser.add_argument("--seed", type=natural, default=0, help="S: decides every random choice (default 0)")
-    parser.add_argument("--slide", type=int, default=1, help="tokens forgotten at once where the context is full (default 1)")
+    parser.add_argument("--slide", type=int, default=1, help="tokens to forget at once when the context is full (default 1)")
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--explain", action="store_true", help="show what each token was chosen from")
-    shown.add_argument("--json", action="store_true", help="print a JSON object for each sample, in a line")
+    shown.add_argument("--json", action="store_true", help="print each sample as a JSON object on its own line")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,12 +55,12 @@ def run(args: argparse.Namespace) -> int:
     prompt, ids = given_prompt(args, tokenizer)
     if not len(ids):
         if tokenizer.end_of_text is None:
-            raise DataError("the prompt is empty: the model needs a first token to go on from")
+            raise DataError("the prompt is empty: give a text to continue")
         ids = np.array([tokenizer.end_of_text])
-        note(f"the prompt is empty: the model goes on from {END_OF_TEXT}, after which a document begins")
+        note(f"the prompt is empty: the model begins a document, after {END_OF_TEXT}")
     context = model.config.max_seq_len
     if len(ids) > context:
-        note(f"the prompt has {len(ids)} tokens, and the context {context}: the model sees only the last {context}")
+        note(f"the prompt has {len(ids)} tokens: the model sees only the last {context}, its context")
     if not args.samples:
         raise ConfigError("--samples 0: must be at least 1")
     made = steps(model, np.tile(ids, (args.samples, 1)), args.tokens, sampling, args.seed, args.slide)
@@ -107,7 +107,7 @@ def _written(made: Iterator[NextToken], tokenizer: Tokenizer, stops: list[str], 
 
 def _explain(made: Iterator[NextToken], tokenizer: Tokenizer, stops: list[str], seed: int) -> int:
     """A line per token."""
-    print("P is the model's probability, draw the one it was drawn with; candidates in (brackets) were cut off.")
+    print("P is the model's probability, draw the probability it was drawn with; candidates in (brackets) were cut off.")
     texts: dict[int, TextStream] = {}
     for step in made:
         for row, token in enumerate(step.tokens):

@@ -20,6 +20,7 @@ from gpt2.terminal import note, one_line, padded, progress, styled, width_of
 from gpt2.text.corpora import load_corpus, short_text
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer, load_tokenizer
 from gpt2.tokenizers.base import END_OF_TEXT
+from tinygrad2.errors import counted
 from tinygrad2.files import check_kind
 
 HELP = "show the tokens of a text and the merges that made them, or train a tokenizer"
@@ -35,18 +36,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tokenizer", default="gpt2", metavar="NAME", help="gpt2, byte, a tokenizer's file, or a run folder (default gpt2)"
     )
-    parser.add_argument("--show", action="store_true", help="every merge of every word, with its rank")
-    parser.add_argument("--special", action="store_true", help="recognise special tokens such as <|endoftext|>")
+    parser.add_argument("--show", action="store_true", help="show every merge of every word, with its rank")
+    parser.add_argument("--special", action="store_true", help="read special tokens, such as <|endoftext|>, as tokens")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
         "--train",
         action="append",
         metavar="DATA",
-        help="instead: train a byte-level BPE on a text, as for gpt2 train; may be repeated",
+        help="instead, train a byte-level BPE on this text, given as for gpt2 train; may be repeated",
     )
     add_form(parser)
     add_skip(parser)
-    parser.add_argument("--vocab-size", type=natural, help="with --train: tokens, the 256 bytes and <|endoftext|> included")
+    parser.add_argument("--vocab-size", type=natural, help="with --train: tokens, with the 256 bytes and <|endoftext|>")
     parser.add_argument("--out", help="with --train: the file to write, in Hugging Face's tokenizer.json format")
 
 
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if args.train is not None:
         return _train(args)
     if args.out or args.vocab_size is not None:
-        raise ConfigError("--out and --vocab-size belong to --train")
+        raise ConfigError("--out and --vocab-size are for --train: leave them out")
     if args.text is None:
         raise ConfigError('give a text, such as gpt2 tokenize "Hello", or - to read standard input, or --train')
     if ("encoding" in args and args.text != "-") or "text_field" in args:
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     text = short_text("-", read_as(args).encoding) if args.text == "-" else args.text
     tokenizer = _open(args.tokenizer)
     if args.show and not isinstance(tokenizer, BPETokenizer):
-        raise ConfigError(f"--show: the tokenizer {args.tokenizer} has no merges to show; a BPE such as gpt2 has")
+        raise ConfigError(f"--show: the tokenizer {args.tokenizer} has no merges; choose a BPE, such as gpt2")
     text, ids = encoded(args, tokenizer, text, "the text")
     about = _describe(tokenizer, args.tokenizer, text, ids.tolist(), args.special, args.show)
     if args.json:
@@ -83,7 +84,7 @@ def _open(name: str) -> Tokenizer:
     if name == "byte":
         return ByteTokenizer()
     if not os.path.exists(name):  # which is false for a name that no file can have
-        raise RunError(f"--tokenizer {name}: no such file or folder, nor gpt2 or byte")
+        raise RunError(f"--tokenizer {name}: no such file or folder; the names are gpt2 and byte")
     return load_tokenizer(name)
 
 
@@ -183,8 +184,8 @@ def _lines(about: dict[str, Any], color: bool) -> Iterator[str]:
         yield ""
     ratio = f": {about['bytes_per_token']:.2f} bytes per token" if tokens else ""
     yield (
-        f"{_counted(about['count'], 'token')} of {about['vocab_size']:,} for {_counted(about['characters'], 'character')}, "
-        f"{_counted(about['bytes'], 'byte')}{ratio}"
+        f"{counted(about['count'], 'token')} of {about['vocab_size']:,} for {counted(about['characters'], 'character')}, "
+        f"{counted(about['bytes'], 'byte')}{ratio}"
     )
     yield _painted("· is a space, \\n a new line, \\xe6 a byte that is only part of a character", DIM, color)
 
@@ -195,8 +196,8 @@ def _word_lines(word: dict[str, Any], color: bool) -> Iterator[str]:
     if word["special"]:
         yield f"{_painted(one_line(start[0]), BOLD, color)}  a special token: never cut, never merged"
         return
-    steps = _counted(len(merges), "merge") if merges else "no merges"
-    yield f"{_painted(_escaped(word['word'].encode()), BOLD, color)}  {_counted(len(start), 'byte')}, {steps}"
+    steps = counted(len(merges), "merge") if merges else "no merges"
+    yield f"{_painted(_escaped(word['word'].encode()), BOLD, color)}  {counted(len(start), 'byte')}, {steps}"
     width = max((width_of(m["left"]) + width_of(m["right"]) + 3 for m in merges), default=0)
     yield f"  {'rank':>7}  {' ' * width}  {'  '.join(start)}" if merges else f"  {'':>7}  {'  '.join(start)}"
     for merge in merges:
@@ -211,20 +212,16 @@ def _painted(text: str, code: str, color: bool) -> str:
     return f"{code}{text}{PLAIN}" if color and text else text
 
 
-def _counted(n: int, what: str) -> str:
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
-
-
 # -- training
 
 
 def _train(args: argparse.Namespace) -> int:
     if args.text is not None or args.vocab_size is None or not args.out:
-        raise ConfigError("--train needs --vocab-size and --out, and takes no text")
+        raise ConfigError("--train needs --vocab-size and --out, and no other text")
     if args.show or args.special:
-        raise ConfigError("--show and --special belong to a text, not to --train")
+        raise ConfigError("--show and --special are for a text: leave them out with --train")
     if not os.access(Path(args.out).parent, os.W_OK):  # said before the training, and not after it
-        raise RunError(f"--out {args.out}: cannot be written: its folder is not there, or nothing can be written there")
+        raise RunError(f"--out {args.out}: cannot be written: its folder is missing or read-only")
     with naming(f"--out {args.out}"):
         check_kind(Path(args.out), TOKENIZER)
     corpus = told(load_corpus(args.train, read_as(args)))
@@ -240,11 +237,11 @@ def _train(args: argparse.Namespace) -> int:
             bar.update(len(piece))
     if tokenizer.vocab_size < args.vocab_size:
         note(
-            f"--vocab-size {args.vocab_size}: all words of the text are single tokens after {len(tokenizer.merges)} merges, so "
-            f"there are {tokenizer.vocab_size} tokens"
+            f"--vocab-size {args.vocab_size}: the text has merges for only {counted(tokenizer.vocab_size, 'token')}; then each "
+            "of its words is a single token"
         )
     if ends:
-        note(f"{corpus.name}: {END_OF_TEXT} stands in it {ends:,} times, as text; merges are learned of what is between")
+        note(f"{corpus.name}: its {ends:,} {END_OF_TEXT} are left out, and merges are learned from the text between them")
     about = {
         "data": corpus.name,
         "vocab_size": tokenizer.vocab_size,
@@ -259,9 +256,9 @@ def _train(args: argparse.Namespace) -> int:
     if args.json:
         print(strict_json(about))
         return 0
-    print(f"{_counted(tokenizer.vocab_size, 'token')}, {_counted(len(tokenizer.merges), 'merge')}, in {seconds:.1f} s")
+    print(f"{counted(tokenizer.vocab_size, 'token')}, {counted(len(tokenizer.merges), 'merge')}, in {seconds:.1f} s")
     ratio = f": {size / count:.2f} bytes per token" if count else ""
-    print(f"  {one_line(corpus.name)} is {_counted(size, 'byte')} and now {_counted(count, 'token')}{ratio}")
+    print(f"  {one_line(corpus.name)} is {counted(size, 'byte')} and now {counted(count, 'token')}{ratio}")
     learned = tokenizer.tokens[256 : tokenizer.vocab_size - 1]
     if learned:
         print(f"  the first merges made  {'  '.join(map(_escaped, learned[:10]))}")

@@ -33,6 +33,7 @@ from gpt2.training.mpi import comm
 from gpt2.training.resuming import Setup, read_setup
 from gpt2.training.shards import Shards
 from tinygrad2 import kernels
+from tinygrad2.errors import counted
 from tinygrad2.kernels.fast.products import bfloat16
 
 HELP = "train a model on text"
@@ -41,13 +42,13 @@ PRESET = "tiny"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    parser.add_argument("--out", help="run folder to write; by default a new one in runs/")
-    parser.add_argument("--resume", action="store_true", help="go on where the run in --out stopped; begin it if there is none")
-    parser.add_argument("--accept-changes", action="store_true", help="resume with other settings or another text than before")
+    parser.add_argument("--out", help="run folder to write (default: a new one in runs/)")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out, or begin it if there is none")
+    parser.add_argument("--accept-changes", action="store_true", help="resume although settings or the text have changed")
     parser.add_argument(
-        "--config", help="settings: a TOML file, by the names of the flags with underscores, or config.json of a run"
+        "--config", help="file of settings: TOML with the names of the flags (underscores for hyphens), or a run's config.json"
     )
-    parser.add_argument("--no-plots", action="store_true", help="draw no loss.png and training.png at the end")
+    parser.add_argument("--no-plots", action="store_true", help="do not draw loss.png and training.png at the end")
     add_settings(parser, PRESET, GPT2Config, TrainConfig, bare="data", vocab_size="the tokenizer's")
 
 
@@ -108,10 +109,10 @@ def _prepared(args: argparse.Namespace) -> Start:
     if args.out is not None and not args.out.strip():
         raise ConfigError("--out is empty: give a folder, or leave it out")
     if args.resume and not args.out:
-        raise ConfigError("--resume needs --out: the folder of the run to go on with")
+        raise ConfigError("--resume needs --out: the folder of the run to continue")
     resume = args.resume and Run(Path(args.out)).config.exists()
     if not resume and "preset" in given and given.get("init_from"):
-        note(f"--preset {given['preset']} decides how the model of {given['init_from']} is trained, and not its sizes")
+        note(f"--preset {given['preset']} decides how the model of {given['init_from']} is trained; its sizes stay")
     together = comm.current()
     resume = together.broadcast(resume, "the start")  # a rank that is late may find what another has written
     setup = read_setup(args.out, given, args.accept_changes) if resume else None
@@ -121,7 +122,7 @@ def _prepared(args: argparse.Namespace) -> Start:
     if "data" in given:
         _check_texts(config.data)
     if together.size > 1 and is_read_once(config.data):
-        raise ConfigError(f"--data {config.data}: only one of several ranks could read it; give a file that all can read")
+        raise ConfigError(f"--data {config.data}: only one rank could read it; give a file that all can read")
     new = Run(Path(args.out) if args.out else unused_folder(name)) if together.is_main and not setup else None
     if new:
         new.check_can_be_made()
@@ -130,7 +131,7 @@ def _prepared(args: argparse.Namespace) -> Start:
             pass
     form = Form.of(config)
     if setup:
-        fix = "; --accept-changes goes on with it"
+        fix = "; --accept-changes trains on it"
         corpus = text_of_run(args.out, setup.part, given.get("data"), form, args.accept_changes, fix)
     elif example is not None and "data" not in given:
         corpus = text_of_run(Path(args.config).parent, example, form=form)
@@ -162,7 +163,7 @@ def _announce(start: Start, run: Run, args: argparse.Namespace, gave_up: dict[Pa
     if setup and (schedule := setup.schedule()):
         say(schedule)
     if args.resume and not setup:
-        say(one_line(f"there was nothing to go on with in {args.out}: a new run begins{near(run.folder)}"))
+        say(one_line(f"{args.out} holds no run to resume: a new one begins{near(run.folder)}"))
     for path, why in gave_up.items():
         say(one_line(f"the job before gave up, says {path}: {why}"))
 
@@ -176,10 +177,10 @@ def _check_texts(given: Texts) -> None:
         there = {file for file in MODEL_FILES if os.path.exists(os.path.join(name, file))}
         if "config.json" in there and len(there) > 1:  # many a folder of texts has that one
             raise ConfigError(
-                f"{name} is a run, and no text: --resume --out {name} goes on with it, and --init-from {name} begins another"
+                f"{name} is a run, not a text: --resume --out {name} continues it, and --init-from {name} begins another"
             )
         if os.path.exists(name) and (name.endswith(".toml") or os.path.basename(name) == "config.json"):
-            raise ConfigError(f"{name} holds settings, and no text: --config {name} takes them")
+            raise ConfigError(f"{name} holds settings, not a text: --config {name} takes them")
 
 
 def _facts(config: TrainConfig, model: GPT2, corpus: Corpus) -> dict[str, str]:
@@ -207,7 +208,7 @@ def _new(preset: str, config: TrainConfig, given: dict[str, Any], corpus: Corpus
     vocab_size = given.get("vocab_size", tokenizer.vocab_size)
     if config.tokenizer == "bpe" and vocab_size > tokenizer.vocab_size:
         note(
-            f"--vocab-size {vocab_size}: the text has merges for {tokenizer.vocab_size} tokens only; the model has room for "
+            f"--vocab-size {vocab_size}: the text has merges for only {tokenizer.vocab_size} tokens; the model has room for "
             f"{vocab_size - tokenizer.vocab_size} more, which it never writes"
         )
     if vocab_size < tokenizer.vocab_size:
@@ -232,11 +233,11 @@ def _draw(run: Run) -> list[Path]:
 
 def _report(result: Result, steps: int) -> None:
     """The loss, and what to compare it with."""
-    stopped = f"{result.steps} steps"
+    stopped = counted(result.steps, "step")
     if result.signal:
         stopped = f"interrupted after {result.steps} of {steps} steps"
     elif result.stopped_early:
-        stopped = f"no better validation loss any more: stopped after {result.steps} of {steps} steps"
+        stopped = f"the validation loss stopped falling: ended after {result.steps} of {steps} steps"
     print(f"\n{stopped} in {result.seconds:.0f} s")
     if math.isnan(result.val_loss) and result.signal:
         print("  validation loss          not evaluated yet")
@@ -260,11 +261,11 @@ def _suggest(run: Run, result: Result, corpus: Corpus, drawn: list[Path], flags:
     if result.signal:
         print(f"  gpt2 train --resume --out {folder}{flags}" + " --data -  # and the same text again" * corpus.once)
         print(f"  gpt2 plot {folder}")
-    print(f"  gpt2 sample --run {folder} --prompt {_prompt(next(corpus.pieces()))} --tokens 300 --temperature 0.8")
-    print(f"  gpt2 eval --run {folder}" + " --data -  # and a text" * corpus.once)
+    print(f"  gpt2 sample {folder} --prompt {_prompt(next(corpus.pieces()))} --tokens 300 --temperature 0.8")
+    print(f"  gpt2 eval {folder}" + " --data -  # and a text" * corpus.once)
     print("  gpt2 gradcheck")
     if run.loss_plot in drawn:
-        print(f"  and look at {one_line(str(run.loss_plot))}")
+        print(f"  open {one_line(str(run.loss_plot))}")
 
 
 def _prompt(text: str) -> str:

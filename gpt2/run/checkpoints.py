@@ -126,7 +126,7 @@ class Checkpoints:
             about = parse_object(metadata["about"])
             checked = conform(about, About)
             if checked["step"] != step:
-                raise ValueError(f"it says to be of step {checked['step']}")
+                raise ValueError(f"it says that it is of step {checked['step']}")
             row = checked["progress"].unwritten
             if row is not None:
                 if conform(row, Recorded)["step"] != step:

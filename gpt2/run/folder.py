@@ -194,11 +194,11 @@ class Run:
                     own = {self.lock.name, *(path.name for path in self.leftovers(mark) if mark)}
                     own |= {self.tokenizer.name, self.reason.name} if content else set()
         if self.config.name in names:
-            raise RunError(f"{out}: already holds a run; --resume goes on with it, or choose another folder")
+            raise RunError(f"{out}: already holds a run; --resume continues it, or choose another folder")
         if self.checkpoints.name in names:
-            raise RunError(f"{out}: holds checkpoints and no {self.config.name}: bring it back, or choose another folder")
-        if strangers := sorted(names - own):
-            raise RunError(f"{out}: is not empty (it holds {strangers[0]!r}), and no run; choose another folder")
+            raise RunError(f"{out}: holds checkpoints but no {self.config.name}: bring it back, or choose another folder")
+        if others := sorted(names - own):
+            raise RunError(f"{out}: is not empty (it holds {others[0]!r}), and not a run; choose another folder")
 
     @classmethod
     def open(cls, folder: str | Path) -> Run:
@@ -366,8 +366,8 @@ class Run:
         checkpoint = Checkpoints(self.checkpoints).latest(damaged.append)
         if checkpoint is None and (damaged or self.model.exists() or (self.metrics.exists() and self.metrics.stat().st_size)):
             raise RunError(
-                f"{self.folder}: there are steps in it, and no checkpoint to go on from"
-                f" ({'; '.join(damaged) or f'{self.checkpoints} holds none'}): bring one back, or start anew in another --out"
+                f"{self.folder}: holds steps, but no checkpoint to continue from "
+                f"({'; '.join(damaged) or f'{self.checkpoints} holds none'}): restore one, or begin another run in a new --out"
             )
         for message in damaged:
             say(message)
@@ -391,7 +391,7 @@ class Run:
             except BlockingIOError:
                 process = content.split(b"\n")[-1].decode(errors="replace") or "?"
                 raise RunError(
-                    f"{self.folder}: process {process} is training into it; kill {process} ends it, with a checkpoint"
+                    f"{self.folder}: process {process} is training into it; kill {process} ends the training, with a checkpoint"
                 ) from None
             self._lock, self.mark = file, _mark_in(content) or secrets.token_hex(8)
             try:
@@ -471,7 +471,7 @@ def best_step(rows: Iterable[Recorded]) -> int:
     losses = ((row["val_loss"], row["step"]) for row in rows if math.isfinite(row.get("val_loss", math.nan)))
     _, step = min(losses, default=(0.0, None))
     if step is None:
-        raise RunError("the run has no evaluation yet, so it has no best step")
+        raise RunError("the run has no evaluation yet, so it has no best step: leave --best out")
     return step
 
 
@@ -495,7 +495,7 @@ def load_model(folder: str | Path, best: bool = False) -> tuple[GPT2, Tokenizer]
     alone = not any((path / name).is_file() for name in ("tokenizer.json", "vocab.json"))
     tokenizer = BPETokenizer.gpt2() if alone and model.config.vocab_size == 50257 else load_tokenizer(path)
     if tokenizer.vocab_size > model.config.vocab_size:
-        raise RunError(f"{path}: a tokenizer of {tokenizer.vocab_size} tokens for a model with {model.config.vocab_size}")
+        raise RunError(f"{path}: the tokenizer has {tokenizer.vocab_size} tokens, the model only {model.config.vocab_size}")
     return model, tokenizer
 
 

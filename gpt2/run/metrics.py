@@ -108,9 +108,7 @@ class Log:
         if names > 1:
             raise RunError(f"{path} is a hard link: what is written to it would also change a file elsewhere; copy it first")
         if size < position:
-            raise RunError(
-                f"{path} has {size} bytes, but had {position} at the checkpoint: it was cut or replaced: bring it back"
-            )
+            raise RunError(f"{path} has {size} bytes, but had {position} at the checkpoint: it was cut or replaced: restore it")
 
     def __init__(self, path: Path, position: int = 0) -> None:
         self.check(path, position)
@@ -203,7 +201,7 @@ def _returns(path: Path, rows: Iterator[_Counted]) -> Iterator[tuple[int, int]]:
                 found.pop()
             found.append((number, step))
             if len(found) > MOST_RETURNS:
-                raise RunError(f"{path}, line {number + 1}: it went back more than {MOST_RETURNS:,} times, as no training does")
+                raise RunError(f"{path}, line {number + 1}: its steps went back more than {MOST_RETURNS:,} times")
             last = step - 1
         if row.skipped is None:
             last = step

@@ -329,7 +329,7 @@ def _ratios(axes: Any, measured: Sequence[Measured], judged: Array) -> None:
     with np.errstate(over="ignore"):
         values = {kind: _drawable(10 ** np.array([ratios.get(kind, gap) for _, _, ratios in measured])).T for kind in kinds}
     usual = f"(grey: usual at a high learning rate, {percent(UPDATE[0])} to {percent(UPDATE[1])})"
-    what = f"size of an update over that of its matrix\n{usual}"
+    what = f"size of an update over the size of its matrix\n{usual}"
     _lines(axes, what, steps, {kind: mean for kind, (_, mean, _) in values.items()})
     for line, (low, _, high) in zip(list(axes.get_lines()), values.values(), strict=True):
         axes.fill_between(steps, low, high, color=line.get_color(), alpha=0.12, linewidth=0)

@@ -29,9 +29,7 @@ def text_of_run(
     form = form or Form.of(trained.training)
     if data is None and STDIN in given:
         again = "give it" if len(given) == 1 else "give all of its texts, in their order,"
-        raise DataError(
-            f"{folder}: the run was trained on a text that came through a pipe and was not kept: {again} again with --data"
-        )
+        raise DataError(f"{folder}: its text came through a pipe and was not kept: {again} again with --data")
     if data is not None or NAMED.keys() >= set(given):
         corpus = load_corpus(given if data is None else data, form)
         if corpus.sha256 != recorded and not accept_changes:
@@ -62,9 +60,9 @@ def text_of_run(
     if accept_changes and others:
         return others[0]
     if missing and not others:
-        wrong.append(f"its text was looked for, and is not there: {', '.join(dict.fromkeys(missing))}")
+        wrong.append(f"its text is at none of these places: {', '.join(dict.fromkeys(missing))}")
     each = "FILE" if len(given) == 1 else "FILE, once for each of its texts in their order,"
-    raise RunError(f"{folder}: {'; '.join(wrong)}; --data {each} may point to where it is now{fix if others else ''}")
+    raise RunError(f"{folder}: {'; '.join(wrong)}; --data {each} says where it is now{fix if others else ''}")
 
 
 def _shown(names: tuple[str, ...]) -> str:

@@ -26,6 +26,7 @@ from gpt2.text.corpora import Corpus, Document
 from gpt2.text.id_cache import kept_ids
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer
 from gpt2.tokenizers.base import END_OF_TEXT
+from tinygrad2.errors import counted
 from tinygrad2.types import Array
 
 Say = Callable[[str], object]
@@ -135,9 +136,7 @@ def validating(corpus: Corpus, config: TrainConfig) -> Array:
     for digest, size in zip(survey.digests, survey.sizes, strict=True):
         sizes[digest] = sizes.get(digest, 0) + size
     if len(sizes) < 2:
-        raise DataError(
-            f"--split document: {corpus.name} has only one document, or copies of one; --split position splits its text"
-        )
+        raise DataError(f"--split document: {corpus.name} has only one document, or copies of one; use --split position")
     order = sorted(sizes, key=lambda digest: hashlib.sha256(b"%d:" % config.seed + digest).digest())
     missing, taken = config.val_fraction * survey.characters, set()
     for digest in order:
@@ -167,7 +166,7 @@ def tokenizer_for(corpus: Corpus, config: TrainConfig, vocab_size: int | None = 
             return BPETokenizer.gpt2()
     if os.path.exists(config.tokenizer):  # which is false for a name that no file can have
         return load_tokenizer(config.tokenizer)
-    raise ConfigError(f"tokenizer = {config.tokenizer!r} is none of char, byte, bpe and gpt2, and there is no such file")
+    raise ConfigError(f"tokenizer = {config.tokenizer!r} is neither char, byte, bpe, gpt2 nor a file")
 
 
 def _passing(pieces: Iterable[str], bar: Any) -> Iterator[str]:
@@ -202,11 +201,11 @@ def _digests(corpus: Corpus, validates: Array) -> list[bytes]:
 def _ids(corpus: Corpus, tokenizer: Tokenizer, validates: Array, say: Say) -> tuple[Array, int]:
     """All ids, and how many of them come before the first document that validates."""
     if not corpus.characters:
-        raise DataError(f"{corpus.name}: there is no text in it")
+        raise DataError(f"{corpus.name}: it holds no text")
     if corpus.survey.ends and (size := end_as_text(tokenizer)):
         say(
-            f"{corpus.name}: {END_OF_TEXT} stands in it {corpus.survey.ends:,} times, as text of {size} tokens that ends no "
-            "document; make each document a file of a folder or a line of a .jsonl file, and that token comes between them"
+            f"{corpus.name}: its {corpus.survey.ends:,} {END_OF_TEXT} are read as text ({counted(size, 'token')} each); to "
+            "separate documents, make each one a file of a folder or a line of a .jsonl file"
         )
     if corpus.characters > IN_MEMORY:
         key = hashlib.sha256(FORMAT + tokenizer.sha256.encode() + np.sort(validates).tobytes())
@@ -245,6 +244,6 @@ def _encoded(corpus: Corpus, tokenizer: Tokenizer, validates: Array) -> Iterator
                 yield tokenizer.encode(piece).astype(kind), i >= training
                 bar.update(len(piece))
             if digest.digest() != expected:
-                raise DataError(f"{corpus.name}: its text was changed while it was being read; start again")
+                raise DataError(f"{corpus.name}: the text changed while it was being read; start again")
             if tokenizer.end_of_text is not None and i < len(digests) - 1:
                 yield np.array([tokenizer.end_of_text], kind), i >= training

@@ -114,8 +114,8 @@ def checked(ids: Iterable[int], vocab_size: int) -> list[int]:
         except TypeError as error:
             raise DataError(f"ids must be integers: {error}") from None
     if found and not (min(found) >= 0 and max(found) < vocab_size):
-        stranger = next(i for i in found if not 0 <= i < vocab_size)
-        raise DataError(f"id {stranger} is outside the vocabulary of {vocab_size}")
+        unknown = next(i for i in found if not 0 <= i < vocab_size)
+        raise DataError(f"id {unknown} is outside the vocabulary of {vocab_size}")
     return found
 
 

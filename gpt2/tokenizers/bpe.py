@@ -54,7 +54,7 @@ class BPETokenizer(Tokenizer):
     ) -> None:
         """The bytes of each id, the merges as pairs of ids, first to last, and the special tokens by name, or all of a `Found`.
 
-        Raises DataError if a byte has no token, a token or a merge comes twice, or a merge makes what is no token.
+        Raises DataError if a byte has no token, a token or a merge comes twice, or a merge makes no token.
         """
         self.found = special if isinstance(special, Found) else Found(dict(special or {}))
         self.tokens, self.merges, self.special = list(tokens), list(merges), self.found.special
@@ -85,7 +85,7 @@ class BPETokenizer(Tokenizer):
         try:
             return self._ids[self.tokens[pair[0]] + self.tokens[pair[1]]]
         except KeyError:
-            raise DataError(f"the merge of {self._shown(pair)} makes what is no token") from None
+            raise DataError(f"the merge of {self._shown(pair)} makes no token") from None
 
     def _shown(self, pair: Pair) -> str:
         return f"{shown(self.tokens[pair[0]])} and {shown(self.tokens[pair[1]])}"
@@ -130,7 +130,7 @@ class BPETokenizer(Tokenizer):
         folder = Path(folder)
         if not os.path.lexists(folder / "tokenizer.json") and os.path.lexists(folder / "vocab.json"):
             if os.path.lexists(more := folder / "added_tokens.json"):
-                raise RunError(f"{more}: how these are found in a text only a tokenizer.json says; save the tokenizer as that")
+                raise RunError(f"{more}: only a tokenizer.json can hold these; save the tokenizer as one")
             return cls.from_files(folder / "vocab.json", folder / "merges.txt")
         with reading(folder / "tokenizer.json") as text:
             return cls.from_json(parse_object(text))

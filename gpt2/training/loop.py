@@ -89,9 +89,9 @@ class Training:
             self.progress = msgspec.convert(checkpoint.about["progress"], Progress)
             self.saved, self.saved_whole = checkpoint.step, self.progress.unwritten is None
             if self.saved_whole and self.ends:
-                self.say(f"it had ended after step {checkpoint.step}")
+                self.say(f"it has already ended, after step {checkpoint.step}")
                 return
-            self.say(f"going on after step {checkpoint.step}")
+            self.say(f"continuing after step {checkpoint.step}")
         if self.validation.plan:
             self.say(self.validation.plan)
         self.bar.update(self.trainer.steps)
@@ -304,7 +304,8 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
             ) as bar,
         ):
             training = Training(trainer, text, run, metrics, samples, say, bar)
-            say(f"{model.num_parameters():,} parameters; {len(text.train):,} tokens to train on, {len(text.val):,} validate")
+            sizes = f"{len(text.train):,} tokens to train on, {len(text.val):,} to validate on"
+            say(f"{model.num_parameters():,} parameters; {sizes}")
             training.start(checkpoint)
             try:
                 stopped_early = training.fit(interrupts)

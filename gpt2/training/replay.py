@@ -101,7 +101,7 @@ def _place(trainer: Trainer, places: dict[int, int]) -> int:
     """Go to the batch that the next step was taken with; its position."""
     step = trainer.steps + 1
     if step not in places:
-        raise RunError(f"the log has no training loss of step {step}: which batch it was taken with is not known")
+        raise RunError(f"the log has no training loss of step {step}, so its batch is not known")
     trainer.position = places[step]
     return trainer.position
 
@@ -111,7 +111,7 @@ def _take_again(trainer: Trainer, places: dict[int, int]) -> Row:
     _place(trainer, places)
     row = trainer.step()
     if "skipped" in row:
-        raise RunError(f"step {row['step']} was taken, and is skipped when it is taken again: {row['skipped']}")
+        raise RunError(f"step {row['step']} was taken in the run, and is skipped now: {row['skipped']}")
     return row
 
 
@@ -126,7 +126,7 @@ def _go_on(trainer: Trainer, rows: list[Row], count: int) -> str | None:
         rows.append(row)
         skipped = skipped + 1 if "skipped" in row else 0
         if skipped and trainer.policy(row) == "rollback":
-            return f"step {row['step']}: the training would be rolled back to its last checkpoint: {row['skipped']}"
+            return f"step {row['step']}: the training would roll back to its last checkpoint: {row['skipped']}"
         if skipped > MOST_SKIPPED:
             return f"{skipped} batches in a row were skipped; the last: {row['skipped']}"
     return None

@@ -93,7 +93,7 @@ def read_setup(folder: str | Path, given: dict[str, Any], accept_changes: bool, 
         if name in FIXED or (name in KEPT and KEPT[name](value) != KEPT[name](then[name]))
     ]
     if fixed:
-        raise RunError(f"{run.folder}: this cannot change within a run: {', '.join(fixed)}; begin another, in another --out")
+        raise RunError(f"{run.folder}: this cannot change within a run: {', '.join(fixed)}; begin another run, in a new --out")
     longer = given.get("steps", 0) > training.steps  # more is asked for by that flag alone, and not by a preset
     wrong = [
         f"{name} = {value!r}, was {then[name]!r}"
@@ -108,7 +108,7 @@ def read_setup(folder: str | Path, given: dict[str, Any], accept_changes: bool, 
             fix = f" ({same} gives the same sums)" if same else ""
             wrong.append(f"{name} = {here} on this machine, was {was}{fix}")
     if wrong and not accept_changes:
-        rest = "--accept-changes goes on with them" if replays is None else "it cannot be the same step here"
+        rest = "--accept-changes trains on with them" if replays is None else "so the step would differ"
         raise RunError(f"{run.folder}: {', '.join(wrong)}; {rest}")
     training = replace(training, **changed)
     return Setup(run, model, training, load_tokenizer(run.tokenizer), part)

@@ -25,7 +25,7 @@ from gpt2.training import interrupts
 from gpt2.training.mpi import comm
 from gpt2.training.mpi.reduction import AllReduce, Gradients, OrderedSum, Sum
 from tinygrad2 import autograd, kernels, nn, no_grad
-from tinygrad2.errors import AnomalyError
+from tinygrad2.errors import AnomalyError, counted
 from tinygrad2.kernels.fast import threads as sharing
 from tinygrad2.types import Array
 
@@ -116,8 +116,8 @@ class Shards:
         shards = cls(config.threads, config.shards, config.batch_size, parameters, group)
         if shards.count < group.size:
             raise ConfigError(
-                f"a batch of {config.batch_size} sequences in {shards.count} shards is too small for {group.size} ranks: "
-                "give a larger --batch-size or --shards, or start fewer ranks"
+                f"a batch of {counted(config.batch_size, 'sequence')} in {counted(shards.count, 'shard')} is too small for "
+                f"{group.size} ranks: give a larger --batch-size or --shards, or start fewer ranks"
             )
         if isinstance(group, comm.MpiComm):
             group.timeout = config.rank_timeout  # that of the run, where it goes on and is not given again

@@ -37,7 +37,7 @@ class Validation:
         self.ends_with_all = some.windows < all.windows <= config.windows_in(LAST)
         self.plan = ""
         if some.windows < all.windows:
-            last = "; the last predicts all" if self.ends_with_all else ""
+            last = "; the last one predicts all" if self.ends_with_all else ""
             self.plan = f"an evaluation predicts {some.tokens:,} of these, always the same{last}"
 
 

@@ -90,7 +90,7 @@ class PretrainedFolder:
         path, theirs = self.folder / "config.json", self.theirs
         wrong = [f"{name} is missing" for name in SAME if name not in theirs]
         wrong += [
-            f"{name} = {theirs[name]!r}, and this program has only {kinds[0]!r}"
+            f"{name} = {theirs[name]!r}; only {kinds[0]!r} is supported"
             for name, kinds in ONLY.items()
             if theirs.get(name, kinds[0]) not in kinds
         ]
@@ -125,7 +125,7 @@ class PretrainedFolder:
             ("n_inner", 1, "h.0.mlp.c_fc.weight"),
         ):
             if weight not in self.stored or len(self.stored[weight].shape) != 2:
-                raise RunError(f"{self.folder}: holds no matrix {weight}, so this is not a GPT-2")
+                raise RunError(f"{self.folder}: holds no matrix {weight}, so it is not a GPT-2")
             sizes[name] = self.stored[weight].shape[axis]
         return sizes
 
@@ -180,7 +180,7 @@ def write_pretrained(
     if tokenizer is not None:
         tokens, end = tokenizer.vocab_size, tokenizer.end_of_text
         if tokens > config.vocab_size:
-            raise RunError(f"{folder}: a tokenizer of {tokens} tokens for a model with {config.vocab_size}")
+            raise RunError(f"{folder}: the tokenizer has {tokens} tokens, the model only {config.vocab_size}")
     state = {name: array[:tokens] if name.startswith(("wte.", "lm_head.")) else array for name, array in state.items()}
     bias = state.pop("lm_head.bias", None)
     if bias is not None and bias.any():
@@ -262,7 +262,7 @@ def _weights_of_run(folder: Path, config: GPT2Config) -> tuple[dict[str, Stored]
         raise RunError(f"{folder / 'config.json'} is not the one {path} was saved with")
     names = ((folder / "checkpoints").glob("step-*.safetensors")) if metadata.get("step", "").isdecimal() else ()
     if later := [p.name for p in names if p.stem[5:].isdecimal() and int(p.stem[5:]) > int(metadata["step"])]:
-        raise RunError(f"{folder}: its training went on, to {max(later)}; gpt2.load takes the last checkpoint")
+        raise RunError(f"{folder}: its training went on to {max(later)}; gpt2.load takes the last checkpoint")
     return stored, metadata
 
 

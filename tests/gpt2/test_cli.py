@@ -35,7 +35,7 @@ def test_train_ends_with_the_losses_the_folder_and_what_to_do_next(tmp_path, tex
         assert main(["train", "--no-plots", "--data", "my.txt", *TINY]) == 0
         out = capsys.readouterr().out
         assert out.count("--- step") == 3
-        for line in ("validation loss", "bigram baseline", "ln V", f"run folder: {folder}", f"gpt2 sample --run {folder}"):
+        for line in ("validation loss", "bigram baseline", "ln V", f"run folder: {folder}", f"gpt2 sample {folder}"):
             assert line in out
     command = next(line for line in out.splitlines() if "gpt2 sample" in line)
     assert subprocess.run(f"{sys.executable} -m {command}", shell=True, capture_output=True).returncode == 0
@@ -53,7 +53,7 @@ def test_sample_is_repeatable_and_goes_on_from_the_prompt(run, capsys):
 
 def test_a_prompt_longer_than_the_context_is_said_so(run, capsys):
     assert main(["sample", "--run", str(run), "--prompt", "The statement and the expression", "--tokens", "5"]) == 0
-    assert "the prompt has 32 tokens, and the context 16: the model sees only the last 16" in capsys.readouterr().err
+    assert "the prompt has 32 tokens: the model sees only the last 16, its context" in capsys.readouterr().err
 
 
 def test_eval(run, tmp_path, text, capsys):
@@ -130,7 +130,7 @@ BAD = {
     "missing data": ("train --data {tmp}/nope.txt", "nope.txt: no such file"),
     "empty data": ("train --data {tmp}/empty.txt", "the file is empty"),
     "binary data": ("train --data {tmp}/binary.txt", "not UTF-8 text"),
-    "short data": ("train --data {tmp}/short.txt", "5 tokens: 4 to train on and 1 to validate on"),
+    "short data": ("train --data {tmp}/short.txt", "5 tokens, 4 to train on and 1 to validate on"),
     "unwritable out": ("train --out {tmp}/short.txt/run", "cannot be written: Not a directory"),
     "out holds a run": ("train --out {run}", "already holds a run"),
     "small vocabulary": ("train --vocab-size 3", "vocab_size = 3, but the text has"),
@@ -144,14 +144,14 @@ BAD = {
     "tokens": ("info --tokens 0", "--tokens 0 must be in 1..max_seq_len = 1024"),
     "tokens for the loss": ("eval --run {run} --tokens 5", "--tokens 5: is for --memorised"),
     "no tokens": ("eval --run {run} --memorised --tokens 0", "--tokens 0: must be at least 1"),
-    "stride of copies": ("eval --run {run} --memorised --stride 3", "--per-token and --stride are for the loss"),
+    "stride of copies": ("eval --run {run} --memorised --stride 3", "--memorised takes no --per-token and no --stride"),
     "empty stop": ("sample --run {run} --prompt a --stop=", '--stop "" is empty'),
     "empty prompt of the lab": ("lab {run} --prompt= --out {tmp}/lab.html", "give more text"),
     "no special token": ("sample {run} --prompt <|endoftext|> --special", "this tokenizer has no token <|endoftext|>"),
-    "a run as a text": ("train {run}", "run is a run, and no text: --resume --out"),
-    "a run as a text of its own": ("train {run} --resume --out {run}", "run is a run, and no text: --resume --out"),
-    "settings as a text": ("train {run}/config.json", "config.json holds settings, and no text: --config"),
-    "model of a run": ("info {run} --d-model 8", "its model has settings of its own: leave out d_model, or the run"),
+    "a run as a text": ("train {run}", "run is a run, not a text: --resume --out"),
+    "a run as a text of its own": ("train {run} --resume --out {run}", "run is a run, not a text: --resume --out"),
+    "settings as a text": ("train {run}/config.json", "config.json holds settings, not a text: --config"),
+    "model of a run": ("info {run} --d-model 8", "its model has its own settings: leave out d_model, or the run"),
     "config": ("train --config {tmp}/short.txt", "is not TOML"),
 }
 
@@ -201,7 +201,7 @@ def test_help_shows_defaults(capsys):
         main(["train", "--help"])
     assert end.value.code == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "--weight-decay FLOAT AdamW: decay of the matrices (default 0.1)" in out
+    assert "--weight-decay FLOAT AdamW: weight decay of the matrices (default 0.1)" in out
 
 
 # -- values that begin with a dash

@@ -25,7 +25,7 @@ def test_an_override_changes_what_depends_on_it():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: GPT2Config.preset("huge"), "preset 'huge' is unknown; there is tiny"),
+        (lambda: GPT2Config.preset("huge"), "preset 'huge' is unknown; choose from tiny"),
         (lambda: GPT2Config(d_model=100, num_heads=3), "d_model = 100 is not divisible by num_heads = 3"),
         (lambda: GPT2Config(num_layers=0), "num_layers = 0 must be at least 1"),
         (lambda: GPT2Config(dropout=1.0), r"dropout = 1\.0 must be in \[0, 1\)"),
@@ -40,7 +40,7 @@ def test_an_override_changes_what_depends_on_it():
         (lambda: GPT2Config(num_layers=10**9), "num_layers = 1000000000 must be at most 1,000"),
         (lambda: TrainConfig(steps=2**63), "steps = 9223372036854775808 must be at most 1,000,000,000,000"),
         (lambda: TrainConfig(learning_rate=10**400), r"learning_rate = 1000.*\.\.\..* is int; it must be float"),
-        (lambda: TrainConfig(data="a\0b"), r"data = 'a\\x00b' must be at most 4096 characters, none of them zero"),
+        (lambda: TrainConfig(data="a\0b"), r"data = 'a\\x00b' must be at most 4096 characters, without NUL"),
         (lambda: TrainConfig(seed=-1), "seed = -1 must be 0 or more"),
     ],
 )

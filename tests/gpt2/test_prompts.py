@@ -114,12 +114,12 @@ def test_other_commands_read_their_prompt_from_a_file_too(runs, tmp_path, capsys
         ("--prompt-file {tmp}", "it is a folder, and not a file"),
         ("--prompt-file {tmp}/latin.txt", "latin.txt: not UTF-8 text (byte 0xe9 at offset 11); --encoding cp1252 would read"),
         ("--prompt-file {tmp}/latin.txt --encoding klingon", "encoding = 'klingon' is not an encoding of text"),
-        ("--prompt-file {tmp}/long.txt", "has more than 16,777,216 characters, too many to be read at once"),
+        ("--prompt-file {tmp}/long.txt", "has more than 16,777,216 characters, too many to read at once"),
         ("--prompt-file {tmp}/latin.txt --prompt a", "not allowed with argument"),
         ("--prompt a --encoding cp1252", "--encoding is for --prompt-file"),
         ("", "one of the arguments --prompt --prompt-file is required"),
-        ("--prompt=", "the prompt is empty: the model needs a first token"),
-        ("--prompt-file {tmp}/empty.txt", "the prompt is empty: the model needs a first token"),
+        ("--prompt=", "the prompt is empty: give a text"),
+        ("--prompt-file {tmp}/empty.txt", "the prompt is empty: give a text"),
         ("--prompt thé", "'é' (U+00E9) is not among the 16 characters that this model was trained on; --skip-unknown leaves"),
     ],
 )
@@ -138,9 +138,7 @@ def test_nothing_begins_a_document_where_there_is_a_token_for_it(runs, capsys):
     command = ["sample", "--run", str(runs / "byte"), "--prompt", "", "--tokens", "8", "--json"]
     assert main(command) == 0
     output = capsys.readouterr()
-    assert (
-        output.err == "gpt2: note: the prompt is empty: the model goes on from <|endoftext|>, after which a document begins\n"
-    )
+    assert output.err == "gpt2: note: the prompt is empty: the model begins a document, after <|endoftext|>\n"
     model, _ = load_model(runs / "byte")
     found = json.loads(output.out)
     assert found["prompt"] == ""

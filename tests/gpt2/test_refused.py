@@ -32,11 +32,11 @@ def no_space(patch):
 NOTHING = {
     "bfloat16": ("--dtype bfloat16", no_mkl, "bfloat16 products need MKL"),
     "vocabulary": ("--tokenizer gpt2", lambda p: p.setattr(BPETokenizer, "gpt2", fail(DataError("no merges"))), "no merges"),
-    "tokenizer": ("--tokenizer nope.json", None, "'nope.json' is none of char"),
+    "tokenizer": ("--tokenizer nope.json", None, "'nope.json' is neither char"),
     "config": ("--config nope.toml", None, "nope.toml: No such file"),
     "run as config": ("--config nope/config.json", None, "nope/config.json: cannot be read"),
     "init-from": ("--init-from nope", None, "nope: no such folder"),
-    "memory": ("--d-model 65536 --num-layers 900", None, "take a smaller model"),
+    "memory": ("--d-model 65536 --num-layers 900", None, "choose a smaller model"),
     "disk": ("", no_space, "a checkpoint takes 0.0 MB, and only 0.0 MB are free; make room"),
     "first evaluation": ("", lambda p: p.setattr(Shards, "evaluate", fail(RunError("no"))), "no"),
     "optimizer": ("", lambda p: p.setattr(Trainer, "__init__", fail(MemoryError())), "memory is used up"),

@@ -257,7 +257,7 @@ def test_a_training_goes_on_when_its_reader_has_gone(train, tmp_path):
         process.stdout.close()
         err = process.stderr.read().decode()
     assert process.returncode == 0
-    assert err == "gpt2: note: nothing more is shown, for standard output cannot be written: Broken pipe\n"
+    assert err == "gpt2: note: nothing more is shown: standard output cannot be written: Broken pipe\n"
     check_whole(tmp_path / "run")
 
 
@@ -462,7 +462,7 @@ def test_a_mistake_in_the_code_is_not_hidden(monkeypatch, error):
 def test_memory_that_is_not_there_is_said_with_what_there_is(tmp_path, capsys, monkeypatch):
     """What the weights alone take is known before; what a batch takes, when it is asked for."""
     for flags, wanted, fix in (
-        ("--d-model=1048576 --num-layers=1000", "takes more than", "take a smaller model"),
+        ("--d-model=1048576 --num-layers=1000", "takes more than", "choose a smaller model"),
         ("--max-seq-len=8", "Unable to allocate 7 TiB", "a smaller --batch-size"),
     ):
         monkeypatch.setattr(batches, "batch", Mock(side_effect=MemoryError("Unable to allocate 7 TiB")))

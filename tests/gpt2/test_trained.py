@@ -114,7 +114,7 @@ def test_what_cannot_be_is_refused(run, here, tmp_path):
         run.sample("The", topk=3)
     with pytest.raises(ConfigError, match="must be at least 0"):
         run.sample("The", -1)
-    with pytest.raises(DataError, match="the text 'T' is 1 token"):
+    with pytest.raises(DataError, match="the text 'T' has 1 token; give at least 2"):
         run.evaluate("T")
     with pytest.raises(DataError, match="no text"):
         run.evaluate("")

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygrad2 import autograd
 from tinygrad2.containers import leaves, rebuilt
-from tinygrad2.errors import DtypeError, TinygradError
+from tinygrad2.errors import DtypeError, TinygradError, counted
 from tinygrad2.gradcheck.differences import Slope, scatter, slopes
 from tinygrad2.tensor import Tensor
 from tinygrad2.transforms import in_one
@@ -70,10 +70,10 @@ class GradcheckResult:
     def _compared(self) -> str:
         """What was compared with differences, counted: entries, or one direction through all entries of an input."""
         one_by_one, together = ([row for row in self.rows if row.projected == kind] for kind in (False, True))
-        parts = [f"{sum(math.prod(row.shape) for row in one_by_one):,} entries"] * (bool(one_by_one) or not together)
+        parts = [f"{counted(sum(math.prod(row.shape) for row in one_by_one), 'entry')}"] * (bool(one_by_one) or not together)
         if together:
             entries = sum(math.prod(row.shape) for row in together)
-            parts.append(f"{len(together):,} random direction{'s' * (len(together) > 1)} through {entries:,} entries")
+            parts.append(f"{counted(len(together), 'random direction')} through {counted(entries, 'entry')}")
         return " and ".join(parts)
 
     def __str__(self) -> str:
@@ -146,7 +146,7 @@ def gradcheck(
     note = "" if verdict == WRONG or any(isinstance(x, Tensor) for x in inputs) else _float32(f, tensors)
     result = GradcheckResult(WRONG if note else verdict, tuple(rows), note)
     if order > 1 and result.verdict == RIGHT and not _recorded_alike(f, tensors, seed):
-        note = "the gradient with create_graph is not the one without: is the spec of an op its forward?"
+        note = "the gradient with create_graph differs from the one without: check that the spec of each op equals its forward"
         return GradcheckResult(WRONG, tuple(rows), note)
     if order > 1 and result.verdict == RIGHT:
         slope = _slope_of(f, seed)  # made by a backward pass, which is not for complex numbers
@@ -328,7 +328,7 @@ def _diagnosis(analytic: Array, numeric: Array, shape: tuple[int, ...]) -> str:
     if not np.isfinite(analytic).all():
         return "not finite"
     if not analytic.any():
-        return "always zero: nothing arrives here"
+        return "always zero: no gradient arrives here"
     if same(analytic, -numeric):
         return "the sign is wrong"
     if len(shape) == 2 and shape[0] == shape[1]:
@@ -338,7 +338,7 @@ def _diagnosis(analytic: Array, numeric: Array, shape: tuple[int, ...]) -> str:
     ratio = float(np.sum(analytic * numeric) / np.sum(numeric * numeric)) if numeric.any() else 0.0
     if ratio and same(analytic, ratio * numeric):
         parts = round(1 / ratio) if abs(1 / ratio - round(1 / ratio)) < 1e-3 and abs(ratio) < 0.9 else 0
-        hint = f": as if one of {parts} uses were kept, = for +=, or a mean for a sum" if parts > 1 else ""
+        hint = f": as if one of {parts} uses were kept (= for +=), or a mean taken for a sum" if parts > 1 else ""
         return f"off by a factor of {ratio:.6g}{hint}"
     there = np.abs(analytic) > 1e-12 * np.abs(numeric).max()
     if same(np.where(there, numeric, 0), analytic):

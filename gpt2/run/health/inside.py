@@ -18,10 +18,10 @@ def causal_mask(run: Summary) -> Iterator[Verdict]:
         yield check(
             "causal mask",
             run.future > FUTURE,
-            f"other later tokens change the predictions before them by {run.future:.2g} standard deviations",
+            f"changing later tokens changes the predictions before them by {run.future:.2g} standard deviations",
             "0",
-            "a position sees what comes after it: the causal mask leaks",
-            "look at the mask in the attention: row t must have no weight beyond column t",
+            "a position sees the tokens after it: the causal mask leaks",
+            "check the mask of the attention: row t must have no weight beyond column t",
         )
 
 
@@ -52,7 +52,7 @@ def targets(run: Summary) -> Iterator[Verdict]:
             "the loss is " + ", ".join(f"{value:.3f} for {PLACES.get(k, k)}" for k, value in offsets.items()),
             "lowest for the next token",
             f"it was trained to predict {PLACES.get(best, best)}",
-            f"targets are off by one: input t must be beside token t + 1, and is beside token t + {best}",
+            f"the targets are shifted: the target of token t must be token t + 1, and is token t + {best}",
         )
 
 
@@ -63,9 +63,9 @@ def attention_formula(run: Summary) -> Iterator[Verdict]:
         yield Verdict(
             "attention formula",
             "error",
-            f"the attention of {name} is off its formula by {percent(error)} of its largest value",
+            f"the attention of {name} differs from its formula by {percent(error)} of its largest value",
             f"below {percent(FUTURE)}",
-            "the kernel computes something else: a mask that leaks, or another scale than 1 / sqrt(d_k)",
+            "the kernel is wrong: its mask leaks, or its scale is not 1 / sqrt(d_k)",
             "compare it with CausalAttention.spec",
         )
 
@@ -87,16 +87,16 @@ def attention(run: Summary) -> Iterator[Verdict]:
     ]
     entropies = [value for block in run.blocks.values() for value in block["entropy"].values()]
     uniform = min(entropies) > UNIFORM and run.trained_enough
-    numbers = f"its entropy is {min(entropies):.2f} to {max(entropies):.2f} by head: 0 is one token only, 1 all tokens alike"
+    numbers = f"its entropy is {min(entropies):.2f} to {max(entropies):.2f} by head: 0 for one token only, 1 for all alike"
     yield check(
         "attention",
         bool(sharp) or uniform,
         f"{numbers}; every head of {listed(sharp)} looks at one token only" if sharp else numbers,
-        "between, in some head of each block",
-        "the scores are too large, or keys are all alike but one: nothing is gathered from the text"
+        "in between, for some head of each block",
+        "the scores are too large, or all keys but one are alike: the heads gather nothing from the text"
         if sharp
-        else "queries and keys do not learn: the model sees a bag of tokens",
-        "a lower --learning-rate" if sharp else "check that Q and K get gradients, and --weight-decay",
+        else "queries and keys do not learn: the model sees tokens without their order",
+        "a lower --learning-rate" if sharp else "check that Q and K get gradients, and that --weight-decay is not too large",
         "warning",
     )
 
@@ -115,7 +115,7 @@ def dead_units(run: Summary) -> Iterator[Verdict]:
         any(block["dead"] > DEAD for block in run.blocks.values()),
         f"{percent(most)} of the feed-forward units of {name} are off at every position",
         f"at most {percent(DEAD)}",
-        "updates were too large and left biases far below 0: these units get no gradient any more",
+        "updates were too large and left biases far below 0: these units no longer get a gradient",
         "start again with a lower --learning-rate or a longer --warmup-steps",
         "warning",
     )
@@ -138,11 +138,11 @@ def residual(run: Summary) -> Iterator[Verdict]:
     yield check(
         "residual stream",
         faint or not stds[name] <= high,
-        f"its standard deviation began with {first:.2g} before the first block; now it is {digits(stds[name])} behind {name}",
+        f"its standard deviation began at {first:.2g} before the first block; now it is {digits(stds[name])} behind {name}",
         f"{low:.1g} to {high:g}",
         "the initial weights are too small: LayerNorm does not normalise what is smaller than its epsilon"
         if faint
-        else "updates were too large: the weights have grown until what a block adds makes no difference",
+        else "updates were too large: the weights have grown so much that a block adds next to nothing",
         "larger embeddings; see --init" if faint else f"start again with {run.lower_rate}",
         "warning",
     )

@@ -30,9 +30,9 @@ def diverged(run: Summary) -> Iterator[Verdict]:
             "error",
             seen,
             "a loss that falls",
-            "updates were too large: the weights grew until what the model computes is no number any more, or soon will be",
+            "updates were too large: the weights grew until the model computes NaN or infinity, or soon will",
             f"{run.lower_rate}, with a longer --warmup-steps and --grad-clip 1"
-            + "; sample, eval and export take the weights before it with --best" * (run.best_later is not None),
+            + "; --best takes the weights from before, for sample, eval and export" * (run.best_later is not None),
         )
     if run.skips:
         step, why = run.last_skip
@@ -41,7 +41,7 @@ def diverged(run: Summary) -> Iterator[Verdict]:
             "warning",
             f"{run.skips:,} of {run.skips + (run.step or 0):,} batches were skipped, the last at step {step}: {why}",
             "none",
-            "the training is at the edge of what is stable, or some text is unlike all other",
+            "the training is barely stable, or some of the text is unlike the rest",
             f"{run.lower_rate}, or a longer --warmup-steps",
         )
 
@@ -57,10 +57,10 @@ def predictable(run: Summary) -> Iterator[Verdict]:
         yield Verdict(
             "text",
             "error",
-            f"a table of which token follows which predicts the text with a loss of {known:.3f}",
+            f"a table of which token follows which already reaches a loss of {known:.3f}",
             "above 1",
-            "the text repeats one token, or a short pattern: there is nothing to learn, and the loss says nothing",
-            "another text: --data",
+            "the text repeats one token or a short pattern: a model learns nothing from it, and a low loss means nothing",
+            "take another text: --data",
         )
 
 
@@ -77,9 +77,9 @@ def initial_loss(run: Summary) -> Iterator[Verdict]:
     loss, low, high = run.at_start, run.uniform - BELOW_UNIFORM, run.uniform + ABOVE_UNIFORM
     if loss is None:
         return
-    seen = f"{loss:.3f} before the first update; guessing among {run.model.vocab_size:,} tokens costs {run.uniform:.3f}"
+    seen = f"{loss:.3f} before the first update; guessing among {run.model.vocab_size:,} tokens gives {run.uniform:.3f}"
     if run.training.init_from:
-        yield Verdict("initial loss", "info", f"{seen}; the weights are not new")
+        yield Verdict("initial loss", "info", f"{seen}; the weights were trained before")
         return
     known = loss < low
     yield check(
@@ -87,9 +87,9 @@ def initial_loss(run: Summary) -> Iterator[Verdict]:
         known or not loss < high,
         seen,
         f"{max(0.0, low):.1f} to {high:.1f}",
-        "a new model cannot know anything: its weights are not new, or it is shown what it is to predict"
+        "a new model cannot know anything: its weights were trained before, or it sees the tokens it must predict"
         if known
-        else "the initial weights are too large: the model is sure of itself before it has seen anything",
+        else "the initial weights are too large: the model is sure of its guesses before it has seen any text",
         "check the targets, and where the weights come from"
         if known
         else "scale the initial weights down, the head's first; see --init",
@@ -112,7 +112,7 @@ def baselines_crossed(run: Summary) -> Iterator[Verdict]:
         if name not in run.baselines:
             continue
         value, step = run.baselines[name], run.crossed(name)
-        knows = f"what knowing only {knowing} gives"
+        knows = f"the loss of knowing only {knowing}"
         if step is not None:
             yield Verdict(name, "ok", f"the validation loss is below {value:.3f}, {knows}, since step {step}")
             continue
@@ -124,9 +124,8 @@ def baselines_crossed(run: Summary) -> Iterator[Verdict]:
                 "error",
                 seen,
                 "",
-                "the model learns nothing from the tokens before: the learning rate is far off, or inputs and targets do not "
-                "belong together",
-                "first what the other findings say; then another --learning-rate; then see with gpt2 replay what a batch holds",
+                "it learns nothing from earlier tokens: the learning rate is far off, or inputs and targets do not match",
+                "first mend the other problems; then try another --learning-rate; then look at a batch with gpt2 replay",
             )
         else:
             yield Verdict(name, "info", seen)
@@ -151,7 +150,7 @@ def loss_floor(run: Summary) -> Iterator[Verdict]:
     seen = f"the lowest validation loss is {best.loss:.4f} (step {best.step})"
     if perfect is not None:
         lowest = perfect - BY_CHANCE / best.tokens - ROUNDING * perfect
-        usual = f"at least {lowest:.4f}; a perfect model has {perfect:.4f}, give or take chance"
+        usual = f"at least {lowest:.4f}; a perfect model has {perfect:.4f}, up to chance"
     else:
         lowest, usual = TOO_GOOD * bigram, f"above {TOO_GOOD * bigram:.3f}, a tenth of the bigram baseline"
     if perfect is not None or best.loss < lowest:
@@ -160,9 +159,9 @@ def loss_floor(run: Summary) -> Iterator[Verdict]:
             best.loss < lowest,
             seen,
             usual,
-            "the model sees what it is to predict, the validation text also stands in the training text, or the text repeats "
+            "the model sees the tokens it must predict, the training text contains the validation text, or the text repeats "
             "itself",
-            "see with gpt2 eval --memorised what it knows by heart; check the mask and the targets",
+            "gpt2 eval --memorised shows what it knows by heart; check the mask and the targets",
         )
 
 
@@ -222,7 +221,7 @@ def training_loss(run: Summary) -> Iterator[Verdict]:
             oscillates or guesses,
             f"{seen}; on its way it rose by {above[worst]:.2f}" + f", up to step {steps[worst + window - 1]:.0f}" * oscillates,
             f"it rises by at most {OSCILLATES:g} and falls below {run.uniform:.3f}, the loss of a guess",
-            "the learning rate is too high: updates jump over the valley"
+            "the learning rate is too high: updates overshoot"
             if oscillates
             else "it is worse than guessing: the learning rate is too high, or the gradient is wrong",
             f"{run.lower_rate}, a longer --warmup-steps, or --grad-clip 1",

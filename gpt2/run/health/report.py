@@ -67,7 +67,7 @@ class Monitor:
         except RunError as error:  # the log does not say what it should: no reason to end a training
             if "log" not in self.known:
                 self.known.add("log")
-                self.say(f"warning: what went before is not judged: {error}")
+                self.say(f"warning: the steps before are not judged: {error}")
             self.summary = Summary(*self.settings)
         if "val_loss" not in row:
             return

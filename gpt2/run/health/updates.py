@@ -32,12 +32,12 @@ def settings(run: Summary) -> Iterator[Verdict]:
             "warning",
             f"the learning rate rose until step {step} of {run.training.steps}",
             f"for at most {percent(MOST_WARMUP)} of the steps",
-            "the run ended while it warmed up: it shows little of what this model can learn",
+            "the run ended while warming up: it shows little of what this model can learn",
             "more --steps, or fewer --warmup-steps",
         )
     for name, hidden in (("dropout", run.model.dropout), ("label smoothing", run.training.label_smoothing)):
         if hidden > MOST_HIDDEN and not run.learned:
-            of_what = "the activations are left out" if name == "dropout" else "each target's probability goes to other tokens"
+            of_what = "the activations are dropped" if name == "dropout" else "each target's probability goes to other tokens"
             flag = f"--{name.replace(' ', '-')} 0.1"
             usual = f"0% to {percent(MOST_HIDDEN)}"
             yield Verdict(name, "warning", f"{percent(hidden)} of {of_what}", usual, "too little is left to learn from", flag)
@@ -116,8 +116,8 @@ def optimizer(run: Summary) -> Iterator[Verdict]:
             run.update_scale.off > 0,
             f"an update is {run.update_scale} what the formula of {run.training.optimizer} gives",
             f"{1 - UPDATE_SCALE:g} to {1 + UPDATE_SCALE:g}",
-            "a mistake in the optimizer: without bias correction the first updates are too large; or another learning rate "
-            "than the recorded one",
+            "the optimizer is wrong (without bias correction, its first updates are too large), or it took another learning "
+            "rate than recorded",
             "compare the optimizer with its paper, step 1 first",
         )
 
@@ -145,7 +145,7 @@ def layers(run: Summary) -> Iterator[Verdict]:
             f"{listed(frozen)} had no {'gradient' if silent else 'update'} at step {last['step']}",
             "none",
             "it is not connected to the loss, or the optimizer does not know it",
-            "look for a detach(), a no_grad(), or parameters that are missing from the optimizer",
+            "look for detach(), no_grad(), or parameters missing from the optimizer",
         )
     norms = {part: norm for part, norm in last.get("grad_norms", {}).items() if BLOCK.fullmatch(part) and norm > 0}
     if len(norms) < 2:
@@ -158,8 +158,8 @@ def layers(run: Summary) -> Iterator[Verdict]:
         f"the gradient of {most} ({norms[most]:.2g}) is {norms[most] / norms[least]:.3g} times that of {least}, "
         f"at step {last['step']}",
         f"at most {UNEVEN:g} times",
-        f"it explodes on its way back, from {least} to {most}"
+        f"it grows on its way back, from {least} to {most}"
         if explodes
-        else f"it vanishes on its way back, from {most} to {least}",
+        else f"it shrinks on its way back, from {most} to {least}",
         "look at the scale of the weights and layer norms in between; a warm-up and --grad-clip only hide it",
     )

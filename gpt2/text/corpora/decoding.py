@@ -100,7 +100,7 @@ def decoded(blocks: Iterable[bytes], path: Path, encoding: str = "utf-8") -> Ite
     name = mark or encoding
     kind = codecs.lookup(name).name
     if first and not mark and kind in ("utf-16", "utf-32"):
-        raise DataError(f"{path}: has no byte-order mark: give --encoding {kind}-le, as on Windows, or --encoding {kind}-be")
+        raise DataError(f"{path}: has no byte-order mark; give --encoding {kind}-le, as on Windows, or --encoding {kind}-be")
     decoder = codecs.getincrementaldecoder(name)()
     offset = 0  # of the block in the file
     for block in itertools.chain([first], rest, [b""]):

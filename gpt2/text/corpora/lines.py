@@ -30,7 +30,7 @@ def json_documents(texts: Iterable[str], path: Path, field: str, block: int) -> 
                 text = _field(parse_object(line), field)
                 to_utf8(text)
             except ValueError as error:  # DataError too
-                why = f"not JSON: {error.msg} at its character {error.pos + 1}" if isinstance(error, JSONDecodeError) else error
+                why = f"not JSON: {error.msg}, at character {error.pos + 1}" if isinstance(error, JSONDecodeError) else error
                 raise DataError(f"{path}: line {number}: {why}") from None
             parts = unix_newlines(text[i : i + block] for i in range(0, len(text), block))
             if text:
@@ -44,7 +44,7 @@ def _field(found: dict[str, object], field: str) -> str:
     if field in found:
         raise DataError(f"its {field!r} is {'null' if text is None else type(text).__name__}, not a text")
     there = ", ".join(map(repr, list(found)[:SHOWN])) + ", ..." * (len(found) > SHOWN)
-    raise DataError(f"there is no field {field!r}{f', only {there}' * bool(found)}; --text-field says which holds the text")
+    raise DataError(f"it has no field {field!r}{f', only {there}' * bool(found)}; name the text's field with --text-field")
 
 
 def _lines(texts: Iterable[str], path: Path) -> Iterator[str]:
@@ -57,5 +57,5 @@ def _lines(texts: Iterable[str], path: Path) -> Iterator[str]:
             yield waiting
             waiting = line
         if len(waiting) > LONGEST:
-            raise DataError(f"{path}: a line has more than {LONGEST:,} characters; put each document into a line")
+            raise DataError(f"{path}: a line has more than {LONGEST:,} characters; write each document as a line")
     yield waiting

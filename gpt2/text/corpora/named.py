@@ -42,9 +42,7 @@ def shakespeare() -> Corpus:
         try:
             download(SHAKESPEARE_URL, path, SHAKESPEARE_SHA256, SHAKESPEARE_BYTES)
         except DataError as error:
-            raise DataError(
-                f"shakespeare: {error}; get it elsewhere and put it at {path}, or give the file itself: --data FILE"
-            ) from error
+            raise DataError(f"shakespeare: {error}; copy it to {path}, or give the file: --data FILE") from error
     return Corpus("shakespeare", lambda: [Document(TextFile(path))])
 
 
@@ -104,11 +102,11 @@ def _load(data: str, form: Form) -> Corpus:
     if data in NAMED:
         return NAMED[data]()
     if not data.strip():
-        raise DataError(f"{data!r} names no text; {GIVE}")
+        raise DataError(f"{data!r} is not a text; {GIVE}")
     try:
         corpus = piped_corpus(data, form.encoding) if is_read_once(data) else files_corpus(data, form)
     except OSError as error:
         raise DataError(f"{error.filename or data}: {error.strerror}") from error
     if corpus is None:
-        raise DataError(f"{data}: no such file, nor a corpus of that name (there is {', '.join(NAMED)})")
+        raise DataError(f"{data}: no such file; {GIVE}")
     return corpus if corpus.once else replace(corpus, path=os.path.abspath(data))

@@ -51,7 +51,7 @@ def piped_corpus(data: str, encoding: str) -> Corpus:
             f"{path}: cannot be read, or copied into a temporary file: {error.strerror}; give a file instead"
         ) from error
     if not any(text):
-        what = FIX if is_standard else "see whether the program that writes into this pipe has failed"
+        what = FIX if is_standard else "check whether the program that writes into it has failed"
         raise DataError(f"{path}{' ' if is_standard else ': the pipe '}is empty; {what}")
     return Corpus("stdin" if is_standard else "pipe", lambda: [Document(text)], tuple(told_by_mark([path], copy)), once=True)
 
@@ -64,9 +64,7 @@ def short_text(data: str, encoding: str, most: int = 1 << 24) -> str:
         for part in decoded(content, path, Form(encoding).encoding):
             text += part
             if len(text) > most:
-                raise DataError(
-                    f"{path} has more than {most:,} characters, too many to be read at once; give a part of the text"
-                )
+                raise DataError(f"{path} has more than {most:,} characters, too many to read at once; give a part of the text")
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     return text
@@ -91,7 +89,7 @@ def arriving(data: str) -> Iterator[bytes]:
     try:
         yield from _read(descriptor, WAIT)
     except TimeoutError:
-        raise DataError(f"{data}: nobody writes into this pipe; start the program that does first, or give a file") from None
+        raise DataError(f"{data}: no program writes into this pipe; start the writing program first, or give a file") from None
     finally:
         os.close(descriptor)
 

@@ -168,8 +168,10 @@ def files_corpus(data: str, form: Form) -> Corpus | None:
     if not texts:
         only = skipped + others
         raise DataError(f"{data}: {what} no text" + f", only {_some(only)}{''.join(hints)}" * bool(only))
-    notes = [f"{data}: left out what is not {form.encoding.upper()} text: {_some(skipped)}{''.join(hints)}"] * bool(skipped)
-    notes += [f"{data}: left out what is no file: {_some(others)}"] * bool(others)
+    notes = [f"{data}: left out files that are not {form.encoding.upper()} text: {_some(skipped)}{''.join(hints)}"] * bool(
+        skipped
+    )
+    notes += [f"{data}: left out what is not a file: {_some(others)}"] * bool(others)
     name = os.path.basename(os.path.realpath(fixed))
     every = itertools.chain.from_iterable
     return Corpus(
@@ -184,7 +186,7 @@ def told_by_mark(paths: Sequence[Path], copy: RawIOBase | None = None) -> Iterat
     marks = {path: TextFile(path, copy=copy).mark() for path in paths}
     for name in ("utf-16", "utf-32"):
         if found := [path for path, mark in marks.items() if mark == name]:
-            yield f"read as {name.upper()}, which its byte-order mark says: {_some(found)}"
+            yield f"read as {name.upper()}, by its byte-order mark: {_some(found)}"
 
 
 def _printable(name: str) -> str:

@@ -151,12 +151,12 @@ def test_an_exported_model_is_the_model(trained, tmp_path, capsys):
     assert "--- seed 0\nThe" in out
     assert "--- seed 1\nThe" in out
     assert main(["eval", "--run", str(tmp_path / "hf")]) == 2
-    assert "does not say what it was trained on" in capsys.readouterr().err
+    assert "is not a run, and names no text" in capsys.readouterr().err
 
 
 def test_a_head_bias_is_not_dropped_silently(trained, tmp_path, capsys):
     assert main(["export", "--run", str(trained / "run"), "--out", str(tmp_path / "hf")]) == 0
-    assert "the head's bias is a part of its matrix there" in capsys.readouterr().out
+    assert "the head's bias is now part of its matrix" in capsys.readouterr().out
     (model, tokenizer), (other, _) = load_model(trained / "run"), load_model(tmp_path / "hf")
     ids = tokenizer.encode("The statement")
     assert model.lm_head.bias.data.any()

@@ -257,5 +257,5 @@ def test_a_damaged_log_ends_no_training(tmp_path):
     assert len(list(watched(watch.metrics, [*rows[:10], *rows[5:]], watch))) == 36
     warned = [line for line in said if "judged" in line]
     assert len(warned) == 1
-    assert warned[0].startswith(f"warning: what went before is not judged: {watch.metrics}, line 1 is damaged: ")
+    assert warned[0].startswith(f"warning: the steps before are not judged: {watch.metrics}, line 1 is damaged: ")
     assert any(line.startswith("error: causal mask") for line in said)

@@ -466,7 +466,7 @@ def test_a_problem_is_said_once_when_it_first_appears(runs):
     lines = [line for line in said["leaky"] if line.startswith("error: causal mask")]
     assert len(lines) == 1
     assert "the causal mask leaks" in lines[0]
-    assert "try: look at the mask" in lines[0]
+    assert "try: check the mask" in lines[0]
 
 
 def test_the_report_has_what_is_healthy_and_the_exit_code(runs, capsys):
@@ -474,15 +474,15 @@ def test_the_report_has_what_is_healthy_and_the_exit_code(runs, capsys):
     assert main(["health", str(folder / "healthy")]) == 0
     out = capsys.readouterr().out
     assert "step 20 of 20" in out
-    assert "guessing among 91 tokens costs 4.511 (usual: 4.0 to 6.0)" in out
+    assert "guessing among 91 tokens gives 4.511 (usual: 4.0 to 6.0)" in out
     assert out.endswith(
-        "too early to say: nothing is wrong, but the model has hardly learned anything yet; train longer: --steps\n"
+        "too early to say: nothing is wrong, but the model has learned too little to judge; train longer: --steps\n"
     )
     assert main(["health", str(folder / "leaky")]) == 1
     out = capsys.readouterr().out
-    assert "error   causal mask: other later tokens change the predictions before them by" in out
-    assert "likely: a position sees what comes after it" in out
-    assert "try: look at the mask" in out
+    assert "error   causal mask: changing later tokens changes the predictions before them by" in out
+    assert "likely: a position sees the tokens after it" in out
+    assert "try: check the mask" in out
     assert out.endswith("2 problems: causal mask, attention formula\n")
 
 
@@ -516,7 +516,7 @@ def test_a_run_without_rows_is_bad_input(runs, tmp_path, capsys):
         (tmp_path / name).write_bytes((folder / "healthy" / name).read_bytes())
     (tmp_path / "metrics.jsonl").touch()
     assert main(["health", str(tmp_path)]) == 2
-    assert "metrics.jsonl has no row yet" in capsys.readouterr().err
+    assert "metrics.jsonl has no step yet" in capsys.readouterr().err
     (tmp_path / "config.json").write_text('{"model": {}}')
     (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n')
     assert main(["health", str(tmp_path)]) == 2

@@ -58,7 +58,7 @@ def test_losses_of_different_tokenizers_are_in_bits_per_byte(runs, tmp_path, tex
     both = lines_of(tmp_path, capsys, monkeypatch, 80)
     assert "bits/byte" in both.out
     assert "best val" not in both.out
-    assert "bits per byte compare, nats per token do not" in both.err
+    assert "compare bits per byte, not nats per token" in both.err
     assert main(["runs", str(tmp_path), "--json"]) == 0
     a, b = json.loads(capsys.readouterr().out)
     assert a["bits/byte"] != b["bits/byte"]
@@ -70,12 +70,12 @@ def test_losses_of_different_tokenizers_are_in_bits_per_byte(runs, tmp_path, tex
         path.write_text(path.read_text().replace('"val_bytes"', '"other"'))
     old = lines_of(tmp_path, capsys, monkeypatch)
     assert "best val" in old.out
-    assert "their losses, in nats per token, do not compare" in old.err
+    assert "their losses, in nats per token, cannot be compared" in old.err
 
 
 def test_a_run_is_no_folder_of_runs(runs, capsys):
     assert main(["runs", str(runs / "a")]) == 2
-    assert f"a: is a run itself; give the folder that holds it: {runs}" in capsys.readouterr().err
+    assert f"a: is a run; give the folder that holds it: {runs}" in capsys.readouterr().err
 
 
 def test_a_long_name_keeps_both_ends():

@@ -95,7 +95,7 @@ def test_moved_without_it(project, tmp_path, monkeypatch, capsys, where):
             (error,) = capsys.readouterr().err.splitlines()
             for place in (folder / data, tmp_path / data, tmp_path / os.path.basename(data)):
                 assert str(place) in error or "*" in data
-            assert error.endswith("--data FILE may point to where it is now")
+            assert error.endswith("--data FILE says where it is now")
         (tmp_path / "away" / "my.txt").rename(tmp_path / "away" / "renamed.txt")
         all_work("a", "--data", str(tmp_path / "away" / data.replace("my", "renamed")))
     elif "*" not in data:
@@ -129,7 +129,7 @@ def test_eval_of_its_own_text_is_of_what_validates(project, capsys):
     for flags in ([], ["--data", str(folder / data)]):
         assert main(["eval", "--run", "runs/a", "--json", *flags]) == 0
         said = capsys.readouterr()
-        assert ("only the part of it that validates" in said.err) == bool(flags)
+        assert ("only its validation part" in said.err) == bool(flags)
         found.append(json.loads(said.out))
     assert found[0] == found[1]
     assert found[0]["tokens"] < 300
@@ -187,7 +187,7 @@ def test_a_run_begins_with_the_settings_of_another(project, tmp_path, text, monk
     capsys.readouterr()
     (folder / "my.txt").unlink()
     for flags, message in (
-        ([], f"its text was looked for, and is not there: {folder / 'my.txt'}, "),
+        ([], f"its text is at none of these places: {folder / 'my.txt'}, "),
         (["--preset", "small"], "--preset small: "),
         (["--config", "nope.json"], "nope.json: cannot be read: No such file"),
     ):

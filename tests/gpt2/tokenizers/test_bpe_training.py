@@ -138,7 +138,7 @@ def test_it_ends_where_there_is_nothing_to_merge(tmp_path, capsys):
             str(tmp_path / "t.json"),
         ]
         assert main(command) == 0
-        assert ("single tokens after 2 merges, so there are 259 tokens" in capsys.readouterr().err) == said
+        assert ("the text has merges for only 259 tokens" in capsys.readouterr().err) == said
     assert BPETokenizer.train("", 300).vocab_size == BPETokenizer.train([], 300).vocab_size == 257
 
 

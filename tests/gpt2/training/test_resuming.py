@@ -130,7 +130,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, text):
     said = []
     resumed, _, _ = run_once(tmp_path / "cut", text, resume=True, say=said.append, **RUN)
     assert any("step-00000008.safetensors is damaged" in line for line in said)
-    assert "going on after step 7" in said
+    assert "continuing after step 7" in said
     assert differences(contents(resumed), contents(run)) == []
 
 
@@ -190,7 +190,7 @@ def begun(tmp_path_factory, text):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--steps 6 --learning-rate 0.5", "run: learning_rate = 0.5, was 0.002; --accept-changes goes on with them"),
+        ("--steps 6 --learning-rate 0.5", "run: learning_rate = 0.5, was 0.002; --accept-changes trains on with them"),
         ("--steps 3", "run: steps = 3, was 4; --accept-changes"),
         ("--d-model 16", "this cannot change within a run: d_model = 16, was 8"),
         ("--tokenizer byte", "tokenizer = 'byte', was 'char'"),
@@ -248,7 +248,7 @@ def test_another_text_is_refused_and_changes_are_taken_when_accepted(begun, tmp_
     assert main(["train", "--resume", "--out", str(run)]) == 2
     assert "has changed: its sha256 is" in capsys.readouterr().err
     assert main(["train", "--no-plots", "--resume", "--out", str(run), "--steps", "6", "--accept-changes"]) == 0
-    assert "going on after step 4" in capsys.readouterr().out
+    assert "continuing after step 4" in capsys.readouterr().out
     assert gpt2.run.metrics.read_metrics(run / "metrics.jsonl")[-1]["step"] == 6
     assert main(["train", "--no-plots", "--resume", "--out", str(run), "--steps", "6"]) == 0  # that is how it is now
 

@@ -191,7 +191,7 @@ def test_a_folder_by_document_with_a_bpe(tmp_path, text, capsys):
     flags += ["--out", str(out)]
     assert main(["train", "--no-plots", "--data", str(tmp_path / "texts"), *flags, *SMALL]) == 0
     output = capsys.readouterr()
-    assert "left out what is not UTF-8 text:" in output.err
+    assert "left out files that are not UTF-8 text:" in output.err
     assert "picture.png" in output.err
     assert "tiny on texts (24,000 characters, 300 tokens)" in output.out
     about = json.loads((out / "config.json").read_text())

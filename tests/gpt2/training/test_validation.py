@@ -47,7 +47,7 @@ def test_all_are_evaluated_at_the_end_where_that_takes_little(text):
     for steps, cheap in ((int(windows / 0.15 / 12) - 1, False), (int(windows / 0.15 / 12) + 2, True)):
         found = validation(text, steps=steps, eval_windows=20)
         assert found.ends_with_all == cheap
-        assert found.plan == "an evaluation predicts 320 of these, always the same" + "; the last predicts all" * cheap
+        assert found.plan == "an evaluation predicts 320 of these, always the same" + "; the last one predicts all" * cheap
 
 
 def mean_loss(model, val, chosen=None):
@@ -115,7 +115,7 @@ def test_a_finished_run_that_is_resumed_evaluates_and_says_nothing_again(tmp_pat
     _, again, same = run_once(tmp_path / "a", text[:3000], resume=True, say=said.append, **settings)
     assert dataclasses.replace(again, seconds=0) == dataclasses.replace(result, seconds=0)
     assert (same, run.samples.read_text()) == (rows, samples)
-    assert "it had ended after step 200" in said
+    assert "it has already ended, after step 200" in said
     assert not any("--- step" in line or "step 200/" in line for line in said)
 
 

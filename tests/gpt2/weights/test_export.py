@@ -63,7 +63,7 @@ def test_transformers_writes_the_same_text(transformers, tmp_path, kind, setting
     ours, out = model_of(tokenizer, **settings), tmp_path / "out"
     monkeypatch.setattr("gpt2.commands.export.given_model", lambda args: (ours, tokenizer))
     assert main(["export", "--run", "run", "--out", str(out)]) == 0
-    assert ("a part of its matrix there" in capsys.readouterr().out) == ("head_bias" not in settings)
+    assert ("now part of its matrix" in capsys.readouterr().out) == ("head_bias" not in settings)
     reader = transformers.AutoTokenizer.from_pretrained(out)
     theirs, about = transformers.AutoModelForCausalLM.from_pretrained(out, output_loading_info=True)
     assert not any(about.values()), about
@@ -156,7 +156,7 @@ def test_a_model_whose_training_diverged_is_refused(tmp_path, name, value):
 
 def test_a_tokenizer_that_is_too_large_is_refused(tmp_path):
     model = model_of(CharTokenizer.train("abc"))
-    with pytest.raises(RunError, match="a tokenizer of 257 tokens for a model with 3"):
+    with pytest.raises(RunError, match="the tokenizer has 257 tokens, the model only 3"):
         model.save_pretrained(tmp_path / "out", ByteTokenizer())
     assert not (tmp_path / "out").exists()
 

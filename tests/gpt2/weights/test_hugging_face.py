@@ -211,7 +211,7 @@ def test_everything_that_does_not_fit_is_said_at_once(folder):
         ),
         ({"n_head": 4}, "n_head = 4, but the weights are for 2"),
         ({"n_head": None}, "num_heads = None is NoneType"),
-        ({"activation_function": "relu"}, "activation_function = 'relu', and this program has only 'gelu_new'"),
+        ({"activation_function": "relu"}, "activation_function = 'relu'; only 'gelu_new' is supported"),
         ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon = 1e-06"),
         ({"model_type": "llama"}, "model_type = 'llama'"),
         ({"tie_word_embeddings": False}, "missing lm_head.weight"),

@@ -38,7 +38,7 @@ WRONG = {
     "off by a factor of 0.5: as if one of 2 uses": lambda g, x: 1.5 * g * x * x,
     "a cotangent of zero gives a gradient that is not zero": lambda g, x: 3 * x * x + 0 * g,
     "transposed": lambda g, x: (3 * g * x * x).T,
-    "always zero: nothing arrives here": lambda g, x: 0 * g,
+    "always zero: no gradient arrives here": lambda g, x: 0 * g,
     "not finite": lambda g, x: np.nan * g,
     "some contributions are missing": lambda g, x: 3 * g * x * x * (x > 0),
     "1 of 16 derivatives differ": one_entry,

@@ -79,7 +79,7 @@ class Prelude:
         key = names["__name__"], name
         if key not in self._names:
             if name not in _assignments(names["__name__"]):
-                raise GraphError(f"explain: {name} of {names['__name__']} is not written there, so a program cannot have it")
+                raise GraphError(f"explain: {name} of {names['__name__']} is not defined there, so a program cannot contain it")
             line, used = _assignments(names["__name__"])[name]
             for other in used - {name}:
                 self.resolve(names, other)
@@ -225,7 +225,7 @@ def source_of(f: Callable[..., Any]) -> str:
     try:
         return textwrap.dedent(inspect.getsource(f))
     except (OSError, TypeError) as error:
-        raise GraphError(f"explain: the source of {f!r} is not to be had; define it in a file") from error
+        raise GraphError(f"explain: the source of {f!r} cannot be read; define it in a file") from error
 
 
 @cache

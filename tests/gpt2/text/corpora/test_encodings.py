@@ -52,7 +52,7 @@ def test_what_a_mark_says_is_told(tmp_path):
     one, both = load_corpus(str(tmp_path / "a.txt")), load_corpus(str(tmp_path))
     assert one.text == FRENCH
     assert both.text == 2 * FRENCH
-    assert one.notes == both.notes == (f"read as UTF-16, which its byte-order mark says: {tmp_path / 'a.txt'}",)
+    assert one.notes == both.notes == (f"read as UTF-16, by its byte-order mark: {tmp_path / 'a.txt'}",)
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
@@ -131,7 +131,7 @@ def test_a_folder_says_it_once(tmp_path):
         load_corpus(str(tmp_path))
     (tmp_path / "utf8.txt").write_text(FRENCH)
     (note,) = load_corpus(str(tmp_path)).notes
-    assert "left out what is not UTF-8 text: " in note
+    assert "left out files that are not UTF-8 text: " in note
     assert note.count("--encoding gb18030 would read '") == 1
     (note,) = load_corpus(str(tmp_path), Form("gbk")).notes
     assert "left out what is not GBK text: " in note
@@ -145,7 +145,7 @@ def test_a_wrong_encoding_is_one_clear_error(tmp_path):
     path.write_text(FRENCH, "utf-16-le")
     for name in ("utf-16", "UTF16", "u16"):
         with pytest.raises(
-            DataError, match="no byte-order mark: give --encoding utf-16-le, as on Windows, or --encoding utf-16-be"
+            DataError, match="no byte-order mark; give --encoding utf-16-le, as on Windows, or --encoding utf-16-be"
         ):
             load_corpus(str(path), Form(name))
     for name in ("klingon", "", "hex", "base64", "rot13", "undefined", "é", "\ud800", "a" * 5000, "../x"):
@@ -224,5 +224,5 @@ def test_standard_input_has_an_encoding_too(tmp_path, capsys, monkeypatch):
     with open(path) as file:
         monkeypatch.setattr("sys.stdin", file)
         corpus = load_corpus("-")
-    assert corpus.notes == ("read as UTF-16, which its byte-order mark says: standard input",)
+    assert corpus.notes == ("read as UTF-16, by its byte-order mark: standard input",)
     assert corpus.text == FRENCH

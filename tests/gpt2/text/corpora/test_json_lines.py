@@ -59,20 +59,22 @@ def test_any_texts(tmp_path_factory, texts, ascii, end):
 def test_another_field(tmp_path):
     path = write(tmp_path / "my.jsonl", [{"content": "a"}, {"content": "b", "text": "c"}])
     assert documents(load_corpus(path, Form(field="content"))) == ["a", "b"]
-    with pytest.raises(DataError, match="line 1: there is no field 'text', only 'content'; --text-field says which holds"):
+    with pytest.raises(
+        DataError, match="line 1: it has no field 'text', only 'content'; name the text's field with --text-field"
+    ):
         load_corpus(path)
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"text": oops}', "line 3: not JSON: Expecting value at its character 10"),
+        ('{"text": oops}', "line 3: not JSON: Expecting value, at character 10"),
         ('{"text": "cut', "line 3: not JSON: Unterminated string"),
         ("[1]", "line 3: it holds a list, not an object"),
         ('{"text": null}', "line 3: its 'text' is null, not a text"),
         ('{"text": 3}', "line 3: its 'text' is int, not a text"),
-        ('{"a": 1, "b": 2}', "line 3: there is no field 'text', only 'a', 'b'; --text-field"),
-        ("{}", "line 3: there is no field 'text'; --text-field"),
+        ('{"a": 1, "b": 2}', "line 3: it has no field 'text', only 'a', 'b'; name the text's field with --text-field"),
+        ("{}", "line 3: it has no field 'text'; name the text's field with --text-field"),
         ('{"text": "\\ud800"}', r"line 3: U\+D800 at position 0 is half of a surrogate pair"),
         ('{"text": "a", "text": "b"}', "line 3: 'text' comes twice"),
         ("[" * 100_000, "line 3: nested too deeply"),
@@ -114,10 +116,10 @@ def test_a_folder_and_a_glob_with_such_files(tmp_path):
     corpus = load_corpus(str(tmp_path))
     assert documents(corpus) == ["A", "B1", "B2", "C", '{"text": "as it is"}']
     (note,) = corpus.notes
-    assert note.endswith(f"left out what is not UTF-8 text: {tmp_path / 'none.jsonl'}")
+    assert note.endswith(f"left out files that are not UTF-8 text: {tmp_path / 'none.jsonl'}")
     assert documents(load_corpus(f"{tmp_path}/[bc].jsonl*")) == ["B1", "B2", "C"]
     write(tmp_path / "e.jsonl", [{"body": "E"}])
-    with pytest.raises(DataError, match=r"e\.jsonl: line 1: there is no field 'text', only 'body'"):
+    with pytest.raises(DataError, match=r"e\.jsonl: line 1: it has no field 'text', only 'body'"):
         load_corpus(str(tmp_path))
 
 
@@ -139,7 +141,7 @@ def test_a_run_on_one(tmp_path, capsys):
     shape = ["--d-model=16", "--num-layers=1", "--num-heads=2", "--max-seq-len=16", "--sample-tokens=0", "--steps=2"]
     train = ["train", "--no-plots", "--data", path, "--out", out, "--split", "document", "--tokenizer", "byte", *shape]
     assert main(train) == 2
-    assert "there is no field 'text', only 'body'; --text-field says" in capsys.readouterr().err
+    assert "it has no field 'text', only 'body'; name the text's field with --text-field" in capsys.readouterr().err
     assert main([*train, "--text-field", "body"]) == 0
     for command in (
         ["eval", "--run", out],

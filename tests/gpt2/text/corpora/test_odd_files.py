@@ -20,7 +20,7 @@ def test_a_folder_leaves_out_what_is_no_file_and_says_so(odd):
     corpus = load_corpus(str(odd))
     assert documents(corpus) == ["through a link", "a text"]
     (note,) = corpus.notes
-    for part in ("left out what is no file", "again (a link to a folder)", "device.txt (a link to a device)", "and 3 more"):
+    for part in ("left out what is not a file", "again (a link to a folder)", "device.txt (a link to a device)", "and 3 more"):
         assert part in note
 
 
@@ -120,7 +120,7 @@ def test_a_name_of_nothing_is_refused(name, tmp_path, monkeypatch, capsys):
         assert main(command) == 2
         assert "names no text" in capsys.readouterr().err
     assert main(["train", "--data", "a.txt", "--tokenizer", name]) == 2
-    assert "is none of char, byte, bpe and gpt2" in capsys.readouterr().err
+    assert "is neither char, byte, bpe, gpt2 nor a file" in capsys.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.txt", "c.toml"]
 
 

@@ -114,7 +114,7 @@ def test_a_named_pipe(tmp_path):
 def test_a_pipe_that_nobody_writes_into_is_not_waited_for(tmp_path, fast):
     os.mkfifo(tmp_path / "p")
     start = time.perf_counter()
-    with pytest.raises(DataError, match=r"/p: nobody writes into this pipe; start the program that does first"):
+    with pytest.raises(DataError, match=r"/p: no program writes into this pipe; start the writing program first"):
         load_corpus(str(tmp_path / "p"))
     assert time.perf_counter() - start < 2
 
@@ -200,9 +200,9 @@ def test_a_run_on_standard_input(tmp_path, capsys):
     train = ["train", "--out", str(out), *SMALL]
     with writer(TEXT.encode()) as here:
         assert main([*train, "--data", f"/dev/fd/{here}"]) == 0
-    assert f"gpt2 eval --run {out} --data -" in capsys.readouterr().out
+    assert f"gpt2 eval {out} --data -" in capsys.readouterr().out
     assert json.loads((out / "config.json").read_text())["training"]["data"] == "-"
-    gone = "trained on a text that came through a pipe and was not kept: give it again with --data"
+    gone = "its text came through a pipe and was not kept: give it again with --data"
     with stdin(TEXT.encode()):  # not taken for the text unless it is named
         for command in (
             ["eval", "--run", str(out)],
@@ -335,7 +335,7 @@ def test_of_several_ranks_none_takes_anything_from_a_pipe(tmp_path, monkeypatch)
     monkeypatch.setattr(comm, "current", lambda: two)
     with writer(b"a text") as here:
         for name in ("-", "/dev/stdin", f"/dev/fd/{here}"):
-            with pytest.raises(ConfigError, match=f"--data {name}: only one of several ranks could read it; give a file"):
+            with pytest.raises(ConfigError, match=f"--data {name}: only one rank could read it; give a file"):
                 train.run(_parser().parse_args(["train", "--data", name, "--out", str(tmp_path / "run")]))
         assert os.read(here, 100) == b"a text"
     assert not (tmp_path / "run").exists()
@@ -345,7 +345,7 @@ def test_nothing_through_any_name(fast):
     for name in ("-", "/dev/stdin", "/dev/fd/0"):
         with stdin(b""), pytest.raises(DataError, match="standard input is empty"):
             load_corpus(name)
-    with writer(b"") as here, pytest.raises(DataError, match="the pipe is empty; see whether the program"):
+    with writer(b"") as here, pytest.raises(DataError, match="the pipe is empty; check whether the program"):
         load_corpus(f"/dev/fd/{here}")
 
 

@@ -78,7 +78,7 @@ def test_a_setting_that_may_be_several():
     assert hash(TrainConfig(data=["a", "b"])) is not None
     for wrong, message in (
         ([1], "data = 1 is int; it must be str"),
-        (["a", "\0"], "none of them zero"),
+        (["a", "\0"], "without NUL"),
         (3, "data = 3 is int"),
     ):
         with pytest.raises(ConfigError, match=message):
@@ -113,8 +113,8 @@ def test_a_run_on_several(texts, tmp_path, capsys, monkeypatch):
     os.rename(texts[1], "moved/x.txt")
     assert main(["eval", "--run", "run"]) == 2
     said = capsys.readouterr().err
-    assert "its text was looked for, and is not there: " in said
-    assert "--data FILE, once for each of its texts in their order, may point to where it is now" in said
+    assert "its text is at none of these places: " in said
+    assert "--data FILE, once for each of its texts in their order, says where it is now" in said
     moved = [word for name in (texts[0], "moved/x.txt", texts[2]) for word in ("--data", name)]
     assert main(["replay", "run", "--step", "2", *moved]) == 0
     os.rename("moved/x.txt", texts[1])
