@@ -109,7 +109,7 @@ def test_a_socket_is_not_read(odd):
 def test_a_name_of_nothing_is_refused(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").write_text("never read")
-    with pytest.raises(DataError, match=r"names no text; give a file, a folder, or a corpus by name .pydocs"):
+    with pytest.raises(DataError, match=r"is not a text; give a file, a folder, or a corpus by name .pydocs"):
         load_corpus(name)
     (tmp_path / "c.toml").write_text(f"data = {name!r}\n".replace("'", '"'))
     for command in (
