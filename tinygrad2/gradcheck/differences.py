@@ -14,10 +14,31 @@ import numpy as np
 
 from tinygrad2.types import Array
 
-START = 1e-3
-ROUNDS = 8
 Line = Callable[[float], Array]
 """A function restricted to a line: t -> f(x + t v), flat."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What a function is computed in, and so which steps can be made and what can be known from them."""
+
+    dtype: type
+    start: float  # the first step
+    shrink: int  # each step is so many times smaller than the one before
+    rounds: int
+    tiny: tuple[float, ...]  # steps in which only rounding shows
+    rounding: float  # of a gradient, relative to its largest entry
+    resolution: float  # an estimate that is off by more than this share of the largest entry decides nothing
+    floor: float  # a slope that is less than this share of the function itself counts as none
+
+    @property
+    def eps(self) -> float:
+        """The distance from 1 to the next number."""
+        return float(np.finfo(self.dtype).eps)
+
+
+DOUBLE = Precision(np.float64, 1e-3, 8, 8, (1e-9, 1e-7), 1e-11, 1e-4, 1e-5)
+SINGLE = Precision(np.float32, 3e-2, 4, 4, (1e-5, 1e-4), 3e-5, 2e-2, 1e-2)
 
 
 @dataclass(frozen=True)
@@ -31,12 +52,12 @@ class Slope:
     side_error: Array
 
 
-def slopes(line: Line, size: float, noise: float) -> Iterator[Slope]:
-    """Estimates with finer and finer steps, from START * size down to two millionths of it."""
-    at_0 = line(0.0)
+def slopes(line: Line, size: float, noise: float, precision: Precision = DOUBLE, at_0: Array | None = None) -> Iterator[Slope]:
+    """Estimates with finer and finer steps: in float64 from a thousandth of `size` down to a two millionth of that."""
+    at_0 = line(0.0) if at_0 is None else at_0
     moved = np.zeros(at_0.shape, bool)
-    for k in range(ROUNDS):
-        h = START * size / 8**k
+    for k in range(precision.rounds):
+        h = precision.start * size / precision.shrink**k
         up, down = ([line(sign * s * h) for s in (1, 2, 4)] for sign in (1, -1))
         with np.errstate(all="ignore"):
             central = [(u - d) / (2 * s * h) for s, u, d in zip((1, 2, 4), up, down, strict=True)]
@@ -53,17 +74,17 @@ def slopes(line: Line, size: float, noise: float) -> Iterator[Slope]:
         yield Slope(value, error, -left, right, side_error)
 
 
-def scatter(line: Line, size: float) -> tuple[float, float]:
+def scatter(line: Line, size: float, precision: Precision = DOUBLE) -> tuple[float, float]:
     """(noise, magnitude): how much the function jumps about by rounding, and how large it is.
 
     The noise is the median of the fourth differences over tiny steps: curvature does not show in them, and a kink or a
     jump only in a few.
     """
     noise = magnitude = 0.0
-    for step in (1e-9 * size, 1e-7 * size):
-        values = np.array([line(k * step) for k in range(-8, 9)])
+    for step in precision.tiny:
+        values = np.array([line(k * step * size) for k in range(-8, 9)])
         values = values[:, np.isfinite(values).all(axis=0)]
         if values.size:
             noise = max(noise, float(np.median(np.abs(np.diff(values, 4, axis=0)), axis=0).max()))
             magnitude = max(magnitude, float(np.abs(values).max()))
-    return max(noise, 4 * np.finfo(float).eps * magnitude), magnitude
+    return max(noise, 4 * precision.eps * magnitude), magnitude

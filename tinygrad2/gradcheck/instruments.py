@@ -1,0 +1,124 @@
+"""Sharper than differences: the complex step, and the function itself in more digits.
+
+What these say is taken only where differences cannot tell it from what they say. So an instrument that is not for a function
+(the complex step of |x|, or of a comparison) convicts nobody.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygrad2.gradcheck.subject import Flat
+from tinygrad2.types import Array
+
+TINY = 1e-20  # the imaginary step: its square is lost in rounding
+COMPLEX_ULPS = 4  # what the complex functions of a library may be off by themselves
+DIGITS = 50
+DIGITS_STEP = 18  # with a step of 1e-18, central differences in 50 digits have 32 of them right
+
+
+def complex_step(flat: Flat, k: int, v: Array, dtype: Any = np.complex128) -> Array | None:
+    """Im f(x + ihv) / h, flat, for a direction in input k; None where f does not take complex numbers.
+
+    Nothing is subtracted, so nothing cancels, and h can be so small that only the rounding of f itself is left. It is the
+    derivative if f is analytic there; of |x| it makes 0. So it has to be compared with differences.
+    """
+    inputs = [x.astype(dtype) for x in flat.case.inputs]
+    inputs[k] = inputs[k] + dtype(1j * TINY) * v
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("error", np.exceptions.ComplexWarning)  # an imaginary part is thrown away
+            found = flat.at(inputs)
+    except Exception:  # whatever it is, it says that f is not for complex numbers
+        return None
+    return (found.imag / TINY).astype(np.float64) if found.dtype in (dtype, np.float64) else None
+
+
+def many_digits(flat: Flat, k: int, v: Array, nudge: list[Array]) -> Array | None:
+    """A central difference of f in 50 digits, flat; None where f, or this Python, cannot compute in them.
+
+    It goes through NumPy's arrays of objects, so f may be any function of NumPy's arithmetic, its elementary functions,
+    comparisons, sums and products of matrices.
+    """
+    try:
+        from tinygrad2.gradcheck.digits import exactly, to_float, working
+    except ImportError:  # without mpmath
+        return None
+    with working(DIGITS):
+        step = exactly(10.0) ** -DIGITS_STEP
+        inputs = [exactly(x + n) for x, n in zip(flat.case.inputs, nudge, strict=True)]
+        here, along = inputs[k], exactly(v)
+        try:
+            with np.errstate(all="ignore"):
+                up, down = (flat.at([*inputs[:k], here + s * step * along, *inputs[k + 1 :]]) for s in (1, -1))
+                return to_float((up - down) / (2 * step)) if up.dtype == object else None
+        except Exception:  # whatever it is, it says that f is not for such numbers
+            return None
+
+
+@dataclass(frozen=True)
+class Inaccuracy:
+    """The worst derivative of those with respect to one input."""
+
+    ulps: float  # so many units in the last place it is off
+    output: int
+    entry: int
+    analytic: float
+    exact: float
+    instrument: str
+
+
+def inaccuracy(flat: Flat, k: int, jacobian: Array, numeric: Array, errors: Array, ulps: float) -> Inaccuracy | None:
+    """The derivative that is off the most, if it is by more than `ulps`; None also where no instrument can tell.
+
+    What a change of the inputs in their last place does to a derivative is not held against it, nor what the instrument may be
+    off by itself. `numeric` and `errors` are those of the differences.
+    """
+    x = flat.case.inputs[k]
+    eps = flat.case.precision.eps
+    rng = np.random.default_rng(0)
+    still = [np.zeros(a.shape) for a in flat.case.inputs]
+    nudges = [[np.spacing(a) * rng.choice([-1.0, 1.0], a.shape) for a in flat.case.inputs] for _ in range(2)]
+    worst: Inaccuracy | None = None
+    for j, at in enumerate(np.ndindex(x.shape)):
+        v = np.zeros(x.shape)
+        v[at] = 1
+        found, slack, name = _exact(flat, k, v, still, nudges)
+        if found is None:
+            return worst
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            known = (np.abs(found - numeric[:, j]) <= errors[:, j]) & np.isfinite(found) & (np.abs(found) > 1e-300)
+            unit = np.spacing(np.abs(found))
+            off = (np.abs(jacobian[:, j] - found) - slack) / unit if eps < 1e-10 else np.abs(jacobian[:, j] / found - 1) / eps
+        off = np.where(known, off, 0.0)
+        i = int(np.argmax(off))
+        if off[i] > ulps and (worst is None or off[i] > worst.ulps):
+            worst = Inaccuracy(float(off[i]), i, j, float(jacobian[i, j]), float(found[i]), name)
+    return worst
+
+
+def _exact(flat: Flat, k: int, v: Array, still: list[Array], nudges: list[list[Array]]) -> tuple[Array | None, Array, str]:
+    """The derivatives as the sharpest instrument has them, how far off they may be, and its name."""
+    found = many_digits(flat, k, v, still)
+    if found is not None:
+        near = [many_digits(flat, k, v, nudge) for nudge in nudges]
+        own, name = 0.0, f"{DIGITS} digits"
+    else:
+        found = complex_step(flat, k, v)
+        if found is None:
+            return None, np.zeros(0), ""
+        before = [x.copy() for x in flat.case.inputs]
+        near = []
+        for nudge in nudges:
+            for a, n in zip(flat.case.inputs, nudge, strict=True):
+                a += n
+            near.append(complex_step(flat, k, v))
+            for a, old in zip(flat.case.inputs, before, strict=True):
+                a[...] = old
+        own, name = COMPLEX_ULPS * np.finfo(float).eps, "the complex step"
+    moved = np.max([np.abs(n - found) for n in near if n is not None], axis=0, initial=0.0)
+    return found, 2 * moved + own * np.abs(found), name

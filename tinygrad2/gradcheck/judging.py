@@ -1,0 +1,116 @@
+"""Whether derivatives agree with what differences along a line say, within the error that these are estimated to have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygrad2.gradcheck.differences import DOUBLE, Line, Precision, Slope, scatter, slopes
+from tinygrad2.gradcheck.verdicts import ORDER, RIGHT, UNDECIDABLE, WRONG
+from tinygrad2.types import Array
+
+OK, UNKNOWN, OFF = (ORDER.index(verdict) for verdict in (RIGHT, UNDECIDABLE, WRONG))
+"""Verdicts as numbers, of which a larger one is worse."""
+
+
+class Judged(NamedTuple):
+    """Of all outputs along one line."""
+
+    verdicts: Any  # as numbers
+    errors: Any  # relative
+    numeric: Any
+    sharp: Any  # where the numeric derivatives are those of the complex step
+    bound: Any  # how far off the differences may be
+
+
+def judge(
+    analytic: Array,
+    line: Line,
+    at_0: Array,
+    size: float,
+    scale: float,
+    noise: Callable[[], tuple[float, float]],
+    precision: Precision = DOUBLE,
+    exact: Array | None = None,
+) -> Judged:
+    """The verdict on each derivative.
+
+    Args:
+        at_0: the value of `line` at 0.
+        size: how large the input is that is moved.
+        scale: the largest derivative there is.
+        noise: gives what `scatter` does. It is asked only where something does not agree as if there were hardly any: what
+            agrees then would agree within the larger error too.
+        exact: the derivatives as the complex step has them.
+    """
+    finite = at_0[np.isfinite(at_0)]
+    magnitude = float(np.abs(finite).max(initial=0))
+    estimate = next(slopes(line, size, 4 * precision.eps * magnitude, precision, at_0))
+    with np.errstate(invalid="ignore"):
+        level = max(scale, precision.floor * magnitude / size)
+        own = precision.rounding * level  # the rounding of the analytic gradient itself
+        close = np.abs(analytic - estimate.value) <= estimate.error + own
+        resolved = estimate.error <= precision.resolution * np.maximum(np.abs(estimate.value), level)
+    if (close & resolved).all():  # NaN is never close
+        error, found = estimate.error, (0.0, magnitude)
+        value, sides = estimate.value, None
+    else:
+        found = noise()
+        level = max(scale, precision.floor * found[1] / size)
+        own = precision.rounding * level
+        value, error, sides = _best(analytic, slopes(line, size, found[0], precision, at_0), own, level, precision)
+    return _verdicts(analytic, value, error, sides, own, level, found[1] / size, precision, exact)
+
+
+def _best(analytic: Array, estimates: Any, own: float, level: float, precision: Precision) -> tuple[Array, Array, Slope | None]:
+    """Of each output the estimate that is the best by its own error, and the sides that are known best."""
+    sides: Slope | None = None
+    value, error = np.zeros(analytic.shape), np.full(analytic.shape, np.inf)
+    for estimate in estimates:
+        better = np.where(np.isfinite(estimate.value), estimate.error, np.inf) < error
+        value, error = np.where(better, estimate.value, value), np.where(better, estimate.error, error)
+        resolved = error <= precision.resolution * np.maximum(np.abs(value), level)
+        if (np.abs(analytic - value) <= error + own).all() and resolved.all():
+            break
+        if sides is None or not sides.side_error.max() <= estimate.side_error.max():
+            sides = estimate
+    return value, error, sides
+
+
+def _verdicts(
+    analytic: Array,
+    value: Array,
+    error: Array,
+    sides: Slope | None,
+    own: float,
+    level: float,
+    steepness: float,
+    precision: Precision,
+    exact: Array | None,
+) -> Judged:
+    with np.errstate(invalid="ignore"):
+        bound = error
+        resolved = error <= precision.resolution * np.maximum(np.maximum(np.abs(value), np.abs(analytic)), level)
+        sharp = np.zeros(value.shape, bool) if exact is None else resolved & (np.abs(exact - value) <= error)
+        if exact is not None:  # within the error of the differences: whoever agrees with it agrees with them
+            value, error = np.where(sharp, exact, value), np.where(sharp, 0.0, error)
+        off = np.abs(analytic - value)
+        floor = max(0.1 * precision.floor * steepness, 1e-300)  # below it differences cannot tell one slope from another
+        relative = off / np.maximum(np.maximum(np.abs(analytic), np.abs(value)), floor)
+        agrees = off <= error + own
+        verdicts = np.where(resolved | (error == 0), np.where(agrees, OK, OFF), UNKNOWN)
+        if sides is not None and not agrees.all():
+            low, high = np.minimum(sides.left, sides.right), np.maximum(sides.left, sides.right)
+            kink = (high - low > 4 * sides.side_error) & np.isfinite(high - low)
+            between = (analytic >= low - sides.side_error) & (analytic <= high + sides.side_error)
+            verdicts = np.where(kink & ~agrees, np.where(between, OK, OFF), verdicts)
+            relative = np.where(kink & between & ~agrees, 0.0, relative)
+    verdicts = np.where(np.isfinite(analytic), verdicts, np.where(np.isfinite(error), OFF, UNKNOWN))
+    return Judged(verdicts, np.where(np.isfinite(relative), relative, np.inf), value, sharp, bound)
+
+
+def noise_of(line: Line, size: float, precision: Precision) -> Callable[[], tuple[float, float]]:
+    """What `judge` asks for."""
+    return lambda: scatter(line, size, precision)
