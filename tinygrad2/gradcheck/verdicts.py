@@ -11,6 +11,7 @@ import numpy as np
 RIGHT, UNDECIDABLE, INACCURATE, WRONG = "right", "undecidable", "inaccurate", "wrong"
 ORDER = (RIGHT, UNDECIDABLE, INACCURATE, WRONG)
 """From the best to the worst: what is known to be off is worse than what is not known."""
+PYTEST_SHOWS = 200
 EXIT_CODES = {RIGHT: 0, WRONG: 1, UNDECIDABLE: 3, INACCURATE: 4}  # 2 is for commands that are not understood
 
 
@@ -75,7 +76,15 @@ class GradcheckResult:
         return self.verdict == RIGHT
 
     def __repr__(self) -> str:
-        return f"\n{self}\n"
+        """The table; of a long one that is not right, its worst row, since pytest shows the ends of what is longer than a few
+        lines."""
+        text = str(self)
+        if self.verdict != RIGHT and self.rows and len(text) > PYTEST_SHOWS:
+            row = self.worst
+            text = (
+                f"<- {row.verdict} at {list(row.index)} of {row.name}: {row.note}; {row.analytic:.6e} and not {row.numeric:.6e}"
+            )
+        return f"\n{text}\n"
 
     def __str__(self) -> str:
         width = max((len(row.name) for row in self.rows), default=5)
