@@ -17,7 +17,7 @@ from tinygrad2.gradcheck.engines.tensors import Tensors
 from tinygrad2.gradcheck.instruments import complex_step as complex_step_of
 from tinygrad2.gradcheck.instruments import inaccuracy
 from tinygrad2.gradcheck.judging import OFF, UNKNOWN, Judged, judge, noise_of
-from tinygrad2.gradcheck.subject import Case, ContractError, Flat, settle
+from tinygrad2.gradcheck.subject import Case, ContractError, DoubtError, Flat, settle
 from tinygrad2.gradcheck.verdicts import INACCURATE, ORDER, RIGHT, UNDECIDABLE, WRONG, GradcheckResult, InputCheck, worst_of
 from tinygrad2.tensor import Tensor
 from tinygrad2.types import Array
@@ -109,10 +109,11 @@ def gradcheck(
 def _checked(case: Case, fast: bool, complex_step: bool, ulps: float | None, seed: int, progress: Progress) -> GradcheckResult:
     settle(case)
     flat = Flat(case)
-    if not any(x.size for x in case.inputs) or not flat().size:
-        shapes = ", ".join(str(x.shape) for x in case.inputs) or "none"
-        raise TinygradError(f"gradcheck: inputs of shape {shapes} to outputs of shape {flat.shapes}: there is nothing to check")
     try:
+        if not any(x.size for x in case.inputs) or not flat().size:
+            shapes = ", ".join(str(x.shape) for x in case.inputs) or "none"
+            outs = ", ".join(map(str, flat.shapes)) or "any"
+            raise TinygradError(f"gradcheck: inputs of shape {shapes} to an output of shape {outs}: there is nothing to check")
         base, pulled = contract.first_look(flat, seed)
         rows = _projected(flat, base, np.random.default_rng(seed), complex_step) if fast else None
         if rows is None:
@@ -122,7 +123,7 @@ def _checked(case: Case, fast: bool, complex_step: bool, ulps: float | None, see
                 return GradcheckResult(WRONG, tuple(rows), contract.NOT_LINEAR)
     except ContractError as broken:
         return GradcheckResult(WRONG, (), str(broken))
-    except contract.DoubtError as doubt:
+    except DoubtError as doubt:
         return GradcheckResult(UNDECIDABLE, (), str(doubt))
     return GradcheckResult(worst_of(row.verdict for row in rows), tuple(rows), case.note)
 
@@ -166,9 +167,11 @@ def _columns(flat: Flat, base: Array, k: int, jacobian: Array, sharp: bool, prog
             finally:
                 x[at] = before
 
-        def noise(j: int = j, line: Line = line, before: Any = before) -> tuple[float, float]:
+        size = max(1.0, abs(float(before))) if np.isfinite(before) else 1.0
+
+        def noise(j: int = j, line: Line = line, size: float = size) -> tuple[float, float]:
             if j // 16 not in noises:  # much the same at the entries that follow
-                noises[j // 16] = scatter(line, max(1.0, abs(float(before))), precision)
+                noises[j // 16] = scatter(line, size, precision)
             return noises[j // 16]
 
         exact = None
@@ -176,7 +179,6 @@ def _columns(flat: Flat, base: Array, k: int, jacobian: Array, sharp: bool, prog
             along = np.zeros(x.shape)
             along[at] = 1
             exact = complex_step_of(flat, k, along)
-        size = max(1.0, abs(float(before)))
         column = judge(jacobian[:, j], line, base, size, scale, noise, precision, exact)
         for whole, part in zip(found, column, strict=True):
             whole[:, j] = part
@@ -231,7 +233,7 @@ def _projected(flat: Flat, base: Array, rng: np.random.Generator, sharp: bool) -
                 x[...] = before
 
         analytic = np.array([np.sum(g[k] * v) for g in grads])
-        size = max(1.0, float(np.abs(before).max()))
+        size = max(1.0, float(np.abs(before[np.isfinite(before)]).max(initial=0)))
         scale = float(np.abs(analytic).max())
         turned = complex_step_of(flat, k, v) if sharp else None
         exact = weights @ turned if turned is not None else None

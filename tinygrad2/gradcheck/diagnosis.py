@@ -33,16 +33,14 @@ def diagnosis(findings: Findings, k: int) -> str:
     views = list(_views(findings, k))
     if len(views) > 1:
         bad = [number for number, view in enumerate(views) if view.wrong.any()]
-        text = ""
+        if not any(views[number].analytic.any() for number in bad):
+            one = len(bad) == 1
+            which = f"output {bad[0]} is" if one else f"outputs {', '.join(map(str, bad))} are"
+            return f"the cotangent{'' if one else 's'} of {which} ignored"
         if len(bad) == 1:
-            view = views[bad[0]]
-            text = _ignored(bad[0], view) or f"in output {bad[0]}: {_of_view(view, findings, k)}"
-        return text or _of_view(_whole(findings, k), findings, k)
+            return f"in output {bad[0]}: {_of_view(views[bad[0]], findings, k)}"
+        return _of_view(_whole(findings, k), findings, k)
     return _of_view(views[0], findings, k)
-
-
-def _ignored(number: int, view: View) -> str:
-    return "" if view.analytic.any() else f"the cotangent of output {number} is ignored"
 
 
 def _views(findings: Findings, k: int) -> Iterator[View]:

@@ -69,7 +69,10 @@ def _best(analytic: Array, estimates: Any, own: float, level: float, precision: 
     sides: Slope | None = None
     value, error = np.zeros(analytic.shape), np.full(analytic.shape, np.inf)
     for estimate in estimates:
-        better = np.where(np.isfinite(estimate.value), estimate.error, np.inf) < error
+        with np.errstate(invalid="ignore"):  # where two exclude each other, that of the smaller steps is nearer to the slope
+            known = estimate.error <= precision.resolution * np.maximum(np.abs(estimate.value), level)
+            apart = np.abs(estimate.value - value) - estimate.error - error
+            better = (np.where(np.isfinite(estimate.value), estimate.error, np.inf) < error) | (known & (apart > 0))
         value, error = np.where(better, estimate.value, value), np.where(better, estimate.error, error)
         resolved = error <= precision.resolution * np.maximum(np.abs(value), level)
         if (np.abs(analytic - value) <= error + own).all() and resolved.all():

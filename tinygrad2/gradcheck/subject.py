@@ -36,6 +36,10 @@ class ContractError(TinygradError):
     what it was given."""
 
 
+class DoubtError(Exception):
+    """A reason why nothing can be said."""
+
+
 @dataclass
 class Case:
     """A function, where it is checked, and what to call its inputs."""
@@ -75,6 +79,8 @@ class Flat:
             if part.dtype.kind != "f":
                 which = f"output {i}" if len(parts) > 1 else "the function's output"
                 raise DtypeError(f"gradcheck: {which} is {part.dtype}; give floating-point numbers, or leave it out")
+            if part.dtype not in KNOWN:
+                raise DoubtError(f"the result is {part.dtype}, and differences can tell something of float64 and float32 alone")
         return parts
 
     def is_single(self) -> bool:

@@ -12,7 +12,7 @@ import torch
 from tinygrad2.containers import leaves, rebuilt
 from tinygrad2.errors import TinygradError
 from tinygrad2.gradcheck.engines.names import path_names
-from tinygrad2.gradcheck.subject import Case, ContractError
+from tinygrad2.gradcheck.subject import Case, ContractError, DoubtError
 from tinygrad2.types import Array
 
 BROKEN = ("returned an incorrect number of gradients", "returned an invalid gradient", "modified by an inplace operation")
@@ -67,6 +67,11 @@ class Torch:
         self.outs = [_as_real(part) if turned else part for part in parts if _is_number(part)]
         if not self.outs:
             raise TinygradError(f"gradcheck: the function gave {found!r:.60}; give floating-point Tensors of PyTorch")
+        if any(out.requires_grad for out in self.outs):  # others are said to have no gradient, such as statistics and indices
+            self.outs = [out for out in self.outs if out.requires_grad]
+        for out in self.outs:
+            if out.dtype == torch.bfloat16:  # which NumPy does not have
+                raise DoubtError("the result is bfloat16, and differences can tell something of float64 and float32 alone")
         return [_numpy(out) for out in self.outs]
 
     def pull(self, cotangents: list[Array]) -> list[Array | None]:
