@@ -118,9 +118,9 @@ def _checked(case: Case, fast: bool, complex_step: bool, ulps: float | None, see
         rows = _projected(flat, base, np.random.default_rng(seed), complex_step) if fast else None
         if rows is None:
             flat()  # what is pulled back is of the inputs as they are, and not as they were moved last
-            rows, linear = _full(flat, base, pulled, complex_step, ulps, progress)
-            if not linear and worst_of(row.verdict for row in rows) != WRONG:
-                return GradcheckResult(WRONG, tuple(rows), contract.NOT_LINEAR)
+            rows, bent = _full(flat, base, pulled, complex_step, ulps, progress)
+            if bent and worst_of(row.verdict for row in rows) != WRONG:
+                return GradcheckResult(WRONG, tuple(rows), bent)
     except ContractError as broken:
         return GradcheckResult(WRONG, (), str(broken))
     except DoubtError as doubt:
@@ -135,8 +135,8 @@ def _full(
     sharp: bool,
     ulps: float | None,
     progress: Progress,
-) -> tuple[list[InputCheck], bool]:
-    """The whole Jacobian, and whether the cotangent of several outputs is the sum of theirs."""
+) -> tuple[list[InputCheck], str]:
+    """The whole Jacobian, and what is wrong where the cotangents of single outputs do not add up."""
     inputs = flat.case.inputs
     jacobians = [np.zeros((base.size, x.size)) for x in inputs]
     for i in range(base.size):
@@ -147,7 +147,7 @@ def _full(
     judged = [_columns(flat, base, k, jacobians[k], sharp, progress) for k in range(len(inputs))]
     findings = Findings(flat, base, jacobians, [part.numeric for part in judged], [part.verdicts == OFF for part in judged])
     rows = [_row(flat, k, jacobians[k], part, sharp, ulps, findings) for k, part in enumerate(judged) if inputs[k].size]
-    return rows, contract.is_linear(flat, pulled, jacobians)
+    return rows, contract.not_linear(flat, base, pulled, jacobians)
 
 
 def _columns(flat: Flat, base: Array, k: int, jacobian: Array, sharp: bool, progress: Progress) -> Judged:
@@ -200,6 +200,8 @@ def _row(
     note = f"the complex step decides {np.count_nonzero(judged.sharp)} of {judged.sharp.size}" if sharp else ""
     if verdict == WRONG:
         note = diagnosis(findings, k)
+    elif verdict == UNDECIDABLE:
+        note = _doubt(findings.base[i], x.flat[j], name)
     elif verdict == RIGHT and ulps is not None:
         off = inaccuracy(flat, k, jacobian, judged.numeric, judged.bound, ulps)
         if off is not None:
@@ -209,6 +211,15 @@ def _row(
             note = f"off by {off.ulps:.3g} units in the last place, {where}, as {off.instrument} can tell"
     at = tuple(map(int, np.unravel_index(j, x.shape)))
     return InputCheck(name, x.shape, verdict, error, (*flat.index(i), *at), float(jacobian[i, j]), numeric, note)
+
+
+def _doubt(out: Any, x: Any, name: str) -> str:
+    """Why a derivative cannot be told."""
+    if not np.isfinite(x):
+        return f"{name} is {x} there"
+    if not np.isfinite(out):
+        return f"the function is {out} there"
+    return "the function jumps there, leaves its domain, or is too rough for differences"
 
 
 def _projected(flat: Flat, base: Array, rng: np.random.Generator, sharp: bool) -> list[InputCheck] | None:

@@ -56,7 +56,8 @@ def _whole(findings: Findings, k: int) -> View:
 
 def _view(findings: Findings, k: int, rows: slice, shape: tuple[int, ...]) -> View:
     case = findings.flat.case
-    others = {name: x for i, (name, x) in enumerate(zip(case.names, case.inputs, strict=True)) if i != k} | case.others
+    others = {name: x for i, (name, x) in enumerate(zip(case.names, case.inputs, strict=True)) if i != k}
+    others |= {name: np.asarray(x) for name, x in case.others.items() if hasattr(x, "__array__") or isinstance(x, list)}
     double = case.precision is DOUBLE
     return View(
         case.names[k],
@@ -152,7 +153,8 @@ def _shifted(view: View, right: Array, axis: int, by: int) -> bool:
     n = right.shape[axis + 1]
     here = np.take(found, range(max(by, 0), n + min(by, 0)), axis + 1)
     there = np.take(right, range(max(-by, 0), n + min(-by, 0)), axis + 1)
-    return view.same(here, there) and not view.zero(there).all()
+    unmoved = np.take(right, range(max(by, 0), n + min(by, 0)), axis + 1)
+    return view.same(here, there) and not view.same(here, unmoved)
 
 
 def _blocks_transposed(view: View) -> str:
@@ -212,8 +214,8 @@ def _coupled(view: View) -> str:
         total = np.sqrt(np.sum(blocks * blocks)) / max(np.sqrt(np.sum(lack * lack)), 1e-300)
         if total < 1 - 1e-6 or not 1 <= max(ranks) <= min(2, n - 2 if n > 3 else 1):
             continue
-        off = blocks[:, ~np.eye(n, dtype=bool)]
-        if view.zero(off).all():
+        columns = (~view.zero(blocks)).any(axis=1).sum(axis=-1)  # of each block, how many
+        if columns.max() <= max(2, n // 2):
             continue
         where = f"axis {axes[0]}" if len(axes) == 1 else "all axes"
         flat = all(np.allclose(block, block[0, 0], atol=view.atol * view.scale * 10) for block in blocks)
@@ -267,6 +269,8 @@ def _somewhere(view: View) -> str:
         statistic = ", as if what is computed of all of them, such as a mean or a norm, were constant"
         return f"{count}: only those {where}{statistic if where.startswith('off') else ''}"
     relevant = ~(view.zero(view.analytic) & view.zero(view.numeric))
+    if (view.zero(view.analytic) != view.zero(view.numeric))[relevant].all():
+        return f"{count}: zero where it should not be, and the other way round: is a mask or a condition turned round?"
     if np.count_nonzero(wrong) > 2 and (wrong == relevant).all():
         return f"{count}, each by another factor: a term or a factor is missing, such as one of the two of a product rule"
     return count

@@ -30,7 +30,7 @@ class View:
     wrong: Array
     out: Array  # the output, of its shape
     x: Array  # the input, of its shape
-    others: dict[str, Any]  # all other inputs
+    others: dict[str, Array]  # all other inputs
     rtol: float
     atol: float
 
@@ -69,21 +69,21 @@ def factor(ratio: float, view: View) -> str:
     text = f"{ratio:.6g}" if near > 1e-6 else f"1 {'+' if ratio > 1 else '-'} {near:.1e}"
     parts = round(1 / ratio) if abs(1 / ratio - round(1 / ratio)) < 1e-3 and abs(ratio) < 0.9 else 0
     hints = [f"as if one of {parts} uses were kept, = for +=, or a mean for a sum"] if parts > 1 else []
-    size = abs(ratio)
-    for n, what in lengths(view).items():
-        forms = {"{}": n, "1 / {}": 1 / n, "the root of {}": math.sqrt(n), "1 / the root of {}": 1 / math.sqrt(n)}
-        if n > 3:
-            forms |= {
-                "{} - 1": n - 1,
-                "1 / ({} - 1)": 1 / (n - 1),
-                "{0} / ({0} - 1)": n / (n - 1),
-                "({0} - 1) / {0}": (n - 1) / n,
-            }
-        for form, value in forms.items():
-            if abs(size / value - 1) < 1e-5 + view.rtol * (view.rtol > 1e-3):
-                hints.append(f"it is {form.format(n)}, and {n} is {what}")
-                break
+    origins = [_origin(abs(ratio), n, what, view.rtol, spread) for spread in (False, True) for n, what in lengths(view).items()]
+    exact = next((origin for origin in origins if origin), "")
+    hints += [exact] if exact else []
     return f"off by a factor of {text}{': ' if hints else ''}{'; '.join(hints)}"
+
+
+def _origin(size: float, n: int, what: str, rtol: float, less_one: bool) -> str:
+    """How a number is made of the length of an axis, if it is; also of one less, as in a variance."""
+    forms: dict[str, float] = {"{}": n, "1 / {}": 1 / n, "the root of {}": math.sqrt(n), "1 / the root of {}": 1 / math.sqrt(n)}
+    if less_one:
+        forms = {"{0} - 1": n - 1, "1 / ({0} - 1)": 1 / (n - 1), "{0} / ({0} - 1)": n / (n - 1), "({0} - 1) / {0}": (n - 1) / n}
+    for form, value in forms.items():
+        if (n > 3 or not less_one) and abs(size / value - 1) < (rtol if rtol > 1e-3 else 1e-5):
+            return f"it is {form.format(n)}, and {n} is {what}"
+    return ""
 
 
 def fields(view: View) -> Iterator[tuple[str, Array]]:
@@ -100,7 +100,7 @@ def fields(view: View) -> Iterator[tuple[str, Array]]:
         }.items():
             yield name, np.broadcast_to(value, (outs, ins))
     for name, other in view.others.items():
-        if not isinstance(other, np.ndarray) or other.dtype.kind != "f":
+        if other.dtype.kind != "f":
             continue
         for shape, turn in ((view.x.shape, (1, -1)), (view.out.shape, (-1, 1))):
             try:
@@ -164,7 +164,7 @@ def places(view: View) -> str:
     wrong = view.wrong & relevant
     if view.wrong.size > LARGE or wrong.all() or not wrong.any() or (wrong == relevant).all():
         return ""
-    for text, condition in itertools.chain(_relations(view), _integers(view), _values(view), _indices(view)):
+    for text, condition in itertools.chain(_relations(view), _integers(view), _edges(view), _values(view), _indices(view)):
         if (np.broadcast_to(condition, wrong.shape)[relevant] == wrong[relevant]).all():
             return text
     return ""
@@ -202,8 +202,7 @@ def _relations(view: View) -> Iterator[tuple[str, Array]]:
 def _integers(view: View) -> Iterator[tuple[str, Array]]:
     """At targets, in masks, and for ids that come again."""
     outs, ins = _grids(view)
-    for name, given in view.others.items():
-        other = np.asarray(given) if not isinstance(given, (str, dict)) else np.empty(0)
+    for name, other in view.others.items():
         if other.dtype.kind == "b":
             for shape, turn in ((view.x.shape, (1, -1)), (view.out.shape, (-1, 1))):
                 try:
@@ -220,15 +219,18 @@ def _integers(view: View) -> Iterator[tuple[str, Array]]:
                     yield f"away from the targets, {name}", ~at
             if view.out.shape[: other.ndim] == other.shape and view.x.ndim and other.max() < view.x.shape[0]:
                 flat = other.reshape(-1)
-                later = np.array([n in flat[i + 1 :] for i, n in enumerate(flat)]).reshape(other.shape)
-                before = np.array([n in flat[:i] for i, n in enumerate(flat)]).reshape(other.shape)
-                index = tuple(outs[: other.ndim])
-                for what, there in (("again later", later), ("for another time", before)):
-                    yield f"for those of {name} that come {what}: only one of several uses counts, = for +=", there[index]
+                first, last = (np.unique(turned, return_index=True)[1] for turned in (flat, flat[::-1]))
+                for what, once in (("again later", flat.size - 1 - last), ("for another time", first)):
+                    there = np.ones(flat.size, bool)
+                    there[once] = False
+                    there = there.reshape(other.shape)[tuple(outs[: other.ndim])]
+                    yield f"for those of {name} that come {what}: only one of several uses counts, = for +=", there
 
 
 def _values(view: View) -> Iterator[tuple[str, Array]]:
-    named = {view.name: view.x.reshape(1, -1)} | ({"the output": view.out.reshape(-1, 1)} if view.out.size > 1 else {})
+    named: dict[str, Any] = {view.name: view.x.reshape(1, -1)}
+    if view.out.size > 1:
+        named["the output"] = view.out.reshape(-1, 1)
     for name, v in named.items():
         yield f"where {name} is negative", v < 0
         yield f"where {name} is positive", v > 0
@@ -242,7 +244,7 @@ def _values(view: View) -> Iterator[tuple[str, Array]]:
         yield f"away from the largest of {view.name} along axis {axis}", ~top
 
 
-def _indices(view: View) -> Iterator[tuple[str, Array]]:
+def _edges(view: View) -> Iterator[tuple[str, Array]]:
     outs, ins = _grids(view)
     for name, grids in ((view.name, ins), ("the output", outs)):
         for axis, g in enumerate(grids):
@@ -252,6 +254,14 @@ def _indices(view: View) -> Iterator[tuple[str, Array]]:
             yield f"at the last {where}", g == last
             yield f"at all but the first {where}", g > 0
             yield f"at all but the last {where}", g < last
+
+
+def _indices(view: View) -> Iterator[tuple[str, Array]]:
+    outs, ins = _grids(view)
+    for name, grids in ((view.name, ins), ("the output", outs)):
+        for axis, g in enumerate(grids):
+            last = int(g.max())
+            where = f"along axis {axis} of {name}"
             if last < 64:
                 for n in range(1, last):
                     yield f"at {n} {where}", g == n
