@@ -1,4 +1,4 @@
-"""`python -m tinygrad2.gradcheck layers.py::affine_forward --inputs 3x4,4x2,2`: is the gradient of a function in a file right?"""
+"""`python -m tinygrad2.gradcheck layers.py::affine_forward --inputs 3x4,4x2,2`: is the gradient of that function right?"""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ The gradient is that of --vjp, --backward or --value-and-grad; without one of th
 `forward` in it, that of the same name with `backward`, if the file has it; or else that of the engine (PyTorch, JAX, HIPS
 autograd, or Tensors) that the function is written with. It ends with 0 for right, 1 for wrong, 3 for undecidable, 4 for
 inaccurate, and 2 where nothing could be checked."""
-INPUTS = """one for each argument, separated by commas: 3x4 random numbers of that shape (0d: a single one), 3x4+ positive ones,
-3x4? a mask, 5<10 integers below 10 (default: NAME_inputs in the file, a list or a function that gives it; or else 3x4 for each)"""
+INPUTS = """one for each argument, separated by commas: 3x4 for random numbers of that shape (0d for a single one), 3x4+ for
+positive ones, 3x4? for a mask, 5<10 for integers below 10 (default: NAME_inputs in the file, a list or a function that gives
+it; or else 3x4 for each)"""
 SPEC = re.compile(r"(?P<shape>0d|\d+(x\d+)*)(?P<kind>\+|\?|<\d+)?")
 
 

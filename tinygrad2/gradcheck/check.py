@@ -110,10 +110,6 @@ def _checked(case: Case, fast: bool, complex_step: bool, ulps: float | None, see
     settle(case)
     flat = Flat(case)
     try:
-        if not any(x.size for x in case.inputs) or not flat().size:
-            shapes = ", ".join(str(x.shape) for x in case.inputs) or "none"
-            outs = ", ".join(map(str, flat.shapes)) or "any"
-            raise TinygradError(f"gradcheck: inputs of shape {shapes} to an output of shape {outs}: there is nothing to check")
         base, pulled = contract.first_look(flat, seed)
         rows = _projected(flat, base, np.random.default_rng(seed), complex_step) if fast else None
         if rows is None:

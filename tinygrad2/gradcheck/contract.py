@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad2.errors import TinygradError
 from tinygrad2.gradcheck.engines.tensors import Tensors, gradients
 from tinygrad2.gradcheck.subject import ContractError, DoubtError, Flat
 from tinygrad2.tensor import Tensor
@@ -19,11 +20,17 @@ ROUNDING = 64
 
 
 def first_look(flat: Flat, seed: int) -> tuple[Array, tuple[Array, list[Array]]]:
-    """The value, and a random cotangent with what it is pulled back to. Raises ContractError and DoubtError."""
+    """The value, and a random cotangent with what it is pulled back to.
+
+    Raises ContractError and DoubtError, and TinygradError where there is nothing to check.
+    """
     inputs = flat.case.inputs
     before = [x.copy() for x in inputs]
     base = flat()
     flat.is_single()
+    if not base.size or not any(x.size for x in inputs):
+        ins, outs = (", ".join(map(str, shapes)) or "none" for shapes in ([x.shape for x in inputs], flat.shapes))
+        raise TinygradError(f"gradcheck: inputs of shape {ins} to an output of shape {outs}: there is nothing to check")
     _unchanged(flat, before, "the function")
     if _differ(flat, [base], [flat()]):
         raise DoubtError("f is not deterministic: two calls with the same inputs differ")

@@ -221,10 +221,10 @@ def _integers(view: View) -> Iterator[tuple[str, Array]]:
                 flat = other.reshape(-1)
                 first, last = (np.unique(turned, return_index=True)[1] for turned in (flat, flat[::-1]))
                 for what, once in (("again later", flat.size - 1 - last), ("for another time", first)):
-                    there = np.ones(flat.size, bool)
-                    there[once] = False
-                    there = there.reshape(other.shape)[tuple(outs[: other.ndim])]
-                    yield f"for those of {name} that come {what}: only one of several uses counts, = for +=", there
+                    several = np.ones(flat.size, bool)
+                    several[once] = False
+                    where = several.reshape(other.shape)[tuple(outs[: other.ndim])]
+                    yield f"for those of {name} that come {what}: only one of several uses counts, = for +=", where
 
 
 def _values(view: View) -> Iterator[tuple[str, Array]]:
