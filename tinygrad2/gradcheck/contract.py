@@ -33,7 +33,7 @@ def first_look(flat: Flat, seed: int) -> tuple[Array, tuple[Array, list[Array]]]
         raise TinygradError(f"gradcheck: inputs of shape {ins} to an output of shape {outs}: there is nothing to check")
     _unchanged(flat, before, "the function")
     if _differ(flat, [base], [flat()]):
-        raise DoubtError("f is not deterministic: two calls with the same inputs differ")
+        raise DoubtError("f is not deterministic: two calls with the same inputs differ" + flat.case.hint)
     u: Array = np.random.default_rng([seed, 1]).standard_normal(base.shape).astype(flat.case.precision.dtype)
     first = [g.copy() for g in flat.pull(u)]
     _unchanged(flat, before, "the rule")

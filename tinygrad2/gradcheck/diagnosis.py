@@ -75,7 +75,7 @@ def _view(findings: Findings, k: int, rows: slice, shape: tuple[int, ...]) -> Vi
 def _of_view(view: View, findings: Findings, k: int) -> str:
     if not np.isfinite(view.analytic).all():
         return _not_finite(view)
-    for look in (_rounded, _scaled, _rearranged, _swapped(findings, k), _missing, _coupled, _multiplied):
+    for look in (_rounded, _scaled, _rearranged, _swapped(findings, k), _averaged, _missing, _coupled, _multiplied):
         found = look(view)
         if found:
             return found
@@ -183,6 +183,14 @@ def _swapped(findings: Findings, k: int) -> Callable[[View], str]:
         return ""
 
     return look
+
+
+def _averaged(view: View) -> str:
+    """Right for `.sum()`, whose cotangent is the same everywhere."""
+    sums = view.analytic.sum(0), view.numeric.sum(0)
+    if len(view.numeric) > 1 and not view.zero(sums[1]).all() and view.same(*sums):
+        return "right only where the cotangent is the same for all outputs, as after .sum(): it is averaged, or put elsewhere"
+    return ""
 
 
 def _missing(view: View) -> str:

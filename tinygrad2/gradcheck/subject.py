@@ -50,6 +50,7 @@ class Case:
     others: dict[str, Any] = field(default_factory=dict)  # the other inputs, such as targets and masks
     precision: Precision = DOUBLE
     note: str = ""
+    hint: str = ""  # why it may not be deterministic
     engine: str = ""
     deep: Any = None  # of an engine whose gradients can be differentiated: seed -> the function that order=2 checks
 

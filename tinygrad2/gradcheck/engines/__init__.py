@@ -47,7 +47,8 @@ def case_of(
 
 def found_engine(f: Any, inputs: Sequence[Any]) -> str:
     """The engine by the types of the inputs, then by that of the function, then by the modules it uses."""
-    for package in (*_packages(leaves(dict(enumerate(inputs)))), *_packages([f]), *_used(f)):
+    home = (getattr(f, "__module__", None) or "").partition(".")[0]
+    for package in (*_packages(leaves(dict(enumerate(inputs)))), *_packages([f]), home, *_used(f)):
         if package in ENGINES:
             return ENGINES[package]
     return "tensors"

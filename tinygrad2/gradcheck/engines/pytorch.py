@@ -26,7 +26,7 @@ class Torch:
         self.f, self.like = f, dict(enumerate(inputs))
         self.leaves = leaves(self.like)
         self.parameters = list(parameters)
-        wanted = [_is_float(x) and x.requires_grad for x in self.leaves]
+        wanted = [_is_float(x) and getattr(x, "requires_grad", False) for x in self.leaves]
         several = any(wanted) or bool(self.parameters and not any(map(_is_float, self.leaves)))
         self.checked = wanted if several else [_is_float(x) for x in self.leaves]
 
@@ -147,7 +147,9 @@ def case(f: Any, inputs: Sequence[Any], names: list[str]) -> Case:
     flags = zip(subject.leaves, names, subject.checked, strict=True)
     others = {name: x for x, name, flag in flags if not flag}
     names = [name for name in names if name not in others]
-    return Case(subject, subject.arrays(), [*names, *parameters], others, deep=None if parameters else subject.slope)
+    hint = ": .eval() of the module turns dropout off" if getattr(f, "training", False) else ""
+    deep = None if parameters else subject.slope
+    return Case(subject, subject.arrays(), [*names, *parameters], others, hint=hint, deep=deep)
 
 
 def _in_double(module: torch.nn.Module, inputs: Sequence[Any]) -> torch.nn.Module:
