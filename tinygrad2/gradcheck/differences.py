@@ -52,6 +52,7 @@ class Slope:
     left: Array
     right: Array
     side_error: Array
+    rounding: float  # the part of the error that is there whatever the function does
 
 
 def slopes(line: Line, size: float, noise: float, precision: Precision = DOUBLE, at_0: Array | None = None) -> Iterator[Slope]:
@@ -76,7 +77,7 @@ def slopes(line: Line, size: float, noise: float, precision: Precision = DOUBLE,
             uneven = np.abs(once[0] - once[1]) > np.abs(central[0] - central[1]) / 4  # as if of no second derivative here
             error = np.where(uneven, error + 3 * np.abs(once[0] - once[1]), error)
             reach = np.where(change > 0, change, reach)
-        yield Slope(value, error, -left, right, side_error)
+        yield Slope(value, error, -left, right, side_error, rounding)
 
 
 def scatter(line: Line, size: float, precision: Precision = DOUBLE) -> tuple[float, float]:

@@ -15,6 +15,10 @@ OK, UNKNOWN, OFF = (ORDER.index(verdict) for verdict in (RIGHT, UNDECIDABLE, WRO
 """Verdicts as numbers, of which a larger one is worse."""
 
 
+WILD = 100
+ROUGH = 0.1
+
+
 class Judged(NamedTuple):
     """Of all outputs along one line."""
 
@@ -50,7 +54,8 @@ def judge(
     estimate = next(slopes(line, size, 4 * precision.eps * magnitude, precision, at_0))
     with np.errstate(invalid="ignore"):
         level = max(scale, precision.floor * magnitude / size)
-        own = precision.rounding * level  # the rounding of the analytic gradient itself
+        nothing = precision.rounding * ((at_0 == 0) & (estimate.value == 0))  # of what stays 0 there is no scale at all
+        own = precision.rounding * level + nothing  # the rounding of the analytic gradient itself
         close = np.abs(analytic - estimate.value) <= estimate.error + own
         resolved = estimate.error <= precision.resolution * np.maximum(np.abs(estimate.value), level)
     if (close & resolved).all():  # NaN is never close
@@ -59,8 +64,10 @@ def judge(
     else:
         found = noise()
         level = max(scale, precision.floor * found[1] / size)
-        own = precision.rounding * level
+        own = precision.rounding * level + nothing
         value, error, sides = _best(analytic, slopes(line, size, found[0], precision, at_0), own, level, precision)
+        if found[0] > ROUGH * found[1]:  # over the least of steps it moves as much as there is of it
+            error = np.full(error.shape, np.inf)
     return _verdicts(analytic, value, error, sides, own, level, found[1] / size, precision, exact)
 
 
@@ -79,6 +86,11 @@ def _best(analytic: Array, estimates: Any, own: float, level: float, precision: 
             break
         if sides is None or not sides.side_error.max() <= estimate.side_error.max():
             sides = estimate
+    else:  # where the finest steps do not agree among themselves either, the function moves faster than these
+        with np.errstate(invalid="ignore"):
+            size = np.maximum(np.abs(estimate.value), np.abs(value))
+            wild = (estimate.error > WILD * estimate.rounding) & (estimate.error > WILD * precision.resolution * size)
+        error = np.where(wild, np.inf, error)
     return value, error, sides
 
 
@@ -87,7 +99,7 @@ def _verdicts(
     value: Array,
     error: Array,
     sides: Slope | None,
-    own: float,
+    own: Any,
     level: float,
     steepness: float,
     precision: Precision,

@@ -1,4 +1,4 @@
-"""Twelve kinds of wrong gradients that have been published, as functions of NumPy, of PyTorch and of JAX: each is caught, and the
+"""Twelve kinds of wrong gradients that have been published, as functions of NumPy, PyTorch and JAX: each is caught, and the
 diagnosis says what to do; and each function with the right gradient is right."""
 
 import numpy as np
