@@ -223,6 +223,7 @@ def _projected(flat: Flat, base: Array, rng: np.random.Generator, sharp: bool) -
     rows = []
     precision = flat.case.precision
     weights = rng.standard_normal((PROJECTIONS, base.size))  # (projections, outputs)
+    summed = 4 * float(np.sqrt(np.sum((weights * base) ** 2, axis=1)).max())
     grads = [[g.copy() for g in flat.pull(u)] for u in weights]
     for k, (x, name) in enumerate(zip(flat.case.inputs, flat.case.names, strict=True)):
         if not x.size:
@@ -244,7 +245,8 @@ def _projected(flat: Flat, base: Array, rng: np.random.Generator, sharp: bool) -
         scale = float(np.abs(analytic).max())
         turned = complex_step_of(flat, k, v) if sharp else None
         exact = weights @ turned if turned is not None else None
-        found = judge(analytic, line, weights @ base, size, scale, noise_of(line, size, precision), precision, exact)
+        noise = noise_of(line, size, precision)
+        found = judge(analytic, line, weights @ base, size, scale, noise, precision, exact, summed)
         if found.verdicts.any():
             return None
         worst = int(np.argmax(found.errors))

@@ -80,6 +80,14 @@ def slopes(line: Line, size: float, noise: float, precision: Precision = DOUBLE,
         yield Slope(value, error, -left, right, side_error, rounding)
 
 
+def quick(line: Line, h: float) -> tuple[Array, Array]:
+    """A first estimate from steps h and 2h, and by how much the extrapolation moved it."""
+    with np.errstate(all="ignore"):
+        central, wide = ((line(s * h) - line(-s * h)) / (2 * s * h) for s in (1, 2))
+        step = (central - wide) / 3
+        return central + step, np.abs(step)
+
+
 def scatter(line: Line, size: float, precision: Precision = DOUBLE) -> tuple[float, float]:
     """(noise, magnitude): how much the function jumps about by rounding, and how large it is.
 

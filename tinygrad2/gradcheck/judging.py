@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad2.gradcheck.differences import DOUBLE, Line, Precision, Slope, scatter, slopes
+from tinygrad2.gradcheck.differences import DOUBLE, Line, Precision, Slope, quick, scatter, slopes
 from tinygrad2.gradcheck.verdicts import ORDER, RIGHT, UNDECIDABLE, WRONG
 from tinygrad2.types import Array
 
@@ -38,6 +38,7 @@ def judge(
     noise: Callable[[], tuple[float, float]],
     precision: Precision = DOUBLE,
     exact: Array | None = None,
+    summed: float = 0.0,
 ) -> Judged:
     """The verdict on each derivative.
 
@@ -45,29 +46,25 @@ def judge(
         at_0: the value of `line` at 0.
         size: how large the input is that is moved.
         scale: the largest derivative there is.
-        noise: gives what `scatter` does. It is asked only where something does not agree as if there were hardly any: what
-            agrees then would agree within the larger error too.
+        noise: gives what `scatter` does. It is asked, and finer steps are made, only where something does not agree with a
+            first estimate as well as if there were hardly any: what agrees so would agree within a larger error too.
         exact: the derivatives as the complex step has them.
+        summed: how large a number is whose rounding is that of the outputs, where these are sums of many.
     """
-    finite = at_0[np.isfinite(at_0)]
-    magnitude = float(np.abs(finite).max(initial=0))
-    estimate = next(slopes(line, size, 4 * precision.eps * magnitude, precision, at_0))
-    with np.errstate(invalid="ignore"):
-        level = max(scale, precision.floor * magnitude / size)
-        nothing = precision.rounding * ((at_0 == 0) & (estimate.value == 0))  # of what stays 0 there is no scale at all
-        own = precision.rounding * level + nothing  # the rounding of the analytic gradient itself
-        close = np.abs(analytic - estimate.value) <= estimate.error + own
-        resolved = estimate.error <= precision.resolution * np.maximum(np.abs(estimate.value), level)
-    if (close & resolved).all():  # NaN is never close
-        error, found = estimate.error, (0.0, magnitude)
-        value, sides = estimate.value, None
-    else:
-        found = noise()
-        level = max(scale, precision.floor * found[1] / size)
-        own = precision.rounding * level + nothing
-        value, error, sides = _best(analytic, slopes(line, size, found[0], precision, at_0), own, level, precision)
-        if found[0] > ROUGH * found[1]:  # over the least of steps it moves as much as there is of it
-            error = np.full(error.shape, np.inf)
+    magnitude = float(np.abs(at_0[np.isfinite(at_0)]).max(initial=0))
+    level, h = max(scale, precision.floor * magnitude / size), precision.start * size
+    value, step = quick(line, h)
+    nothing = precision.rounding * ((at_0 == 0) & (value == 0))  # of what stays 0 there is no scale at all
+    own = precision.rounding * level + nothing  # the rounding of the analytic gradient itself
+    near = own + 16 * precision.eps * max(summed, magnitude) / h
+    if (np.abs(analytic - value) <= near).all() and (step <= precision.resolution * level).all():  # NaN is none of these
+        return _verdicts(analytic, value, near, None, own, level, magnitude / size, precision, exact, True)
+    found = noise()
+    level = max(scale, precision.floor * found[1] / size)
+    own = precision.rounding * level + nothing
+    value, error, sides = _best(analytic, slopes(line, size, found[0], precision, at_0), own, level, precision)
+    if found[0] > ROUGH * found[1]:  # over the least of steps it moves as much as there is of it
+        error = np.full(error.shape, np.inf)
     return _verdicts(analytic, value, error, sides, own, level, found[1] / size, precision, exact)
 
 
@@ -104,10 +101,12 @@ def _verdicts(
     steepness: float,
     precision: Precision,
     exact: Array | None,
+    known: bool = False,
 ) -> Judged:
     with np.errstate(invalid="ignore"):
         bound = error
-        resolved = error <= precision.resolution * np.maximum(np.maximum(np.abs(value), np.abs(analytic)), level)
+        largest = np.maximum(np.maximum(np.abs(value), np.abs(analytic)), level)
+        resolved = (error <= precision.resolution * largest) | known
         sharp = np.zeros(value.shape, bool) if exact is None else resolved & (np.abs(exact - value) <= error)
         if exact is not None:  # within the error of the differences: whoever agrees with it agrees with them
             value, error = np.where(sharp, exact, value), np.where(sharp, 0.0, error)

@@ -176,7 +176,7 @@ def test_some_samples_of_pytorch(torch):
     pytest.importorskip("expecttest", reason="pip install -e '.[oracle]'")
     count, wrong = verdicts_of_pytorch(torch, 1, 20)
     assert not wrong, "\n".join(wrong)
-    assert count["right"] >= 15
+    assert count["right"] >= 10
     assert count["undecidable"] <= 3
 
 

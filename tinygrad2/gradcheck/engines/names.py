@@ -6,11 +6,15 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from tinygrad2.containers import entries
 
 
 def argument_names(f: Callable[..., Any], n: int) -> list[str]:
     """The names of the first arguments of a function; `input 0` and so on where it does not have so many."""
+    if isinstance(f, np.ufunc):  # before NumPy 2.4 they have no signature that inspect could read
+        return ["x"] if n == 1 else [f"x{i + 1}" for i in range(n)]
     try:
         parameters = list(inspect.signature(f).parameters.values())
     except (TypeError, ValueError):
