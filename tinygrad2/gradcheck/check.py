@@ -191,7 +191,11 @@ def _row(
     """The row of an input: its worst derivative, and what there is to say."""
     x, name = flat.case.inputs[k], flat.case.names[k]
     among = judged.verdicts == judged.verdicts.max()
-    i, j = map(int, np.unravel_index(np.argmax(np.where(among, judged.errors, -1.0)), among.shape))
+    largest = judged.errors[among].max()
+    among &= judged.errors >= (1 - 1e-9) * largest
+    with np.errstate(invalid="ignore"):
+        apart = np.nan_to_num(np.abs(jacobian - judged.numeric), nan=np.inf)
+    i, j = map(int, np.unravel_index(np.argmax(np.where(among, apart, -1.0)), among.shape))
     verdict, error, numeric = ORDER[judged.verdicts[i, j]], float(judged.errors[i, j]), float(judged.numeric[i, j])
     note = f"the complex step decides {np.count_nonzero(judged.sharp)} of {judged.sharp.size}" if sharp else ""
     if verdict == WRONG:

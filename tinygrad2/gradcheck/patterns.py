@@ -88,26 +88,24 @@ def _origin(size: float, n: int, what: str, rtol: float, less_one: bool) -> str:
 
 def fields(view: View) -> Iterator[tuple[str, Array]]:
     """Numbers that a factor may be made of, by name, for all pairs of an output and an entry."""
-    ins, outs = view.analytic.shape[1], view.analytic.shape[0]
+    outs, ins = view.analytic.shape
     yield view.name, np.broadcast_to(view.x.reshape(1, -1), (outs, ins))
-    out = view.out.reshape(-1, 1)
-    if outs > 1:
-        for name, value in {
-            "the output": out,
-            "(1 - the output)": 1 - out,
-            "(1 + the output)": 1 + out,
-            "(1 - the output squared)": 1 - out * out,
-        }.items():
-            yield name, np.broadcast_to(value, (outs, ins))
     for name, other in view.others.items():
-        if other.dtype.kind != "f":
-            continue
         for shape, turn in ((view.x.shape, (1, -1)), (view.out.shape, (-1, 1))):
-            try:
+            if other.dtype.kind == "f" and _fits(other.shape, shape):
                 yield name, np.broadcast_to(np.broadcast_to(other, shape).reshape(turn), (outs, ins))
                 break
-            except ValueError:
-                continue
+    if outs > 1:
+        out = view.out.reshape(-1, 1)
+        yield "the output", np.broadcast_to(out, (outs, ins))
+        yield "(1 - the output)", np.broadcast_to(1 - out, (outs, ins))
+        yield "(1 + the output)", np.broadcast_to(1 + out, (outs, ins))
+        yield "(1 - the output squared)", np.broadcast_to(1 - out * out, (outs, ins))
+
+
+def _fits(shape: tuple[int, ...], wide: tuple[int, ...]) -> bool:
+    """Whether an array can be broadcast to a shape."""
+    return len(shape) <= len(wide) and all(n in (1, m) for n, m in zip(shape[::-1], wide[::-1], strict=False))
 
 
 def powers(ratio: Array, where: Array, view: View) -> str:
@@ -205,12 +203,10 @@ def _integers(view: View) -> Iterator[tuple[str, Array]]:
     for name, other in view.others.items():
         if other.dtype.kind == "b":
             for shape, turn in ((view.x.shape, (1, -1)), (view.out.shape, (-1, 1))):
-                try:
+                if _fits(other.shape, shape):
                     there = np.broadcast_to(other, shape).reshape(turn)
-                except ValueError:
-                    continue
-                yield f"where {name} is True", there
-                yield f"where {name} is False", ~there
+                    yield f"where {name} is True", there
+                    yield f"where {name} is False", ~there
         elif other.dtype.kind in "iu" and other.size:
             for grid, shape in ((ins, view.x.shape), (outs, view.out.shape)):
                 if shape[:-1] == other.shape and shape and other.max() < shape[-1]:
