@@ -2,8 +2,8 @@
 commands are real; the scripts of docs/ run.
 
 On a page, a ```python block is executed, and a ```text block right after it is what it prints; the blocks of a page of docs/ go
-on from one another, those of the others each stand alone. A block marked ```python needs=PACKAGE is executed where there is that
-package, and one marked ```python file=PATH is a part of that file. In a ```sh block each line is a command.
+on from one another, those of the others each stand alone. A block marked ```python needs=PACKAGE is executed where that package
+is, and one marked ```python file=PATH is a part of that file. In a ```sh block each line is a command.
 """
 
 from __future__ import annotations

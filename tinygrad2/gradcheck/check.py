@@ -11,13 +11,13 @@ from tinygrad2.containers import leaves
 from tinygrad2.errors import TinygradError
 from tinygrad2.gradcheck import contract
 from tinygrad2.gradcheck.diagnosis import Findings, diagnosis
-from tinygrad2.gradcheck.differences import Line, scatter
+from tinygrad2.gradcheck.differences import DOUBLE, SINGLE, Line, scatter
 from tinygrad2.gradcheck.engines import case_of
 from tinygrad2.gradcheck.engines.tensors import Tensors
 from tinygrad2.gradcheck.instruments import complex_step as complex_step_of
 from tinygrad2.gradcheck.instruments import inaccuracy
 from tinygrad2.gradcheck.judging import OFF, UNKNOWN, Judged, judge, noise_of
-from tinygrad2.gradcheck.subject import Case, ContractError, DoubtError, Flat, settle
+from tinygrad2.gradcheck.subject import COARSE_NOTE, Case, ContractError, DoubtError, Flat, settle
 from tinygrad2.gradcheck.verdicts import INACCURATE, ORDER, RIGHT, UNDECIDABLE, WRONG, GradcheckResult, InputCheck, worst_of
 from tinygrad2.tensor import Tensor
 from tinygrad2.types import Array
@@ -108,6 +108,14 @@ def gradcheck(
 
 def _checked(case: Case, fast: bool, complex_step: bool, ulps: float | None, seed: int, progress: Progress) -> GradcheckResult:
     settle(case)
+    result = _compared(case, fast, complex_step, ulps, seed, progress)
+    if result.rows and result.verdict != RIGHT and case.precision is DOUBLE and contract.is_coarse(Flat(case), seed):
+        case.precision, case.note = SINGLE, COARSE_NOTE
+        result = _compared(case, fast, complex_step, ulps, seed, progress)
+    return result
+
+
+def _compared(case: Case, fast: bool, complex_step: bool, ulps: float | None, seed: int, progress: Progress) -> GradcheckResult:
     flat = Flat(case)
     try:
         base, pulled = contract.first_look(flat, seed)

@@ -89,7 +89,7 @@ def not_linear(flat: Flat, base: Array, pulled: tuple[Array, list[Array]], jacob
     scale = max([largest * float(np.abs(u).max()), *((np.abs(u) @ np.abs(j)).max(initial=0) for _, j in finite)])
     for g, jacobian in finite:
         off = np.abs(g - u @ jacobian).max(initial=0)
-        if off > 100 * flat.case.precision.rounding * scale:
+        if off > 100 * flat.case.precision.rounding * scale and (base.any() or off > flat.case.precision.rounding):
             if off < 1e-6 * scale and np.array_equal(g.astype(np.float32), g):
                 return f"off by {off / scale:.1e} of the largest, and each number is one of float32: rounded on the way"
             return (
@@ -97,6 +97,30 @@ def not_linear(flat: Flat, base: Array, pulled: tuple[Array, list[Array]], jacob
                 "take its sign, its size or its average"
             )
     return ""
+
+
+def is_coarse(flat: Flat, seed: int) -> bool:
+    """Whether a function that takes and gives float64 goes through float32 on its way.
+
+    Then its results are numbers of float32, or they do not change with digits that float32 does not have.
+    """
+    rng = np.random.default_rng([seed, 2])
+    inputs, before = flat.case.inputs, [x.copy() for x in flat.case.inputs]
+
+    def near(share: float) -> Array:
+        for x in inputs:
+            x += share * rng.standard_normal(x.shape) * np.maximum(np.abs(x), 1e-3)
+        with np.errstate(all="ignore"):
+            return flat()
+
+    try:
+        there, beside = near(1e-3), near(1e-11)
+    finally:
+        for x, old in zip(inputs, before, strict=True):
+            x[...] = old
+    base = flat()
+    moved = np.isfinite(there) & (there != base)
+    return bool(moved.any() and ((there == there.astype(np.float32)) | (there == beside))[moved].all())
 
 
 def in_float32(tensors: Tensors, inputs: list[Array]) -> str:

@@ -40,7 +40,7 @@ class Precision:
 
 
 DOUBLE = Precision(np.float64, 1e-3, 8, 8, (1e-9, 1e-7), 1e-11, 1e-4, 1e-5)
-SINGLE = Precision(np.float32, 3e-2, 4, 4, (1e-5, 1e-4), 3e-5, 2e-2, 1e-2)
+SINGLE = Precision(np.float32, 3e-2, 4, 4, (1e-5, 1e-4), 3e-4, 2e-2, 1e-2)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ OK, UNKNOWN, OFF = (ORDER.index(verdict) for verdict in (RIGHT, UNDECIDABLE, WRO
 
 WILD = 100
 ROUGH = 0.1
+ABOUT = 10
 
 
 class Judged(NamedTuple):
@@ -58,25 +59,40 @@ def judge(
     own = precision.rounding * level + nothing  # the rounding of the analytic gradient itself
     near = own + 16 * precision.eps * max(summed, magnitude) / h
     if (np.abs(analytic - value) <= near).all() and (step <= precision.resolution * level).all():  # NaN is none of these
-        return _verdicts(analytic, value, near, None, own, level, magnitude / size, precision, exact, True)
+        best = Best(value, near, np.ones(value.shape, bool), None)
+        return _verdicts(analytic, best, own, level, magnitude / size, precision, exact)
     found = noise()
     level = max(scale, precision.floor * found[1] / size)
     own = precision.rounding * level + nothing
-    value, error, sides = _best(analytic, slopes(line, size, found[0], precision, at_0), own, level, precision)
+    best = _best(analytic, slopes(line, size, found[0], precision, at_0), own, level, precision)
     if found[0] > ROUGH * found[1]:  # over the least of steps it moves as much as there is of it
-        error = np.full(error.shape, np.inf)
-    return _verdicts(analytic, value, error, sides, own, level, found[1] / size, precision, exact)
+        best = best._replace(error=np.full(best.error.shape, np.inf))
+    return _verdicts(analytic, best, own, level, found[1] / size, precision, exact)
 
 
-def _best(analytic: Array, estimates: Any, own: float, level: float, precision: Precision) -> tuple[Array, Array, Slope | None]:
-    """Of each output the estimate that is the best by its own error, and the sides that are known best."""
+class Best(NamedTuple):
+    """What is known after several steps."""
+
+    value: Array
+    error: Array
+    agreed: Array  # where the analytic derivative agrees with one that is about as good
+    sides: Slope | None  # those that are known best
+
+
+def _best(analytic: Array, estimates: Any, own: Any, level: float, precision: Precision) -> Best:
+    """Of each output the estimate that is the best by its own error."""
     sides: Slope | None = None
     value, error = np.zeros(analytic.shape), np.full(analytic.shape, np.inf)
+    agreeing = np.full(analytic.shape, np.inf)  # the least error of one that the analytic derivative agrees with
     for estimate in estimates:
         with np.errstate(invalid="ignore"):  # where two exclude each other, that of the smaller steps is nearer to the slope
             known = estimate.error <= precision.resolution * np.maximum(np.abs(estimate.value), level)
             apart = np.abs(estimate.value - value) - estimate.error - error
             better = (np.where(np.isfinite(estimate.value), estimate.error, np.inf) < error) | (known & (apart > 0))
+            agrees = np.abs(analytic - estimate.value) <= estimate.error + own
+        agreeing = np.where(
+            known & agrees, np.minimum(agreeing, estimate.error), np.where(known & (apart > 0), np.inf, agreeing)
+        )
         value, error = np.where(better, estimate.value, value), np.where(better, estimate.error, error)
         resolved = error <= precision.resolution * np.maximum(np.abs(value), level)
         if (np.abs(analytic - value) <= error + own).all() and resolved.all():
@@ -88,32 +104,28 @@ def _best(analytic: Array, estimates: Any, own: float, level: float, precision: 
             size = np.maximum(np.abs(estimate.value), np.abs(value))
             wild = (estimate.error > WILD * estimate.rounding) & (estimate.error > WILD * precision.resolution * size)
         error = np.where(wild, np.inf, error)
-    return value, error, sides
+    return Best(value, error, agreeing <= ABOUT * error, sides)
 
 
 def _verdicts(
     analytic: Array,
-    value: Array,
-    error: Array,
-    sides: Slope | None,
+    best: Best,
     own: Any,
     level: float,
     steepness: float,
     precision: Precision,
     exact: Array | None,
-    known: bool = False,
 ) -> Judged:
+    value, error, agreed, sides = best
     with np.errstate(invalid="ignore"):
-        bound = error
         largest = np.maximum(np.maximum(np.abs(value), np.abs(analytic)), level)
-        resolved = (error <= precision.resolution * largest) | known
+        resolved = (error <= precision.resolution * largest) | (agreed & np.isfinite(error))
         sharp = np.zeros(value.shape, bool) if exact is None else resolved & (np.abs(exact - value) <= error)
-        if exact is not None:  # within the error of the differences: whoever agrees with it agrees with them
-            value, error = np.where(sharp, exact, value), np.where(sharp, 0.0, error)
+        value = value if exact is None else np.where(sharp, exact, value)  # who agrees with it agrees with the differences too
         off = np.abs(analytic - value)
         floor = max(0.1 * precision.floor * steepness, 1e-300)  # below it differences cannot tell one slope from another
         relative = off / np.maximum(np.maximum(np.abs(analytic), np.abs(value)), floor)
-        agrees = off <= error + own
+        agrees = np.where(sharp, off <= own, (off <= error + own) | agreed)
         verdicts = np.where(resolved | (error == 0), np.where(agrees, OK, OFF), UNKNOWN)
         if sides is not None and not agrees.all():
             low, high = np.minimum(sides.left, sides.right), np.maximum(sides.left, sides.right)
@@ -122,7 +134,7 @@ def _verdicts(
             verdicts = np.where(kink & ~agrees, np.where(between, OK, OFF), verdicts)
             relative = np.where(kink & between & ~agrees, 0.0, relative)
     verdicts = np.where(np.isfinite(analytic), verdicts, np.where(np.isfinite(error), OFF, UNKNOWN))
-    return Judged(verdicts, np.where(np.isfinite(relative), relative, np.inf), value, sharp, bound)
+    return Judged(verdicts, np.where(np.isfinite(relative), relative, np.inf), value, sharp, error)
 
 
 def noise_of(line: Line, size: float, precision: Precision) -> Callable[[], tuple[float, float]]:

@@ -163,6 +163,7 @@ def _misfit(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:
     return ""
 
 
+COARSE_NOTE = "as rough as float32: derivatives are known to about a thousandth of the largest"
 SINGLE_NOTE = "in float32, where derivatives are known to about a thousandth of the largest"
 
 

@@ -386,3 +386,24 @@ def test_an_engine_of_somebodys_own(monkeypatch):
 def test_tensors_are_still_what_is_meant_where_nothing_is_said():
     gradcheck(lambda x: np.sum(np.sin(x) * x), [X]).assert_right()
     gradcheck(lambda x: x * 2, [Tensor(X, requires_grad=True)]).assert_right()
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_no_false_verdict_where_float32_is_on_the_way(name):
+    """float64 goes in and comes out, and what is between is float32."""
+    f, rule, inputs = RULES[name]
+
+    def narrow(x):
+        return x.astype(np.float32) if x.dtype.kind == "f" else x
+
+    def through(*xs):
+        return np.asarray(f(*map(narrow, xs)), np.float64) * 1.0
+
+    def rule_through(g, *xs):
+        return [c.astype(np.float32).astype(np.float64) for c in rule(g, *map(narrow, xs))]
+
+    result = gradcheck(through, inputs, vjp=rule_through)
+    assert result.verdict in ("right", "undecidable")
+    assert result.verdict == "right" or name == "maximum"
+    wrong = gradcheck(through, inputs, vjp=lambda g, *xs: [1.2 * c for c in rule_through(g, *xs)])
+    assert wrong.verdict == "wrong"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.experimental
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,6 +14,7 @@ from tinygrad2.containers import leaves, rebuilt
 from tinygrad2.gradcheck.subject import Case, ContractError
 from tinygrad2.types import Array
 
+in_float64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64  # where it was before
 BROKEN = ("Custom VJP bwd rule", "bwd rule")
 """What JAX says of a rule that gives something else than the cotangents of the inputs."""
 
@@ -37,12 +39,12 @@ class Jax:
         """The results as NumPy has them."""
         self.inputs = [a.copy() for a in inputs]
         self.pullback: Callable[..., Any] | None = None
-        with jax.enable_x64(True):
+        with in_float64(True):
             return [np.asarray(out) for out in self.flat(*map(jnp.asarray, inputs))]
 
     def pull(self, cotangents: list[Array]) -> list[Array]:
         """What `jax.vjp` gives."""
-        with jax.enable_x64(True):
+        with in_float64(True):
             try:
                 if self.pullback is None:
                     _, self.pullback = jax.vjp(self.flat, *map(jnp.asarray, self.inputs))
