@@ -107,14 +107,14 @@ def is_coarse(flat: Flat, seed: int) -> bool:
     rng = np.random.default_rng([seed, 2])
     inputs, before = flat.case.inputs, [x.copy() for x in flat.case.inputs]
 
-    def near(share: float) -> Array:
+    def near(share: float, least: float) -> Array:
         for x in inputs:
-            x += share * rng.standard_normal(x.shape) * np.maximum(np.abs(x), 1e-3)
+            x += share * rng.standard_normal(x.shape) * np.maximum(np.abs(x), least)
         with np.errstate(all="ignore"):
             return flat()
 
     try:
-        there, beside = near(1e-3), near(1e-11)
+        there, beside = near(1e-3, 1e-3), near(1e-11, 0.0)
     finally:
         for x, old in zip(inputs, before, strict=True):
             x[...] = old
