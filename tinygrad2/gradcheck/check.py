@@ -14,8 +14,8 @@ from tinygrad2.gradcheck.diagnosis import Findings, diagnosis
 from tinygrad2.gradcheck.differences import DOUBLE, SINGLE, Line, scatter
 from tinygrad2.gradcheck.engines import case_of
 from tinygrad2.gradcheck.engines.tensors import Tensors
+from tinygrad2.gradcheck.instruments import accuracy
 from tinygrad2.gradcheck.instruments import complex_step as complex_step_of
-from tinygrad2.gradcheck.instruments import inaccuracy
 from tinygrad2.gradcheck.judging import OFF, UNKNOWN, Judged, judge, noise_of
 from tinygrad2.gradcheck.subject import COARSE_NOTE, Case, ContractError, DoubtError, Flat, settle
 from tinygrad2.gradcheck.verdicts import INACCURATE, ORDER, RIGHT, UNDECIDABLE, WRONG, GradcheckResult, InputCheck, worst_of
@@ -86,6 +86,8 @@ def gradcheck(
     case = case_of(f, inputs, vjp=vjp, backward=backward, value_and_grad=value_and_grad, engine=engine)
     if order > 1 and case.deep is None:
         raise TinygradError(f"gradcheck: order={order} differentiates the gradient, which {type(case.subject).__name__} cannot")
+    if names is not None and len(names) != len(case.names):
+        raise TinygradError(f"gradcheck: {len(names)} names were given for {len(case.names)} inputs: {', '.join(case.names)}")
     case.names = list(names) if names is not None else case.names
     result = _checked(case, fast, complex_step, ulps, seed, progress)
     tensors = case.subject if isinstance(case.subject, Tensors) else None
@@ -210,13 +212,17 @@ def _row(
         note = diagnosis(findings, k)
     elif verdict == UNDECIDABLE:
         note = _doubt(findings.base[i], x.flat[j], name)
-    elif verdict == RIGHT and ulps is not None:
-        off = inaccuracy(flat, k, jacobian, judged.numeric, judged.bound, ulps)
-        if off is not None:
-            i, j, verdict, numeric = off.output, off.entry, INACCURATE, off.exact
-            error = abs(off.analytic - off.exact) / max(abs(off.exact), abs(off.analytic))
+    elif verdict == RIGHT and ulps is not None and flat.case.precision is DOUBLE:
+        found = accuracy(flat, k, jacobian, judged.numeric, judged.bound)
+        if found.ulps > ulps:
+            i, j, verdict, numeric = found.output, found.entry, INACCURATE, found.exact
+            error = abs(jacobian[i, j] - numeric) / max(abs(numeric), abs(jacobian[i, j]))
             where = f"where {name} is {float(x.flat[j])!r}"
-            note = f"off by {off.ulps:.3g} units in the last place, {where}, as {off.instrument} can tell"
+            note = f"off by {found.ulps:.3g} units in the last place, {where}, as {found.instrument} can tell"
+        elif found.instrument:
+            note = f"{found.instrument} can tell of {found.decided} of {jacobian.size}: within {ulps:g} units in the last place"
+        else:
+            note = "nothing sharper than differences takes this function"
     at = tuple(map(int, np.unravel_index(j, x.shape)))
     return InputCheck(name, x.shape, verdict, error, (*flat.index(i), *at), float(jacobian[i, j]), numeric, note)
 

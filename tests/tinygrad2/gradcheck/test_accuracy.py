@@ -70,6 +70,7 @@ def test_tensors_are_seen_through_the_complex_step():
     ],
 )
 def test_where_no_instrument_can_tell_nobody_is_accused(f, rule):
+    """100 digits can tell of most of these; the complex step of none."""
     gradcheck(f, [np.array([-1.5, 0.3, 2.0])], vjp=rule, ulps=4).assert_right()
     gradcheck(f, [np.array([-1.5, 0.3, 2.0])], vjp=rule, ulps=4, complex_step=True).assert_right()
 
@@ -116,3 +117,18 @@ def test_numbers_of_many_digits():
             x[0, 0] * 1j
         assert str(float((x[0, 0] * 3).x)) == "0.30000000000000004"  # 0.1 is what float64 has
     assert bool(np.isnan(to_float(np.sqrt(exactly(np.array([-1.0]))))))
+
+
+def test_it_is_said_what_could_tell():
+    x = [np.array([-1.5, 0.3, 2.0])]
+    note = gradcheck(np.sin, x, vjp=lambda g, x: g * np.cos(x), ulps=4).worst.note
+    assert note == "100 digits can tell of 9 of 9: within 4 units in the last place"
+    assert gradcheck(np.sin, x, ulps=4).worst.note == "the complex step can tell of 9 of 9: within 4 units in the last place"
+    result = gradcheck(lambda x: np.asarray(x, float) * 2, x, vjp=lambda g, x: 2 * g, ulps=4)
+    assert result.worst.note in (
+        "nothing sharper than differences takes this function",
+        "100 digits can tell of 6 of 9: within 4 units in the last place",  # which are turned into float64, and show no slope
+    )
+    single = gradcheck(lambda x: np.sin(x.astype(np.float32)), x, vjp=lambda g, x: g * np.cos(x), ulps=4)
+    assert single.worst.note == ""
+    assert "in float32" in single.note

@@ -269,6 +269,7 @@ def test_arguments_that_do_not_fit_each_other():
         ({"vjp": 3}, "give two functions"),
         ({"vjp": product, "order": 2}, "order=2 differentiates the gradient"),
         ({"vjp": product, "ulps": 4, "fast": True}, "leave one of them out"),
+        ({"vjp": product, "names": ["x"]}, "1 names were given for 2 inputs: a, b"),
     ):
         with pytest.raises(TinygradError, match=said):
             gradcheck(lambda a, b: a * b, [X, X], **given)
