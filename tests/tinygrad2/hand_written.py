@@ -134,6 +134,11 @@ RULES = {
     "difference": (lambda a, b: a - b, lambda g, a, b: (g, -unbroadcast(g, b.shape)), [A, normal(4)]),
     "matmul": (lambda a, b: a @ b, lambda g, a, b: (g @ b.T, a.T @ g), [A, W]),
     "square matmul": (lambda x, w: x @ w, lambda g, x, w: (g @ w.T, x.T @ g), [A, normal(4, 4)]),
+    "dense": (
+        lambda x, w: np.tanh(x @ w),
+        lambda g, x, w: ((h := g * (1 - np.tanh(x @ w) ** 2)) @ w.T, x.T @ h),
+        [A, normal(4, 4)],
+    ),
     "affine": (lambda x, w, b: x @ w + b, lambda g, x, w, b: (g @ w.T, x.T @ g, g.sum(0)), [A, W, normal(5)]),
     "outer": (lambda a, b: a[:, None] * b, lambda g, a, b: (g @ b, a @ g), [normal(3), normal(4)]),
     "softmax": (softmax, softmax_rule, [X]),
@@ -250,6 +255,8 @@ def lacking():
     yield "masked", "the other side", lambda g, x, mask: (g * np.where(mask, 0, np.exp(x)),), "mask"
     yield "embedding", "= for +=", assigned, "ids that come"
     yield "square matmul", "w for w.T", lambda g, x, w: (g @ w, x.T @ g), "transposed"
+    yield "dense", "w for w.T", lambda g, x, w: ((h := g * (1 - np.tanh(x @ w) ** 2)) @ w, x.T @ h), "transpose belongs"
+    yield "dense", "no square", lambda g, x, w: ((h := g * (1 - np.tanh(x @ w))) @ w.T, x.T @ h), r"\(1 \+ the output\)"
     yield "square matmul", "gradients swapped", lambda g, x, w: (g @ w.T, (x.T @ g).T), "transposed"
     yield "product", "operands swapped", lambda g, a, b: (g * a, g * b), "factor of|swapped"
     yield "squares", "operands swapped", lambda g, x, t: RULES["squares"][1](g, x, t)[::-1], "sign is wrong|swapped"

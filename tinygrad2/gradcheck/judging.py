@@ -17,6 +17,7 @@ OK, UNKNOWN, OFF = (ORDER.index(verdict) for verdict in (RIGHT, UNDECIDABLE, WRO
 
 WILD = 100
 ROUGH = 0.1
+FAR = 100
 ABOUT = 10
 
 
@@ -84,6 +85,7 @@ def _best(analytic: Array, estimates: Any, own: Any, level: float, precision: Pr
     sides: Slope | None = None
     value, error = np.zeros(analytic.shape), np.full(analytic.shape, np.inf)
     agreeing = np.full(analytic.shape, np.inf)  # the least error of one that the analytic derivative agrees with
+    convicted = before = np.zeros(analytic.shape, bool)  # by estimates that agree, far outside of their errors
     for estimate in estimates:
         with np.errstate(invalid="ignore"):  # where two exclude each other, that of the smaller steps is nearer to the slope
             known = estimate.error <= precision.resolution * np.maximum(np.abs(estimate.value), level)
@@ -93,9 +95,13 @@ def _best(analytic: Array, estimates: Any, own: Any, level: float, precision: Pr
         agreeing = np.where(
             known & agrees, np.minimum(agreeing, estimate.error), np.where(known & (apart > 0), np.inf, agreeing)
         )
+        with np.errstate(invalid="ignore"):
+            smooth = np.abs(estimate.right - estimate.left) <= 4 * estimate.side_error
+            far = known & smooth & (np.abs(analytic - estimate.value) > FAR * (estimate.error + own))
+            convicted, before = far & before & (np.abs(estimate.value - value) <= estimate.error + error), far
         value, error = np.where(better, estimate.value, value), np.where(better, estimate.error, error)
         resolved = error <= precision.resolution * np.maximum(np.abs(value), level)
-        if (np.abs(analytic - value) <= error + own).all() and resolved.all():
+        if ((np.abs(analytic - value) <= error + own) & resolved | convicted).all():
             break
         if sides is None or not sides.side_error.max() <= estimate.side_error.max():
             sides = estimate

@@ -125,7 +125,7 @@ def powers(ratio: Array, where: Array, view: View) -> str:
             rounded = np.round(2 * solved[1:]) / 2
             constant = float(np.mean(target - columns[:, 1:] @ rounded))
             off = target - constant - columns[:, 1:] @ rounded
-            if not rounded.all() or np.abs(rounded).max() > 3 or np.abs(off).max() > max(1e-4, 3 * view.rtol):
+            if not rounded.all() or np.abs(rounded).max() > 3 or np.quantile(np.abs(off), 0.99) > max(1e-4, 3 * view.rtol):
                 continue
             signs = np.sign(found) * np.prod(
                 [np.sign(f) ** (p % 2 == 1) for (_, f), p in zip(chosen, rounded, strict=True)], axis=0
