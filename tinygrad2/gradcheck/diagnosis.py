@@ -271,7 +271,7 @@ def _multiplied(view: View) -> str:
 
 
 def _turned(view: View) -> str:
-    """A matrix where its transpose belongs, between other factors: then A / N.T is one number of the row by one of the column."""
+    """A matrix where its transpose belongs, between other factors: A / N.T is a number of the row by one of the column."""
     n = view.x.size
     if view.out.shape == view.x.shape and view.x.ndim > 1:
         axes = [view.x.ndim - 1]
