@@ -408,3 +408,20 @@ def test_no_false_verdict_where_float32_is_on_the_way(name):
     assert result.verdict == "right" or name == "maximum"
     wrong = gradcheck(through, inputs, vjp=lambda g, *xs: [1.2 * c for c in rule_through(g, *xs)])
     assert wrong.verdict == "wrong"
+
+
+def test_a_million_rows_added_up_one_by_one_in_float32():
+    rows = np.full(10**6, np.float32(0.1))
+
+    def loss(b):
+        return np.sum(rows * (1 + b), dtype=np.float64).astype(np.float32)
+
+    def careless(g, b):
+        return np.add.accumulate(rows * g)[-1:]  # 100,958
+
+    b = np.ones(1, np.float32)
+    result = gradcheck(loss, [b], vjp=careless)
+    assert result.verdict == "wrong"
+    assert result.worst.analytic == pytest.approx(100_958, abs=1)
+    assert result.worst.numeric == pytest.approx(100_000, rel=1e-5)
+    gradcheck(loss, [b], vjp=lambda g, b: np.sum(rows, dtype=np.float64, keepdims=True).astype(np.float32) * g).assert_right()
