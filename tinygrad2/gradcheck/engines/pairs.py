@@ -36,7 +36,6 @@ class Pair:
         self.inputs = [_as_input(x, only_numbers) for x in inputs]
         self.checked = [_checked(x) for x in self.inputs]  # of each input, which of its leaves
         self.arrays = [a for x, flags in zip(self.inputs, self.checked, strict=True) for a in _picked(x, flags)]
-        self.kinds = [type(a) for a in self.arrays]
 
     def value(self, inputs: list[Array]) -> list[Any]:
         """The results, without the cache or the gradients."""
