@@ -64,7 +64,7 @@ def judge(run: Summary) -> list[Verdict]:
 
 
 def _dated(verdict: Verdict, run: Summary) -> Verdict:
-    """With the step at which it was measured, if that is not the last. What is well before the first step says little of later."""
+    """With the step at which it was measured, if that is not the last. What was well at step 0 says little of later."""
     if run.evaluation is None or run.evaluation.step == run.step:
         return verdict
     seen = f"{verdict.seen}; measured at step {run.evaluation.step}"
