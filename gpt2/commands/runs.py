@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if not found:
         raise RunError(f"{args.folder}: holds no run folder that can be read")
     settings = [about.pop("settings") for about in found]
-    usual = {name: _usual([own.get(name) for own in settings]) for name in settings[0]}
+    usual = {name: _usual([own.get(name) for own in settings]) for name in set().union(*settings)}
     for about, own in zip(found, settings, strict=True):
         about["differs in"] = {name: value for name, value in own.items() if any(o.get(name) != value for o in settings)}
         about["unusual"] = {name: value for name, value in about["differs in"].items() if value != usual[name]}

@@ -53,6 +53,13 @@ def test_elsewhere_each_run_is_one_line_with_everything(runs, capsys, monkeypatc
     assert "..." not in "".join(lines)
 
 
+def test_a_setting_that_some_runs_leave_open_is_shown_of_the_others(tmp_path, text, capsys, monkeypatch):
+    for name, every in {"a": 0, "b": 2, "c": 0}.items():
+        run_once(tmp_path / name, text[:6000], steps=2, sample_tokens=0, eval_every=every)
+    a, b, c = lines_of(tmp_path, capsys, monkeypatch).out.splitlines()[1:]
+    assert ["eval_every" in line for line in (a, b, c)] == [False, True, False]
+
+
 def test_two_runs_both_show_what_differs_and_nothing_is_none(runs, tmp_path, capsys, monkeypatch):
     shutil.copytree(runs / "a", tmp_path / "a")
     shutil.copytree(runs / "a", tmp_path / "b")
