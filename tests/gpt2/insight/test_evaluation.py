@@ -151,7 +151,7 @@ def test_an_exported_model_is_the_model(trained, tmp_path, capsys):
     assert "--- seed 0\nThe" in out
     assert "--- seed 1\nThe" in out
     assert main(["eval", "--run", str(tmp_path / "hf")]) == 2
-    assert "is not a run, and is not a text" in capsys.readouterr().err
+    assert "is not a run, and names no text" in capsys.readouterr().err
 
 
 def test_a_head_bias_is_not_dropped_silently(trained, tmp_path, capsys):
