@@ -118,7 +118,7 @@ def test_a_name_of_nothing_is_refused(name, tmp_path, monkeypatch, capsys):
         ["tokenize", "--train", name, "--vocab-size", "300", "--out", "t.json"],
     ):
         assert main(command) == 2
-        assert "names no text" in capsys.readouterr().err
+        assert "is not a text" in capsys.readouterr().err
     assert main(["train", "--data", "a.txt", "--tokenizer", name]) == 2
     assert "is neither char, byte, bpe, gpt2 nor a file" in capsys.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.txt", "c.toml"]
