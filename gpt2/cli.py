@@ -182,7 +182,7 @@ def _reason(error: Exception, trains: bool) -> str | None:
 
 def _parser() -> Parser:
     parser = Parser(prog="gpt2", description="Train, use and check a GPT-2 built by hand on NumPy.")
-    parser.add_argument("--version", action="version", version=f"gpt2 {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"gpt2 {__version__}")
     verbs = parser.add_subparsers(title="commands", dest="verb", required=True, metavar="COMMAND", parser_class=Parser)
     parser.others = verbs.choices
     for name, command in COMMANDS.items():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from gpt2.config import FORM, TrainConfig
 from gpt2.errors import ConfigError, DataError, RunError, StrangeCharacterError
 from gpt2.files import naming
 from gpt2.model import GPT2
-from gpt2.run.folder import is_hugging_face, load_model
+from gpt2.run.folder import Run, is_hugging_face, load_model
 from gpt2.terminal import note
-from gpt2.text.corpora import Corpus, Form, short_text
+from gpt2.text.corpora import Corpus, Form, Texts, is_read_once, names, short_text
+from gpt2.text.corpora.decoding import NotTextError
+from gpt2.text.corpora.reading import TextFile
 from gpt2.text.encoding import end_as_text, without_strangers
 from gpt2.tokenizers import Tokenizer
 from gpt2.tokenizers.base import END_OF_TEXT
@@ -60,6 +63,38 @@ def read_as(args: argparse.Namespace, base: TrainConfig | None = None) -> Form:
     """The form of a text that is given, or else that of a training."""
     given = {name: value for name, value in vars(args).items() if name in FORM}
     return Form.of(replace(base or TrainConfig(), **given))
+
+
+def training_of(args: argparse.Namespace) -> TrainConfig | None:
+    """With what the run was trained; None for a model of Hugging Face's kind. Raises RunError."""
+    return None if is_hugging_face(args.run) else Run(Path(args.run)).read_config().training
+
+
+def read_like(
+    args: argparse.Namespace, training: TrainConfig | None, data: Texts, plain: Callable[[Form], Iterable[str]]
+) -> Form:
+    """The form of another text for a run: what is given, or else that of the text of the run.
+
+    If that was not UTF-8, a text that is UTF-8, as few others are by chance, is still read so; `plain` reads it. One that
+    comes through a pipe cannot be tried.
+    """
+    form = read_as(args, training)
+    if "encoding" in args or codecs.lookup(form.encoding).name == TrainConfig.encoding:
+        return form
+    usual = replace(form, encoding=TrainConfig.encoding)
+    if is_read_once(data):
+        return usual
+    what = " and ".join(names(data))
+    try:
+        if not sum(not piece.isascii() for piece in plain(usual)):  # all of it is read
+            return form  # which may be one where letters are ASCII, too
+    except NotTextError:
+        note(f"{what} is read as {form.encoding}, like the text of the run; --encoding names another")
+        return form
+    except DataError:  # which is said when it is read
+        return form
+    note(f"{what} is read as UTF-8, though the text of the run was {form.encoding}; --encoding names another")
+    return usual
 
 
 def told(corpus: Corpus) -> Corpus:
@@ -128,7 +163,9 @@ def given_prompt(args: argparse.Namespace, tokenizer: Tokenizer) -> tuple[str, n
     """The text of the prompt, without what is skipped, and its ids. Raises DataError."""
     text = args.prompt
     if args.prompt_file is not None:
-        given = short_text(args.prompt_file, read_as(args).encoding)
+        path = Path(args.prompt_file)
+        form = read_like(args, training_of(args), args.prompt_file, lambda form: TextFile(path, encoding=form.encoding))
+        given = short_text(args.prompt_file, form.encoding)
         text = given.replace("\r\n", "\n").removesuffix("\n")
     elif "encoding" in args:
         raise ConfigError("--encoding is for --prompt-file: leave it out")

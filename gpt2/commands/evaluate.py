@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_form, add_model, add_skip, given_model, offering_to_skip, read_as, told
+from gpt2.commands.arguments import add_form, add_model, add_skip, given_model, offering_to_skip, read_as, read_like, told
 from gpt2.commands.parser import natural
-from gpt2.errors import ConfigError, DataError
+from gpt2.errors import ConfigError, DataError, RunError
 from gpt2.files import strict_json
 from gpt2.insight.evaluation import Evaluation, coloured, evaluate, legend, longest_match
 from gpt2.model import GPT2
-from gpt2.run.folder import Run, is_hugging_face
+from gpt2.run.folder import Description, Run, is_hugging_face
 from gpt2.run.plots import loss_text
 from gpt2.run.text import text_of_run
 from gpt2.terminal import note, one_line, styled
 from gpt2.text.baselines import baselines
 from gpt2.text.corpora import Corpus, load_corpus
-from gpt2.text.encoding import prepare, prepare_whole, without_strangers
+from gpt2.text.encoding import IN_MEMORY, prepare, prepare_whole, without_strangers
 from gpt2.tokenizers import Tokenizer
 from gpt2.training.shards import Shards
 from tinygrad2.errors import counted
+from tinygrad2.types import Array
 
 HELP = "compute the loss of a trained model on its validation text, or on another text"
 SAMPLES, TOKENS = 5, 200
@@ -60,13 +64,18 @@ def run(args: argparse.Namespace) -> int:
     if not 1 <= stride <= context:
         raise ConfigError(f"--stride {args.stride} must be in 1..{context}, the context")
     trained = None if is_hugging_face(args.run) else Run(Path(args.run)).read_config()
-    if trained is None and (args.memorised or args.data is None):
-        raise DataError(f"--run {args.run}: is not a run, and names no text: give --data, without --memorised")
+    if trained is None and args.memorised:
+        raise DataError(f"--memorised: {args.run} is not a run, and does not say what it was trained on: leave it out")
+    if trained is None and args.data is None:
+        raise DataError(f"{args.run}: is not a run, and names no text: give --data")
     if trained is not None and (args.data is None or args.memorised):
         fix = "; --data evaluates another text, without --memorised"
         corpus = text_of_run(args.run, trained, args.data, read_as(args, trained.training), fix=fix)
     else:
-        corpus = load_corpus(args.data, read_as(args))
+        form = read_like(
+            args, trained.training if trained else None, args.data, lambda form: _only(load_corpus(args.data, form))
+        )
+        corpus = load_corpus(args.data, form)
     told(corpus)
     if args.memorised:
         return _memorised(args, model, tokenizer, corpus)
@@ -75,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
         with offering_to_skip():
             text = prepare_whole(without_strangers(corpus, tokenizer) if args.skip_unknown else corpus, tokenizer)
         val = text.val
+        floor = _floor(args.run, trained, tokenizer, val, context)
     else:  # the text it was trained on: its validation part, as training evaluates it, in whole windows
         if args.data is not None:
             note(f"{corpus.name} is the text that the model was trained on: only its validation part is evaluated")
@@ -95,6 +105,22 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(found, corpus, floor, context, stride)
     return 0
+
+
+def _only(corpus: Corpus) -> Iterator[str]:
+    """The text, where no file of it was left out. Raises DataError."""
+    if corpus.notes:
+        raise DataError(corpus.notes[0])
+    return corpus.pieces()
+
+
+def _floor(folder: str, trained: Description | None, tokenizer: Tokenizer, val: Array, context: int) -> dict[str, float]:
+    """Baselines on another text: counts of the run's own text, where that is short and still there; or only a uniform guess."""
+    if trained and trained.corpus.characters <= IN_MEMORY and len(val) > 1:
+        with contextlib.suppress(DataError, RunError):
+            own = prepare(text_of_run(folder, trained), tokenizer, trained.training, context, lambda _: None)
+            return baselines(own.train, val, tokenizer.vocab_size)
+    return {"uniform": math.log(tokenizer.vocab_size)}
 
 
 def _as_json(found: Evaluation, corpus: Corpus, floor: dict[str, float], tokenizer: Tokenizer | None) -> dict[str, Any]:

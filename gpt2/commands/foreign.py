@@ -10,7 +10,7 @@ from gpt2.weights import hugging_face
 
 FLAGS = {
     "--data": "dataset dataset-name train-file train-data corpus input input-file text text-file file",
-    "--tokenizer": "tokenizer-name",
+    "--tokenizer": "tokenizer-name tokenize:run tokenize:m tokenize:model",
     "--init-from": "model-name-or-path pretrained-model-name-or-path model pretrained",
     "--seed": "s random-seed manual-seed",
     "--steps": "max-iters max-steps num-steps train-steps iters iterations",
@@ -44,7 +44,8 @@ FLAGS = {
     "--stop": "reverse-prompt stop-sequence",
     "--samples": "num-samples num-return-sequences",
 }
-"""A flag of ours, and what it is called elsewhere. A word may be that of several flags: a command has one of them."""
+"""A flag of ours, and what it is called elsewhere. A word may be that of several flags: a command has one of them.
+Behind a command and a colon it is that of this command."""
 
 SENTENCES = {
     "epochs num-epochs num-train-epochs": "training is counted in updates, not in epochs: gpt2 train --steps",
@@ -78,7 +79,7 @@ SENTENCES = {
     "num-beams": "there is no beam search; gpt2 sample --temperature 0 takes the likeliest token",
     "stream": "gpt2 sample writes each token as it comes: leave it out",
     "interactive i cnv conversation": "gpt2 sample continues one --prompt, and ends",
-    "run": "gpt2 train writes a run into --out, and continues it with --resume",
+    "train:run": "gpt2 train writes a run into --out, and continues it with --resume",
 }
 """What is said of a word where the command has no flag for it."""
 

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out or not args.json:
         with out_of(args.out, in_run(args.run, "inspect.html")) as path:
             write_anew(path, page(about).encode(errors="backslashreplace"), TITLE)  # \\udcff is JSON, too
-    print(strict_json(about) if args.json else path)
+    print(strict_json(about) if args.json else f"{path}: {path.stat().st_size / 1e6:.2f} MB; open it in a browser")
     return 0
 
 

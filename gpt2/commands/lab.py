@@ -34,10 +34,13 @@ def run(args: argparse.Namespace) -> int:
     model, tokenizer = given_model(args)
     model.eval()
     if args.inside not in dict(model.named_modules()):
-        raise ConfigError(
-            f"--inside {args.inside}: no such module; the blocks are h.0 to h.{model.config.num_layers - 1} are the blocks"
-        )
+        raise ConfigError(f"--inside {args.inside}: no such module; the blocks are h.0 to h.{model.config.num_layers - 1}")
     given = args.prompt is not None or args.prompt_file is not None
+    for name in ("special", "skip_unknown", "encoding") if not given else ():
+        if getattr(args, name, False):
+            flag = f"--{name.replace('_', '-')}"
+            where, fix = ("--prompt-file", "") if name == "encoding" else ("a prompt", "give --prompt, or ")
+            raise ConfigError(f"{flag} is for {where}: {fix}leave it out")
     ids = _ids(model, tokenizer, given_prompt(args, tokenizer)[1] if given else None, args.tokens)
     with study.record(), np.errstate(over="ignore", invalid="ignore"):
         loss = model.loss(ids[None, :-1], ids[None, 1:])

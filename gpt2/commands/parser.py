@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import os
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from gpt2.commands.foreign import FLAGS_OF, SENTENCE_OF
+from gpt2.run.folder import near
+from gpt2.terminal import one_line
 
 BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -95,6 +99,9 @@ class Parser(argparse.ArgumentParser):
     others: Mapping[str, Parser] = {}
     """All commands, by name."""
 
+    runs: Sequence[str] = ()
+    """Those that are given."""
+
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **{"formatter_class": Wide, **settings})
         for kind, read in VALUES.items():
@@ -116,7 +123,7 @@ class Parser(argparse.ArgumentParser):
         argparse would take `-x` for a flag, even where none has its name, and would ask for flags that are missing before it
         says that one is unknown.
         """
-        bare = next((flag for flag, action in self.flags.items() if isinstance(action, Bare)), None)
+        bare = self._bare()
         written, renamed, wrong, rest = [], {}, [], deque(words)
         while rest:
             word = rest.popleft()
@@ -131,13 +138,16 @@ class Parser(argparse.ArgumentParser):
             if flag is None:
                 wrong.append(self.hint(name))
                 continue
-            if flag not in (name, name.replace("_", "-")):
-                renamed[name] = flag
+            foreign = flag not in (name, name.replace("_", "-"))
             takes = self.flags[flag].nargs
             if not equals and takes is None and rest and not self._is_ours(rest[0].partition("=")[0]):
                 equals, value = "=", rest.popleft()
             elif not equals and takes == "?":
                 equals, value = "=", rest.popleft() if rest and rest[0].lower() in BOOLEANS else "true"
+            if foreign and flag == "--prompt" and value.startswith("FILE:"):  # nanoGPT's
+                flag, value = "--prompt-file", value.removeprefix("FILE:")
+            if foreign:
+                renamed[name] = flag
             if f"{flag[2:]}={value}" in SENTENCE_OF:
                 wrong.append(f"{flag} {value}: {SENTENCE_OF[f'{flag[2:]}={value}']}")
             if takes == 0 and equals:
@@ -150,7 +160,12 @@ class Parser(argparse.ArgumentParser):
         if renamed:
             said = ", ".join(f"{name} is {flag}" for name, flag in renamed.items())
             print(f"{self.prog}: note: here {said}", file=sys.stderr)
+        self.runs = [word.removeprefix("--run=") for word in written if word.startswith("--run=")]
         return written
+
+    def _bare(self) -> str | None:
+        """The flag whose value may stand alone."""
+        return next((flag for flag, action in self.flags.items() if isinstance(action, Bare)), None)
 
     def _is_flag(self, name: str) -> bool:
         """Whether argparse takes it for a flag."""
@@ -167,13 +182,19 @@ class Parser(argparse.ArgumentParser):
     def _ours(self, name: str) -> str | None:
         """The flag of this command that a word stands for, whoever's word it is."""
         plain = self._plain(name)
-        return next((flag for flag in (plain, *FLAGS_OF.get(plain.lstrip("-"), ())) if flag in self.flags), None)
+        word = plain.lstrip("-")
+        ours = (plain, *FLAGS_OF.get(self._here(word), ()), *FLAGS_OF.get(word, ()))
+        return next((flag for flag in ours if flag in self.flags), None)
+
+    def _here(self, word: str) -> str:
+        """A word as one of this command alone."""
+        return f"{self.prog.split()[-1]}:{word}"
 
     def hint(self, name: str) -> str:
         """What to say of a flag that this command does not have."""
         word = name.lstrip("-").replace("_", "-")
-        if word in SENTENCE_OF:
-            return f"{name}: {SENTENCE_OF[word]}"
+        if sentence := SENTENCE_OF.get(self._here(word), SENTENCE_OF.get(word)):
+            return f"{name}: {sentence}"
         if f"--{word}" in self.flags:
             return f"unknown argument {name!r}; did you mean --{word}?"
         for flag in (f"--{word}", *FLAGS_OF.get(word, ())):
@@ -208,4 +229,11 @@ class Parser(argparse.ArgumentParser):
         return super()._get_values(action, arg_strings)
 
     def error(self, message: str) -> NoReturn:
+        missing = "the following arguments are required: "
+        if message.startswith((missing, "one of the arguments ")):
+            for run in self.runs:
+                if not os.path.lexists(run):  # before what else is missing
+                    self.exit(2, one_line(f"{self.prog}: error: {run}: no such folder{near(Path(run))}") + "\n")
+        if message.startswith(missing) and (bare := self._bare()):
+            message = message.replace(bare, str(self.flags[bare].metavar), 1)
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")

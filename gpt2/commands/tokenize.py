@@ -80,9 +80,14 @@ TOKENIZER = b'{\n  "version"'
 
 def _open(name: str) -> Tokenizer:
     if name == "gpt2":
-        return BPETokenizer.gpt2()
+        try:
+            return BPETokenizer.gpt2()
+        except RunError as error:
+            raise RunError(f"--tokenizer RUN or --tokenizer byte works without GPT-2's vocabulary. {error}") from error
     if name == "byte":
         return ByteTokenizer()
+    if name in ("char", "bpe") and not os.path.exists(name):
+        raise RunError(f"--tokenizer {name}: {name} is learned from a text: name a run, such as --tokenizer runs/mine")
     if not os.path.exists(name):  # which is false for a name that no file can have
         raise RunError(f"--tokenizer {name}: no such file or folder; the names are gpt2 and byte")
     return load_tokenizer(name)

@@ -20,7 +20,7 @@ from gpt2.errors import ConfigError
 from gpt2.files import code_sha256
 from gpt2.model import GPT2
 from gpt2.run.checkpoints import Checkpoints
-from gpt2.run.folder import Run, load_model, near, unused_folder
+from gpt2.run.folder import Run, load_model, near, runs_in, some, unused_folder
 from gpt2.run.plots import draw_loss, draw_training
 from gpt2.run.text import text_of_run
 from gpt2.terminal import note, one_line, say
@@ -189,6 +189,9 @@ def _check_texts(given: Texts) -> None:
             raise ConfigError(
                 f"{name} is a run, not a text: --resume --out {name} continues it, and --init-from {name} begins another"
             )
+        runs = runs_in(Path(name))
+        if runs and all(path in runs or path.suffix in (".png", ".html") for path in Path(name).glob("[!.]*")):
+            raise ConfigError(f"{name} holds runs ({some(runs)}), not texts: gpt2 runs {name} lists them")
         if os.path.exists(name) and (name.endswith(".toml") or os.path.basename(name) == "config.json"):
             raise ConfigError(f"{name} holds settings, not a text: --config {name} takes them")
 

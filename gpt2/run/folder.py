@@ -157,7 +157,8 @@ class Run:
             if there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
                 raise OSError(errno.EACCES, os.strerror(errno.EACCES))
             if not there.is_dir():
-                raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+                what = "it" if there == self.of_all else there
+                raise RunError(f"--out {self.folder}: {what} is a file; give a folder")
             free = shutil.disk_usage(there).free
         if free < needed:
             raise RunError(
@@ -209,6 +210,8 @@ class Run:
         run.check()
         if is_hugging_face(run.folder):
             raise RunError(f"{folder}: {NO_RUN}")
+        if not run.config.exists() and (runs := runs_in(run.folder)):
+            raise RunError(f"{folder}: is not a run; it holds {some(runs)}")
         for path in (run.config, run.tokenizer):
             if not path.exists():
                 raise RunError(f"{folder}: holds no trained model: {path.name} is missing")
@@ -432,6 +435,18 @@ class Run:
     def reason_of(self, rank: int) -> Path:
         """Where a process of several says why it has ended their training."""
         return self.of_all.with_name(f"{self.of_all.name}.gave-up-{rank}.txt") if rank else self.reason
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The runs in a folder, sorted; none of what is no folder, or cannot be read."""
+    with contextlib.suppress(OSError, ValueError):  # ValueError: no folder can have that name
+        return sorted(path for path in folder.iterdir() if (path / FILES[0]).exists() and (path / FILES[3]).exists())
+    return []
+
+
+def some(runs: list[Path]) -> str:
+    """The first three of them."""
+    return ", ".join(map(str, runs[:3])) + f" and {len(runs) - 3} more" * (len(runs) > 3)
 
 
 def near(folder: Path) -> str:

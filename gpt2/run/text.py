@@ -41,12 +41,15 @@ def text_of_run(
             fix = fix or "; --data FILE names the text that it was trained on"
             raise RunError(f"{folder}: {what}: its sha256 is {corpus.sha256}, and was {recorded}{fix}")
         return corpus
-    missing: list[str] = []
     wrong: list[str] = []
     others: list[Corpus] = []
-    for place in places(Path(folder), trained):
-        if absent := [name for name in place if not _may_be_there(name)]:
-            missing += absent
+    looked = [place for place in places(Path(folder), trained) if len(place) == len(given)]
+    found = [next(filter(_may_be_there, of_one), None) for of_one in zip(*looked, strict=True)]
+    together = tuple(name for name in found if name is not None)
+    if len(together) == len(given):  # each may have been moved alone
+        looked.append(together)
+    for place in dict.fromkeys(looked):
+        if not all(map(_may_be_there, place)):
             continue
         try:
             corpus = load_corpus(place, form)
@@ -59,8 +62,13 @@ def text_of_run(
             wrong.append(f"the text of {_shown(place)} has changed: its sha256 is {corpus.sha256}, and was {recorded}")
     if accept_changes and others:
         return others[0]
-    if missing and not others:
-        wrong.append(f"its text is at none of these places: {', '.join(dict.fromkeys(missing))}")
+    lost = [i for i, name in enumerate(found) if name is None]
+    if lost and not others:
+        there = [repr(name) for i, name in enumerate(given) if i not in lost]
+        what = f"{', '.join(repr(given[i]) for i in lost)} {'is' if len(lost) == 1 else 'are'}" if there else "its text is"
+        wrong.append(f"{what} at none of these places: {', '.join(dict.fromkeys(p[i] for p in looked for i in lost))}")
+        if there:
+            wrong.append(f"{', '.join(there)} {'is' if len(there) == 1 else 'are'} found")
     each = "FILE" if len(given) == 1 else "FILE, once for each of its texts in their order,"
     raise RunError(f"{folder}: {'; '.join(wrong)}; --data {each} says where it is now{fix if others else ''}")
 

@@ -131,7 +131,7 @@ BAD = {
     "empty data": ("train --data {tmp}/empty.txt", "the file is empty"),
     "binary data": ("train --data {tmp}/binary.txt", "not UTF-8 text"),
     "short data": ("train --data {tmp}/short.txt", "5 tokens, 4 to train on and 1 to validate on"),
-    "unwritable out": ("train --out {tmp}/short.txt/run", "cannot be written: Not a directory"),
+    "unwritable out": ("train --out {tmp}/short.txt/run", "short.txt is a file; give a folder"),
     "out holds a run": ("train --out {run}", "already holds a run"),
     "small vocabulary": ("train --vocab-size 3", "vocab_size = 3, but the text has"),
     "no such run": ("sample --run {tmp}/nope --prompt x", "no such folder"),
@@ -150,6 +150,9 @@ BAD = {
     "no special token": ("sample {run} --prompt <|endoftext|> --special", "this tokenizer has no token <|endoftext|>"),
     "a run as a text": ("train {run}", "run is a run, not a text: --resume --out"),
     "a run as a text of its own": ("train {run} --resume --out {run}", "run is a run, not a text: --resume --out"),
+    "runs as a text": ("train {tmp}/runs", "/runs/a), not texts: gpt2 runs "),
+    "a folder of runs": ("eval {tmp}/runs", "runs: is not a run; it holds "),
+    "a folder of runs to sample": ("sample {tmp}/runs --prompt x", "runs: is not a run; it holds "),
     "settings as a text": ("train {run}/config.json", "config.json holds settings, not a text: --config"),
     "model of a run": ("info {run} --d-model 8", "its model has its own settings: leave out d_model, or the run"),
     "config": ("train --config {tmp}/short.txt", "is not TOML"),
@@ -168,6 +171,8 @@ def test_bad_input_gets_one_line_and_exit_code_2(command, message, tmp_path, run
             shutil.rmtree(tmp_path / name / "checkpoints")
         else:
             (tmp_path / name / file).write_bytes(content)
+    shutil.copytree(run, tmp_path / "runs" / "a")
+    (tmp_path / "runs" / "runs.png").touch()
     capsys.readouterr()
     try:
         code = main(command.format(tmp=tmp_path, run=run).split())

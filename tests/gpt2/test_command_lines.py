@@ -95,7 +95,21 @@ LINES = {
     # a run, a text, a command
     "train my.txt --steps 5": {"steps": 5},
     "train nope.txt": "nope.txt: no such file",
-    "sample --prompt x": "the following arguments are required: --run",
+    "sample --prompt x": "the following arguments are required: RUN",
+    "health": "the following arguments are required: RUN",
+    "plot": "the following arguments are required: RUN",
+    "export": "the following arguments are required: RUN, --out",
+    "sample runs/nope": "runs/nope: no such folder",
+    "inspect --run runs/nope": "runs/nope: no such folder",
+    "replay runs/nope": "runs/nope: no such folder",
+    "export runs/nope": "runs/nope: no such folder",
+    "tokenize --run runs/a x": {"tokenizer": "runs/a", "text": "x"},
+    "tokenize -m runs/a x": {"tokenizer": "runs/a", "text": "x"},
+    "tokenize x --tokenizer char": "--tokenizer char: char is learned from a text: name a run, such as --tokenizer runs/mine",
+    "tokenize x --tokenizer bpe": "--tokenizer bpe: bpe is learned from a text: name a run, such as --tokenizer runs/mine",
+    "gradcheck --run runs/a": "unknown argument '--run'; gpt2 sample has --run",
+    "sample runs/a --start=FILE:x.txt": {"run": "runs/a", "prompt_file": "x.txt", "prompt": None},
+    "sample runs/a --prompt FILE:x.txt": {"run": "runs/a", "prompt_file": None, "prompt": "FILE:x.txt"},
     "sample runs/a --run runs/b --prompt x": "'runs/a' and 'runs/b' are both given as RUN",
     "sample runs/a Once --prompt x": "are both given as RUN; for anything else, use a flag: --prompt",
     "eval runs/a my.txt": "are both given as RUN; for anything else, use a flag: --data",
@@ -124,6 +138,7 @@ SHOWN = {
     "sample --stepz 3 -h": "usage: gpt2 sample RUN ",
     "version": "gpt2 0.",
     "--version": "gpt2 0.",
+    "-V": "gpt2 0.",
 }
 
 

@@ -86,8 +86,8 @@ def test_where_a_run_cannot_be_is_said_before_the_text_is_read(tmp_path, text, m
     (tmp_path / "full" / "mine").touch()
     monkeypatch.setattr(TextFile, "__iter__", fail(AssertionError("the text is read")))
     for out, message in {
-        tmp_path / "my.txt": "cannot be written: Not a directory",
-        tmp_path / "my.txt" / "x": "cannot be written: Not a directory",
+        tmp_path / "my.txt": "it is a file; give a folder",
+        tmp_path / "my.txt" / "x": f"{tmp_path / 'my.txt'} is a file; give a folder",
         tmp_path / "full": "is not empty (it holds 'mine')",
     }.items():
         assert main(["train", "--data", str(tmp_path / "my.txt"), *TINY, "--out", str(out)]) == 2

@@ -72,7 +72,10 @@ def likely(content: bytes, at: int) -> list[tuple[str, str]]:
             break
     else:
         return []
-    found = [match for match in found if match.coherence >= found[0].coherence / 2][:2]  # how much each is like a language
+    found = [match for match in found if match.coherence >= found[0].coherence / 2]  # how much each is like a language
+    if not found[0].multi_byte_usage:  # a letter is a byte, and of encodings that may all be right one is in most texts
+        found.sort(key=lambda match: "cp1252" not in match.could_be_from_charset)
+    found = found[:2]
     first, last = str(found[0]), str(found[-1])
     place = len(sample[: at - begin].decode(found[0].encoding, "ignore"))
     place = next((i for i, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), place)

@@ -106,6 +106,25 @@ def test_eval_as_json_and_in_words(trained, capsys):
     assert "--stride 17 must be in 1..16" in capsys.readouterr().err
 
 
+def test_another_text_stands_beside_baselines_too(trained, tmp_path, capsys):
+    """Those of the text that the run learned from, as long as it is there; else what any model has to beat."""
+    shutil.copytree(trained / "run", tmp_path / "run")
+    (tmp_path / "other.txt").write_text((trained / "my.txt").read_text()[3000:3400])
+    command = ["eval", str(tmp_path / "run"), "--data", str(tmp_path / "other.txt")]
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert found["uniform"] == pytest.approx(math.log(config["model"]["vocab_size"]))
+    assert found["bigram"] < found["unigram"] < found["uniform"]
+    assert main(command) == 0
+    assert f"bigram baseline {found['bigram']:.4f}\n" in capsys.readouterr().out
+    config["training"]["data"] = config["corpus"]["path"] = "nowhere.txt"
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    assert main([*command, "--json"]) == 0
+    left = json.loads(capsys.readouterr().out)
+    assert left == {name: value for name, value in found.items() if name not in ("unigram", "bigram")}
+
+
 def test_what_the_model_repeats(trained, capsys):
     assert main(["eval", "--run", str(trained / "run"), "--memorised", "--tokens", "40", "--json"]) == 0
     text = (trained / "my.txt").read_text()
@@ -151,7 +170,11 @@ def test_an_exported_model_is_the_model(trained, tmp_path, capsys):
     assert "--- seed 0\nThe" in out
     assert "--- seed 1\nThe" in out
     assert main(["eval", "--run", str(tmp_path / "hf")]) == 2
-    assert "is not a run, and names no text" in capsys.readouterr().err
+    assert "is not a run, and names no text: give --data\n" in capsys.readouterr().err
+    assert main(["eval", str(tmp_path / "hf"), "--memorised", "--data", str(trained / "my.txt")]) == 2
+    assert "does not say what it was trained on: leave it out\n" in capsys.readouterr().err
+    assert main(["eval", str(tmp_path / "hf"), "--data", str(trained / "my.txt")]) == 0
+    assert "  uniform baseline " in capsys.readouterr().out
 
 
 def test_a_head_bias_is_not_dropped_silently(trained, tmp_path, capsys):

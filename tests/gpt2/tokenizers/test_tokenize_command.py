@@ -196,6 +196,15 @@ def test_what_it_refuses(argv, error, message):
         command(*argv)
 
 
+def test_without_the_vocabulary_of_gpt2_it_is_said_first_what_works(monkeypatch):
+    def nowhere():
+        raise RunError("GPT-2's vocabulary was not found.")
+
+    monkeypatch.setattr(BPETokenizer, "gpt2", nowhere)
+    with pytest.raises(RunError, match=r"^--tokenizer RUN or --tokenizer byte works without GPT-2's vocabulary. GPT-2's v"):
+        command("To be")
+
+
 @pytest.mark.oracle
 def test_gpt2_is_the_default(gpt2, capsys):
     assert command("It's naïve", "--json") == 0

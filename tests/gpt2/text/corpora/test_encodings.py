@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import tracemalloc
 
 import pytest
@@ -110,9 +111,24 @@ def test_they_are_found_in_a_line_without_an_end(tmp_path, head):
 def test_two_candidates_are_shown_where_they_differ(tmp_path):
     (tmp_path / "x.txt").write_text(FRENCH, "latin-1")
     with pytest.raises(
-        DataError, match=r"cp1250 would read '.* foręt .*' and --encoding cp1252 would read '.* forêt .*' there"
+        DataError, match=r"cp1252 would read '.* forêt .*' and --encoding cp1250 would read '.* foręt .*' there"
     ):
         load_corpus(str(tmp_path / "x.txt"))
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "names"),
+    [
+        ("était où café était l'élève garçon très fermé; à où\nâgé. côté café pluie, naïve très\n" * 9, "latin-1", ["cp1252"]),
+        ("Heute ist ein schöner Tag, und alle sind fröhlich, weil wir gehen können. " * 9, "cp1252", ["cp1252"]),
+        ("Zażółć gęślą jaźń. W Szczebrzeszynie chrząszcz brzmi, a dziś świeci słońce. " * 9, "cp1250", ["cp1250"]),
+    ],
+)
+def test_of_encodings_that_may_all_be_right_the_usual_one_comes_first(tmp_path, text, encoding, names):
+    (tmp_path / "x.txt").write_text(text, encoding)
+    with pytest.raises(DataError) as refused:
+        load_corpus(str(tmp_path / "x.txt"))
+    assert re.findall(r"--encoding (\S+) would read", str(refused.value))[: len(names)] == names
 
 
 @pytest.mark.parametrize("content", [b"abc\xff", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(256)) * 50])
@@ -226,3 +242,32 @@ def test_standard_input_has_an_encoding_too(tmp_path, capsys, monkeypatch):
         corpus = load_corpus("-")
     assert corpus.notes == ("read as UTF-16, by its byte-order mark: standard input",)
     assert corpus.text == FRENCH
+
+
+def test_another_text_is_read_like_that_of_the_run_unless_it_is_utf8(tmp_path, capsys):
+    run = str(tmp_path / "run")
+    (tmp_path / "my.txt").write_text(FRENCH * 3, "cp1252")
+    assert main(["train", "--data", str(tmp_path / "my.txt"), "--encoding", "cp1252", "--out", run, *TINY]) == 0
+    other, found = FRENCH[:150], []
+    (tmp_path / "latin.txt").write_text(other, "cp1252")
+    (tmp_path / "utf8.txt").write_text(other)
+    (tmp_path / "ascii.txt").write_text("Le")
+    capsys.readouterr()
+    for name, note in (
+        ("latin", "latin.txt is read as cp1252, like the text of the run"),
+        ("utf8", "utf8.txt is read as UTF-8, though the text of the run was cp1252"),
+    ):
+        path = str(tmp_path / f"{name}.txt")
+        assert main(["eval", run, "--data", path, "--json"]) == 0
+        output = capsys.readouterr()
+        assert note in output.err
+        found.append({**json.loads(output.out), "data": ""})
+        assert main(["sample", run, "--prompt-file", path, "--tokens", "1", "--json"]) == 0
+        output = capsys.readouterr()
+        assert note in output.err
+        assert json.loads(output.out)["prompt"] == other.removesuffix("\n")
+    assert found[0] == found[1]
+    assert main(["eval", run, "--data", str(tmp_path / "ascii.txt")]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["sample", run, "--prompt-file", str(tmp_path / "latin.txt"), "--encoding", "utf-8"]) == 2
+    assert "not UTF-8 text" in capsys.readouterr().err

@@ -113,7 +113,9 @@ def test_a_run_on_several(texts, tmp_path, capsys, monkeypatch):
     os.rename(texts[1], "moved/x.txt")
     assert main(["eval", "--run", "run"]) == 2
     said = capsys.readouterr().err
-    assert "its text is at none of these places: " in said
+    assert f"{texts[1]!r} is at none of these places: {tmp_path / texts[1]}" in said
+    assert texts[0] not in said.partition("; ")[0]
+    assert f"; {texts[0]!r}, {texts[2]!r} are found; --data FILE" in said
     assert "--data FILE, once for each of its texts in their order, says where it is now" in said
     moved = [word for name in (texts[0], "moved/x.txt", texts[2]) for word in ("--data", name)]
     assert main(["replay", "run", "--step", "2", *moved]) == 0
