@@ -255,7 +255,7 @@ class TrainConfig(Settings):
         """All settings by name, but for those that are what they follow from: what tells one training from another."""
         defaults: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(self)}
         left_out = [name for name in FOLLOWS if dataclasses.replace(self, **{name: defaults[name]}) == self]
-        return {name: value for name, value in vars(self).items() if name not in left_out}
+        return {name: getattr(self, name) for name in defaults if name not in left_out}
 
     def windows_in(self, share: float) -> int:
         """How many windows can be evaluated in that share of the time of the training."""

@@ -13,7 +13,7 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -172,6 +172,25 @@ def read_json(path: Path, most: int = MOST_JSON, links: bool = True) -> dict[str
         raise RunError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise RunError(f"{path} is damaged: {error}") from error
+
+
+def is_run(about: Mapping[str, Any]) -> bool:
+    """Whether a config.json is that of a run folder, which may say the same in Hugging Face's words too."""
+    return "training" in about and "model" in about
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Whether a folder is a run. One whose config.json cannot be read as such is none."""
+    try:
+        return is_run(read_json(folder / "config.json"))
+    except RunError:
+        return False
+
+
+def check_no_run(folder: Path) -> None:
+    """Raise RunError for a run folder: what other programs read would take the place of what the run is made of."""
+    if is_run_folder(folder):
+        raise RunError(f"{folder}: is a run, which writing there would destroy; give another folder")
 
 
 def conform(value: Any, schema: type[T]) -> T:

@@ -55,6 +55,9 @@ def run(args: argparse.Namespace) -> int:
         print(line)
     if in_bits:
         note("these runs have different tokenizers: compare bits per byte, not nats per token (--json has both)")
+        uncounted = [str(about["run"]) for about in found if about["bits/byte"] is None and about["best val"] is not None]
+        if uncounted:
+            note(one_line(f"without bits per byte, trained by an older version that counted no bytes: {', '.join(uncounted)}"))
     elif len(tokenizers) > 1:
         note("these runs have different tokenizers: their losses, in nats per token, cannot be compared")
     return 0

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gpt2.errors import DataError, RunError
-from gpt2.files import MOST_TOKENIZER, naming, read_regular
+from gpt2.files import MOST_TOKENIZER, check_no_run, naming, read_regular
 from tinygrad2.files import write_atomically
 
 END_OF_TEXT = "<|endoftext|>"
@@ -80,7 +80,9 @@ class Tokenizer(ABC):
         return self.to_json()
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write `tokenizer.json` and `tokenizer_config.json`, which `AutoTokenizer` of transformers loads. Raises RunError."""
+        """Write `tokenizer.json` and `tokenizer_config.json`, which `AutoTokenizer` of transformers loads. Raises RunError, also
+        for a run folder: its weights belong to the `tokenizer.json` that is there."""
+        check_no_run(Path(folder))
         about: dict[str, Any] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "clean_up_tokenization_spaces": False,
