@@ -163,6 +163,25 @@ def test_characters_without_a_token_are_skipped_on_demand(runs, tmp_path, capsys
     assert "the prompt is empty" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", ["char", "byte"])
+def test_a_byte_that_is_not_utf8_is_skipped_on_demand(runs, kind, capsys):
+    command = ["sample", "--run", str(runs / kind), "--tokens", "3", "--json", "--prompt", "the\udcff cat"]
+    assert main(command) == 2
+    assert "--skip-unknown leaves them out" in capsys.readouterr().err
+    assert main([*command, "--skip-unknown"]) == 0
+    output = capsys.readouterr()
+    assert json.loads(output.out)["prompt"] == "the cat"
+    assert "without the characters that have no token: '\\udcff' (1 of 8)" in output.err
+
+
+@pytest.mark.parametrize("kind", ["char", "byte"])
+def test_json_has_no_half_of_a_pair(runs, kind, capsys):
+    flags = ["--run", str(runs / kind), "--tokens", "3", "--json", "--prompt", "the", "--stop", "\udcff"]
+    assert main(["sample", *flags]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert json.dumps(found, ensure_ascii=False).encode()  # what is half of a pair has no UTF-8
+
+
 def test_an_evaluation_skips_them_too(runs, tmp_path, capsys):
     """Its loss is that of the text without them."""
     text = "the cat sat on the mat, and the dog on the log.\n" * 5
