@@ -204,7 +204,7 @@ def conform(value: Any, schema: type[T]) -> T:
 def parse_object(text: str | bytes) -> dict[str, Any]:
     """A JSON object, in which no name comes twice. Raises ValueError."""
     try:
-        found = json.loads(text, object_pairs_hook=_without_repeats)
+        found = json.loads(text, object_pairs_hook=_without_repeats, parse_int=_integer)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if not isinstance(found, dict):
@@ -224,6 +224,13 @@ def strict_json(value: Any, instead: Callable[[float], Any] = lambda number: Non
         return instead(value) if isinstance(value, float) and not math.isfinite(value) else value
 
     return json.dumps(finite(value), allow_nan=False, **style)
+
+
+def _integer(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:  # Python's limit, since it would take long
+        raise ValueError(f"a whole number has {len(digits):,} digits, which are too many") from None
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -70,9 +70,12 @@ class Trained:
         tokens, seed, slide = at_least(0, "tokens", tokens), at_least(0, "seed", seed), at_least(1, "slide", slide)
         known = [f.name for f in fields(Sampling) if f.name != "vocab_size"]
         for name in sampling.keys() - known:
-            raise ConfigError(f"there is no setting {name!r}" + _near(name, [*known, "tokens", "seed", "stop", "slide", "special"]))
+            raise ConfigError(
+                f"there is no setting {name!r}" + _near(name, [*known, "tokens", "seed", "stop", "slide", "special"])
+            )
         how = Sampling(temperature, **sampling, vocab_size=self.tokenizer.vocab_size)
         stops = [typed("stop", one, str) for one in (stop if isinstance(stop, list | tuple) else [stop])]
+        to_utf8("".join(stops))  # raises for what no model writes
         if "" in stops:
             raise ConfigError("stop = '' is empty: give the text to end at, or leave it out")
         ids = self.tokenizer.encode(typed("prompt", prompt, str), typed("special", special, bool))

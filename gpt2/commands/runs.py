@@ -20,7 +20,7 @@ from gpt2.files import naming, strict_json
 from gpt2.run.folder import Run
 from gpt2.run.metrics import Recorded, bits_per_byte, history
 from gpt2.run.series import Bins
-from gpt2.terminal import note, one_line, padded, width_of
+from gpt2.terminal import note, one_line, padded, units, width_of
 
 HELP = "list and compare the runs in a folder"
 COLUMNS = ("run", "data", "parameters", "steps", "tokens/s", "best val", "at", "last val", "seed")
@@ -92,11 +92,11 @@ def _cell(about: dict[str, Any], name: str) -> str:
 
 def _cut(text: str, width: int) -> str:
     """A name without its middle, if it is too long: names of runs often differ at their ends."""
-    kept, less = text, 0
+    parts, kept, less = units(text), text, 0
     while width_of(kept) > width:
         less += 1
-        half = (len(text) - less) // 2
-        kept = f"{text[:half]}…{text[half + less :]}"
+        half = (len(parts) - less) // 2
+        kept = f"{''.join(parts[:half])}…{''.join(parts[half + less :])}"
     return kept
 
 

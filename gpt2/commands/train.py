@@ -255,7 +255,8 @@ def _report(result: Result, steps: int) -> None:
 
 def _suggest(run: Run, result: Result, corpus: Corpus, drawn: list[Path], flags: str) -> None:
     """The commands to try next; `flags` are for the one that goes on."""
-    folder = one_line(shlex.quote(str(run.folder)))  # what a shell is given must do what it says
+    name = f"./{run.folder}" if str(run.folder).startswith("-") else str(run.folder)
+    folder = one_line(shlex.quote(name))  # what a shell is given must do what it says
     print(f"run folder: {one_line(str(run.folder))}")
     print("next:")
     if result.signal:

@@ -85,8 +85,10 @@ class Tokenizer(ABC):
         return self.to_json()
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write `tokenizer.json` and `tokenizer_config.json`, which `AutoTokenizer` of transformers loads. Raises RunError, also
-        for a run folder: its weights belong to the `tokenizer.json` that is there."""
+        """Write `tokenizer.json` and `tokenizer_config.json`, which `AutoTokenizer` of transformers loads.
+
+        Raises RunError, also for a run folder: its weights belong to the `tokenizer.json` that is there.
+        """
         check_no_run(Path(folder))
         about: dict[str, Any] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -132,7 +134,9 @@ def to_utf8(text: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError as error:
         code = ord(text[error.start])
-        raise StrangeCharacterError(f"U+{code:04X} at position {error.start} is half of a surrogate pair, not a character") from None
+        raise StrangeCharacterError(
+            f"U+{code:04X} at position {error.start} is half of a surrogate pair, not a character"
+        ) from None
 
 
 @contextlib.contextmanager

@@ -174,12 +174,9 @@ def test_a_byte_that_is_not_utf8_is_skipped_on_demand(runs, kind, capsys):
     assert "without the characters that have no token: '\\udcff' (1 of 8)" in output.err
 
 
-@pytest.mark.parametrize("kind", ["char", "byte"])
-def test_json_has_no_half_of_a_pair(runs, kind, capsys):
-    flags = ["--run", str(runs / kind), "--tokens", "3", "--json", "--prompt", "the", "--stop", "\udcff"]
-    assert main(["sample", *flags]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert json.dumps(found, ensure_ascii=False).encode()  # what is half of a pair has no UTF-8
+def test_a_stop_that_is_not_utf8_is_refused(runs, capsys):
+    assert main(["sample", str(runs / "byte"), "--json", "--prompt", "the", "--stop", "\udcff"]) == 2
+    assert "--stop '\\udcff' is not UTF-8, so no model writes it" in capsys.readouterr().err
 
 
 def test_an_evaluation_skips_them_too(runs, tmp_path, capsys):

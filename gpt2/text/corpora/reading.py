@@ -141,8 +141,9 @@ def files_corpus(data: str, form: Form) -> Corpus | None:
     """The corpus of a file, of a folder, or of the files that a glob matches; None if there is nothing of that name.
 
     Each file is a document, and so is each line of a .jsonl file. Of a folder, or for a glob, they come in the order of their
-    paths, hidden ones and empty ones are left out, and so are those that do not begin as text, what is no file, and run folders,
-    which would make the text another one once it is trained on: the corpus has a note of them. Raises OSError for a folder or a file that cannot be read.
+    paths. Hidden ones and empty ones are left out, and so are those that do not begin as text, what is no file, and runs, for
+    a text must not change by being trained on: the corpus has a note of them. Raises OSError for a folder or a file that cannot
+    be read.
     """
     path = Path(data)
     try:

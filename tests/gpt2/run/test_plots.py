@@ -231,6 +231,13 @@ def test_numbers_and_names_that_nobody_would_write(tmp_path):
     plot_training(tmp_path / "b.png", rows, "$\\frac{ \n\x1b")
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("rate", [math.nan, math.inf, -math.inf, -1.0, 1e308, 0.0])
+def test_a_learning_rate_that_none_has(tmp_path, rate):
+    plot_training(tmp_path / "a.png", [{**row, "learning_rate": rate} for row in many_rows(20)], "odd")
+    assert (tmp_path / "a.png").stat().st_size
+
+
 # -- what can go wrong when they are written
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import pytest
@@ -101,3 +102,15 @@ def test_a_run_of_an_older_version_differs_in_what_was_chosen(runs, tmp_path, te
     assert "encoding" not in told.out
     assert "text_field" not in told.out
     assert "an older version that counted no bytes: a\n" in told.err
+
+
+def test_a_cut_goes_through_no_character():
+    escaped = "\\x1b[2J\\u202e\\udcff" * 5
+    for width in range(4, 40):
+        kept = _cut(escaped, width)
+        assert width_of(kept) <= width
+        assert re.fullmatch(r"(\\x1b|\[|2|J|\\u202e|\\udcff|…)*", kept)
+    marked = "e\u0301" * 30
+    assert width_of(marked) == 30
+    assert _cut(marked, 30) == marked
+    assert not any(part.startswith("\u0301") for part in _cut(marked, 11).split("…"))

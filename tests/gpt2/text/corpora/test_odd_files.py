@@ -208,7 +208,8 @@ def test_a_run_among_its_texts_is_no_text(tmp_path, monkeypatch, capsys):
     (tmp_path / "a.txt").write_text("a text, and it is here.\n" * 60)
     (tmp_path / "sub" / "config.json").write_text('{"model": "a text that is none of a run"}')
     before = {data: load_corpus(data).sha256 for data in (".", "**/*", "**")}
-    small = [*"--d-model 16 --num-layers 1 --num-heads 2 --max-seq-len 16 --no-plots --threads 1 --batch-size 2".split()]
+    sizes = {"--d-model": 16, "--num-layers": 1, "--num-heads": 2, "--max-seq-len": 16, "--threads": 1, "--batch-size": 2}
+    small = ["--no-plots", *(f"{flag}={size}" for flag, size in sizes.items())]
     for flags in (["--out", "sub/mine"], ["--out", "sub/mine", "--resume"], [], ["--out", "other"]):
         assert main(["train", ".", "--steps", "2", *small, *flags]) == 0
         assert "config.json: not" not in capsys.readouterr().err
