@@ -266,7 +266,7 @@ def _suggest(run: Run, result: Result, corpus: Corpus, drawn: list[Path], flags:
     print(f"  gpt2 eval {folder}" + " --data -  # and a text" * corpus.once)
     print("  gpt2 gradcheck")
     if run.loss_plot in drawn:
-        print(f"  open {one_line(str(run.loss_plot))}")
+        print(f"  open {one_line(os.path.join(name, run.loss_plot.name))}")
 
 
 def _prompt(text: str) -> str:

@@ -229,7 +229,9 @@ def test_files_that_begin_with_a_dash(run, tmp_path, text, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "-my.txt").write_text(text[:3000])
     assert main(["train", "--no-plots", "--data", "-my.txt", "--out", "-run", *TINY]) == 0
-    assert "gpt2 sample ./-run --prompt" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "gpt2 sample ./-run --prompt" in out
+    assert "gpt2 eval ./-run\n" in out
     assert main(["eval", "--run", "-run", "--data", "-my.txt"]) == 0
     assert main(["tokenize", "--train", "-my.txt", "--vocab-size", "260", "--out", "-t.json"]) == 0
     assert main(["tokenize", "low", "--tokenizer", "-t.json"]) == 0

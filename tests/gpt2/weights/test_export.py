@@ -254,8 +254,9 @@ def test_transformers_reads_a_run_folder_of_their_architecture(transformers, tmp
             transformers.AutoModelForCausalLM.from_pretrained(other.folder)
 
 
-def test_a_run_is_not_exported_into_itself(tmp_path, text):
-    run, *_ = run_once(tmp_path / "run", text[:6000], steps=2, sample_tokens=0)
+@pytest.mark.parametrize("tokenizer", ["char", "byte", "bpe"])
+def test_a_run_is_not_exported_into_itself(tmp_path, text, tokenizer):
+    run, *_ = run_once(tmp_path / "run", text[:6000], steps=2, sample_tokens=0, tokenizer=tokenizer)
     before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
     found = gpt2.load(run.folder)
     saves = (found.save_pretrained, found.model.save_pretrained, found.tokenizer.save_pretrained)
