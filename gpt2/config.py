@@ -136,7 +136,7 @@ def _number_wanted(value: float, low: float, high: float, ends: str) -> str | No
 class GPT2Config(Settings):
     """The shape of a model. Two models with equal configurations have the same parameters."""
 
-    vocab_size: int = setting(50257, "number of tokens (default for training: the tokenizer's)", whole(1, 2**31 - 1))
+    vocab_size: int = setting(50257, "number of tokens; training takes the tokenizer's", whole(1, 2**31 - 1))
     max_seq_len: int = setting(1024, "context: how many tokens the model sees", whole(1, 2**24))
     d_model: int = setting(768, "width of the residual stream", whole(1, 2**20))
     num_layers: int = setting(12, "number of blocks", whole(1, 1000))

@@ -116,7 +116,8 @@ def _as_json(found: Evaluation, corpus: Corpus, floor: dict[str, float], tokeniz
 def _print(found: Evaluation, corpus: Corpus, floor: dict[str, float], context: int, stride: int) -> None:
     apart = "" if stride == context else f", {stride} apart"
     sizes = f"{counted(len(found.losses), 'token')}, {counted(found.bytes, 'byte')}"
-    print(f"{one_line(corpus.name)}: {sizes}, in windows of {context}{apart}")
+    windows = 1 + -(-max(0, len(found.losses) - context) // stride)
+    print(f"{one_line(corpus.name)}: {sizes}, in all {counted(windows, 'window')} of {context}{apart}")
     perplexity = loss_text(found.perplexity)
     print(f"  loss {found.loss:.4f} nats per token, perplexity {perplexity}, {found.bits_per_byte:.4f} bits per byte")
     for name, value in floor.items():

@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,22 +45,25 @@ def run(args: argparse.Namespace) -> int:
     if not found:
         raise RunError(f"{args.folder}: holds no run folder that can be read")
     settings = [about.pop("settings") for about in found]
+    usual = {name: _usual([own.get(name) for own in settings]) for name in set().union(*settings)}
     for about, own in zip(found, settings, strict=True):
         about["differs in"] = {name: value for name, value in own.items() if any(o.get(name) != value for o in settings)}
+        about["unusual"] = {name: value for name, value in about["differs in"].items() if value != usual[name]}
     tokenizers = {about.pop("tokenizer") for about in found}
     if args.json:
-        print(strict_json([about | {"differs in": _without(about["differs in"], "seed")} for about in found]))
+        shown = [_without(about, "unusual") for about in found]
+        print(strict_json([about | {"differs in": _without(about["differs in"], "seed")} for about in shown]))
         return 0
     in_bits = len(tokenizers) > 1 and any(about["bits/byte"] is not None for about in found)
     for line in table(found, in_bits, shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize):
         print(line)
     if in_bits:
-        note("these runs have different tokenizers: compare bits per byte, not nats per token (--json has both)")
+        note("tokenizers differ: compare bits per byte, not nats per token")
         uncounted = [str(about["run"]) for about in found if about["bits/byte"] is None and about["best val"] is not None]
         if uncounted:
             note(one_line(f"without bits per byte, trained by an older version that counted no bytes: {', '.join(uncounted)}"))
     elif len(tokenizers) > 1:
-        note("these runs have different tokenizers: their losses, in nats per token, cannot be compared")
+        note("tokenizers differ: losses in nats per token cannot be compared")
     return 0
 
 
@@ -74,7 +78,7 @@ def table(found: list[dict[str, Any]], in_bits: bool, width: int) -> Iterator[st
         free = width - sum(widths) - 2 * (len(widths) - 1)
         if free >= 0:
             break
-    differs = [_shown(_without(about["differs in"], *columns)) for about in found]
+    differs = [_shown(_without(about["unusual"], *columns)) for about in found]
     beside = max(map(len, differs)) + 2 <= free
     for row, text in zip(cells, ["differs in" * beside, *differs], strict=True):
         name, *rest = row
@@ -84,9 +88,17 @@ def table(found: list[dict[str, Any]], in_bits: bool, width: int) -> Iterator[st
             yield from textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="    ")
 
 
+def _usual(values: list[Any]) -> Any:
+    """The most common of some values, or `...` where none is: then each run shows its own."""
+    (value, most), *others = Counter(values).most_common(2)
+    return ... if others and others[0][1] == most else value
+
+
 def _cell(about: dict[str, Any], name: str) -> str:
     if name == "steps" and about["steps"] != about["of"]:
         return f"{about['steps']:,} of {about['of']:,}"
+    if name in ("best val", "bits/byte") and about["at"] == 0 and about["steps"]:
+        return f"{_shown(about[name])} at step 0"
     return _shown(about[name])
 
 
@@ -149,6 +161,7 @@ def describe(run: Run) -> dict[str, Any]:
         "best val": best.get("val_loss"),
         "at": best["step"] if "val_loss" in best else None,
         "last val": last.get("val_loss"),
+        "whole val": last.get("whole_val_loss"),
         "bits/byte": bits_per_byte(best),
         "last bits/byte": bits_per_byte(last),
         "seed": about.training.seed,
@@ -165,5 +178,5 @@ def _shown(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, tuple):
-        return ", ".join(map(_shown, value))
-    return f"{value:.4g}" if isinstance(value, float) else one_line(str(value))
+        return ", ".join(map(_shown, value)) or "none"
+    return f"{value:.4g}" if isinstance(value, float) else one_line(str(value)) or "none"

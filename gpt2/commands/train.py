@@ -81,7 +81,7 @@ def trained(args: argparse.Namespace) -> tuple[Run, Result]:
     drawn: list[Path] = []
     if not args.no_plots and not result.signal:  # who ends it does not want to wait for pictures
         drawn = _draw(run)
-    _report(result, start.config.steps)
+    _report(result, start.config.steps, run.folder)
     _suggest(run, result, start.text.corpus, drawn, " --no-plots" * args.no_plots)
     return run, result
 
@@ -109,8 +109,18 @@ def _prepared(args: argparse.Namespace) -> Start:
     if args.out is not None and not args.out.strip():
         raise ConfigError("--out is empty: give a folder, or leave it out")
     if args.resume and not args.out:
-        raise ConfigError("--resume needs --out: the folder of the run to continue")
+        there = [name for name in names(given.get("data", ())) if Run(Path(name)).config.exists()]
+        meant = f"; did you mean --resume --out {shlex.quote(there[0])}?" if there else ""
+        raise ConfigError(f"--resume needs --out: the folder of the run to continue{meant}")
     resume = args.resume and Run(Path(args.out)).config.exists()
+    if (
+        args.resume
+        and not given
+        and comm.current().is_main
+        and not os.path.lexists(args.out)
+        and (other := near(Path(args.out)))
+    ):
+        raise ConfigError(f"--out {args.out}: no such folder{other} (to begin a run, leave --resume out)")
     if not resume and "preset" in given and given.get("init_from"):
         note(f"--preset {given['preset']} decides how the model of {given['init_from']} is trained; its sizes stay")
     together = comm.current()
@@ -231,21 +241,30 @@ def _draw(run: Run) -> list[Path]:
     return drawn
 
 
-def _report(result: Result, steps: int) -> None:
+def _report(result: Result, steps: int, folder: Path) -> None:
     """The loss, and what to compare it with."""
+    command = f"gpt2 eval {one_line(shlex.quote(str(folder)))}"
     stopped = counted(result.steps, "step")
     if result.signal:
         stopped = f"interrupted after {result.steps} of {steps} steps"
     elif result.stopped_early:
         stopped = f"the validation loss stopped falling: ended after {result.steps} of {steps} steps"
-    print(f"\n{stopped} in {result.seconds:.0f} s")
+    now = f", {result.steps_now} of them now," if result.steps_now != result.steps else ""
+    print(f"\n{stopped}{now} in {result.seconds:.0f} s")
+    if result.in_evaluation and result.steps:
+        print(f"  step {result.steps} is logged when the run goes on: its evaluation was interrupted")
+    earlier = result.val_step is not None and result.val_step < result.steps
+    if earlier and result.train_loss is not None:
+        print(f"  training loss            {result.train_loss:.4f} nats per token, of the batch of step {result.steps}")
     if math.isnan(result.val_loss) and result.signal:
         print("  validation loss          not evaluated yet")
     else:
-        earlier = f", after step {result.val_step}" if result.val_step is not None and result.val_step < result.steps else ""
-        print(f"  validation loss          {result.val_loss:.4f} nats per token{earlier}")
-        whole = "all" if result.windows == result.all_windows else f"{result.windows:,} of"
-        print(f"  evaluated                {whole} {result.all_windows:,} windows, {result.val_tokens:,} tokens")
+        when = f", after step {result.val_step}; {command} evaluates it now" if earlier else ""
+        print(f"  validation loss          {result.val_loss:.4f} nats per token{when}")
+        some = result.windows < result.all_windows
+        whole = f"{result.windows:,} of" if some else "all"
+        rest = f"; {command} evaluates all" if some and not earlier else ""
+        print(f"  evaluated                {whole} {result.all_windows:,} windows, {result.val_tokens:,} tokens{rest}")
     if "perfect" in result.baselines:
         perfect = result.baselines["perfect"]
         print(f"  a perfect model          {perfect:.4f}: the loss is {result.val_loss - perfect:.4f} above it")

@@ -10,7 +10,7 @@ from gpt2.config import GPT2Config
 from gpt2.model import GPT2
 from gpt2.rng import generator
 from gpt2.terminal import progress
-from tinygrad2.gradcheck.verdicts import GradcheckResult, gradcheck
+from tinygrad2.gradcheck import GradcheckResult, gradcheck
 
 SMALL: dict[str, Any] = {
     "vocab_size": 11,

@@ -48,7 +48,8 @@ class Result:
     `val_loss` is that after `val_step`, the last step that was evaluated; NaN if none was. An older version did not keep that
     step: then it is None. It is the mean over `windows` of the `all_windows` of the validation text, in which `val_tokens` are
     predicted. `baselines` are losses to compare with, by name: `uniform`, `bigram`, and `perfect` where the text has a known
-    source.
+    source. `train_loss` is that of the last step, if one was taken now: `steps_now` of all `steps` were. `in_evaluation` says
+    that it was ended in the evaluation of the last step, which the log does not have until the run goes on.
     """
 
     val_loss: float
@@ -61,6 +62,9 @@ class Result:
     seconds: float
     signal: int | None
     stopped_early: bool
+    train_loss: float | None
+    steps_now: int
+    in_evaluation: bool
 
 
 class Training:
@@ -80,6 +84,8 @@ class Training:
         self.checkpoints = Checkpoints(run.checkpoints, self.config.keep_every, run.mark)
         self.progress = Progress()
         self.saved, self.saved_whole = -1, False  # the step of the last checkpoint, and whether it is over for it
+        self.began = trainer.steps
+        self.train_loss: float | None = None  # of the last step
         self.skipped = 0  # batches in a row
         self.rollbacks: Counter[int] = Counter()
 
@@ -89,7 +95,10 @@ class Training:
             self.progress = msgspec.convert(checkpoint.about["progress"], Progress)
             self.saved, self.saved_whole = checkpoint.step, self.progress.unwritten is None
             if self.saved_whole and self.ends:
-                self.say(f"it has already ended, after step {checkpoint.step}")
+                longer = f"--steps {2 * checkpoint.step} trains longer"
+                if checkpoint.step < self.config.steps:
+                    longer = "the validation loss stopped falling; --patience 0 --accept-changes trains on"
+                self.say(f"it has already ended, after step {checkpoint.step}: {longer}")
                 return
             self.say(f"continuing after step {checkpoint.step}")
         if self.validation.plan:
@@ -129,7 +138,8 @@ class Training:
             self.write(row)
             self.skip(row)
             return
-        self.skipped = 0
+        self.skipped, self.train_loss = 0, row.get("train_loss")
+        self.bar.update(step - self.bar.n)  # it has been taken, also while it is evaluated
         evaluates = step >= config.steps or step % config.eval_every == 0
         if self.saved != step and (evaluates or step % config.save_every == 0):
             self.save()
@@ -166,6 +176,7 @@ class Training:
         restore(self.trainer, checkpoint)
         self.trainer.position = position
         self.saved, self.saved_whole = checkpoint.step, False
+        self.began, self.train_loss = min(self.began, checkpoint.step), None
         self.say(f"rolled back to step {checkpoint.step}")
         self.rollbacks[checkpoint.step] += 1
         times = self.rollbacks[checkpoint.step]
@@ -245,7 +256,6 @@ class Training:
                 (1, f"{row['tokens_per_s']:,.0f} tokens/s"),
             ],
         )
-        self.bar.update(row["step"] - self.bar.n)
         if not self.bar.disable:
             self.bar.set_postfix_str(terminal.fitting([*before, *val, *after], terminal.room(self.bar)), refresh=False)
         elif "val_loss" in row or row["step"] % max(1, self.config.steps // 20) == 0:  # no terminal: lines instead
@@ -269,6 +279,9 @@ class Training:
             seconds,
             signal,
             stopped_early,
+            self.train_loss,
+            self.trainer.steps - self.began,
+            self.progress.unwritten is not None,
         )
 
 

@@ -94,6 +94,9 @@ def read_setup(folder: str | Path, given: dict[str, Any], accept_changes: bool, 
     ]
     if fixed:
         raise RunError(f"{run.folder}: this cannot change within a run: {', '.join(fixed)}; begin another run, in a new --out")
+    taken = max(Checkpoints(run.checkpoints).steps(), default=0)
+    if replays is None and changed.get("steps", taken) < taken:
+        raise RunError(f"{run.folder}: --steps {changed['steps']}: the run has {taken} steps: give at least {taken}")
     longer = given.get("steps", 0) > training.steps  # more is asked for by that flag alone, and not by a preset
     wrong = [
         f"{name} = {value!r}, was {then[name]!r}"

@@ -64,7 +64,7 @@ def test_eval(run, tmp_path, text, capsys):
     assert about["bigram"] < about["uniform"]
     (tmp_path / "other.txt").write_text(text[:500])
     assert main(["eval", "--run", str(run), "--data", str(tmp_path / "other.txt")]) == 0
-    assert "499 tokens, 499 bytes, in windows of 16" in capsys.readouterr().out
+    assert "499 tokens, 499 bytes, in all 32 windows of 16" in capsys.readouterr().out
 
 
 def test_info(capsys):

@@ -70,7 +70,7 @@ def odd(tmp_path, text, monkeypatch, capsys):
     with open(data, "w") as file:
         file.write(text[:3000])
     assert main(["train", "--data", data, "--out", run, *SMALL]) == 0
-    assert f"and look at {printable(run)}/loss.png" in capsys.readouterr().out
+    assert f"open {printable(run)}/loss.png" in capsys.readouterr().out
     return data, run
 
 

@@ -479,7 +479,7 @@ def test_free_memory_is_that_of_the_narrowest_limit(monkeypatch):
     monkeypatch.setattr(memory, "free_bytes", lambda: {"on this machine": 3 << 30, "under ulimit -v": 5 << 20})
     assert memory.free_memory() == "5 MiB are free under ulimit -v"
     monkeypatch.setattr(memory, "free_bytes", dict)
-    assert "does not say" in memory.free_memory()
+    assert "is unknown" in memory.free_memory()
 
 
 IMPOSSIBLE = {

@@ -122,7 +122,7 @@ def dead_units(run: Summary) -> Iterator[Verdict]:
 
 
 RESIDUAL = math.sqrt(1e-5), 100.0
-"""Standard deviations of the residual stream, before the first block at the start and behind any block now. Below the lowest
+"""Standard deviations of the residual stream, before the first block at the start and behind any block later. Below the lowest
 the epsilon of LayerNorm is larger than the variance, and it no longer normalises. Healthy runs: 0.02 to 23;
 ones at a learning rate of 0.05: 130, and of 1: 30,000 and more."""
 
@@ -138,7 +138,7 @@ def residual(run: Summary) -> Iterator[Verdict]:
     yield check(
         "residual stream",
         faint or not stds[name] <= high,
-        f"its standard deviation began at {first:.2g} before the first block; now it is {digits(stds[name])} behind {name}",
+        f"its standard deviation began at {first:.2g} before the first block; behind {name} it is {digits(stds[name])}",
         f"{low:.1g} to {high:g}",
         "the initial weights are too small: LayerNorm does not normalise what is smaller than its epsilon"
         if faint

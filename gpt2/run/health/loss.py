@@ -118,6 +118,11 @@ def baselines_crossed(run: Summary) -> Iterator[Verdict]:
         if step is not None:
             yield Verdict(name, "ok", f"the validation loss is below {value:.3f}, {knows}, since step {step}")
             continue
+        if run.recent is not None:
+            how = "below" if run.recent < value else "not below"
+            seen = f"the training loss is now about {run.recent:.3f}, {how} {value:.3f}, {knows}"
+            yield Verdict(name, "info", f"{seen}; the validation loss was not evaluated since step 0")
+            continue
         seen = f"the validation loss, {last.loss:.3f} at step {last.step}, never fell below {value:.3f}, {knows}"
         telling = run.baselines.get("bigram", value) < value - TELLING
         if name == "unigram" and run.trained_enough and (telling or last.loss > value + TELLING):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -36,6 +37,14 @@ RULES: tuple[Callable[[Summary], Iterator[Verdict]], ...] = (
 )
 """In the order of the report; what is worse comes before what is less bad."""
 
+AT_EVALUATIONS = {
+    loss.loss_floor,
+    updates.gradient,
+    updates.optimizer,
+    *(rule for rule in RULES if rule.__module__ == inside.__name__),
+}
+"""Those that know only what was measured at the last evaluation, or before it."""
+
 LEVELS = ("error", "warning", "info", "ok")
 
 
@@ -48,8 +57,20 @@ def judge(run: Summary) -> list[Verdict]:
     """All verdicts on a run, finished or not. Of a text without anything to learn nothing else is said."""
     with np.errstate(all="ignore"):
         rules = [loss.diverged] if (nothing := list(loss.predictable(run))) else RULES
-        found = nothing + [verdict for rule in rules for verdict in rule(run)]
+        found = nothing + [
+            _dated(verdict, run) if rule in AT_EVALUATIONS else verdict for rule in rules for verdict in rule(run)
+        ]
     return sorted(found, key=lambda verdict: LEVELS.index(verdict.level))
+
+
+def _dated(verdict: Verdict, run: Summary) -> Verdict:
+    """With the step at which it was measured, if that is not the last. What was well at step 0 says little of later."""
+    if run.evaluation is None or run.evaluation.step == run.step:
+        return verdict
+    seen = f"{verdict.seen}; measured at step {run.evaluation.step}"
+    if run.evaluation.step or verdict.is_problem:
+        return replace(verdict, seen=seen)
+    return replace(verdict, seen=f"{seen}, and not since then", level="info")
 
 
 class Monitor:

@@ -27,6 +27,9 @@ SLOPE = 0.1
 UPDATE_SCALE = 0.02
 """How far the update's size may be from that of the formula. Healthy runs: at most 0.0002."""
 
+LAST_LOSSES = 20
+"""Training losses of which a median is what a run has come to: one batch alone is easy or hard by chance."""
+
 MOST = 1 << 12
 """Evaluations of which a median is taken, or in which a loss is looked for: a run with more has fewer of them looked at."""
 
@@ -176,11 +179,20 @@ class Summary:
         return next((low.step for low in self.lows.values() if low.loss < value - CLEARLY), None)
 
     @property
+    def recent(self) -> float | None:
+        """The median of the last training losses, where nothing else is known: nothing was evaluated after the first update."""
+        if self.evaluation is None or self.evaluation.step or not (losses := self.losses.table()[-LAST_LOSSES:, 1]).size:
+            return None
+        return float(np.median(losses))
+
+    @property
     def learned(self) -> bool:
         """Whether the model has learned more than the frequencies of tokens or, where these are not known, anything."""
         if self.training.init_from or self.crossed("unigram") is not None:
             return True
         first, best = self.at_start, self.best_later
+        if self.recent is not None and first is not None:
+            return self.recent < self.baselines.get("unigram", first) - CLEARLY
         return "unigram" not in self.baselines and first is not None and best is not None and best.loss < first - CLEARLY
 
     @property

@@ -158,8 +158,8 @@ def layers(run: Summary) -> Iterator[Verdict]:
         f"the gradient of {most} ({norms[most]:.2g}) is {norms[most] / norms[least]:.3g} times that of {least}, "
         f"at step {last['step']}",
         f"at most {UNEVEN:g} times",
-        f"it grows on its way back, from {least} to {most}"
+        f"it explodes on its way back, from {least} to {most}"
         if explodes
-        else f"it shrinks on its way back, from {most} to {least}",
+        else f"it vanishes on its way back, from {most} to {least}",
         "look at the scale of the weights and layer norms in between; a warm-up and --grad-clip only hide it",
     )

@@ -135,7 +135,7 @@ def test_a_text_that_has_changed_is_not_the_runs(trained, tmp_path, capsys, text
     assert main(["eval", "--run", str(run), "--memorised", "--tokens", "5", "--data", str(trained / "my.txt")]) == 0
     capsys.readouterr()
     assert main(["eval", "--run", str(run), "--data", ""]) == 2
-    assert "names no text" in capsys.readouterr().err
+    assert "is not a text" in capsys.readouterr().err
 
 
 def test_an_exported_model_is_the_model(trained, tmp_path, capsys):

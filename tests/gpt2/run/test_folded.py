@@ -179,7 +179,7 @@ def test_a_baseline_is_crossed_where_it_was_however_many_evaluations_follow():
     losses = [4.0, 3.5, 2.9, 2.5, *(3.0 + 0.001 * (step % 7) for step in range(20_000))]
     rows = [{"step": step, "val_loss": loss, "baselines": {"unigram": 3.0}} for step, loss in enumerate(losses)]
     (found,) = (verdict for verdict in examine(*SETTINGS, rows) if verdict.name == "unigram")
-    assert found.seen.endswith("gives, since step 2")
+    assert found.seen.endswith("occurs, since step 2")
 
 
 def test_a_batch_that_was_skipped_is_no_step():

@@ -19,7 +19,7 @@ from small_runs import run_once
 from gpt2 import GPT2, GPT2Config, TrainConfig
 from gpt2.cli import main
 from gpt2.run.folder import Run
-from gpt2.run.health import Verdict, examine
+from gpt2.run.health import Summary, Verdict, examine
 from gpt2.run.metrics import as_line, history, read_metrics
 from gpt2.text import batches
 from gpt2.text.corpora import load_corpus, pydocs
@@ -571,3 +571,72 @@ def test_numbers_that_no_training_has(runs, tmp_path, capsys):
         out = capsys.readouterr().out
         assert said in out
         assert "0000000000" not in out
+
+
+BLOCK = {
+    "in_std": 0.02,
+    "out_std": 3.0,
+    "dead": 0.0,
+    "off": 0.5,
+    "entropy": {"0": 0.8},
+    "sink": {"0": 0.1},
+    "attention_error": 0.0,
+}
+MEASURED = {
+    "blocks": {"h.0": BLOCK},
+    "future": 0.0,
+    "offsets": {"0": 4.2, "1": 4.1, "2": 4.2},
+    "slope": 1.0,
+    "slope_doubt": 0.0,
+}
+
+
+def evaluated(step, loss):
+    about = {"baselines": {"unigram": 3.3, "bigram": 2.4, "perfect": 2.0}, "diagnostics": MEASURED | {"update_scale": 1.0}}
+    return {"step": step, "val_loss": loss, "val_tokens": 10_000, **about}
+
+
+def trained(steps, loss):
+    return [{"step": step, "train_loss": loss, "learning_rate": 1e-3} for step in steps]
+
+
+LOOKS = {"floor", "gradient", "optimizer", "causal mask", "targets", "attention", "dead units", "residual stream"}
+
+
+def test_what_was_measured_before_is_not_said_of_now():
+    """Nor is anything well because it was so before the first step."""
+
+    def levels(rows):
+        found = {verdict.name: verdict for verdict in examine(MODEL, TRAINING, rows) if verdict.name in LOOKS}
+        assert found.keys() == LOOKS
+        return found, {verdict.level for verdict in found.values()}
+
+    rows = [evaluated(0, 4.2)]
+    found, level = levels(rows)
+    assert (level, any("measured at" in verdict.seen for verdict in found.values())) == ({"ok"}, False)
+    rows += trained(range(1, 11), 40.0)
+    found, level = levels(rows)
+    assert level == {"info"}
+    assert all(verdict.seen.endswith("; measured at step 0, and not since then") for verdict in found.values())
+    rows[10] |= evaluated(10, 3.0)
+    found, level = levels(rows)
+    assert (level, any("measured at" in verdict.seen for verdict in found.values())) == ({"ok"}, False)
+    found, level = levels(rows + trained([11], 40.0))
+    assert (level, all(verdict.seen.endswith("; measured at step 10") for verdict in found.values())) == ({"ok"}, True)
+    rows[10]["diagnostics"] |= {"future": 1.0}
+    found, _ = levels(rows + trained([11], 40.0))
+    assert (found["causal mask"].level, found["causal mask"].seen.endswith("; measured at step 10")) == ("error", True)
+    assert "now" not in found["residual stream"].seen
+
+
+@pytest.mark.parametrize(("loss", "learned", "how"), [(2.7, True, "below"), (3.29, False, "below"), (3.9, False, "not below")])
+def test_what_was_not_evaluated_after_the_first_step_is_judged_by_the_training_loss(loss, learned, how):
+    rows = [evaluated(0, 4.2), *trained(range(1, 60), loss), *trained([60], 9.0)]
+    verdicts = {verdict.name: verdict for verdict in examine(MODEL, TRAINING, rows)}
+    assert Summary(MODEL, TRAINING, rows).learned is learned
+    assert verdicts["unigram"].level == "info"
+    assert verdicts["unigram"].seen == (
+        f"the training loss is now about {loss:.3f}, {how} 3.300, the loss of knowing only how often each token occurs; "
+        "the validation loss was not evaluated since step 0"
+    )
+    assert not any("never fell" in verdict.seen for verdict in verdicts.values())

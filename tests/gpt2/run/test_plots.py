@@ -46,7 +46,7 @@ def test_the_command_draws_the_pictures_of_a_training(tmp_path, text, capsys, fl
     assert main(["train", "--data", str(tmp_path / "my.txt"), "--out", str(tmp_path / "a"), *SMALL, *flags]) == 0
     assert sorted(path.name for path in (tmp_path / "a").glob("*.png")) == names
     assert all((tmp_path / "a" / name).read_bytes().startswith(b"\x89PNG") for name in names)
-    assert ("look at" in capsys.readouterr().out) == bool(names)
+    assert ("  open " in capsys.readouterr().out) == bool(names)
 
 
 def test_a_picture_that_could_not_be_drawn_is_not_shown(tmp_path, text, monkeypatch, capsys):

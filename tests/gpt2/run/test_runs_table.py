@@ -48,7 +48,36 @@ def test_elsewhere_each_run_is_one_line_with_everything(runs, capsys, monkeypatc
     assert len(lines) == 5
     assert all(any(line.startswith(name) for line in lines) for name in NAMES)
     assert "differs in" in lines[0]
+    about = {line.split()[0]: line for line in lines}
+    assert {name for name, line in about.items() if "learning_rate" in line} == {"b"}
+    assert not any(line.endswith(",") or ", ," in line for line in lines)
     assert "..." not in "".join(lines)
+
+
+def test_a_setting_that_some_runs_leave_open_is_shown_of_the_others(tmp_path, text, capsys, monkeypatch):
+    for name, every in {"a": 0, "b": 2, "c": 0}.items():
+        run_once(tmp_path / name, text[:6000], steps=2, sample_tokens=0, eval_every=every)
+    a, b, c = lines_of(tmp_path, capsys, monkeypatch).out.splitlines()[1:]
+    assert ["eval_every" in line for line in (a, b, c)] == [False, True, False]
+
+
+def test_two_runs_both_show_what_differs_and_nothing_is_none(runs, tmp_path, capsys, monkeypatch):
+    shutil.copytree(runs / "a", tmp_path / "a")
+    shutil.copytree(runs / "a", tmp_path / "b")
+    path = tmp_path / "b" / "config.json"
+    about = json.loads(path.read_text())
+    about["training"]["init_from"] = "x"
+    path.write_text(json.dumps(about))
+    a, b = lines_of(tmp_path, capsys, monkeypatch).out.splitlines()[1:]
+    assert (a.endswith("  init_from none"), b.endswith("  init_from x")) == (True, True)
+
+
+@pytest.mark.parametrize("width", [60, 120])
+def test_a_loss_from_before_the_first_step_is_not_the_best_without_a_word(runs, tmp_path, capsys, monkeypatch, width):
+    shutil.copytree(runs / "a", tmp_path / "a")
+    path = tmp_path / "a" / "metrics.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:3]))
+    assert " at step 0" in lines_of(tmp_path, capsys, monkeypatch, width).out
 
 
 def test_losses_of_different_tokenizers_are_in_bits_per_byte(runs, tmp_path, text, capsys, monkeypatch):
@@ -58,11 +87,14 @@ def test_losses_of_different_tokenizers_are_in_bits_per_byte(runs, tmp_path, tex
     run_once(tmp_path / "bytes", text[:6000], steps=3, sample_tokens=0, tokenizer="bpe")
     both = lines_of(tmp_path, capsys, monkeypatch, 80)
     assert "bits/byte" in both.out
+    assert max(map(width_of, both.err.splitlines())) <= 80
     assert "best val" not in both.out
     assert "compare bits per byte, not nats per token" in both.err
     assert main(["runs", str(tmp_path), "--json"]) == 0
     a, b = json.loads(capsys.readouterr().out)
     assert a["bits/byte"] != b["bits/byte"]
+    assert "unusual" not in a
+    assert a["whole val"] is None  # an evaluation takes all windows
     for found in (a, b):
         assert f"{found['bits/byte']:.4g}" in both.out
         assert f"{found['best val']:.4g}" not in both.out
@@ -71,7 +103,7 @@ def test_losses_of_different_tokenizers_are_in_bits_per_byte(runs, tmp_path, tex
         path.write_text(path.read_text().replace('"val_bytes"', '"other"'))
     old = lines_of(tmp_path, capsys, monkeypatch)
     assert "best val" in old.out
-    assert "their losses, in nats per token, cannot be compared" in old.err
+    assert "losses in nats per token cannot be compared" in old.err
 
 
 def test_a_run_is_no_folder_of_runs(runs, capsys):

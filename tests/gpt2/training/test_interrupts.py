@@ -63,6 +63,7 @@ def test_wherever_a_signal_comes_it_ends_in_order_and_goes_on(
         run, result, rows = run_once(tmp_path / "a", text, **SETTINGS)
     assert result.signal == signal.SIGTERM
     assert result.steps == last
+    assert result.in_evaluation == ([row["step"] for row in rows][-1:] != [last])
     assert Checkpoints(run.checkpoints).steps()[-1] == last
     assert capfd.readouterr().err == interrupts.SAID.decode()
     assert without_speed(rows) == whole[0][: len(rows)]

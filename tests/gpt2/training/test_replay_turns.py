@@ -190,7 +190,7 @@ def test_batches_that_are_skipped_are_no_steps(guarded, capsys):
 def test_going_back_ends_it_and_says_so(guarded, capsys, change):
     found = replayed(guarded, capsys, "--step", 18, "--steps", 12, "--set", change)
     assert [row["step"] for row in found["changed"]] == [*range(18, 27)]
-    assert "rolled back" in found["ended"]
+    assert "would roll back" in found["ended"]
     assert main(["replay", str(guarded), "--step", "18", "--steps", "12", "--set", change]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("it ends here: step 26: the training would roll back")
 

@@ -191,7 +191,7 @@ def begun(tmp_path_factory, text):
     ("flags", "message"),
     [
         ("--steps 6 --learning-rate 0.5", "run: learning_rate = 0.5, was 0.002; --accept-changes trains on with them"),
-        ("--steps 3", "run: steps = 3, was 4; --accept-changes"),
+        ("--steps 3", "run: --steps 3: the run has 4 steps: give at least 4"),
         ("--d-model 16", "this cannot change within a run: d_model = 16, was 8"),
         ("--tokenizer byte", "tokenizer = 'byte', was 'char'"),
         (
@@ -266,6 +266,34 @@ def test_resume_begins_what_is_not_there(tmp_path, begun, capsys):
     assert main(["train", "--no-plots", "--resume", "--out", str(tmp_path / "new"), *flags]) == 0
     assert main(["train", "--resume", *flags]) == 2
     assert "--resume needs --out" in capsys.readouterr().err
+    assert main(["train", "--resume", str(tmp_path / "new")]) == 2
+    assert f"--resume needs --out: the folder of the run to continue; did you mean --resume --out {tmp_path / 'new'}?" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_misspelt_folder_begins_nothing_where_nothing_says_what_to_begin(tmp_path, begun, capsys):
+    shutil.copytree(begun / "run", tmp_path / "shakespeare")
+    wrong = tmp_path / "shakespaere"
+    assert main(["train", "--resume", "--out", str(wrong)]) == 2
+    err = capsys.readouterr().err
+    assert f"--out {wrong}: no such folder; did you mean {tmp_path / 'shakespeare'}?" in err
+    assert not wrong.exists()
+    flags = ["--data", str(begun / "my.txt"), "--steps=1", "--d-model=8", "--num-layers=1", "--num-heads=2", "--no-plots"]
+    assert main(["train", "--resume", "--out", str(wrong), *flags]) == 0
+    assert "holds no run to resume: a new one begins; did you mean" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("accepting", [[], ["--accept-changes"]])
+def test_fewer_steps_than_were_taken_are_refused(tmp_path, begun, capsys, accepting):
+    shutil.copytree(begun, tmp_path / "x")
+    run = tmp_path / "x" / "run"
+    config = (run / "config.json").read_text()
+    command = ["train", "--no-plots", "--resume", "--out", str(run), *accepting, "--steps"]
+    assert main([*command, "3"]) == 2
+    assert "run: --steps 3: the run has 4 steps: give at least 4" in capsys.readouterr().err
+    assert (run / "config.json").read_text() == config
+    assert main([*command, "4"]) == 0
 
 
 def test_a_fine_tuning_with_dropout_goes_on_bit_for_bit(begun, tmp_path):

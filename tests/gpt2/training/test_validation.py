@@ -113,9 +113,10 @@ def test_a_finished_run_that_is_resumed_evaluates_and_says_nothing_again(tmp_pat
     monkeypatch.setattr(Shards, "evaluate", lambda *_: pytest.fail("evaluated again"))
     said = []
     _, again, same = run_once(tmp_path / "a", text[:3000], resume=True, say=said.append, **settings)
-    assert dataclasses.replace(again, seconds=0) == dataclasses.replace(result, seconds=0)
+    assert (again.steps_now, again.train_loss, result.steps_now) == (0, None, 200)
+    assert again == dataclasses.replace(result, seconds=again.seconds, steps_now=0, train_loss=None)
     assert (same, run.samples.read_text()) == (rows, samples)
-    assert "it has already ended, after step 200" in said
+    assert "it has already ended, after step 200: --steps 400 trains longer" in said
     assert not any("--- step" in line or "step 200/" in line for line in said)
 
 
@@ -154,5 +155,36 @@ def test_a_sample_costs_little_more_than_its_tokens(tmp_path, text, monkeypatch)
 def test_a_checkpoint_of_an_older_version_does_not_say_after_which_step(text, tmp_path, capsys):
     _, result, _ = run_once(tmp_path / "run", text, steps=2, eval_every=2)
     progress = msgspec.convert({"val_loss": 2.0, "best_loss": 2.0, "best_step": 10, "stale": 0, "pending": None}, Progress)
-    _report(dataclasses.replace(result, steps=13, signal=2, val_loss=progress.val_loss, val_step=progress.val_step), 20)
+    about = {"val_loss": progress.val_loss, "val_step": progress.val_step}
+    _report(dataclasses.replace(result, steps=13, signal=2, **about), 20, tmp_path)
     assert "2.0000 nats per token\n" in capsys.readouterr().out
+
+
+def test_the_summary_says_of_which_step_a_loss_is_and_what_evaluates_now(text, tmp_path, capsys):
+    _, result, _ = run_once(tmp_path / "run", text, steps=2, eval_every=2)
+
+    def said(**about):
+        _report(dataclasses.replace(result, **about), 500, tmp_path)
+        return capsys.readouterr().out
+
+    stopped = said(signal=2, steps=63, steps_now=43, val_loss=7.5, val_step=0, train_loss=2.67)
+    assert "interrupted after 63 of 500 steps, 43 of them now, in" in stopped
+    assert stopped.index("2.6700 nats per token, of the batch of step 63") < stopped.index("7.5000 nats per token")
+    assert f"7.5000 nats per token, after step 0; gpt2 eval {tmp_path} evaluates it now" in stopped
+    assert "is logged when" not in stopped
+    assert "step 63 is logged when the run goes on" in said(signal=2, steps=63, in_evaluation=True, val_step=0)
+    assert "is logged when" not in said(signal=2, steps=0, in_evaluation=True, val_step=None)
+    ended = said(windows=10, all_windows=40)
+    assert f"10 of 40 windows, {result.val_tokens:,} tokens; gpt2 eval {tmp_path} evaluates all" in ended
+    assert "training loss" not in ended
+    assert "gpt2 eval" not in said() + said(windows=40, all_windows=40)
+    assert "2 steps in" in said()
+
+
+def test_a_run_that_patience_ended_says_how_it_goes_on(tmp_path, text):
+    settings = {"steps": 400, "eval_every": 10, "patience": 3, "learning_rate": 0.02, "batch_size": 8, "eval_windows": 2}
+    run_once(tmp_path / "a", text[:2000], **settings)
+    said = []
+    run_once(tmp_path / "a", text[:2000], resume=True, say=said.append, **settings)
+    (line,) = (line for line in said if "already ended" in line)
+    assert line.endswith(": the validation loss stopped falling; --patience 0 --accept-changes trains on")

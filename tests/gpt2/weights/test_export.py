@@ -217,7 +217,7 @@ def test_a_run_that_has_not_ended_is_not_read_in_silence(tmp_path):
     GPT2.from_pretrained(run.folder)
     run_once(run.folder, TEXT, steps=6, eval_every=2, resume=True)
     run.model.write_bytes(weights)
-    with pytest.raises(RunError, match=r"its training went on, to step-00000006\.safetensors; gpt2\.load takes"):
+    with pytest.raises(RunError, match=r"its training went on to step-00000006\.safetensors; gpt2\.load takes"):
         GPT2.from_pretrained(run.folder)
     run.model.unlink()
     with pytest.raises(RunError, match=r"its training has not ended"):

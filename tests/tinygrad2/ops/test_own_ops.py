@@ -369,7 +369,7 @@ def test_a_cotangent_of_another_kind_of_array_is_an_array():
 def test_an_op_is_given_all_its_arrays():
     with pytest.raises(UnsupportedError, match=r"where takes \['condition', 'a', 'b'\]; it was given 1 of them"):
         ops.arithmetic.Where.call(Tensor([0.0, 1.0]))
-    with pytest.raises(UnsupportedError, match=r"multiply is of \['a', 'b'\]; it was given 1"):
+    with pytest.raises(UnsupportedError, match=r"multiply takes \['a', 'b'\]; it was given 1"):
         ops.arithmetic.Multiply.call(leaf())
 
 

@@ -134,7 +134,7 @@ def test_a_folder_says_it_once(tmp_path):
     assert "left out files that are not UTF-8 text: " in note
     assert note.count("--encoding gb18030 would read '") == 1
     (note,) = load_corpus(str(tmp_path), Form("gbk")).notes
-    assert "left out what is not GBK text: " in note
+    assert "left out files that are not GBK text: " in note
 
 
 def test_a_wrong_encoding_is_one_clear_error(tmp_path):

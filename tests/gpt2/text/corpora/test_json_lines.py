@@ -78,7 +78,7 @@ def test_another_field(tmp_path):
         ('{"text": "\\ud800"}', r"line 3: U\+D800 at position 0 is half of a surrogate pair"),
         ('{"text": "a", "text": "b"}', "line 3: 'text' comes twice"),
         ("[" * 100_000, "line 3: nested too deeply"),
-        (json.dumps({str(i): i for i in range(50)}), "'9', ...; --text-field"),
+        (json.dumps({str(i): i for i in range(50)}), "'9', ...; name the text's field with --text-field"),
     ],
 )
 def test_a_line_that_is_none_is_named(tmp_path, line, message):

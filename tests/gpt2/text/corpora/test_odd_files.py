@@ -109,7 +109,7 @@ def test_a_socket_is_not_read(odd):
 def test_a_name_of_nothing_is_refused(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").write_text("never read")
-    with pytest.raises(DataError, match=r"names no text; give a file, a folder, or a corpus by name .pydocs"):
+    with pytest.raises(DataError, match=r"is not a text; give a file, a folder, or a corpus by name .pydocs"):
         load_corpus(name)
     (tmp_path / "c.toml").write_text(f"data = {name!r}\n".replace("'", '"'))
     for command in (
@@ -118,7 +118,7 @@ def test_a_name_of_nothing_is_refused(name, tmp_path, monkeypatch, capsys):
         ["tokenize", "--train", name, "--vocab-size", "300", "--out", "t.json"],
     ):
         assert main(command) == 2
-        assert "names no text" in capsys.readouterr().err
+        assert "is not a text" in capsys.readouterr().err
     assert main(["train", "--data", "a.txt", "--tokenizer", name]) == 2
     assert "is neither char, byte, bpe, gpt2 nor a file" in capsys.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.txt", "c.toml"]
