@@ -98,10 +98,12 @@ def _main(argv: Sequence[str] | None) -> int:
 def _asked(words: list[str], parser: Parser) -> list[str]:
     """`help train` and `train help` as `train --help`. Ends where no command comes first, with what there is."""
     verb = words[0]
-    if words[1:] == ["help"] and verb != "tokenize" and not os.path.exists("help"):  # it shows the tokens of that word
+    if (
+        words[1:] == ["help"] and verb not in ("help", "tokenize") and not os.path.exists("help")
+    ):  # it shows the tokens of that word
         return [verb, "--help"]
     if verb in ("help", "version"):
-        return _asked([*words[1:2], "--help"] if verb == "help" else ["--version"], parser)
+        return _asked([*(word for word in words[1:2] if word != "help"), "--help"] if verb == "help" else ["--version"], parser)
     if verb.startswith("-") and verb not in parser.flags:
         parser.exit(2, f"gpt2: error: {parser.hint(verb)}\n")
     if verb not in COMMANDS and not verb.startswith("-"):

@@ -9,10 +9,14 @@ import reprlib
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+
+import numpy as np
 
 from gpt2.errors import ConfigError
 from gpt2.files import MOST_JSON, read_regular
+
+T = TypeVar("T")
 
 FORM = ("encoding", "text_field")
 """The settings that say in which form a text is."""
@@ -80,18 +84,31 @@ class Settings:
         for f in dataclasses.fields(self):  # type: ignore[arg-type]
             value: Any = getattr(self, f.name)
             kind: Any = type(f.default)
-            if kind is float and type(value) is int and abs(value) < 2**1023:
-                value = float(value)
-                object.__setattr__(self, f.name, value)
             several = f.metadata["several"] and isinstance(value, list | tuple)
-            if several:
-                object.__setattr__(self, f.name, value[0] if len(value) == 1 else tuple(value))
-            for one in value if several else (value,):
-                if type(one) is not kind:
-                    raise ConfigError(f"{f.name} = {reprlib.repr(one)} is {type(one).__name__}; it must be {kind.__name__}")
+            found = [typed(f.name, one, kind) for one in (value if several else (value,))]
+            for one in found:
                 wanted = _text_wanted(one, f.metadata["choices"]) if kind is str else _number_wanted(one, *f.metadata["range"])
                 if wanted:
                     raise ConfigError(f"{f.name} = {reprlib.repr(one)} must be {wanted}")
+            object.__setattr__(self, f.name, found[0] if len(found) == 1 else tuple(found))
+
+
+def typed(name: str, value: Any, kind: type[T]) -> T:
+    """A value of that type; numbers of NumPy are taken as Python's, and a whole number as a float. Raises ConfigError."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if kind is float and type(value) is int and abs(value) < 2**1023:
+        value = float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"{name} = {reprlib.repr(value)} is {type(value).__name__}; it must be {kind.__name__}")
+    return value
+
+
+def at_least(low: int, name: str, value: Any) -> int:
+    """A whole number, `low` or more. Raises ConfigError."""
+    if (found := typed(name, value, int)) < low:
+        raise ConfigError(f"{name} = {found} must be at least {low}")
+    return found
 
 
 def _text_wanted(value: str, choices: tuple[str, ...]) -> str | None:
@@ -255,7 +272,7 @@ class TrainConfig(Settings):
         """All settings by name, but for those that are what they follow from: what tells one training from another."""
         defaults: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(self)}
         left_out = [name for name in FOLLOWS if dataclasses.replace(self, **{name: defaults[name]}) == self]
-        return {name: value for name, value in vars(self).items() if name not in left_out}
+        return {name: getattr(self, name) for name in defaults if name not in left_out}
 
     def windows_in(self, share: float) -> int:
         """How many windows can be evaluated in that share of the time of the training."""

@@ -43,8 +43,23 @@ def padded(text: str, width: int) -> str:
 
 
 def width_of(text: str) -> int:
-    """Columns on a terminal: Chinese, Japanese and Korean characters and emoji take two."""
-    return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
+    """Columns on a terminal: Chinese, Japanese and Korean characters and emoji take two, marks on a character none."""
+    marks = ("Mn", "Me", "Cf")
+    return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in text if unicodedata.category(c) not in marks)
+
+
+UNIT = re.compile(r"\\x[0-9a-f]{2}|\\u[0-9a-f]{4}|\\U[0-9a-f]{8}|\\[nrt]|.", re.DOTALL)
+
+
+def units(text: str) -> list[str]:
+    """What no cut may go through, of a text that `one_line` has made: an escape, or a character with its marks."""
+    found: list[str] = []
+    for unit in UNIT.findall(text):
+        if found and not width_of(unit):
+            found[-1] += unit
+        else:
+            found.append(unit)
+    return found
 
 
 def _spelled(part: str) -> str:

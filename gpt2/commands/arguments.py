@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.commands.parser import Bare
+from gpt2.commands.parser import Bare, place
 from gpt2.commands.settings import add_setting
 from gpt2.config import FORM, TrainConfig
 from gpt2.errors import ConfigError, DataError, RunError, StrangeCharacterError
@@ -138,7 +138,10 @@ def add_prompt(parser: argparse.ArgumentParser, help: str, required: bool = True
     where = parser.add_mutually_exclusive_group(required=required)
     where.add_argument("--prompt", help=help)
     where.add_argument(
-        "--prompt-file", metavar="FILE", help="file to read the prompt from, or - for standard input; without its last line end"
+        "--prompt-file",
+        type=place,
+        metavar="FILE",
+        help="file to read the prompt from, or - for standard input; without its last line end",
     )
     add_form(parser, "encoding")
     parser.add_argument("--special", action="store_true", help=f"read {END_OF_TEXT} in the prompt as that token, not as text")

@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     if trained is None and args.data is None:
         raise DataError(f"{args.run}: is not a run, and names no text: give --data")
     if trained is not None and (args.data is None or args.memorised):
-        fix = "; --data evaluates another text, without --memorised"
+        fix = "; --data evaluates another text, without --memorised" if args.data is not None else ""
         corpus = text_of_run(args.run, trained, args.data, read_as(args, trained.training), fix=fix)
     else:
         form = read_like(

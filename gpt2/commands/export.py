@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from gpt2.commands.arguments import add_model, given_model
+from gpt2.commands.parser import place
 from gpt2.errors import RunError
 
 HELP = "write a trained model as a Hugging Face GPT-2 folder"
@@ -14,7 +15,7 @@ HELP = "write a trained model as a Hugging Face GPT-2 folder"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     add_model(parser, "run folder")
-    parser.add_argument("--out", required=True, help="folder to write; it must be new or empty")
+    parser.add_argument("--out", type=place, required=True, help="folder to write; it must be new or empty")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpt2.commands.arguments import add_model, add_prompt, given_model, given_prompt, in_run, out_of, overflow_noted
+from gpt2.commands.parser import place
 from gpt2.errors import DataError
 from gpt2.files import strict_json
 from gpt2.insight.evaluation import COLOURS
@@ -31,7 +32,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     add_model(parser, "run folder, or a Hugging Face GPT-2 folder")
     add_prompt(parser, "text to read, at most the context")
-    parser.add_argument("--out", help="HTML file to write (default inspect.html in the run folder; none with --json)")
+    parser.add_argument(
+        "--out", type=place, help="HTML file to write (default inspect.html in the run folder; none with --json)"
+    )
     parser.add_argument("--json", action="store_true", help="print what the page shows as one JSON object")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from gpt2.commands.arguments import add_model, add_prompt, given_model, given_prompt, in_run, out_of, overflow_noted
-from gpt2.commands.parser import natural
+from gpt2.commands.parser import natural, place
 from gpt2.errors import ConfigError, NonFiniteError
 from gpt2.model import GPT2
 from gpt2.terminal import one_line
@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_prompt(parser, "text to compute the loss of (default: one that the model writes)", required=False)
     parser.add_argument("--tokens", type=natural, default=6, help="how many tokens of it to take (default 6)")
     parser.add_argument("--inside", default="h.0", help="module to show whole as long as the page has room (default h.0)")
-    parser.add_argument("--out", help="HTML file to write (default lab.html in the run folder)")
+    parser.add_argument("--out", type=place, help="HTML file to write (default lab.html in the run folder)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -53,6 +53,13 @@ def natural(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, 0 or more")
 
 
+def place(text: str) -> str:
+    """The name of a file or a folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty: give a name, or leave it out")
+    return text
+
+
 def _is_number(text: str) -> bool:
     try:
         float(text)
@@ -77,7 +84,7 @@ class Bare(argparse.Action):
         before = getattr(namespace, self.dest, None)
         if self.several:
             value = [*(before or []), value]
-        elif before not in (None, value):
+        elif before is not None and Path(before) != Path(value):
             flags = [
                 flag for flag in ("--prompt", "--data", "--out") if flag in parser.flags and flag not in self.option_strings
             ]

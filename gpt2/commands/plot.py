@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpt2.commands.arguments import add_run, out_of
+from gpt2.commands.parser import place
 from gpt2.errors import RunError
 from gpt2.files import naming
 from gpt2.run.folder import Run
@@ -38,9 +39,12 @@ STYLES = ("-", "--", "-.", ":")
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     add_run(parser, "run folder; more are drawn together", dest="runs", several=True)
-    parser.add_argument("--out", help="picture of all losses (default: runs.png beside several runs)")
+    parser.add_argument("--out", type=place, help="picture of all losses (default: runs.png beside several runs)")
     parser.add_argument(
-        "--tensorboard", metavar="FOLDER", help="write every measurement as TensorBoard event files, one sub-folder per run"
+        "--tensorboard",
+        type=place,
+        metavar="FOLDER",
+        help="write every measurement as TensorBoard event files, one sub-folder per run",
     )
 
 

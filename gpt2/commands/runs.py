@@ -21,7 +21,7 @@ from gpt2.files import naming, strict_json
 from gpt2.run.folder import Run
 from gpt2.run.metrics import Recorded, bits_per_byte, history
 from gpt2.run.series import Bins
-from gpt2.terminal import note, one_line, padded, width_of
+from gpt2.terminal import note, one_line, padded, units, width_of
 
 HELP = "list and compare the runs in a folder"
 COLUMNS = ("run", "data", "parameters", "steps", "tokens/s", "best val", "at", "last val", "seed")
@@ -59,6 +59,9 @@ def run(args: argparse.Namespace) -> int:
         print(line)
     if in_bits:
         note("tokenizers differ: compare bits per byte, not nats per token")
+        uncounted = [str(about["run"]) for about in found if about["bits/byte"] is None and about["best val"] is not None]
+        if uncounted:
+            note(one_line(f"without bits per byte, trained by an older version that counted no bytes: {', '.join(uncounted)}"))
     elif len(tokenizers) > 1:
         note("tokenizers differ: losses in nats per token cannot be compared")
     return 0
@@ -101,11 +104,11 @@ def _cell(about: dict[str, Any], name: str) -> str:
 
 def _cut(text: str, width: int) -> str:
     """A name without its middle, if it is too long: names of runs often differ at their ends."""
-    kept, less = text, 0
+    parts, kept, less = units(text), text, 0
     while width_of(kept) > width:
         less += 1
-        half = (len(text) - less) // 2
-        kept = f"{text[:half]}…{text[half + less :]}"
+        half = (len(parts) - less) // 2
+        kept = f"{''.join(parts[:half])}…{''.join(parts[half + less :])}"
     return kept
 
 

@@ -14,9 +14,11 @@ from gpt2.commands.parser import natural
 from gpt2.errors import ConfigError, DataError
 from gpt2.files import strict_json
 from gpt2.generation import NextToken, Sampling, TextStream, steps
+from gpt2.model import GPT2
 from gpt2.terminal import note
 from gpt2.tokenizers import Tokenizer
-from gpt2.tokenizers.base import END_OF_TEXT
+from gpt2.tokenizers.base import END_OF_TEXT, SURROGATE
+from gpt2.training.memory import free_bytes, free_memory
 
 HELP = "let a trained model write"
 CANDIDATES = 5
@@ -49,6 +51,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     if "" in args.stop:
         raise ConfigError('--stop "" is empty: give the text to end at, or leave it out')
+    for stop in args.stop:
+        if SURROGATE.search(stop):
+            raise ConfigError(f"--stop {stop!r} is not UTF-8, so no model writes it: leave it out")
     sampling = Sampling(args.temperature, args.top_k, args.top_p, args.min_p, args.repetition_penalty)
     model, tokenizer = given_model(args)
     sampling = replace(sampling, vocab_size=tokenizer.vocab_size)
@@ -63,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         note(f"the prompt has {len(ids)} tokens: the model sees only the last {context}, its context")
     if not args.samples:
         raise ConfigError("--samples 0: must be at least 1")
+    _check_fits(model, args.samples, len(ids), args.tokens)
     made = steps(model, np.tile(ids, (args.samples, 1)), args.tokens, sampling, args.seed, args.slide)
     if args.explain:
         return _explain(made, tokenizer, args.stop, args.seed)
@@ -76,6 +82,21 @@ def run(args: argparse.Namespace) -> int:
         else:
             print(f"--- seed {args.seed + i}\n{prompt}{text}\n")
     return 0
+
+
+KEPT = 1000
+"""Bytes of the text and the lists of a sample, about."""
+
+
+def _check_fits(model: GPT2, samples: int, prompt: int, tokens: int) -> None:
+    """Raise ConfigError for samples that cannot fit: they are written together."""
+    c = model.config
+    cache = 8 * c.num_layers * c.d_model * min(c.max_seq_len, prompt + tokens)
+    needed = samples * (cache + 8 * (prompt + tokens) + 12 * c.vocab_size + KEPT)
+    if needed > min(free_bytes().values(), default=needed):
+        raise ConfigError(
+            f"--samples {samples} takes more than {needed / 2**20:,.0f} MiB, and {free_memory()}: write fewer at once"
+        )
 
 
 def _stream(prompt: str, made: Iterator[NextToken], tokenizer: Tokenizer, stops: list[str]) -> int:

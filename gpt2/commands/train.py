@@ -277,7 +277,8 @@ def _report(result: Result, steps: int, folder: Path) -> None:
 
 def _suggest(run: Run, result: Result, corpus: Corpus, drawn: list[Path], flags: str) -> None:
     """The commands to try next; `flags` are for the one that goes on."""
-    folder = one_line(shlex.quote(str(run.folder)))  # what a shell is given must do what it says
+    name = f"./{run.folder}" if str(run.folder).startswith("-") else str(run.folder)
+    folder = one_line(shlex.quote(name))  # what a shell is given must do what it says
     print(f"run folder: {one_line(str(run.folder))}")
     print("next:")
     if result.signal:
@@ -287,7 +288,7 @@ def _suggest(run: Run, result: Result, corpus: Corpus, drawn: list[Path], flags:
     print(f"  gpt2 eval {folder}" + " --data -  # and a text" * corpus.once)
     print("  gpt2 gradcheck")
     if run.loss_plot in drawn:
-        print(f"  open {one_line(str(run.loss_plot))}")
+        print(f"  open {one_line(os.path.join(name, run.loss_plot.name))}")
 
 
 def _prompt(text: str) -> str:

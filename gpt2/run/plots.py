@@ -336,7 +336,8 @@ def _ratios(axes: Any, measured: Sequence[Measured], judged: Array) -> None:
     if kinds:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda share, _: percent(share))
-        axes.fill_between(judged[[0, -1]], *UPDATE, color="0.92", zorder=0)
+        if len(judged):
+            axes.fill_between(judged[[0, -1]], *UPDATE, color="0.92", zorder=0)
     else:
         axes.text(0.5, 0.5, "not measured yet", transform=axes.transAxes, ha="center", color="0.3")
 

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import operator
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,12 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.errors import DataError, RunError
-from gpt2.files import MOST_TOKENIZER, naming, read_regular
+from gpt2.errors import DataError, RunError, StrangeCharacterError
+from gpt2.files import MOST_TOKENIZER, check_no_run, naming, read_regular
 from tinygrad2.files import write_atomically
 
 END_OF_TEXT = "<|endoftext|>"
 """GPT-2's separator of documents."""
+
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half of a pair, which is no character. What is not UTF-8 in a command line comes as one, byte by byte."""
 
 
 class Tokenizer(ABC):
@@ -44,8 +49,8 @@ class Tokenizer(ABC):
         """
 
     def strangers(self, text: str) -> str:
-        """The characters of a text that have no tokens, each once, as they come."""
-        return ""
+        """The characters of a text that have no tokens, each once, as they come: halves of surrogate pairs, if no others."""
+        return "".join(dict.fromkeys(SURROGATE.findall(text)))
 
     @abstractmethod
     def token_bytes(self, id: int) -> bytes:
@@ -80,7 +85,11 @@ class Tokenizer(ABC):
         return self.to_json()
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write `tokenizer.json` and `tokenizer_config.json`, which `AutoTokenizer` of transformers loads. Raises RunError."""
+        """Write `tokenizer.json` and `tokenizer_config.json`, which `AutoTokenizer` of transformers loads.
+
+        Raises RunError, also for a run folder: its weights belong to the `tokenizer.json` that is there.
+        """
+        check_no_run(Path(folder))
         about: dict[str, Any] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "clean_up_tokenization_spaces": False,
@@ -120,12 +129,14 @@ def checked(ids: Iterable[int], vocab_size: int) -> list[int]:
 
 
 def to_utf8(text: str) -> bytes:
-    """As UTF-8. Raises DataError for half of a surrogate pair, which stands for no character and has no UTF-8."""
+    """As UTF-8. Raises StrangeCharacterError for half of a surrogate pair, which stands for no character and has no UTF-8."""
     try:
         return text.encode()
     except UnicodeEncodeError as error:
         code = ord(text[error.start])
-        raise DataError(f"U+{code:04X} at position {error.start} is half of a surrogate pair, not a character") from None
+        raise StrangeCharacterError(
+            f"U+{code:04X} at position {error.start} is half of a surrogate pair, not a character"
+        ) from None
 
 
 @contextlib.contextmanager

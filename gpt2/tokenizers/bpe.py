@@ -138,9 +138,9 @@ class BPETokenizer(Tokenizer):
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `vocab.json` and `merges.txt` beside what every tokenizer writes. Raises RunError."""
         vocab, merges = hugging_face.to_vocabulary(self.tokens, self.merges, self.found)
+        super().save_pretrained(folder)  # first, for it refuses a run
         write_text(Path(folder, "vocab.json"), vocab)
         write_text(Path(folder, "merges.txt"), merges)
-        super().save_pretrained(folder)
 
     def to_json(self) -> dict[str, Any]:
         """In the format of Hugging Face's `tokenizer.json`."""

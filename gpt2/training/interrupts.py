@@ -26,7 +26,7 @@ class Interrupted(KeyboardInterrupt):
 class Interrupts:
     """While this is open, SIGINT and SIGTERM leave a note, `signal`, and end only what is `stoppable`.
 
-    A second SIGINT ends the process on the spot; files are only ever replaced whole, so that does no harm. Python calls
+    A SIGINT after either ends the process on the spot; files are only ever replaced whole, so that does no harm. Python calls
     signal handlers in the main thread alone, so on another thread this does nothing.
     """
 
@@ -54,7 +54,7 @@ class Interrupts:
             _open = None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and self.signal == signal.SIGINT:
+        if number == signal.SIGINT and self.signal is not None:
             os._exit(128 + number)
         if self.signal is None and not self._quiet:
             with contextlib.suppress(OSError):  # what is printed otherwise may be in the middle of a line right now

@@ -14,7 +14,7 @@ import numpy as np
 
 from gpt2.config import GPT2Config
 from gpt2.errors import ConfigError, RunError
-from gpt2.files import naming, read_json
+from gpt2.files import check_no_run, is_run, naming, read_json
 from gpt2.tokenizers import Tokenizer
 from gpt2.weights.safetensors import STORED_AS, Stored, read_weights, write_weights
 from tinygrad2.files import write_atomically
@@ -174,8 +174,10 @@ def write_pretrained(
     """Write a folder that `AutoModelForCausalLM` of transformers loads and, given a tokenizer, `AutoTokenizer` too.
 
     Their GPT-2 has no head bias, so one that is not zero becomes a part of the head's matrix: see `without_head_bias`. Ids
-    from the tokenizer's `vocab_size` on stand for no token and are left out, so that they are never written.
+    from the tokenizer's `vocab_size` on stand for no token and are left out, so that they are never written. Raises RunError,
+    before anything is written, for a run folder.
     """
+    check_no_run(Path(folder))
     folder, tokens, end = Path(folder), config.vocab_size, 50256 if config.vocab_size == 50257 else None
     if tokenizer is not None:
         tokens, end = tokenizer.vocab_size, tokenizer.end_of_text
@@ -240,11 +242,6 @@ def without_head_bias(state: Mapping[str, Array], bias: Array) -> dict[str, Arra
         more = 1 - beta @ v
         W += np.outer(bias - more * (W @ v), v)
         return {"ln_f.bias": (beta + more * v).astype(np.float32), "lm_head.weight": W.astype(np.float32)}
-
-
-def is_run(about: Mapping[str, Any]) -> bool:
-    """Whether a config.json is that of a run folder, which may say the same in Hugging Face's words too."""
-    return "training" in about and "model" in about
 
 
 def is_theirs(about: Mapping[str, Any]) -> bool:

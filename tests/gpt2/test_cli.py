@@ -234,6 +234,9 @@ def test_files_that_begin_with_a_dash(run, tmp_path, text, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "-my.txt").write_text(text[:3000])
     assert main(["train", "--no-plots", "--data", "-my.txt", "--out", "-run", *TINY]) == 0
+    out = capsys.readouterr().out
+    assert "gpt2 sample ./-run --prompt" in out
+    assert "gpt2 eval ./-run\n" in out
     assert main(["eval", "--run", "-run", "--data", "-my.txt"]) == 0
     assert main(["tokenize", "--train", "-my.txt", "--vocab-size", "260", "--out", "-t.json"]) == 0
     assert main(["tokenize", "low", "--tokenizer", "-t.json"]) == 0
@@ -261,6 +264,28 @@ def test_a_value_that_is_missing_is_missed(run, command, message, capsys):
         code = end.code
     assert code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["sample {run} --prompt-file=", "plot {run} --out=", "plot {run} --tensorboard=", "export {run} --out="]
+    + [f"{verb} {{run}} --prompt low --out={value}" for verb in ("inspect", "lab") for value in ("", " ")],
+)
+def test_a_place_without_a_name_is_refused(run, command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        main([word.replace("{run}", str(run)) for word in command.split(" ", 5)])
+    assert "it is empty: give a name, or leave it out" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_run_by_two_names_is_one(run, capsys):
+    assert main(["sample", str(run), "--run", f"{run}/", "--prompt", "low", "--tokens", "1"]) == 0
+
+
+def test_more_samples_than_fit_are_refused(run, capsys):
+    assert main(["sample", str(run), "--prompt", "low", "--samples", str(10**11)]) == 2
+    assert "--samples 100000000000 takes more than " in capsys.readouterr().err
 
 
 # -- the defaults that --help shows

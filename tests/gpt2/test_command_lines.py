@@ -133,6 +133,8 @@ LINES = {
 SHOWN = {
     "-h": "usage: gpt2 [-h]",
     "help": "usage: gpt2 [-h]",
+    "help help": "usage: gpt2 [-h]",
+    "help --help": "usage: gpt2 [-h]",
     "help train": "usage: gpt2 train [TEXT] ",
     "train help": "usage: gpt2 train [TEXT] ",
     "sample --stepz 3 -h": "usage: gpt2 sample RUN ",

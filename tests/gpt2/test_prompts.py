@@ -163,6 +163,22 @@ def test_characters_without_a_token_are_skipped_on_demand(runs, tmp_path, capsys
     assert "the prompt is empty" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", ["char", "byte"])
+def test_a_byte_that_is_not_utf8_is_skipped_on_demand(runs, kind, capsys):
+    command = ["sample", "--run", str(runs / kind), "--tokens", "3", "--json", "--prompt", "the\udcff cat"]
+    assert main(command) == 2
+    assert "--skip-unknown leaves them out" in capsys.readouterr().err
+    assert main([*command, "--skip-unknown"]) == 0
+    output = capsys.readouterr()
+    assert json.loads(output.out)["prompt"] == "the cat"
+    assert "without the characters that have no token: '\\udcff' (1 of 8)" in output.err
+
+
+def test_a_stop_that_is_not_utf8_is_refused(runs, capsys):
+    assert main(["sample", str(runs / "byte"), "--json", "--prompt", "the", "--stop", "\udcff"]) == 2
+    assert "--stop '\\udcff' is not UTF-8, so no model writes it" in capsys.readouterr().err
+
+
 def test_an_evaluation_skips_them_too(runs, tmp_path, capsys):
     """Its loss is that of the text without them."""
     text = "the cat sat on the mat, and the dog on the log.\n" * 5

@@ -110,8 +110,6 @@ def test_what_cannot_be_is_refused(run, here, tmp_path):
         run.sample("")
     with pytest.raises(DataError, match="is not among"):
         run.sample("The é")
-    with pytest.raises(TypeError, match="topk"):
-        run.sample("The", topk=3)
     with pytest.raises(ConfigError, match="must be at least 0"):
         run.sample("The", -1)
     with pytest.raises(DataError, match="the text 'T' has 1 token; give at least 2"):
@@ -122,6 +120,68 @@ def test_what_cannot_be_is_refused(run, here, tmp_path):
         run.evaluate("The", 17)
     with pytest.raises(RunError, match="no such folder"):
         gpt2.load(tmp_path / "nowhere")
+
+
+def refused(call, name, *arguments, **settings):
+    with pytest.raises((ConfigError, DataError), match=name):
+        call(*arguments, **settings)
+
+
+@pytest.mark.parametrize("value", [None, 3, b"", 1.5, {}, ["a.txt", 3], [None], object(), []])
+def test_a_text_that_is_none_is_refused(value, tmp_path):
+    refused(gpt2.train, "data|text", data=value, out=tmp_path / "new", **SMALL)
+    assert not (tmp_path / "new").exists()
+
+
+def test_settings_of_the_wrong_type_are_refused(run, here, tmp_path):
+    for name in ("out", "resume", "config", "no_plots", "accept_changes", "preset", "steps", "learning_rate", "tokenizer"):
+        for value in (3j, b"x", np.zeros(2), [1], *["no"] * (name not in ("out", "tokenizer")), *[None] * (name == "steps")):
+            refused(gpt2.train, name, **{**SMALL, "data": here / "my.txt", "out": tmp_path / "new", name: value})
+    refused(gpt2.train, "'lr'; did you mean 'learning_rate'", lr=1)
+    refused(gpt2.train, "'epochs'; training is counted in updates", epochs=1)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("call", ["sample", "stream"])
+def test_sampling_refuses_what_cannot_be_before_it_begins(run, call):
+    write = getattr(run, call)
+    for name, values in {
+        "seed": (-1, 1.5, None, "1"),
+        "tokens": (2.5, "5", -1, None, True),
+        "slide": (0, 1.5, None),
+        "temperature": (None, "x", -1, np.zeros(2)),
+        "stop": (None, 3, "", b"x", [3], ["x", ""]),
+        "special": ("yes", None),
+        "top_k": (0, "3", 2.5),
+        "top_p": ("x", 2),
+        "repetition_penalty": (None, 0),
+        "prompt": (3, None, b"The", ["The"]),
+    }.items():
+        for value in values:
+            refused(write, f"{name} = ", **{"prompt": "The", name: value})
+    for name, near in (("topk", "top_k"), ("max_new_tokens", "tokens"), ("vocab_size", ""), ("temp", "temperature"), ("z", "")):
+        refused(write, f"no setting '{name}'.*{near}", "The", **{name: 3})
+
+
+def test_evaluation_and_loading_refuse_what_is_none(run):
+    for text in (3, None, b"The", "The \udcff", ["The"]):
+        refused(run.evaluate, "text = |U\\+DCFF", text)
+    for stride in (1.5, "3", 0, True):
+        refused(run.evaluate, "stride = ", "The", stride)
+    for folder in (3, None, "", " ", b"x", []):
+        refused(gpt2.load, "folder = ", folder)
+        refused(run.save_pretrained, "folder = ", folder)
+    refused(gpt2.load, "best = ", run.folder, best="yes")
+
+
+def test_numbers_of_numpy_are_taken(run, here, tmp_path):
+    sizes = {name: np.int32(value) for name, value in SMALL.items() if type(value) is int}
+    given = {**SMALL, **sizes, "steps": np.int64(2), "learning_rate": np.float32(0.01), "vocab_size": np.int64(40)}
+    found = gpt2.train(data=here / "my.txt", out=tmp_path / "run", **given)
+    assert found.result.steps == 2
+    assert found.model.config.vocab_size == 40
+    assert found.sample("The", np.int64(5), np.float32(0)) == found.sample("The", 5, 0)
+    assert found.evaluate("The name", np.int64(4)).loss == found.evaluate("The name", 4).loss
 
 
 def test_the_package_stays_light():

@@ -24,6 +24,8 @@ def diverged(run: Summary) -> Iterator[Verdict]:
         seen = f"validation loss {last.loss} at step {last.step}"
     elif len(losses) and run.uniform and not losses[-1, 1] < FAR * run.uniform:
         seen = f"training loss {digits(losses[-1, 1])} at step {run.step}"
+    elif not math.isfinite(run.grad_norm):
+        seen = f"a gradient of norm {run.grad_norm} at step {run.step}"
     if seen:
         yield Verdict(
             "diverged",

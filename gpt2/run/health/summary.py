@@ -76,6 +76,7 @@ class Summary:
         self.skips, self.last_skip = 0, (0, "")  # its step, and why
         self.stopped = ""  # why the training ended before its last step
         self.losses = Bins(columns=2)
+        self.grad_norm = 0.0  # of the last update
         self.rates = self.rates_evaluated = 0.0  # the sum of all learning rates, and of those before the last evaluation
         self.peak = 0, 0.0  # the step with the highest learning rate, and that
         self.at_start: float | None = None  # the validation loss before the first update
@@ -111,6 +112,7 @@ class Summary:
         if "train_loss" in row:
             rate = row.get("learning_rate", 0.0)
             self.losses.add(step, row["train_loss"])
+            self.grad_norm = row.get("grad_norm", 0.0)
             self.rates += rate
             self.peak = (step, rate) if rate > self.peak[1] else self.peak
         if row.get("update_ratios"):

@@ -26,7 +26,7 @@ MOST_DECAY = 0.01
 def settings(run: Summary) -> Iterator[Verdict]:
     """What no training learns with. Only problems are said."""
     step, rate = run.peak
-    if run.step == run.training.steps and step > MOST_WARMUP * run.training.steps:
+    if run.step == run.training.steps and step > 1 and step > MOST_WARMUP * run.training.steps:
         yield Verdict(
             "warm-up",
             "warning",

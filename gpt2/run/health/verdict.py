@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+LONG = re.compile(r"-?\d{16,}(\.\d+)?")
+"""A number that nobody could read; a log may hold any."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,8 @@ class Verdict:
 
     def lines(self) -> list[str]:
         """As it is shown."""
-        found = f"{self.name}: {self.seen}" + f" (usual: {self.usual})" * bool(self.usual)
+        seen = LONG.sub(lambda number: digits(float(number[0])), self.seen)
+        found = f"{self.name}: {seen}" + f" (usual: {self.usual})" * bool(self.usual)
         return [found, f"likely: {self.cause}", f"try: {self.remedy}"] if self.is_problem else [found]
 
 

@@ -18,7 +18,7 @@ from typing import Self
 
 from gpt2.config import TrainConfig
 from gpt2.errors import DataError
-from gpt2.files import KINDS, open_regular
+from gpt2.files import KINDS, is_run_folder, open_regular
 from gpt2.text.corpora.corpus import Corpus, Document
 from gpt2.text.corpora.decoding import NotTextError, decoded, marked, pieces, unix_newlines
 from gpt2.text.corpora.lines import json_documents
@@ -29,6 +29,9 @@ BLOCK = 1 << 20
 
 BEGINNING = 1 << 16
 """Of how many bytes it is seen, before all of a file is read, whether they are text."""
+
+GZIP = b"\x1f\x8b"
+"""How a file begins that is compressed."""
 
 TRIED = 3
 """Of how many files that are no text another encoding is looked for."""
@@ -106,16 +109,21 @@ def blocks(path: Path, size: int) -> Iterator[bytes]:
         with open_regular(path) as file, gzip.open(file) if path.suffix == ".gz" else contextlib.nullcontext(file) as content:
             while block := content.read(size):
                 yield block
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except gzip.BadGzipFile as error:
+        with open_regular(path) as file:
+            if file.read(2) != GZIP:
+                raise DataError(f"{path}: it is not compressed: rename it, without .gz") from error
+        raise DataError(f"{path}: a damaged .gz file: {error}") from error
+    except (EOFError, zlib.error) as error:
         raise DataError(f"{path}: a damaged .gz file: {error}") from error
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
 
 
 def documents(path: Path, form: Form, block: int = BLOCK) -> Iterable[Document]:
-    """Those of a file: one, or each line of a .jsonl file."""
+    """Those of a file: one, or each line of a .jsonl or .ndjson file."""
     text = TextFile(path, block, encoding=form.encoding)
-    return json_documents(text.texts(), path, form.field, block) if _name(path)[1] == ".jsonl" else [Document(text)]
+    return json_documents(text.texts(), path, form.field, block) if _has_lines(path) else [Document(text)]
 
 
 def _name(path: Path) -> tuple[str, str]:
@@ -124,12 +132,18 @@ def _name(path: Path) -> tuple[str, str]:
     return inner.stem, inner.suffix
 
 
+def _has_lines(path: Path) -> bool:
+    """Whether each line of a file is a document."""
+    return _name(path)[1].lower() in (".jsonl", ".ndjson")
+
+
 def files_corpus(data: str, form: Form) -> Corpus | None:
     """The corpus of a file, of a folder, or of the files that a glob matches; None if there is nothing of that name.
 
     Each file is a document, and so is each line of a .jsonl file. Of a folder, or for a glob, they come in the order of their
-    paths, hidden ones and empty ones are left out, and so are those that do not begin as text and what is no file: the corpus
-    has a note of them. Raises OSError for a folder or a file that cannot be read.
+    paths. Hidden ones and empty ones are left out, and so are those that do not begin as text, what is no file, and runs, for
+    a text must not change by being trained on: the corpus has a note of them. Raises OSError for a folder or a file that cannot
+    be read.
     """
     path = Path(data)
     try:
@@ -152,8 +166,14 @@ def files_corpus(data: str, form: Form) -> Corpus | None:
     skipped: list[Path] = []
     others: list[Path] = []
     hints: list[str] = []
+    runs: dict[Path, bool] = {}
     for p in sorted(set(matches(fixed, pattern)), key=lambda p: p.parts):
-        kind = stat.S_IFMT(p.stat().st_mode)
+        above = [folder for folder in p.parents if len(folder.parts) > len(fixed.parts)]
+        for folder in {*above} - runs.keys():
+            runs[folder] = is_run_folder(folder)
+        if any(runs[folder] for folder in above):
+            continue
+        kind = _kind(p)
         if kind != stat.S_IFREG:
             if not stat.S_ISDIR(kind) or p.is_symlink() or "**" not in pattern:  # other folders were looked into
                 others.append(p)
@@ -165,13 +185,15 @@ def files_corpus(data: str, form: Form) -> Corpus | None:
             skipped.append(p)
             if len(skipped) <= TRIED and not hints and (hint := error.hint()):
                 hints.append(hint)
+    left_out = [folder for folder, is_one in runs.items() if is_one]
     if not texts:
-        only = skipped + others
+        only = skipped + others + left_out
         raise DataError(f"{data}: {what} no text" + f", only {_some(only)}{''.join(hints)}" * bool(only))
     notes = [f"{data}: left out files that are not {form.encoding.upper()} text: {_some(skipped)}{''.join(hints)}"] * bool(
         skipped
     )
     notes += [f"{data}: left out what is not a file: {_some(others)}"] * bool(others)
+    notes += [f"{data}: left out what gpt2 train wrote: {_some(left_out)}"] * bool(left_out)
     name = os.path.basename(os.path.realpath(fixed))
     every = itertools.chain.from_iterable
     return Corpus(
@@ -196,9 +218,17 @@ def _printable(name: str) -> str:
 
 def _begins_as_text(path: Path, form: Form) -> bool:
     """Whether there is anything in a file. Raises NotTextError if it is no text, as far as its beginning shows."""
-    if _name(path)[1] == ".jsonl":
+    if _has_lines(path):
         return next(iter(documents(path, form, BEGINNING)), None) is not None
     return any(list(itertools.islice(decoded(blocks(path, BEGINNING), path, form.encoding), 2)))  # the second may be the end
+
+
+def _kind(path: Path) -> int:
+    """What a path stands for, as in KINDS; a link that leads nowhere is a link. Raises OSError."""
+    try:
+        return stat.S_IFMT(path.stat().st_mode)
+    except FileNotFoundError:
+        return stat.S_IFMT(path.lstat().st_mode)
 
 
 def _some(paths: Sequence[Path]) -> str:
@@ -206,10 +236,12 @@ def _some(paths: Sequence[Path]) -> str:
 
     def shown(path: Path) -> str:
         try:
-            kind = KINDS.get(stat.S_IFMT(path.stat().st_mode))
+            kind = KINDS.get(_kind(path))
         except FileNotFoundError:  # standard input
             kind = None
-        return f"{path} ({'a link to ' if path.is_symlink() else ''}{kind})" if kind else str(path)
+        if path.is_symlink():
+            kind = kind and "a link to nothing" if not path.exists() else kind and f"a link to {kind}"
+        return f"{path} ({kind})" if kind else str(path)
 
     names = ", ".join(map(shown, paths[:3]))
     return names if len(paths) <= 3 else f"{names} and {len(paths) - 3} more"

@@ -102,6 +102,7 @@ class Whole(Summary):
         for found in evaluations:
             self.baselines |= found.row.get("baselines", {})
         self.measured = measured[-1] if measured else None
+        self.grad_norm = updates[-1].get("grad_norm", 0.0) if updates else 0.0
         self.ratios = [(row["learning_rate"], np.median(list(row["update_ratios"].values()))) for row in measured]
         self.future = max((found["future"] for _, found in diagnosed), default=None)
         self.offsets = [(step, found["offsets"]) for step, found in diagnosed if found["offsets"]][-2:]

@@ -556,6 +556,23 @@ def test_verdicts_are_plain():
         Verdict("a", "ok", "b").level = "error"
 
 
+def test_numbers_that_no_training_has(runs, tmp_path, capsys):
+    folder, _ = runs
+    for name in ("config.json", "tokenizer.json"):
+        (tmp_path / name).write_bytes((folder / "healthy" / name).read_bytes())
+    rows = [json.loads(line) for line in (folder / "healthy" / "metrics.jsonl").read_text().splitlines()]
+    for changed, said in (
+        ({"val_loss": -1e300}, "-1e+300"),
+        ({"grad_norm": "nan"}, "diverged: a gradient of norm nan at step 20"),
+    ):
+        odd = [{name: changed.get(name, value) for name, value in row.items()} for row in rows]
+        (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in odd))
+        assert main(["health", str(tmp_path)]) == 1
+        out = capsys.readouterr().out
+        assert said in out
+        assert "0000000000" not in out
+
+
 BLOCK = {
     "in_std": 0.02,
     "out_std": 3.0,

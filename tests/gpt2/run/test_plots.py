@@ -46,7 +46,7 @@ def test_the_command_draws_the_pictures_of_a_training(tmp_path, text, capsys, fl
     assert main(["train", "--data", str(tmp_path / "my.txt"), "--out", str(tmp_path / "a"), *SMALL, *flags]) == 0
     assert sorted(path.name for path in (tmp_path / "a").glob("*.png")) == names
     assert all((tmp_path / "a" / name).read_bytes().startswith(b"\x89PNG") for name in names)
-    assert ("/loss.png" in capsys.readouterr().out) == bool(names)
+    assert ("  open " in capsys.readouterr().out) == bool(names)
 
 
 def test_a_picture_that_could_not_be_drawn_is_not_shown(tmp_path, text, monkeypatch, capsys):
@@ -229,6 +229,13 @@ def test_numbers_and_names_that_nobody_would_write(tmp_path):
             row["diagnostics"]["blocks"] = {name: {**row["diagnostics"]["blocks"]["h.0"], "out_std": 1e308} for name in names}
     plot_loss(tmp_path / "a.png", rows, "$\\frac{ \n\x1b", step_tokens=10)
     plot_training(tmp_path / "b.png", rows, "$\\frac{ \n\x1b")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("rate", [math.nan, math.inf, -math.inf, -1.0, 1e308, 0.0])
+def test_a_learning_rate_that_none_has(tmp_path, rate):
+    plot_training(tmp_path / "a.png", [{**row, "learning_rate": rate} for row in many_rows(20)], "odd")
+    assert (tmp_path / "a.png").stat().st_size
 
 
 # -- what can go wrong when they are written

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import pytest
@@ -114,3 +115,34 @@ def test_a_long_name_keeps_both_ends():
     assert _cut("a-name", 6) == "a-name"
     assert _cut("one-long-name-1e-3", 9) == "one-…1e-3"
     assert width_of(_cut("名前" * 20, 11)) <= 11
+
+
+def test_a_run_of_an_older_version_differs_in_what_was_chosen(runs, tmp_path, text, capsys, monkeypatch):
+    for name in ("a", "b"):
+        shutil.copytree(runs / name, tmp_path / name)
+    run_once(tmp_path / "bytes", text[:6000], steps=3, sample_tokens=0, tokenizer="bpe")
+    old = tmp_path / "a" / "config.json"
+    about = json.loads(old.read_text())
+    for name in ("encoding", "text_field"):
+        del about["training"][name]
+    old.write_text(json.dumps(about))
+    rows = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
+    rows = [{name: value for name, value in row.items() if name != "val_bytes"} for row in rows]
+    (tmp_path / "a" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = lines_of(tmp_path, capsys, monkeypatch)
+    assert "seed 1" in told.out or "seed" in told.out
+    assert "encoding" not in told.out
+    assert "text_field" not in told.out
+    assert "an older version that counted no bytes: a\n" in told.err
+
+
+def test_a_cut_goes_through_no_character():
+    escaped = "\\x1b[2J\\u202e\\udcff" * 5
+    for width in range(4, 40):
+        kept = _cut(escaped, width)
+        assert width_of(kept) <= width
+        assert re.fullmatch(r"(\\x1b|\[|2|J|\\u202e|\\udcff|…)*", kept)
+    marked = "e\u0301" * 30
+    assert width_of(marked) == 30
+    assert _cut(marked, 30) == marked
+    assert not any(part.startswith("\u0301") for part in _cut(marked, 11).split("…"))

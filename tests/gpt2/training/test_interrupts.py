@@ -183,11 +183,11 @@ def test_the_first_signal_says_what_the_second_does():
     assert re.search(r"press Ctrl-C again to stop now", interrupts.SAID.decode())
 
 
-def test_a_second_ctrl_c_waits_for_nothing(monkeypatch, capfd):
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_a_ctrl_c_after_any_signal_waits_for_nothing(first, monkeypatch, capfd):
     monkeypatch.setattr(os, "_exit", lambda code: (_ for _ in ()).throw(SystemExit(code)))
     with interrupts.Interrupts():
-        signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGINT)  # the first of these
+        signal.raise_signal(first)
         with pytest.raises(SystemExit, match="130"):
             signal.raise_signal(signal.SIGINT)
     assert capfd.readouterr().err.count("press Ctrl-C again to stop now") == 1

@@ -2,11 +2,13 @@
 
 import functools
 import json
+import re
 
 import numpy as np
 import pytest
 from small_runs import run_once
 
+import gpt2
 from gpt2 import GPT2, GPT2Config
 from gpt2.cli import main
 from gpt2.errors import RunError
@@ -250,3 +252,17 @@ def test_transformers_reads_a_run_folder_of_their_architecture(transformers, tmp
         other, _, _ = run_once(tmp_path / f"other{len(settings)}", TEXT, settings, steps=1, sample_tokens=0)
         with pytest.raises(ValueError, match="model_type"):
             transformers.AutoModelForCausalLM.from_pretrained(other.folder)
+
+
+@pytest.mark.parametrize("tokenizer", ["char", "byte", "bpe"])
+def test_a_run_is_not_exported_into_itself(tmp_path, text, tokenizer):
+    run, *_ = run_once(tmp_path / "run", text[:6000], steps=2, sample_tokens=0, tokenizer=tokenizer)
+    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+    found = gpt2.load(run.folder)
+    saves = (found.save_pretrained, found.model.save_pretrained, found.tokenizer.save_pretrained)
+    for save in saves:
+        with pytest.raises(RunError, match=re.escape(f"{run.folder}: is a run, which writing there would destroy")):
+            save(run.folder)
+    assert {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()} == before
+    for save in saves * 2:  # what was written so before is replaced
+        save(tmp_path / "theirs")

@@ -150,3 +150,9 @@ def test_a_run_on_one(tmp_path, capsys):
         ["tokenize", "--train", path, "--text-field", "body", "--vocab-size", "300", "--out", str(tmp_path / "t.json")],
     ):
         assert main(command) == 0, command
+
+
+def test_a_number_that_is_too_long_is_said_in_our_words(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "one", "n": %s}\n' % ("1" * 6000))
+    with pytest.raises(DataError, match="line 1: a whole number has 6,000 digits, which are too many"):
+        load_corpus(str(tmp_path / "a.jsonl")).sha256  # noqa: B018

@@ -200,3 +200,49 @@ def test_what_changes_while_it_is_read(tmp_path):
     os.mkfifo(tmp_path / "b.txt")
     with pytest.raises(DataError, match=r"b\.txt: it is a pipe"):
         corpus.sha256  # noqa: B018
+
+
+def test_a_run_among_its_texts_is_no_text(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.txt").write_text("a text, and it is here.\n" * 60)
+    (tmp_path / "sub" / "config.json").write_text('{"model": "a text that is none of a run"}')
+    before = {data: load_corpus(data).sha256 for data in (".", "**/*", "**")}
+    sizes = {"--d-model": 16, "--num-layers": 1, "--num-heads": 2, "--max-seq-len": 16, "--threads": 1, "--batch-size": 2}
+    small = ["--no-plots", *(f"{flag}={size}" for flag, size in sizes.items())]
+    for flags in (["--out", "sub/mine"], ["--out", "sub/mine", "--resume"], [], ["--out", "other"]):
+        assert main(["train", ".", "--steps", "2", *small, *flags]) == 0
+        assert "config.json: not" not in capsys.readouterr().err
+    for data, sha256 in before.items():
+        corpus = load_corpus(data)
+        assert corpus.sha256 == sha256
+        assert "left out what gpt2 train wrote: " in corpus.notes[-1]
+        assert "other (a folder)" in corpus.notes[-1]
+    for folder in ("sub/mine", "other"):
+        assert main(["eval", folder]) == 0
+    assert main(["train", ".", "--steps", "4", "--out", "other", "--resume", "--accept-changes", *small]) == 0
+    with pytest.raises(DataError, match=r"matches no text, only other \(a folder\)"):
+        load_corpus("other*/*.txt")
+    assert documents(load_corpus("other/s*.txt"))  # who names the run means it
+
+
+def test_a_link_to_nothing_is_left_out(tmp_path):
+    (tmp_path / "a.txt").write_text("a text")
+    (tmp_path / "b.txt").symlink_to("nowhere")
+    for data in (tmp_path, f"{tmp_path}/*"):
+        corpus = load_corpus(str(data))
+        assert documents(corpus) == ["a text"]
+        assert "left out what is not a file: " in corpus.notes[0]
+        assert "b.txt (a link to nothing)" in corpus.notes[0]
+
+
+def test_a_name_in_capitals_or_of_another_kind_has_lines(tmp_path):
+    for name in ("a.JSONL", "a.ndjson"):
+        (tmp_path / name).write_text('{"text": "one"}\n{"text": "two"}\n')
+        assert documents(load_corpus(str(tmp_path / name))) == ["one", "two"]
+
+
+def test_what_is_called_gz_and_is_none(tmp_path):
+    (tmp_path / "a.txt.gz").write_text("a text")
+    with pytest.raises(DataError, match=r"a\.txt\.gz: it is not compressed: rename it, without \.gz"):
+        load_corpus(str(tmp_path / "a.txt.gz"))
