@@ -99,8 +99,10 @@ def test_what_cannot_be_read(tmp_path):
     (tmp_path / "not.gz").write_bytes(b"abc")
     (tmp_path / "crc.gz").write_bytes(gzip.compress(b"abc")[:-8] + bytes(8))
     (tmp_path / "bits.gz").write_bytes(gzip.compress(b"abc")[:10] + b"\xff" * 20)
-    for name in ("cut.gz", "not.gz", "crc.gz", "bits.gz"):
-        with pytest.raises(DataError, match=f"{name}: a damaged .gz file"):
+    damaged = "a damaged .gz file"
+    for name, why in {"cut": damaged, "not": "it is not compressed: rename it", "crc": damaged, "bits": damaged}.items():
+        name += ".gz"
+        with pytest.raises(DataError, match=f"{name}: {why}"):
             load_corpus(str(tmp_path / name)).characters  # noqa: B018
 
 
