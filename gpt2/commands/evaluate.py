@@ -18,7 +18,8 @@ from gpt2.errors import ConfigError, DataError, RunError
 from gpt2.files import strict_json
 from gpt2.insight.evaluation import Evaluation, coloured, evaluate, legend, longest_match
 from gpt2.model import GPT2
-from gpt2.run.folder import Description, Run, is_hugging_face
+from gpt2.run.description import Description
+from gpt2.run.folder import Run, is_hugging_face
 from gpt2.run.plots import loss_text
 from gpt2.run.text import text_of_run
 from gpt2.terminal import note, one_line, styled

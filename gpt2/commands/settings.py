@@ -11,7 +11,7 @@ from typing import Any
 from gpt2.commands.parser import Bare
 from gpt2.config import FORM, PRESETS, GPT2Config, Settings, TrainConfig, read_toml
 from gpt2.errors import ConfigError
-from gpt2.run.folder import Description, read_description
+from gpt2.run.description import Description, read_description
 
 COMMON_TITLE = "common settings"
 COMMON = ("data", "tokenizer", "steps", "batch_size", "learning_rate", "max_seq_len", "d_model", "num_layers", "num_heads")

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.run.folder import Description, Run
+from gpt2.run.description import Description
+from gpt2.run.folder import Run
 from gpt2.run.health.inside import DEAD, RESIDUAL
 from gpt2.run.health.updates import UPDATE
 from gpt2.run.health.verdict import digits, percent

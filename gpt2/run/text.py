@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from gpt2.errors import DataError, RunError
-from gpt2.run.folder import Description, Part
+from gpt2.run.description import Description, Part
 from gpt2.text.corpora import NAMED, STDIN, Corpus, Form, Texts, is_read_once, load_corpus, names
 
 

@@ -12,7 +12,8 @@ from gpt2.config import FOLLOWS, FORM, GPT2Config, TrainConfig
 from gpt2.errors import RunError
 from gpt2.model import GPT2
 from gpt2.run.checkpoints import Checkpoints
-from gpt2.run.folder import Part, Run, load_model
+from gpt2.run.description import Part
+from gpt2.run.folder import Run, load_model
 from gpt2.tokenizers import Tokenizer, load_tokenizer
 from gpt2.training.memory import check_fits
 from gpt2.training.mpi import comm
