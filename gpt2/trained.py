@@ -136,15 +136,19 @@ def _near(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; {SENTENCE_OF[word]}" if word in SENTENCE_OF else ""
 
 
-def train(**settings: Any) -> Trained:
+def train(*texts: str | os.PathLike[str], **settings: Any) -> Trained:
     """Train as `gpt2 train` does, which says what its settings are: those with `-` have `_` here. It prints what that prints.
 
     Ctrl-C ends it after the step: a checkpoint is saved, and what is trained so far is returned. Raises ConfigError for a
     setting that there is not, and an exception of gpt2/errors.py for whatever else the command refuses.
 
     Example:
-        >>> run = gpt2.train(data="my.txt", steps=500, out="runs/mine")
+        >>> run = gpt2.train("my.txt", steps=500, out="runs/mine")
     """
+    if texts:
+        if "data" in settings:
+            raise ConfigError(f"data = {settings['data']!r} and {_plain(texts)[0]!r} are both texts to train on: give all as data")
+        settings["data"] = texts[0] if len(texts) == 1 else texts
     parser = argparse.ArgumentParser(add_help=False)
     command.arguments(parser)
     names = [action.dest for action in parser._actions]

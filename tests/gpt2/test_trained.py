@@ -41,7 +41,14 @@ def test_what_python_trains_is_what_the_command_trains(here, run, tmp_path, caps
 def test_several_paths_are_one_text(here, tmp_path):
     (tmp_path / "more.txt").write_text(TEXT)
     paths = [here / "my.txt", tmp_path / "more.txt"]
-    assert gpt2.train(data=paths, out=tmp_path / "run", steps=2, **SMALL).result.steps == 2
+    runs = [
+        gpt2.train(data=paths, out=tmp_path / "run", steps=2, **SMALL),
+        gpt2.train(*paths, out=tmp_path / "again", steps=2, **SMALL),
+        gpt2.train(paths[0], out=tmp_path / "first", steps=2, **SMALL),
+    ]
+    several, again, first = (run.result.val_loss for run in runs)
+    assert several == again != first
+    refused(gpt2.train, "data = 'my.txt' and .*more.txt' are both", paths[1], data="my.txt")
 
 
 @pytest.mark.parametrize("name", ["data", "out", "config", "preset", "steps"])

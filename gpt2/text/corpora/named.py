@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import itertools
 import os
@@ -108,5 +109,18 @@ def _load(data: str, form: Form) -> Corpus:
     except OSError as error:
         raise DataError(f"{error.filename or data}: {error.strerror}") from error
     if corpus is None:
-        raise DataError(f"{data}: no such file; {GIVE}")
+        raise DataError(f"{data}: no such file; {_meant(data) or GIVE}")
     return corpus if corpus.once else replace(corpus, path=os.path.abspath(data))
+
+
+def _meant(data: str) -> str:
+    """What to do about a name of which there is no file, if it is plain what was meant; or nothing."""
+    if "://" in data:
+        return "it is an address: download it, and give the file"
+    if os.path.exists(home := os.path.expanduser(data)):
+        return f"did you mean {home}?"
+    if near := difflib.get_close_matches(data.lower(), NAMED, 1):
+        return f"did you mean {near[0]}?"
+    folder = Path(data).parent
+    beside = difflib.get_close_matches(Path(data).name, os.listdir(folder) if folder.is_dir() else (), 1)
+    return f"did you mean {folder / beside[0]}?" if beside else ""

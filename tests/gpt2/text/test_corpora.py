@@ -88,11 +88,22 @@ def test_what_is_wrong_is_found_where_it_is(tmp_path, wrong, block):
         list(TextFile(path, block))
 
 
-def test_what_cannot_be_read(tmp_path):
+def test_what_cannot_be_read(tmp_path, monkeypatch):
     with pytest.raises(
         DataError, match=r"nope\.txt: no such file; give a file, a folder, or a corpus by name .pydocs, shakespeare, add"
     ):
         load_corpus(str(tmp_path / "nope.txt"))
+    (tmp_path / "notes.txt").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, meant in {
+        "Shakespear": "did you mean shakespeare",
+        "https://example.org/a.txt": "it is an address: download it",
+        "~/notes.txt": f"did you mean {tmp_path}/notes.txt",
+        str(tmp_path / "note.txt"): f"did you mean {tmp_path}/notes.txt",
+        str(tmp_path / "no folder" / "note.txt"): "give a file, a folder",
+    }.items():
+        with pytest.raises(DataError, match=f"{re.escape(name)}: no such file; {meant}"):
+            load_corpus(name)
     with pytest.raises(DataError, match="it is a folder, and not a file"):
         list(TextFile(tmp_path))
     (tmp_path / "cut.gz").write_bytes(gzip.compress(b"abc" * 1000)[:-12])
