@@ -9,6 +9,7 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from tinygrad2.errors import DtypeError, ShapeError
 from tinygrad2.ops.op import RULES, as_array, primitive, values, wide
+from tinygrad2.ops.reductions import total
 from tinygrad2.ops.shape import along
 from tinygrad2.types import Array
 
@@ -30,11 +31,11 @@ class Scatter:
 
 
 def add_at(buffer: Array, index: Any, values: Array) -> None:
-    """np.add.at, with float16 summed in float32."""
-    total = wide(buffer)
-    np.add.at(total, index, values)
-    if total is not buffer:
-        buffer[...] = total
+    """np.add.at, with float16 summed in float32, and float32 in float64 where many values meet in an entry."""
+    sums = buffer.astype(np.float64) if buffer.dtype == np.float32 and np.size(values) > buffer.size else wide(buffer)
+    np.add.at(sums, index, values)
+    if sums is not buffer:
+        buffer[...] = sums
 
 
 def add_rows(buffer: Array, index: Array, values: Array) -> None:
@@ -44,7 +45,7 @@ def add_rows(buffer: Array, index: Array, values: Array) -> None:
     ids = flat[order]
     starts = np.flatnonzero(np.append(True, ids[1:] != ids[:-1]))
     for some in np.split(order, starts[1:]):
-        buffer[flat[some[0]]] += rows[some].sum(axis=0, dtype=np.result_type(rows, np.float32))
+        buffer[flat[some[0]]] += total(rows[some].astype(np.result_type(rows, np.float32), copy=False), axis=0)
 
 
 def scatter(g: Any, shape: tuple[int, ...], index: Any) -> Any:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from tinygrad2.kernels.reference import centred
+from tinygrad2 import kernels
+from tinygrad2.kernels.reference import ROW_BLOCK, centred
 from tinygrad2.ops.arithmetic import same
 from tinygrad2.ops.op import primitive, real, wide
 from tinygrad2.types import Array
 
 Axis = int | tuple[int, ...] | None
 Shape = tuple[int, ...]
+MANY_ROWS = ROW_BLOCK**2
+"""From here on `kernels.column_sums` adds in blocks."""
 
 FOLDS = (
     "normal(2, 3, 4), axis=(0, -1); normal(2, 3); normal(2, 3), axis=1, keepdims=True; normal(); normal(0, 3), axis=1; "
@@ -42,12 +46,35 @@ def folded(shape: Shape, axis: Axis) -> set[int]:
     return {a % n for a in (range(n) if axis is None else axis if isinstance(axis, tuple) else (axis,)) if n}
 
 
-Sum = primitive(np.sum, lambda g, out, x, *, axis=None, keepdims=False: spread(g, x.shape, axis), samples=FOLDS, takes=wide)
+def total(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    """np.sum, which in float32 loses digits where it adds thousands of rows one after another; see `kernels.column_sums`."""
+    gone = sorted(folded(x.shape, axis))
+    rows = count(x.shape, axis)
+    if x.dtype != np.float32 or rows < MANY_ROWS or not x.flags.c_contiguous or gone[-1] == x.ndim - 1:
+        return np.sum(x, axis=axis, keepdims=keepdims)
+    if gone[-1] - gone[0] >= len(gone):  # not side by side
+        return np.sum(x, axis=axis, keepdims=keepdims)
+    parts = x.reshape(math.prod(x.shape[: gone[0]]), rows, math.prod(x.shape[gone[-1] + 1 :]))
+    sums = np.stack([kernels.column_sums(part) for part in parts])
+    return sums.reshape(with_ones(x.shape, axis) if keepdims else [n for i, n in enumerate(x.shape) if i not in gone])
+
+
+def average(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    """np.mean, with the sum of `total`."""
+    if x.dtype != np.float32 or not x.size:
+        return np.mean(x, axis=axis, keepdims=keepdims)
+    return total(x, axis=axis, keepdims=keepdims) / np.float32(count(x.shape, axis))
+
+
+Sum = primitive(
+    total, lambda g, out, x, *, axis=None, keepdims=False: spread(g, x.shape, axis), samples=FOLDS, takes=wide, of=np.sum
+)
 Mean = primitive(
-    np.mean,
+    average,
     lambda g, out, x, *, axis=None, keepdims=False: spread(g, x.shape, axis) / count(x.shape, axis),
     samples=FOLDS,
     takes=wide,
+    of=np.mean,
 )
 
 
