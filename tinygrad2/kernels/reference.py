@@ -28,6 +28,7 @@ ATTENTION_BLOCK = 1 << 18  # attention weights that are in the cache at once
 ADDED_ROWS = 1024  # of a product that are there before they are added
 LOGITS = 1 << 24  # that are there at once
 ROW_BLOCK = 64  # rows that are summed one after another
+MANY_ROWS = ROW_BLOCK**2  # from here on, sums over rows are made of blocks
 FEW_ROWS = 4  # up to here, that many matrix-vector products read a matrix faster than one matrix product does
 FAR = 50.0  # where GELU is x, or 0, to the last digit
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)  # a Python float, so that float32 stays float32
@@ -115,10 +116,10 @@ def column_sums(x: Array) -> Array:
     A product adds row after row, and so does np.sum there: of a million equal rows in float32 the third digit would be wrong.
     So the sums of ROW_BLOCK rows each come first, and of these again, and the few that are left are added in float64.
     """
-    if len(x) < ROW_BLOCK**2:
+    if len(x) < MANY_ROWS:
         return np.ones(len(x), x.dtype) @ x
     rest = x
-    while len(rest) >= ROW_BLOCK**2:
+    while len(rest) >= MANY_ROWS:
         whole, left = divmod(len(rest), ROW_BLOCK)
         sums = np.matmul(np.ones((1, ROW_BLOCK), x.dtype), rest[: len(rest) - left].reshape(whole, ROW_BLOCK, -1))[:, 0]
         rest = np.concatenate([sums, rest[len(rest) - left :]])

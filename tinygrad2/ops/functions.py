@@ -168,8 +168,9 @@ Erf = primitive(_erf, lambda g, out, x: g * (2 / math.sqrt(math.pi)) * bell(x, b
 erf = Erf.call
 """The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
 
-ROOT_HIGH, ROOT_LOW = 23726566 / 2**25, 1.2101617104478969e-08
-"""1 / sqrt(2), in two parts."""
+ROOT_HIGH = 23726566 / 2**25
+ROOT_LOW = 1.2101617104478969e-08
+"""The two together are 1 / sqrt(2)."""
 
 
 def _normal_cdf(x: Array) -> Array:

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from tinygrad2.errors import DtypeError, ShapeError
+from tinygrad2.kernels.reference import MANY_ROWS
 from tinygrad2.ops.op import RULES, as_array, primitive, values, wide
-from tinygrad2.ops.reductions import total
+from tinygrad2.ops.reductions import Shape, total
 from tinygrad2.ops.shape import along
 from tinygrad2.types import Array
 
@@ -31,11 +32,25 @@ class Scatter:
 
 
 def add_at(buffer: Array, index: Any, values: Array) -> None:
-    """np.add.at, with float16 summed in float32, and float32 in float64 where many values meet in an entry."""
-    sums = buffer.astype(np.float64) if buffer.dtype == np.float32 and np.size(values) > buffer.size else wide(buffer)
-    np.add.at(sums, index, values)
+    """np.add.at, in a dtype with digits enough: in float32 for float16, and in float64 where many values may meet."""
+    sums, number = wide(buffer), np.size(values)
+    if sums.dtype == np.float32 and number >= MANY_ROWS:
+        if 8 * number < buffer.size:  # too large a buffer to copy for them
+            index, values = meeting(buffer.shape, index, values)
+            sums = buffer
+        else:
+            sums = buffer.astype(np.float64)
+    np.add.at(sums, index, np.astype(values, sums.dtype))  # of one dtype NumPy is faster here
     if sums is not buffer:
         buffer[...] = sums
+
+
+def meeting(shape: Shape, index: Any, values: Array) -> tuple[tuple[Array, ...], Array]:
+    """Every entry that an index names, once, and the sum of the values there in float64."""
+    axes = [np.broadcast_to(np.arange(n).reshape(n, *(1,) * (len(shape) - 1 - i)), shape)[index] for i, n in enumerate(shape)]
+    places, inverse = np.unique(np.ravel_multi_index(axes, shape), return_inverse=True)
+    sums = np.bincount(np.reshape(inverse, -1), np.broadcast_to(values, np.shape(axes[0])).reshape(-1))
+    return np.unravel_index(places, shape), sums
 
 
 def add_rows(buffer: Array, index: Array, values: Array) -> None:

@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad2 import kernels
-from tinygrad2.kernels.reference import ROW_BLOCK, centred
+from tinygrad2.kernels.reference import MANY_ROWS, centred
 from tinygrad2.ops.arithmetic import same
 from tinygrad2.ops.op import primitive, real, wide
 from tinygrad2.types import Array
 
 Axis = int | tuple[int, ...] | None
 Shape = tuple[int, ...]
-MANY_ROWS = ROW_BLOCK**2
-"""From here on `kernels.column_sums` adds in blocks."""
 
 FOLDS = (
     "normal(2, 3, 4), axis=(0, -1); normal(2, 3); normal(2, 3), axis=1, keepdims=True; normal(); normal(0, 3), axis=1; "
@@ -46,28 +44,48 @@ def folded(shape: Shape, axis: Axis) -> set[int]:
     return {a % n for a in (range(n) if axis is None else axis if isinstance(axis, tuple) else (axis,)) if n}
 
 
+def loses_digits(x: Array, axis: Axis) -> bool:
+    """Whether np.sum adds so many numbers one after another that float32 has too few digits for it.
+
+    Those that lie side by side in memory it adds in pairs, and of these sums one to the next.
+    """
+    most = count(x.shape, axis)
+    if x.dtype != np.float32 or most < MANY_ROWS:
+        return False
+    gone, pairs, step = folded(x.shape, axis), 1, x.itemsize
+    for i in sorted((i for i, n in enumerate(x.shape) if n > 1), key=lambda i: abs(x.strides[i])):
+        if i not in gone or (pairs > 1 and abs(x.strides[i]) != step):
+            break
+        pairs, step = pairs * x.shape[i], abs(x.strides[i]) * x.shape[i]
+    return most >= MANY_ROWS * pairs
+
+
 def total(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """np.sum, which in float32 loses digits where it adds thousands of rows one after another; see `kernels.column_sums`."""
+    """np.sum, but in blocks or in float64 where it would lose the digits of float32."""
+    if not loses_digits(x, axis):
+        return np.sum(x, axis=axis, keepdims=keepdims)
     gone = sorted(folded(x.shape, axis))
-    rows = count(x.shape, axis)
-    if x.dtype != np.float32 or rows < MANY_ROWS or not x.flags.c_contiguous or gone[-1] == x.ndim - 1:
-        return np.sum(x, axis=axis, keepdims=keepdims)
-    if gone[-1] - gone[0] >= len(gone):  # not side by side
-        return np.sum(x, axis=axis, keepdims=keepdims)
-    parts = x.reshape(math.prod(x.shape[: gone[0]]), rows, math.prod(x.shape[gone[-1] + 1 :]))
-    sums = np.stack([kernels.column_sums(part) for part in parts])
-    return sums.reshape(with_ones(x.shape, axis) if keepdims else [n for i, n in enumerate(x.shape) if i not in gone])
+    first, last = gone[0], gone[-1] + 1
+    if not x.flags.c_contiguous or last - first > len(gone):
+        return np.sum(x, axis=axis, keepdims=keepdims, dtype=np.float64).astype(x.dtype)
+    sums = [kernels.column_sums(part) for part in x.reshape(math.prod(x.shape[:first]), -1, math.prod(x.shape[last:]))]
+    return np.reshape(sums, x.shape[:first] + (1,) * (last - first) * keepdims + x.shape[last:])
 
 
 def average(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """np.mean, with the sum of `total`."""
-    if x.dtype != np.float32 or not x.size:
+    """np.mean, of the sum of `total`."""
+    if not loses_digits(x, axis):
         return np.mean(x, axis=axis, keepdims=keepdims)
     return total(x, axis=axis, keepdims=keepdims) / np.float32(count(x.shape, axis))
 
 
 Sum = primitive(
-    total, lambda g, out, x, *, axis=None, keepdims=False: spread(g, x.shape, axis), samples=FOLDS, takes=wide, of=np.sum
+    total,
+    lambda g, out, x, *, axis=None, keepdims=False: spread(g, x.shape, axis),
+    samples=FOLDS,
+    takes=wide,
+    of=np.sum,
+    name="sum",
 )
 Mean = primitive(
     average,
@@ -75,6 +93,7 @@ Mean = primitive(
     samples=FOLDS,
     takes=wide,
     of=np.mean,
+    name="mean",
 )
 
 
