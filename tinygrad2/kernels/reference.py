@@ -258,7 +258,7 @@ def centred(x: Array, axis: int | tuple[int, ...] | None = -1) -> Array:
 
 def softmax(x: Array) -> Array:
     """exp(x - max) / sum over the last axis. A row that is -inf everywhere becomes zeros; where some are inf, they share 1."""
-    out = centred(x)
+    out = np.ascontiguousarray(centred(x))  # of rows NumPy adds neighbours in pairs, of columns one to the next
     np.exp(out, out=out)
     total = out.sum(axis=-1, keepdims=True)
     out /= np.where(total == 0, 1, total)
@@ -267,7 +267,7 @@ def softmax(x: Array) -> Array:
 
 def softmax_vjp(g: Array, p: Array) -> Array:
     """p * (g - sum(g * p)) over the last axis."""
-    out = g * p
+    out = np.multiply(g, p, order="C")
     along = out.sum(axis=-1, keepdims=True)
     out -= p * along
     return out

@@ -147,7 +147,7 @@ CATALOGUE = (
         "gradient must sum to zero, which is quickly checked.",
         {
             "softmax": ("(g - np.sum(g * out, axis=axis, keepdims=True))", "g"),
-            "log_softmax": ("np.sum(g, axis=axis, keepdims=True)", "g"),
+            "log_softmax": ("sums(g, axis=axis, keepdims=True)", "g"),
             "causal_attention": ("(d - np.sum(d * p, axis=-1, keepdims=True))", "d"),
         },
     ),

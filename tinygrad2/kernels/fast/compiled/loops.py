@@ -58,8 +58,9 @@ def _gelu_vjp(g: Any, x: Any, out: Any) -> None:
     for i in range(len(x)):
         v = x[i]
         v = (-FAR if v < -FAR else FAR if v > FAR else v) + v * F(0)
-        s = ONE / (ONE + exp(-v * (U1 + U3 * v * v)))
-        out[i] = g[i] * (s + v * s * (ONE - s) * (U1 + U9 * v * v))
+        e = exp(-v * (U1 + U3 * v * v))
+        s = ONE / (ONE + e)
+        out[i] = g[i] * s * (ONE + v * (U1 + U9 * v * v) * (e * s))  # 1 - s would have no digit left where s is nearly 1
 
 
 @spread(void(vector, vector, vector, int64))
@@ -78,10 +79,10 @@ def gelu(x: Array) -> tuple[Array, Array | None]:
     return out, None
 
 
-def gelu_vjp(g: Array, tanh: Array | None, x: Array) -> Array:
-    """See `reference.gelu_vjp`; the tanh is computed again unless the reference has kept it."""
-    if tanh is not None or not fits(g, x):
-        return reference.gelu_vjp(g, tanh, x)
+def gelu_vjp(g: Array, e: Array | None, x: Array) -> Array:
+    """See `reference.gelu_vjp`; the exponential is computed again unless the reference has kept it."""
+    if e is not None or not fits(g, x):
+        return reference.gelu_vjp(g, e, x)
     out = np.empty_like(x)
     _gelu_vjp_spread(g.reshape(-1), x.reshape(-1), out.reshape(-1), parts_of(x.size, LEAST))
     return out
