@@ -156,9 +156,7 @@ def product_of_others(x: Any, axis: Axis) -> Any:
     return apart(product_before(rows) * np.flip(product_before(np.flip(rows, -1)), -1), x.shape, axis)
 
 
-Var = primitive(
-    variance, for_var, samples=FOLDS + "; normal(3, 4), axis=1, ddof=1", takes=wide, of=np.var, name="var"
-)
+Var = primitive(variance, for_var, samples=FOLDS + "; normal(3, 4), axis=1, ddof=1", takes=wide, of=np.var, name="var")
 Std = primitive(
     deviation,
     for_std,
