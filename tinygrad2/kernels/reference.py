@@ -27,8 +27,8 @@ QUERY_BLOCK = 64  # positions whose attention weights are computed at once
 ATTENTION_BLOCK = 1 << 18  # attention weights that are in the cache at once
 ADDED_ROWS = 1024  # of a product that are there before they are added
 LOGITS = 1 << 24  # that are there at once
-ROW_BLOCK = 64  # rows that are summed one after another
-MANY_ROWS = ROW_BLOCK**2  # from here on, sums over rows are made of blocks
+ROW_BLOCK = 256  # rows that are summed one after another
+MANY_ROWS = 1 << 12  # from here on, float32 has too few digits for a sum of so many, one after another
 FEW_ROWS = 4  # up to here, that many matrix-vector products read a matrix faster than one matrix product does
 FAR = 50.0  # where GELU is x, or 0, to the last digit
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)  # a Python float, so that float32 stays float32
@@ -122,7 +122,7 @@ def column_sums(x: Array) -> Array:
     while len(rest) >= MANY_ROWS:
         whole, left = divmod(len(rest), ROW_BLOCK)
         sums = np.matmul(np.ones((1, ROW_BLOCK), x.dtype), rest[: len(rest) - left].reshape(whole, ROW_BLOCK, -1))[:, 0]
-        rest = np.concatenate([sums, rest[len(rest) - left :]])
+        rest = np.concatenate([sums, rest[len(rest) - left :]]) if left else sums
     return rest.sum(axis=0, dtype=np.float64).astype(x.dtype)
 
 
@@ -256,19 +256,25 @@ def centred(x: Array, axis: int | tuple[int, ...] | None = -1) -> Array:
     return x - top
 
 
+def row_sums(x: Array) -> Array:
+    """The sums over the last axis, which is kept. Where its entries are not neighbours, NumPy adds them one after another."""
+    many = x.dtype == np.float32 and x.shape[-1] >= MANY_ROWS and x.strides[-1] != x.itemsize
+    return x.sum(axis=-1, keepdims=True, dtype=np.float64 if many else x.dtype).astype(x.dtype, copy=False)
+
+
 def softmax(x: Array) -> Array:
     """exp(x - max) / sum over the last axis. A row that is -inf everywhere becomes zeros; where some are inf, they share 1."""
-    out = np.ascontiguousarray(centred(x))  # of rows NumPy adds neighbours in pairs, of columns one to the next
+    out = centred(x)
     np.exp(out, out=out)
-    total = out.sum(axis=-1, keepdims=True)
+    total = row_sums(out)
     out /= np.where(total == 0, 1, total)
     return out
 
 
 def softmax_vjp(g: Array, p: Array) -> Array:
     """p * (g - sum(g * p)) over the last axis."""
-    out = np.multiply(g, p, order="C")
-    along = out.sum(axis=-1, keepdims=True)
+    out = g * p
+    along = row_sums(out)
     out -= p * along
     return out
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from tinygrad2.errors import DtypeError, ShapeError
-from tinygrad2.kernels.reference import MANY_ROWS
+from tinygrad2.kernels.reference import MANY_ROWS, ROW_BLOCK
 from tinygrad2.ops.op import RULES, as_array, primitive, values, wide
 from tinygrad2.ops.reductions import Shape, total
 from tinygrad2.ops.shape import along
@@ -35,22 +35,24 @@ def add_at(buffer: Array, index: Any, values: Array) -> None:
     """np.add.at, in a dtype with digits enough: in float32 for float16, and in float64 where many values may meet."""
     sums, number = wide(buffer), np.size(values)
     if sums.dtype == np.float32 and number >= MANY_ROWS:
-        if 8 * number < buffer.size:  # too large a buffer to copy for them
-            index, values = meeting(buffer.shape, index, values)
-            sums = buffer
-        else:
+        if 8 * number >= buffer.size:
             sums = buffer.astype(np.float64)
+        else:  # too large a buffer to copy for them
+            index, values = meeting(buffer.shape, index, values)
     np.add.at(sums, index, np.astype(values, sums.dtype))  # of one dtype NumPy is faster here
     if sums is not buffer:
         buffer[...] = sums
 
 
-def meeting(shape: Shape, index: Any, values: Array) -> tuple[tuple[Array, ...], Array]:
-    """Every entry that an index names, once, and the sum of the values there in float64."""
+def meeting(shape: Shape, index: Any, values: Array) -> tuple[Any, Array]:
+    """Every entry that an index names, once, and the sum of the values there in float64; as given where not many meet."""
     axes = [np.broadcast_to(np.arange(n).reshape(n, *(1,) * (len(shape) - 1 - i)), shape)[index] for i, n in enumerate(shape)]
-    places, inverse = np.unique(np.ravel_multi_index(axes, shape), return_inverse=True)
-    sums = np.bincount(np.reshape(inverse, -1), np.broadcast_to(values, np.shape(axes[0])).reshape(-1))
-    return np.unravel_index(places, shape), sums
+    named = np.ravel_multi_index(axes, shape).reshape(-1)
+    in_order = np.sort(named)
+    if not np.any(in_order[ROW_BLOCK:] == in_order[:-ROW_BLOCK]):
+        return index, values
+    places, inverse = np.unique(named, return_inverse=True)
+    return np.unravel_index(places, shape), np.bincount(inverse, np.broadcast_to(values, np.shape(axes[0])).reshape(-1))
 
 
 def add_rows(buffer: Array, index: Array, values: Array) -> None:

@@ -20,7 +20,7 @@ def for_norm(g: Any, out: Any, x: Any, *, axis: Axis = None, keepdims: bool = Fa
     return spread(np.where(out == 0, 0, g), x.shape, axis) * slope
 
 
-def _vector_norm(x: Array, *, axis: Axis = None, keepdims: bool = False, ord: float = 2) -> Array:
+def _vector_norm(x: Array, *, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Array:
     if not loses_digits(x, axis):
         return np.linalg.vector_norm(x, axis=axis, keepdims=keepdims, ord=ord)
     return total(np.abs(x) ** ord, axis=axis, keepdims=keepdims) ** (1 / ord)

@@ -49,9 +49,9 @@ def loses_digits(x: Array, axis: Axis) -> bool:
 
     Those that lie side by side in memory it adds in pairs, and of these sums one to the next.
     """
-    most = count(x.shape, axis)
-    if x.dtype != np.float32 or most < MANY_ROWS:
+    if x.dtype != np.float32 or x.size < MANY_ROWS or (x.ndim < 3 and max(x.shape) < MANY_ROWS):
         return False
+    most = count(x.shape, axis)
     gone, pairs, step = folded(x.shape, axis), 1, x.itemsize
     for i in sorted((i for i, n in enumerate(x.shape) if n > 1), key=lambda i: abs(x.strides[i])):
         if i not in gone or (pairs > 1 and abs(x.strides[i]) != step):
@@ -105,7 +105,8 @@ def variance(x: Array, *, axis: Axis = None, ddof: int = 0, keepdims: bool = Fal
     if not loses_digits(x, axis):
         return np.var(x, axis=axis, ddof=ddof, keepdims=keepdims)
     far = x - average(x, axis=axis, keepdims=True)
-    return total(far * far, axis=axis, keepdims=keepdims) / np.float32(count(x.shape, axis, ddof))
+    np.multiply(far, far, out=far)
+    return total(far, axis=axis, keepdims=keepdims) / np.float32(count(x.shape, axis, ddof))
 
 
 def deviation(x: Array, *, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Array:
