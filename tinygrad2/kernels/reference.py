@@ -170,10 +170,10 @@ def gelu_vjp(g: Array, e: Array | None, x: Array) -> Array:
     def work(span: slice) -> None:
         scratch = np.empty(min(len(flat), BLOCK), x.dtype)
         for part in blocks(flat, span):
-            o, s = out[part], scratch[: len(flat[part])]
-            np.multiply(flat[part], 0, out=o)  # NaN for an infinity: it is to be found
-            np.clip(flat[part], -FAR, FAR, out=s)  # where the slope is 0 or 1; the square of x might overflow
-            s += o
+            v, o, s = flat[part], out[part], scratch[: len(flat[part])]
+            np.clip(v, -FAR, FAR, out=s)  # where the slope is 0 or 1; the square of x might overflow
+            if not math.isfinite(np.dot(v, v)):
+                s += 0 * v  # NaN for an infinity: it is to be found
             np.multiply(s, s, out=o)
             o *= 2 * 3 * 0.044715 * SQRT_2_OVER_PI
             o += 2 * SQRT_2_OVER_PI
