@@ -190,7 +190,7 @@ EXCEPTIONS = (
         "gelu",
         "x < 0",
         "2 \\|2u\\| ulp more, u = sqrt(2/pi) (x + 0.044715 x^3)",
-        "The exponent 2u is rounded. Two parts of it would cost a quarter of the time.",
+        "The exponent 2u is rounded, and taking it in two parts would slow down a hot kernel.",
         lambda at: max(0, -2 * exponent(at.x[0])),
     ),
     Exceptional(
