@@ -5,9 +5,10 @@ TYPE_CHECKING = False  # as in typing, which would take longer to load than all 
 if TYPE_CHECKING:
     from gpt2.config import GPT2Config, TrainConfig
     from gpt2.model import GPT2
+    from gpt2.trained import Trained, load, train
     from tinygrad2 import __version__ as __version__
 
-__all__ = ["GPT2", "GPT2Config", "TrainConfig"]
+__all__ = ["GPT2", "GPT2Config", "TrainConfig", "Trained", "load", "train"]
 
 
 def __getattr__(name: str) -> object:
@@ -20,4 +21,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from gpt2 import config, model
 
+    if name in ("Trained", "load", "train"):
+        from gpt2 import trained
+
+        return getattr(trained, name)
     return getattr(model if name == "GPT2" else config, name)

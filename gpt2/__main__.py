@@ -17,27 +17,28 @@ def main() -> int:
     ends_at_once = signal.getsignal(signal.SIGINT) == signal.default_int_handler
     if ends_at_once:  # else somebody wants it ignored, as a shell does in the background
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is to be put in order yet
+    handled = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) == signal.SIG_DFL]
     sys.excepthook = lambda kind, *about: _report(kind, lambda: sys.__excepthook__(kind, *about))
     sys.unraisablehook = lambda about: _report(about.exc_type, lambda: sys.__unraisablehook__(about))
     _open_all_three()
     from gpt2 import cli  # takes a while
 
     try:
-        if ends_at_once:
-            signal.signal(signal.SIGINT, _interrupt)
+        for number in handled:
+            signal.signal(number, _interrupt)
         return cli.main()
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    except KeyboardInterrupt as interrupt:
+        return 128 + (interrupt.args or (signal.SIGINT,))[0]
     finally:
-        if ends_at_once:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for number in handled:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """The first Ctrl-C ends what is going on in order, the second at once."""
-    sys.modules["gpt2.training.interrupts"].raised = True  # type: ignore[attr-defined]  # cli has loaded it
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    raise KeyboardInterrupt
+    """The first Ctrl-C or termination ends what is going on in order, the second at once."""
+    sys.modules["gpt2.training.interrupts"].raised = number  # type: ignore[attr-defined]  # cli has loaded it
+    signal.signal(number, signal.SIG_DFL)
+    raise KeyboardInterrupt(number)
 
 
 def _report(kind: type[BaseException], show: Callable[[], object]) -> None:
@@ -45,9 +46,10 @@ def _report(kind: type[BaseException], show: Callable[[], object]) -> None:
 
     In the middle of the import of a compiled module it becomes an ImportError.
     """
-    if issubclass(kind, KeyboardInterrupt) or getattr(sys.modules.get("gpt2.training.interrupts"), "raised", False):
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGINT)
+    number = getattr(sys.modules.get("gpt2.training.interrupts"), "raised", 0)
+    if number or issubclass(kind, KeyboardInterrupt):
+        signal.signal(number or signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), number or signal.SIGINT)
         return
     from gpt2 import terminal
 

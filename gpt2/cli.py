@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import itertools
+import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
 
 from gpt2 import terminal
 from gpt2.commands import (
@@ -27,12 +27,15 @@ from gpt2.commands import (
     tokenize,
     train,
 )
-from gpt2.commands.arguments import given_settings
+from gpt2.commands.foreign import COMMAND_OF
+from gpt2.commands.parser import Parser
+from gpt2.commands.settings import given_settings
 from gpt2.config import TrainConfig
 from gpt2.errors import GPT2Error
 from gpt2.training.interrupts import hangups_ignored
 from gpt2.training.memory import free_memory
 from gpt2.training.mpi import comm
+from tinygrad2 import __version__
 from tinygrad2.errors import TinygradError
 
 COMMANDS = {
@@ -60,28 +63,6 @@ LASTING = ("train",)
 """The commands whose result is in files: they go on when nobody is there any more to see what they say."""
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser that says what is wrong in one line."""
-
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """With `--prompt -the` as `--prompt=-the`: argparse takes `-the` for an option, even where none has its name."""
-        options, words = self._option_string_actions, list(sys.argv[1:] if args is None else args)
-        for i, (word, value) in reversed(list(enumerate(itertools.pairwise(words)))):
-            takes_one = word in options and options[word].nargs is None and "--" not in words[:i]
-            if takes_one and len(value) > 1 and value.startswith("-") and value.partition("=")[0] not in options:
-                words[i : i + 2] = [f"{word}={value}"]
-        return super().parse_known_args(words, namespace)
-
-    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
-        """`--prompt=--` is a value, too: argparse drops it before Python 3.13."""
-        if action.nargs is None and action.option_strings and arg_strings == ["--"]:
-            return self._get_value(action, "--")
-        return super()._get_values(action, arg_strings)
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code: 0, 1 for a failed check, 2 for bad input, 130 when interrupted."""
     with terminal.guarded():
@@ -101,13 +82,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    args, unknown = _parser().parse_known_args(argv)
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], args.options, 1) if unknown[0].startswith("--") else []
-        hint = f"; did you mean {near[0]}?" if near else f" (see gpt2 {args.verb} --help)"
-        print(f"gpt2 {args.verb}: error: unknown argument {unknown[0]!r}{hint}", file=sys.stderr)
+    parser = _parser()
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words:
+        parser.print_help(sys.stderr)
+        return 2
+    args, left = parser.parse_known_args(_asked(words, parser))
+    if left:
+        fix = "; put a text of several words in quotes" if "text" in args else f" (see gpt2 {args.verb} --help)"
+        print(f"gpt2 {args.verb}: error: unexpected {left[0]!r}{fix}", file=sys.stderr)
         return 2
     return _together(args) if args.verb in TOGETHER else _run(args)
+
+
+def _asked(words: list[str], parser: Parser) -> list[str]:
+    """`help train` and `train help` as `train --help`. Ends where no command comes first, with what there is."""
+    verb = words[0]
+    if (
+        words[1:] == ["help"] and verb not in ("help", "tokenize") and not os.path.exists("help")
+    ):  # it shows the tokens of that word
+        return [verb, "--help"]
+    if verb in ("help", "version"):
+        return _asked([*(word for word in words[1:2] if word != "help"), "--help"] if verb == "help" else ["--version"], parser)
+    if verb.startswith("-") and verb not in parser.flags:
+        parser.exit(2, f"gpt2: error: {parser.hint(verb)}\n")
+    if verb not in COMMANDS and not verb.startswith("-"):
+        near = difflib.get_close_matches(verb, [*COMMANDS, *COMMAND_OF], 1)
+        there = f"did you mean gpt2 {COMMAND_OF.get(near[0], near[0])}?" if near else f"choose from {', '.join(COMMANDS)}"
+        parser.exit(2, f"gpt2: error: there is no command {verb!r}; {there}\n")
+    return words
 
 
 def _together(args: argparse.Namespace) -> int:
@@ -150,8 +153,8 @@ def _run(args: argparse.Namespace) -> int:
         terminal.outlive()
         with hangups_ignored():
             return command(args)
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as interrupt:
+        return 128 + (interrupt.args or (signal.SIGINT,))[0]
     except BrokenPipeError:
         return 0
     except Exception as error:
@@ -169,7 +172,7 @@ def _reason(error: Exception, trains: bool) -> str | None:
             fix = ": a smaller --batch-size, --max-seq-len or model may fit" if trains else ""
             return f"{str(error) or 'memory is used up'}; {free_memory()}{fix}"
         case RecursionError():
-            return "something that was read is nested too deeply"
+            return "an input is nested too deeply"
         case UnicodeError():
             return f"a name or a text is not Unicode, rename or correct it: {error}"
         case ValueError() if "embedded null" in str(error):
@@ -181,10 +184,13 @@ def _reason(error: Exception, trains: bool) -> str | None:
 
 def _parser() -> Parser:
     parser = Parser(prog="gpt2", description="Train, use and check a GPT-2 built by hand on NumPy.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND", parser_class=Parser)
+    parser.add_argument("-V", "--version", action="version", version=f"gpt2 {__version__}")
+    verbs = parser.add_subparsers(title="commands", dest="verb", required=True, metavar="COMMAND", parser_class=Parser)
+    parser.others = verbs.choices
     for name, command in COMMANDS.items():
         about = command.HELP[0].upper() + command.HELP[1:] + "."
         verb = verbs.add_parser(name, help=command.HELP, description=about, allow_abbrev=False)
         command.arguments(verb)
-        verb.set_defaults(command=command.run, options=list(verb._option_string_actions))
+        verb.set_defaults(command=command.run)
+        verb.others = verbs.choices
     return parser

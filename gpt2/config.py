@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import reprlib
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+
+import numpy as np
 
 from gpt2.errors import ConfigError
 from gpt2.files import MOST_JSON, read_regular
+
+T = TypeVar("T")
+
+FORM = ("encoding", "text_field")
+"""The settings that say in which form a text is."""
+
+FOLLOWS = ("warmup_steps", "eval_every", "eval_windows", "save_every")
+"""The settings that follow from others, unless they are given."""
 
 Range = tuple[float, float, str]
 """The lowest and the highest value, and as mathematicians write it whether each is one itself: (0, 1, "[)")."""
@@ -19,10 +30,26 @@ Range = tuple[float, float, str]
 LONGEST_TEXT = 4096
 """Characters of a setting that is text: the longest path that Linux takes."""
 
+EVALUATING = 0.1
+"""The share of a training's time that its evaluations may take, where their windows are not given."""
 
-def setting(default: Any, help: str, range: Range = (-math.inf, math.inf, "[]"), choices: tuple[str, ...] = ()) -> Any:
-    """A field with a default, the line that `--help` shows, and the numbers or texts that it can have."""
-    return field(default=default, metadata={"help": help, "range": range, "choices": choices})
+BACKWARD = 2
+"""A step also goes backward, which takes about twice as long as the forward of an evaluation, per token."""
+
+FEWEST_WINDOWS = 32
+"""That are evaluated at once, however short a training is."""
+
+
+def setting(
+    default: Any,
+    help: str,
+    range: Range = (-math.inf, math.inf, "[]"),
+    choices: tuple[str, ...] = (),
+    several: bool = False,
+) -> Any:
+    """A field with a default, the line that `--help` shows, the numbers or texts that it can have, and whether several at
+    once: a list of one is that one, and of more it becomes a tuple."""
+    return field(default=default, metadata={"help": help, "range": range, "choices": choices, "several": several})
 
 
 def whole(low: int, high: int) -> Range:
@@ -49,7 +76,7 @@ class Settings:
     def of_preset(cls, name: str) -> dict[str, Any]:
         """Those settings of a preset that belong to this class."""
         if not isinstance(name, str) or name not in PRESETS:  # it may come from a TOML file
-            raise ConfigError(f"preset {name!r} is unknown; there is {', '.join(PRESETS)}")
+            raise ConfigError(f"preset {name!r} is unknown; choose from {', '.join(PRESETS)}")
         names = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
         return {key: value for key, value in PRESETS[name].items() if key in names}
 
@@ -57,21 +84,38 @@ class Settings:
         for f in dataclasses.fields(self):  # type: ignore[arg-type]
             value: Any = getattr(self, f.name)
             kind: Any = type(f.default)
-            if kind is float and type(value) is int and abs(value) < 2**1023:
-                value = float(value)
-                object.__setattr__(self, f.name, value)
-            if type(value) is not kind:
-                raise ConfigError(f"{f.name} = {reprlib.repr(value)} is {type(value).__name__}; it must be {kind.__name__}")
-            wanted = _text_wanted(value, f.metadata["choices"]) if kind is str else _number_wanted(value, *f.metadata["range"])
-            if wanted:
-                raise ConfigError(f"{f.name} = {reprlib.repr(value)} must be {wanted}")
+            several = f.metadata["several"] and isinstance(value, list | tuple)
+            found = [typed(f.name, one, kind) for one in (value if several else (value,))]
+            for one in found:
+                wanted = _text_wanted(one, f.metadata["choices"]) if kind is str else _number_wanted(one, *f.metadata["range"])
+                if wanted:
+                    raise ConfigError(f"{f.name} = {reprlib.repr(one)} must be {wanted}")
+            object.__setattr__(self, f.name, found[0] if len(found) == 1 else tuple(found))
+
+
+def typed(name: str, value: Any, kind: type[T]) -> T:
+    """A value of that type; numbers of NumPy are taken as Python's, and a whole number as a float. Raises ConfigError."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if kind is float and type(value) is int and abs(value) < 2**1023:
+        value = float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"{name} = {reprlib.repr(value)} is {type(value).__name__}; it must be {kind.__name__}")
+    return value
+
+
+def at_least(low: int, name: str, value: Any) -> int:
+    """A whole number, `low` or more. Raises ConfigError."""
+    if (found := typed(name, value, int)) < low:
+        raise ConfigError(f"{name} = {found} must be at least {low}")
+    return found
 
 
 def _text_wanted(value: str, choices: tuple[str, ...]) -> str | None:
     """What a text should be that it is not."""
     if choices and value not in choices:
         return f"{', '.join(choices[:-1])} or {choices[-1]}"
-    return f"at most {LONGEST_TEXT} characters, none of them zero" if len(value) > LONGEST_TEXT or "\0" in value else None
+    return f"at most {LONGEST_TEXT} characters, without NUL" if len(value) > LONGEST_TEXT or "\0" in value else None
 
 
 def _number_wanted(value: float, low: float, high: float, ends: str) -> str | None:
@@ -92,7 +136,7 @@ def _number_wanted(value: float, low: float, high: float, ends: str) -> str | No
 class GPT2Config(Settings):
     """The shape of a model. Two models with equal configurations have the same parameters."""
 
-    vocab_size: int = setting(50257, "number of tokens; training takes it from the tokenizer", whole(1, 2**31 - 1))
+    vocab_size: int = setting(50257, "number of tokens; training takes the tokenizer's", whole(1, 2**31 - 1))
     max_seq_len: int = setting(1024, "context: how many tokens the model sees", whole(1, 2**24))
     d_model: int = setting(768, "width of the residual stream", whole(1, 2**20))
     num_layers: int = setting(12, "number of blocks", whole(1, 1000))
@@ -114,16 +158,23 @@ class GPT2Config(Settings):
             )
         object.__setattr__(self, "d_ff", self.d_ff or 4 * self.d_model)
 
+    def as_text(self) -> str:
+        """What a file of weights keeps, so that no others are taken for them."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
 
 @dataclass(frozen=True)
 class TrainConfig(Settings):
     """How a model is trained."""
 
-    data: str = setting(
+    data: str | tuple[str, ...] = setting(
         "pydocs",
-        "a text file (or .gz), a folder, a glob in quotes, a pipe, - for standard input, or a corpus by name: "
-        "pydocs, shakespeare, addition, sorting, brackets, markov",
+        "a text or .jsonl file, also as .gz, a folder, a glob in quotes, a pipe, - for standard input, or a corpus by name: "
+        "pydocs, shakespeare, addition, sorting, brackets, markov; may be repeated, and the texts follow one another",
+        several=True,
     )
+    encoding: str = setting("utf-8", "encoding of files without a byte-order mark: utf-8, gb18030, cp1252, utf-16-le...")
+    text_field: str = setting("text", "field of a .jsonl line that holds its text; each line is a document")
     tokenizer: str = setting("char", "char, byte, bpe (learned from the text), gpt2, or the path of a tokenizer.json")
     init_from: str = setting("", "a run folder or Hugging Face GPT-2 folder to start from, with its tokenizer and sizes")
     seed: int = setting(0, "decides every random choice", NATURAL)
@@ -131,71 +182,101 @@ class TrainConfig(Settings):
     batch_size: int = setting(12, "sequences per update", whole(1, 2**24))
     dtype: str = setting(
         "float32",
-        "float32, or bfloat16: what linear layers multiply while training, summed in float32 (needs the extra mkl)",
+        "float32, or bfloat16 for the products of linear layers while training (needs the extra mkl)",
         choices=("float32", "bfloat16"),
     )
-    threads: int = setting(0, "threads to compute on; 0 for one per core", whole(0, 4096))
+    threads: int = setting(0, "threads to compute with; 0 for one per core", whole(0, 4096))
     shards: int = setting(0, "parts a batch is split into; 0 for one per thread, more to save memory", whole(0, 2**24))
     learning_rate: float = setting(6e-4, "the highest learning rate", (0, 1000, "(]"))
-    min_learning_rate: float = setting(0.0, "the learning rate at the end", (0, 1000, "[]"))
-    warmup_steps: int = setting(100, "updates over which the learning rate rises", NATURAL)
+    min_learning_rate: float = setting(0.0, "the learning rate at the last step", (0, 1000, "[]"))
+    warmup_steps: int = setting(
+        -1, "updates during which the learning rate rises; -1 for a twentieth of all, at most 100", whole(-1, 10**12)
+    )
     schedule: str = setting(
         "cosine",
-        "how the learning rate falls: cosine, linear, constant, or wsd: in the last fifth only",
+        "how the learning rate falls: cosine, linear, constant (not), or wsd (only in the last fifth)",
         choices=("cosine", "linear", "constant", "wsd"),
     )
     optimizer: str = setting(
         "adamw", "adamw, adam (no weight decay) or sgd (with momentum beta1)", choices=("adamw", "adam", "sgd")
     )
-    beta1: float = setting(0.9, "AdamW: memory of the gradient's mean", SHARE)
-    beta2: float = setting(0.99, "AdamW: memory of the gradient's square", SHARE)
-    weight_decay: float = setting(0.1, "AdamW: decay of the matrices", (0, 1000, "[]"))
+    beta1: float = setting(0.9, "AdamW: decay rate of the gradient's mean", SHARE)
+    beta2: float = setting(0.99, "AdamW: decay rate of the gradient's square", SHARE)
+    weight_decay: float = setting(0.1, "AdamW: weight decay of the matrices", (0, 1000, "[]"))
     grad_clip: float = setting(1.0, "largest global norm of the gradient; 0 for no limit", NOT_NEGATIVE)
-    label_smoothing: float = setting(0.0, "share of the target's probability that is spread over the vocabulary", SHARE)
+    label_smoothing: float = setting(0.0, "share of the target's probability to spread over the vocabulary", SHARE)
     ema_decay: float = setting(
-        0.0, "evaluate and keep an average of the weights: this much of the old one at every update; 0 for none", SHARE
+        0.0, "evaluate and save an average of the weights, of which each update keeps this share; 0 for none", SHARE
     )
     on_nonfinite: str = setting(
         "stop",
-        "a loss or gradient that is NaN or infinite: stop, skip the batch, or rollback (at most ten times to one checkpoint)",
+        "when a loss or gradient is NaN or infinite: stop, skip the batch, or rollback (at most ten times to one checkpoint)",
         choices=("stop", "skip", "rollback"),
     )
     spike_threshold: float = setting(
-        0.0, "robust standard deviations from which a loss or gradient is a spike; 0 for never", NOT_NEGATIVE
+        0.0, "robust standard deviations above which a loss or gradient is a spike; 0 for never", NOT_NEGATIVE
     )
-    spike_window: int = setting(100, "updates that a spike is compared with", whole(1, 10_000))
+    spike_window: int = setting(100, "how many updates before it a spike is compared with", whole(1, 10_000))
     on_spike: str = setting(
         "skip",
-        "a spike: skip the batch, or rollback to the last checkpoint (at most ten times) and go on with other batches",
+        "at a spike: skip the batch, or rollback to the last checkpoint (at most ten times) and take other batches",
         choices=("skip", "rollback"),
     )
     split: str = setting(
         "position",
-        "what validates: the end of the text (position), or some documents (document)",
+        "validate on the end of the text (position) or on some documents (document)",
         choices=("position", "document"),
     )
-    val_fraction: float = setting(0.1, "the share of the text that validates", (0, 1, "()"))
-    eval_every: int = setting(250, "updates between evaluations; also at the start and the end", POSITIVE)
+    val_fraction: float = setting(0.1, "share of the text to validate on", (0, 1, "()"))
+    eval_every: int = setting(
+        0, "updates between evaluations, also at the start and the end; 0 for an eighth of all, from 10 to 1000", NATURAL
+    )
     eval_windows: int = setting(
-        0, "windows of the validation text that are evaluated, a fixed random choice; 0 for all", NATURAL
+        -1,
+        "windows of the validation text to evaluate, a fixed random choice; 0 for all, -1 for as many as a tenth of the "
+        "training's time allows",
+        whole(-1, 10**12),
     )
-    patience: int = setting(0, "evaluations without a better validation loss after which training stops; 0 for never", NATURAL)
-    save_every: int = setting(250, "updates between checkpoints; also at every evaluation", POSITIVE)
-    keep_every: int = setting(
-        0, "keep the checkpoints of every so many updates; the last two and the best are always kept", NATURAL
+    patience: int = setting(0, "stop after so many evaluations without a lower validation loss; 0 for never", NATURAL)
+    save_every: int = setting(
+        0, "updates between checkpoints, also at every evaluation; 0 for an eighth of all, from 10 to 1000", NATURAL
     )
+    keep_every: int = setting(0, "keep a checkpoint every so many updates, besides the last two and the best", NATURAL)
     sample_tokens: int = setting(200, "length of the sample written at each evaluation; 0 for none", whole(0, 10**6))
     distributed: str = setting(
-        "auto", "auto: share each batch among the ranks that mpiexec started; off: do not", choices=("auto", "off")
+        "auto", "auto: share each batch among the ranks that mpiexec starts; off: train alone", choices=("auto", "off")
     )
     reduction: str = setting(
         "fast",
         "how ranks sum gradients: fast, or ordered: shard after shard, so that the bits do not depend on the ranks",
         choices=("fast", "ordered"),
     )
-    wire: str = setting("float32", "what a fast reduction sends: float32 or bfloat16", choices=("float32", "bfloat16"))
-    zero: bool = setting(False, "keep the optimizer's state in parts, one on each rank (ZeRO stage 1)")
+    wire: str = setting("float32", "dtype that a fast reduction sends: float32 or bfloat16", choices=("float32", "bfloat16"))
+    zero: bool = setting(False, "divide the optimizer's state among the ranks (ZeRO stage 1)")
     rank_timeout: float = setting(600.0, "seconds that a rank waits for another before the job ends", ABOVE_ZERO)
+
+    def __post_init__(self) -> None:
+        """What follows the number of steps becomes a number here, so that a run that goes on with more steps keeps it."""
+        super().__post_init__()
+        eighth = min(max(10, -(-self.steps // 8)), 1000)
+        object.__setattr__(self, "eval_every", self.eval_every or eighth)
+        object.__setattr__(self, "save_every", self.save_every or eighth)
+        if self.warmup_steps < 0:
+            object.__setattr__(self, "warmup_steps", min(self.steps // 20, 100))
+        if self.eval_windows < 0:
+            evaluations = 1 + -(-self.steps // self.eval_every)
+            windows = max(FEWEST_WINDOWS, self.windows_in(EVALUATING) // evaluations)
+            object.__setattr__(self, "eval_windows", min(windows, 10**12))
+
+    def chosen(self) -> dict[str, Any]:
+        """All settings by name, but for those that are what they follow from: what tells one training from another."""
+        defaults: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(self)}
+        left_out = [name for name in FOLLOWS if dataclasses.replace(self, **{name: defaults[name]}) == self]
+        return {name: getattr(self, name) for name in defaults if name not in left_out}
+
+    def windows_in(self, share: float) -> int:
+        """How many windows can be evaluated in that share of the time of the training."""
+        return int(share * (1 + BACKWARD) * self.steps * self.batch_size)
 
 
 _TINY = {"vocab_size": 65, "max_seq_len": 64, "d_model": 128, "num_layers": 4, "num_heads": 4}
@@ -214,8 +295,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate": 2e-3,
         "schedule": "linear",
         "beta2": 0.999,
-        "eval_every": 500,
-        "save_every": 500,
     },
     "nanogpt-cpu": {**_TINY, **_OPENAI, "bias": False, "learning_rate": 1e-3, "min_learning_rate": 1e-4},
     **_SIZES,
@@ -236,5 +315,5 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     known = {f.name for cls in (GPT2Config, TrainConfig) for f in dataclasses.fields(cls)} | {"preset"}
     unknown = sorted(set(values) - known)
     if unknown:
-        raise ConfigError(f"--config {path}: unknown setting {', '.join(unknown)}; there is {', '.join(sorted(known))}")
+        raise ConfigError(f"--config {path}: unknown setting {', '.join(unknown)}; choose from {', '.join(sorted(known))}")
     return values

@@ -13,6 +13,10 @@ class DataError(GPT2Error, ValueError):
     """Text that cannot be trained on, encoded or decoded."""
 
 
+class StrangeCharacterError(DataError):
+    """Text with characters for which a tokenizer has no tokens."""
+
+
 class RunError(GPT2Error):
     """A run folder that is not there, not complete, or cannot be written."""
 

@@ -13,7 +13,7 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -174,6 +174,25 @@ def read_json(path: Path, most: int = MOST_JSON, links: bool = True) -> dict[str
         raise RunError(f"{path} is damaged: {error}") from error
 
 
+def is_run(about: Mapping[str, Any]) -> bool:
+    """Whether a config.json is that of a run folder, which may say the same in Hugging Face's words too."""
+    return "training" in about and "model" in about
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Whether a folder is a run. One whose config.json cannot be read as such is none."""
+    try:
+        return is_run(read_json(folder / "config.json"))
+    except RunError:
+        return False
+
+
+def check_no_run(folder: Path) -> None:
+    """Raise RunError for a run folder: what other programs read would take the place of what the run is made of."""
+    if is_run_folder(folder):
+        raise RunError(f"{folder}: is a run, which writing there would destroy; give another folder")
+
+
 def conform(value: Any, schema: type[T]) -> T:
     """A value that was read, as a type of msgspec: every field of its type and in its range. Raises ValueError naming one."""
     try:
@@ -185,7 +204,7 @@ def conform(value: Any, schema: type[T]) -> T:
 def parse_object(text: str | bytes) -> dict[str, Any]:
     """A JSON object, in which no name comes twice. Raises ValueError."""
     try:
-        found = json.loads(text, object_pairs_hook=_without_repeats)
+        found = json.loads(text, object_pairs_hook=_without_repeats, parse_int=_integer)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if not isinstance(found, dict):
@@ -205,6 +224,13 @@ def strict_json(value: Any, instead: Callable[[float], Any] = lambda number: Non
         return instead(value) if isinstance(value, float) and not math.isfinite(value) else value
 
     return json.dumps(finite(value), allow_nan=False, **style)
+
+
+def _integer(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:  # Python's limit, since it would take long
+        raise ValueError(f"a whole number has {len(digits):,} digits, which are too many") from None
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from gpt2.config import at_least, typed
 from gpt2.errors import ConfigError, DataError, NonFiniteError
 from gpt2.rng import generator
 from tinygrad2 import Tensor, no_grad
@@ -55,13 +56,17 @@ class Sampling:
     vocab_size: int | None = None
 
     def __post_init__(self) -> None:
+        for f in fields(self):
+            if (value := getattr(self, f.name)) is not None or f.default is not None:
+                kind: type = int if f.name in ("top_k", "vocab_size") else float
+                object.__setattr__(self, f.name, typed(f.name, value, kind))
         if not 0 <= self.temperature < np.inf:
             wrong = "not be negative" if self.temperature < 0 else "be a finite number"
             raise ConfigError(f"temperature = {self.temperature} must {wrong}; 0 always takes the likeliest token")
         for name in ("top_k", "vocab_size"):
             count = getattr(self, name)
-            if count is not None and not (isinstance(count, int | np.integer) and count >= 1):
-                raise ConfigError(f"{name} = {count} must be at least 1, and a whole number")
+            if count is not None:
+                at_least(1, name, count)
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ConfigError(f"top_p = {self.top_p} must be in (0, 1]")
         if self.min_p is not None and not 0 <= self.min_p <= 1:
@@ -145,8 +150,8 @@ def steps(
     use_cache: bool = True,
 ) -> Iterator[NextToken]:
     """One step after another from ids (B, T). See GPT2.generate."""
-    if max_new_tokens < 0 or slide < 1:
-        raise ConfigError(f"max_new_tokens = {max_new_tokens} must be at least 0, and slide = {slide} at least 1")
+    max_new_tokens, seed = at_least(0, "max_new_tokens", max_new_tokens), at_least(0, "seed", seed)
+    slide = at_least(1, "slide", slide)
     if ids.ndim != 2 or not ids.shape[1] or ids.dtype.kind not in "iu":
         raise DataError(f"generate: {ids.dtype} ids of shape {ids.shape}; give integers, (T,) or (B, T) with T at least 1")
     context = model.config.max_seq_len

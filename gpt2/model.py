@@ -14,6 +14,7 @@ from gpt2 import generation
 from gpt2.config import GPT2Config
 from gpt2.errors import DataError
 from gpt2.rng import generator
+from gpt2.tokenizers import Tokenizer
 from gpt2.weights import hugging_face
 from tinygrad2 import Tensor, autograd, nn, ops
 
@@ -99,7 +100,7 @@ class GPT2(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **settings: Any) -> GPT2:
-        """The model in a Hugging Face GPT-2 folder, in evaluation mode, as float32.
+        """The model in a run folder or a Hugging Face GPT-2 folder, in evaluation mode, as float32.
 
         `folder` holds config.json and model.safetensors, whole or in shards; or it is a name on the hub (extra `hub`).
         `settings` replace those of the folder: with `tie_embeddings=False, head_bias=True` the embedding is copied for
@@ -120,9 +121,13 @@ class GPT2(nn.Module):
                 layer.weight.data = np.asfortranarray(layer.weight.data)
         return self
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write a folder that `transformers.GPT2LMHeadModel.from_pretrained` loads; RunError where it cannot hold this."""
-        hugging_face.write_pretrained(folder, self.config, self.state_dict())
+    def save_pretrained(self, folder: str | Path, tokenizer: Tokenizer | None = None) -> None:
+        """Write a folder that `AutoModelForCausalLM` of transformers loads and, given a tokenizer, `AutoTokenizer` too.
+
+        A head bias becomes a part of the head's matrix; with a tokenizer, ids that stand for no token are left out. Raises
+        RunError.
+        """
+        hugging_face.write_pretrained(folder, self.config, self.state_dict(), tokenizer)
 
     def _initialise_as_openai(self, rng: np.random.Generator) -> None:
         """Matrices N(0, 0.02), positions N(0, 0.01); projections onto the residual stream smaller by sqrt(2 * layers)."""

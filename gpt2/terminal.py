@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO, cast
 
 from gpt2.errors import GPT2Error
@@ -34,6 +35,31 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """As `printable`, and new lines and tabs are spelled out too: for a name within a line."""
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def padded(text: str, width: int) -> str:
+    """A text with spaces up to so many columns."""
+    return text + " " * (width - width_of(text))
+
+
+def width_of(text: str) -> int:
+    """Columns on a terminal: Chinese, Japanese and Korean characters and emoji take two, marks on a character none."""
+    marks = ("Mn", "Me", "Cf")
+    return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in text if unicodedata.category(c) not in marks)
+
+
+UNIT = re.compile(r"\\x[0-9a-f]{2}|\\u[0-9a-f]{4}|\\U[0-9a-f]{8}|\\[nrt]|.", re.DOTALL)
+
+
+def units(text: str) -> list[str]:
+    """What no cut may go through, of a text that `one_line` has made: an escape, or a character with its marks."""
+    found: list[str] = []
+    for unit in UNIT.findall(text):
+        if found and not width_of(unit):
+            found[-1] += unit
+        else:
+            found.append(unit)
+    return found
 
 
 def _spelled(part: str) -> str:
@@ -93,7 +119,7 @@ class Stream:
                     raise
                 raise OutputError(f"{self.name} cannot be written: {reason}") from error
             if self.name == "standard output":
-                say(f"gpt2: note: nothing more is shown, for {self.name} cannot be written: {reason}", sys.stderr)
+                say(f"gpt2: note: nothing more is shown: {self.name} cannot be written: {reason}", sys.stderr)
 
 
 class Unfiltered:
@@ -136,11 +162,35 @@ def styled(text: str) -> None:
     _unfiltered(sys.stdout).write(text + "\n")
 
 
+BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+LEAST_BAR = 4
+
+
 def progress(quiet: bool = False, **settings: Any) -> Any:
-    """A bar of tqdm with these settings on standard error, if that is a terminal and it is not to be `quiet`."""
+    """A bar of tqdm with these settings on standard error, if that is a terminal and it is not to be `quiet`.
+
+    Unless they say otherwise, it comes after a second, and goes when all is done.
+    """
     from tqdm import tqdm  # a tenth of the time in which a command starts
 
-    return tqdm(file=_unfiltered(sys.stderr), disable=True if quiet else None, **settings)
+    return tqdm(file=_unfiltered(sys.stderr), disable=True if quiet else None, **{"delay": 1, "leave": False, **settings})
+
+
+def fitting(parts: Iterable[tuple[int, str]], room: float) -> str:
+    """Parts of a line, apart by commas; where there is no room for all, those with the highest numbers are left out."""
+    left = list(parts)
+    while len(line := ", ".join(text for _, text in left)) > room and len(left) > 1:
+        left.remove(max(left))
+    return line
+
+
+def room(bar: Any) -> float:
+    """How many characters a bar that is drawn as `BAR` says leaves for what is said behind it."""
+    about = bar.format_dict
+    if not about["ncols"]:
+        return math.inf
+    bare = {**about, "bar_format": BAR.replace("{bar}", ""), "postfix": None, "ncols": None}
+    return about["ncols"] - len(bar.format_meter(**bare)) - len(", ") - LEAST_BAR
 
 
 def say(text: str, stream: TextIO | None = None) -> None:

@@ -2,8 +2,8 @@
 commands are real; the scripts of docs/ run.
 
 On a page, a ```python block is executed, and a ```text block right after it is what it prints; the blocks of a page of docs/ go
-on from one another, those of the others each stand alone. A block marked ```python file=PATH is a part of that file. In a ```sh
-block each line is a command.
+on from one another, those of the others each stand alone. A block marked ```python needs=PACKAGE is executed where that package
+is, and one marked ```python file=PATH is a part of that file. In a ```sh block each line is a command.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def test_code_runs_and_prints_what_the_page_shows(page, capsys, tmp_path, monkey
     names: dict[str, Any] = {}
     of_page = blocks(page)
     for block, following in zip(of_page, [*of_page, None][1:], strict=True):
-        if block.info != "python":
+        needed = block.info.removeprefix("python needs=")
+        if block.info != "python" and (needed == block.info or find_spec(needed) is None):
             continue
         names = {} if page.parent == ROOT else names
         run(block, names)

@@ -10,7 +10,7 @@ True
 
 from tinygrad2 import autograd, nn, ops, optim
 from tinygrad2.autograd import no_grad
-from tinygrad2.gradcheck.verdicts import gradcheck
+from tinygrad2.gradcheck import gradcheck
 from tinygrad2.recompute import checkpoint
 from tinygrad2.tensor import Tensor
 from tinygrad2.transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp

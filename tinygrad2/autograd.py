@@ -81,7 +81,7 @@ def grad(
     given = cotangents if isinstance(cotangents, (list, tuple)) else [cotangents] * len(outputs)
     if len(given) != len(outputs):
         how = "shorter" if len(given) < len(outputs) else "longer"
-        raise ShapeError(f"grad: the list of cotangents is {how} than that of outputs: {len(given)} for {len(outputs)}")
+        raise ShapeError(f"grad: the list of cotangents is {how} than the list of outputs: {len(given)} for {len(outputs)}")
     for i, x in enumerate(inputs):
         if x.node is None:
             raise GraphError(f"grad: input {i} does not require a gradient; make it Tensor(..., requires_grad=True)")

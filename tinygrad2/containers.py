@@ -14,7 +14,7 @@ from tinygrad2.errors import ShapeError
 
 def leaves(value: Any) -> list[Any]:
     """What is in a container, in order; anything else is its own only leaf."""
-    parts = _parts(value)
+    parts = entries(value)
     if parts is None:
         return [] if value is None else [value]
     return [leaf for part in parts.values() for leaf in leaves(part)]
@@ -22,7 +22,7 @@ def leaves(value: Any) -> list[Any]:
 
 def rebuilt(like: Any, new: Iterator[Any]) -> Any:
     """A container like another one, with new leaves."""
-    parts = _parts(like)
+    parts = entries(like)
     if parts is None:
         return None if like is None else next(new)
     built = [rebuilt(part, new) for part in parts.values()]
@@ -35,16 +35,16 @@ def rebuilt(like: Any, new: Iterator[Any]) -> Any:
 
 def matching(like: Any, value: Any, what: str) -> list[Any]:
     """What is in `value` at the places of the leaves of `like`. Raises ShapeError where it is built otherwise."""
-    parts = _parts(like)
+    parts = entries(like)
     if parts is None:
         return [] if like is None else [value]
     given = value if isinstance(value, dict) else dict(enumerate(value)) if isinstance(value, (list, tuple)) else None
     if given is None or isinstance(value, dict) != isinstance(like, dict) or given.keys() != parts.keys():
-        raise ShapeError(f"{what}: {_shown(value)} was given for {_shown(like)}; it must be built alike")
+        raise ShapeError(f"{what}: {_shown(value)} was given for {_shown(like)}; both must have the same structure")
     return [leaf for key, part in parts.items() for leaf in matching(part, given[key], what)]
 
 
-def _parts(value: Any) -> dict[Any, Any] | None:
+def entries(value: Any) -> dict[Any, Any] | None:
     """The entries of a container by key or position; None for what is none."""
     if isinstance(value, dict):
         return value

@@ -1,4 +1,4 @@
-"""The one family of exceptions that tinygrad2 raises on purpose."""
+"""The one family of exceptions that tinygrad2 raises on purpose, and how its messages count."""
 
 from numpy.linalg import LinAlgError
 
@@ -13,6 +13,12 @@ class ShapeError(TinygradError, ValueError):
 
 class MatrixError(TinygradError, LinAlgError):
     """A matrix of which np.linalg cannot give what was asked: a singular one, one that is not square, NaN in it."""
+
+
+def counted(n: int, what: str) -> str:
+    """1 token, 2 tokens, 1,000 entries."""
+    many = f"{what[:-1]}ies" if what.endswith("ry") else f"{what}s"
+    return f"{n:,} {what if n == 1 else many}"
 
 
 def refusal(error: Exception, message: str) -> TinygradError:

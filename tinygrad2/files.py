@@ -64,18 +64,21 @@ def write_atomically(path: Path, content: bytes, mark: str = "") -> None:
         file.write(content)
 
 
-def check_kind(path: Path, begins: bytes) -> None:
-    """Raise OSError for a file that is not empty and does not begin so: what would take its place is of another kind."""
+def check_kind(path: Path, begins: bytes, holds: bytes = b"") -> None:
+    """Raise OSError for a file that is not empty, and does not begin so or does not hold that in its first 4 KiB: what would
+    take its place is of another kind, or made of something else."""
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISREG(path.lstat().st_mode):
             with open(path, "rb") as file:
-                found = file.read(len(begins))
-            if found not in (b"", begins):
-                why = "a file of another kind is there, which is not overwritten: remove it, or choose another name"
+                found = file.read(max(len(begins), 1 << 12))
+            if found and not (found.startswith(begins) and holds in found):
+                what = "made in another way" if found.startswith(begins) else "of another format"
+                why = f"a file {what} has that name, and is not overwritten: remove it, or choose another name"
                 raise OSError(errno.EEXIST, why, str(path))
 
 
-def write_anew(path: Path, content: bytes) -> None:
-    """What `write_atomically` does, for a page or a picture that a command makes: it takes no other file's place."""
-    check_kind(path, content[:8])
+def write_anew(path: Path, content: bytes, holds: bytes = b"") -> None:
+    """What `write_atomically` does, for a page or a picture that a command makes: it takes no other file's place, which is
+    one without what its own hold in the beginning."""
+    check_kind(path, content[:8], holds)
     write_atomically(path, content)

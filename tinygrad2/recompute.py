@@ -51,7 +51,7 @@ class _Recomputed:
         self.arrays = [self.leaves[i] for i in self.places]
         self.are_tensors = [isinstance(x, Tensor) for x in self.arrays]
         if not any(self.are_tensors):
-            raise GraphError("checkpoint: no input is a Tensor, so there is nothing to go back to")
+            raise GraphError("checkpoint: no input is a Tensor, so backward reaches nothing; pass the tensors as inputs")
         kept = (copy.deepcopy(x) if isinstance(x, list) else x for x in self.leaves)
         self.leaves = [None if i in self.places else x for i, x in enumerate(kept)]  # the graph keeps the arrays
         self.like: Any = None
@@ -89,8 +89,8 @@ class _Recomputed:
         size = np.abs(self.shown).max(initial=0)
         if not np.allclose(_some(packed.data), self.shown, rtol=1e-3, atol=1e-4 * size, equal_nan=True):
             raise GraphError(
-                "checkpoint: the function gave something else when it was computed again; it must not draw random numbers but "
-                "by dropout, nor read what changes meanwhile"
+                "checkpoint: the function gave something else when it was computed again; it must draw random numbers only by "
+                "dropout, and read nothing that changes meanwhile"
             )
         return packed
 

@@ -50,7 +50,7 @@ class Tensor(NDArrayOperatorsMixin):
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         self.node = None
         if isinstance(data, Tensor) and data.node is not None and data.node.op is not None and graph.is_recording():
-            raise GraphError("Tensor: what it is made of is part of a graph, which would be cut here; say .detach() to cut it")
+            raise GraphError("Tensor: its data is part of a graph, which would be cut here; call .detach() to cut it")
         self._array = numbers(data.data if isinstance(data, Tensor) else data, dtype)
         self.requires_grad = requires_grad
 
@@ -252,7 +252,7 @@ class Tensor(NDArrayOperatorsMixin):
     def __float__(self) -> float:
         if self.node is not None and graph.is_recording():
             raise GraphError(
-                "float: this tensor is part of a graph; say np.exp(t) for math.exp(t), and .item() to take its number out of it"
+                "float: this tensor is part of a graph; write np.exp(t) for math.exp(t), or .item() to take its number out"
             )
         return float(self.data)
 
@@ -275,7 +275,7 @@ class Tensor(NDArrayOperatorsMixin):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         """Refused: what was recorded with the old entries would no longer be true."""
-        raise UnsupportedError("a Tensor is not written into; make a new one, as in np.where(mask, new, old), or np.stack")
+        raise UnsupportedError("a Tensor cannot be written into; make a new one, as in np.where(mask, new, old), or np.stack")
 
     def __repr__(self) -> str:
         body = np.array2string(self.data, separator=", ", prefix="Tensor(", threshold=50)
@@ -298,7 +298,7 @@ class Tensor(NDArrayOperatorsMixin):
 
     def sort(self, *_: Any, **__: Any) -> None:
         """Refused: an array sorts itself in place."""
-        raise UnsupportedError("sort: a tensor is not sorted in place; write np.sort(t), which gives a new one")
+        raise UnsupportedError("sort: a tensor cannot be sorted in place; write np.sort(t), which gives a new one")
 
     sum: Callable[..., Tensor]  # the rest of METHODS are set below
     mean: Callable[..., Tensor]

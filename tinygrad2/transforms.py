@@ -178,8 +178,8 @@ class _Point:
             leaf = _leaf_of(node)
             if leaf in around and node in inside:
                 raise GraphError(
-                    f"input {i} is used as the argument and, the same Tensor, from around the function; use it in one way, or "
-                    "hand in its .detach() to differentiate by the argument alone"
+                    f"input {i} is used both as the argument and from around the function; use it in one way, or pass its "
+                    ".detach() to differentiate by the argument alone"
                 )
             self.variables.append(Tensor.wrap(v.data, leaf if leaf in around else node))
 
@@ -229,7 +229,7 @@ class _Point:
     ) -> list[Tensor]:
         """The derivatives of g^T J v by some variables, for a direction v per input; `what` these are called."""
         if len(directions) != len(self.args):
-            raise ShapeError(f"{what}s: {len(directions)} were given for {len(self.args)} inputs")
+            raise ShapeError(f"{len(directions)} {what}s for {len(self.args)} inputs; give one for each")
         vectors = matching(self.args, dict(enumerate(directions)), f"{what}s")
         with autograd.enable_grad():
             total: Any = Tensor(np.zeros((), self.outs[0].dtype))
@@ -293,7 +293,7 @@ def variable(x: Any) -> Tensor:
         try:
             x = np.asarray(x, float)
         except (TypeError, ValueError) as error:
-            raise DtypeError(f"an input is a {type(x).__name__}, and no number: {x!r:.60}; name others by argnums") from error
+            raise DtypeError(f"an input is a {type(x).__name__}, not a number: {x!r:.60}; choose by argnums") from error
     leaf = Tensor(x, requires_grad=True)
     leaf.node = _Variable()
     return leaf

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from gpt2.commands.arguments import add_preset, add_settings, given_settings, natural, part_of
+from gpt2.commands.parser import natural
+from gpt2.commands.settings import add_settings, given_settings, part_of
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.files import strict_json
 from gpt2.insight.benchmark import benchmark
 from gpt2.training.mpi import comm
+from tinygrad2.errors import counted
 
 HELP = "time a training step: milliseconds, tokens per second, memory, and the share of what the machine can do"
 PRESET, STEPS = "tiny", 20
@@ -17,13 +19,10 @@ PRESET, STEPS = "tiny", 20
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    add_preset(parser, PRESET)
-    parser.add_argument("--seq-len", dest="max_seq_len", type=int, default=argparse.SUPPRESS, help="the same as --max-seq-len")
-    parser.add_argument("--warmup", type=natural, default=3, help="steps before those that are timed (default 3)")
-    parser.add_argument("--profile", action="store_true", help="also where the time goes, by op")
+    parser.add_argument("--warmup", type=natural, default=3, help="steps to take before the timed ones (default 3)")
+    parser.add_argument("--profile", action="store_true", help="also show the time that each op takes")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_settings(parser, TrainConfig, PRESET, steps=STEPS)
-    add_settings(parser, GPT2Config, PRESET)
+    add_settings(parser, PRESET, GPT2Config, TrainConfig, without=("data", "split"), steps=STEPS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,9 +44,10 @@ def run(args: argparse.Namespace) -> int:
     )
     print(f"  {found['tokens_per_s']:,.0f} tokens/s, {found['peak_mb']:,} MiB at most, loss {found['loss']}")
     print(f"  {found['mfu']:.0%} of the {found['matrix_gflops']:,.0f} GFLOP/s that large matrix products reach here")
-    print(f"  {found['threads']} threads, {found['shards']} shards; kernels: {found['kernels']}; products: {found['products']}")
+    parts = f"{counted(found['threads'], 'thread')}, {counted(found['shards'], 'shard')}"
+    print(f"  {parts}; kernels: {found['kernels']}; products: {found['products']}")
     if together.size > 1:
-        print(f"  {together.size} ranks: {found['communication']:.1%} of the step is communication, and waiting for it")
+        print(f"  {together.size} ranks: {found['communication']:.1%} of the step goes into communication, waiting included")
     if "profile" in found:
         _show(found["profile"])
     return 0

@@ -3,69 +3,96 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_model, given_corpus, given_model, natural
+from gpt2.commands.arguments import add_form, add_model, add_skip, given_model, offering_to_skip, read_as, read_like, told
+from gpt2.commands.parser import natural
 from gpt2.errors import ConfigError, DataError, RunError
 from gpt2.files import strict_json
 from gpt2.insight.evaluation import Evaluation, coloured, evaluate, legend, longest_match
 from gpt2.model import GPT2
-from gpt2.run.folder import Run, is_hugging_face
+from gpt2.run.folder import Description, Run, is_hugging_face
 from gpt2.run.plots import loss_text
-from gpt2.terminal import one_line, styled
+from gpt2.run.text import text_of_run
+from gpt2.terminal import note, one_line, styled
 from gpt2.text.baselines import baselines
-from gpt2.text.corpora import Corpus
-from gpt2.text.encoding import prepare, prepare_whole
+from gpt2.text.corpora import Corpus, load_corpus
+from gpt2.text.encoding import IN_MEMORY, prepare, prepare_whole, without_strangers
 from gpt2.tokenizers import Tokenizer
 from gpt2.training.shards import Shards
+from tinygrad2.errors import counted
+from tinygrad2.types import Array
 
-HELP = "the loss of a trained model on its validation text, or on a file"
-SAMPLES = 5
+HELP = "compute the loss of a trained model on its validation text, or on another text"
+SAMPLES, TOKENS = 5, 200
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     add_model(parser, "run folder, or a Hugging Face GPT-2 folder (which needs --data)")
-    parser.add_argument("--data", help="text, as for train, used whole; by default the run's validation part")
+    parser.add_argument(
+        "--data",
+        action="append",
+        help="another text, as for train, used whole; may be repeated (default: what validates of the run's text)",
+    )
+    add_form(parser)
+    add_skip(parser)
     parser.add_argument("--stride", type=int, help="tokens between the windows (default: the context, so that none overlap)")
-    parser.add_argument("--per-token", action="store_true", help="show the text, each token on the colour of its loss")
-    parser.add_argument("--memorised", action="store_true", help="let the model write, and find the longest copies of its text")
-    parser.add_argument("--tokens", type=natural, default=200, help="length of each text for --memorised (default 200)")
+    parser.add_argument("--per-token", action="store_true", help="show the text, each token in the colour of its loss")
+    parser.add_argument("--memorised", action="store_true", help="let the model write, and find what it copied from its text")
+    parser.add_argument("--tokens", type=natural, help=f"length of each text for --memorised (default {TOKENS})")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    if args.tokens is not None and not (args.memorised and args.tokens):
+        fix = "must be at least 1" if args.memorised else "is for --memorised: leave it out"
+        raise ConfigError(f"--tokens {args.tokens}: {fix}")
+    if args.memorised and (args.per_token or args.stride is not None):
+        raise ConfigError("--memorised takes no --per-token and no --stride: leave them out")
     model, tokenizer = given_model(args)
     context = model.config.max_seq_len
     stride = context if args.stride is None else args.stride
     if not 1 <= stride <= context:
         raise ConfigError(f"--stride {args.stride} must be in 1..{context}, the context")
     trained = None if is_hugging_face(args.run) else Run(Path(args.run)).read_config()
-    if trained is None and (args.memorised or args.data is None):
-        raise DataError(f"--run {args.run}: does not say what it was trained on: give --data, without --memorised")
-    corpus = given_corpus(args.data, trained.training.data if trained else "")
-    if trained is not None and (args.data is None or args.memorised) and corpus.sha256 != trained.corpus.sha256:
-        raise RunError(
-            f"{args.run}: the text of {corpus.name!r} is not the one it was trained on: its sha256 is {corpus.sha256}, and "
-            f"was {trained.corpus.sha256}; --data evaluates another text, without --memorised"
+    if trained is None and args.memorised:
+        raise DataError(f"--memorised: {args.run} is not a run, and does not say what it was trained on: leave it out")
+    if trained is None and args.data is None:
+        raise DataError(f"{args.run}: is not a run, and names no text: give --data")
+    if trained is not None and (args.data is None or args.memorised):
+        fix = "; --data evaluates another text, without --memorised" if args.data is not None else ""
+        corpus = text_of_run(args.run, trained, args.data, read_as(args, trained.training), fix=fix)
+    else:
+        form = read_like(
+            args, trained.training if trained else None, args.data, lambda form: _only(load_corpus(args.data, form))
         )
+        corpus = load_corpus(args.data, form)
+    told(corpus)
     if args.memorised:
         return _memorised(args, model, tokenizer, corpus)
     floor: dict[str, float] = {}
-    if args.data is not None or trained is None:
-        text = prepare_whole(corpus, tokenizer)
+    if trained is None or corpus.sha256 != trained.corpus.sha256:
+        with offering_to_skip():
+            text = prepare_whole(without_strangers(corpus, tokenizer) if args.skip_unknown else corpus, tokenizer)
         val = text.val
+        floor = _floor(args.run, trained, tokenizer, val, context)
     else:  # the text it was trained on: its validation part, as training evaluates it, in whole windows
+        if args.data is not None:
+            note(f"{corpus.name} is the text that the model was trained on: only its validation part is evaluated")
         text = prepare(corpus, tokenizer, trained.training, context)
         floor = baselines(text.train, text.val, tokenizer.vocab_size)
         val = text.val[: (len(text.val) - 1) // context * context + 1]
     if len(val) < 2:
-        raise DataError(f"--data {args.data}: {len(val)} token; there must be one to predict another from")
+        raise DataError(f"{corpus.name}: has {counted(len(val), 'token')}; give at least 2, one to predict the next from")
     costs = text.costs()
     if costs is not None:
         floor["perfect"] = float(costs[1 : len(val)].mean())
@@ -78,6 +105,22 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(found, corpus, floor, context, stride)
     return 0
+
+
+def _only(corpus: Corpus) -> Iterator[str]:
+    """The text, where no file of it was left out. Raises DataError."""
+    if corpus.notes:
+        raise DataError(corpus.notes[0])
+    return corpus.pieces()
+
+
+def _floor(folder: str, trained: Description | None, tokenizer: Tokenizer, val: Array, context: int) -> dict[str, float]:
+    """Baselines on another text: counts of the run's own text, where that is short and still there; or only a uniform guess."""
+    if trained and trained.corpus.characters <= IN_MEMORY and len(val) > 1:
+        with contextlib.suppress(DataError, RunError):
+            own = prepare(text_of_run(folder, trained), tokenizer, trained.training, context, lambda _: None)
+            return baselines(own.train, val, tokenizer.vocab_size)
+    return {"uniform": math.log(tokenizer.vocab_size)}
 
 
 def _as_json(found: Evaluation, corpus: Corpus, floor: dict[str, float], tokenizer: Tokenizer | None) -> dict[str, Any]:
@@ -98,7 +141,9 @@ def _as_json(found: Evaluation, corpus: Corpus, floor: dict[str, float], tokeniz
 
 def _print(found: Evaluation, corpus: Corpus, floor: dict[str, float], context: int, stride: int) -> None:
     apart = "" if stride == context else f", {stride} apart"
-    print(f"{one_line(corpus.name)}: {len(found.losses):,} tokens, {found.bytes:,} bytes, in windows of {context}{apart}")
+    sizes = f"{counted(len(found.losses), 'token')}, {counted(found.bytes, 'byte')}"
+    windows = 1 + -(-max(0, len(found.losses) - context) // stride)
+    print(f"{one_line(corpus.name)}: {sizes}, in all {counted(windows, 'window')} of {context}{apart}")
     perplexity = loss_text(found.perplexity)
     print(f"  loss {found.loss:.4f} nats per token, perplexity {perplexity}, {found.bits_per_byte:.4f} bits per byte")
     for name, value in floor.items():
@@ -120,7 +165,8 @@ def _memorised(args: argparse.Namespace, model: GPT2, tokenizer: Tokenizer, corp
     """Of several texts that the model writes, the longest part of each that stands in the text it was trained on."""
     first = tokenizer.encode(next(corpus.pieces())[:1])[:1]
     prompts = np.tile(first, (SAMPLES, 1))
-    made = model.generate(prompts, args.tokens, temperature=0.8, seed=0, vocab_size=tokenizer.vocab_size)
+    tokens = args.tokens or TOKENS
+    made = model.generate(prompts, tokens, temperature=0.8, seed=0, vocab_size=tokenizer.vocab_size)
     report = []
     for row in made[:, 1:]:
         sample = tokenizer.decode(row)
@@ -128,9 +174,7 @@ def _memorised(args: argparse.Namespace, model: GPT2, tokenizer: Tokenizer, corp
     if args.json:
         print(strict_json({"data": corpus.name, "samples": report}))
         return 0
-    print(
-        f"{SAMPLES} texts of {args.tokens} tokens at temperature 0.8, and the longest copy of {one_line(corpus.name)} in each:"
-    )
+    print(f"{SAMPLES} texts of {tokens} tokens at temperature 0.8, and the longest copy of {one_line(corpus.name)} in each:")
     for seed, found in enumerate(report):
         print(f"  seed {seed}: {len(str(found['match']))} of {found['characters']} characters: {found['match']!r}")
     return 0

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from gpt2.commands.arguments import add_model, given_model
+from gpt2.commands.parser import place
 from gpt2.errors import RunError
-from gpt2.tokenizers import BPETokenizer
 
 HELP = "write a trained model as a Hugging Face GPT-2 folder"
 
@@ -15,7 +15,7 @@ HELP = "write a trained model as a Hugging Face GPT-2 folder"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     add_model(parser, "run folder")
-    parser.add_argument("--out", required=True, help="folder to write; it must be new or empty")
+    parser.add_argument("--out", type=place, required=True, help="folder to write; it must be new or empty")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -24,12 +24,14 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"--out {out}: is not an empty folder; choose another, or empty it")
-    model.save_pretrained(out)
-    if isinstance(tokenizer, BPETokenizer):
-        tokenizer.save_pretrained(out)
-        note = "tokenizer.json, vocab.json and merges.txt"
-    else:
-        tokenizer.save(out / "tokenizer.json")
-        note = "tokenizer.json (of this program: Hugging Face has no tokenizer of this kind)"
-    print(f"{out}: config.json, model.safetensors ({model.num_parameters():,} parameters), {note}")
+    model.save_pretrained(out, tokenizer)
+    print(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
+    if model.lm_head.bias is not None and model.lm_head.bias.data.any():
+        untied = ", which is no longer tied to the embedding" if model.config.tie_embeddings else ""
+        print(f"  the head's bias is now part of its matrix{untied}; the logits are the same")
+    if unused := model.config.vocab_size - tokenizer.vocab_size:
+        print(f"  ids without a token, left out: {unused:,}")
+    print("to load it with transformers:")
+    print(f"  model = AutoModelForCausalLM.from_pretrained({str(out)!r})")
+    print(f"  tokenizer = AutoTokenizer.from_pretrained({str(out)!r})")
     return 0

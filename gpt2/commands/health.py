@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shutil
+import sys
+import textwrap
 
+from gpt2.commands.arguments import add_run
 from gpt2.errors import RunError
 from gpt2.files import strict_json
 from gpt2.run.folder import Run
-from gpt2.run.health import Facts, Summary, judge
+from gpt2.run.health import Summary, judge
 from gpt2.run.metrics import history
 from gpt2.terminal import one_line
+from tinygrad2.errors import counted
 
 HELP = "say what is wrong with a run, why, and what to do; exit code 1 if anything is"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    parser.add_argument("run", metavar="RUN", help="run folder, of a training that has ended or not")
+    add_run(parser, "run folder, also while it trains")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -25,20 +30,25 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     found = Run.open(args.run)
     config = found.read_config()
-    facts = Facts.of(config.model, config.training)
-    summary = Summary(facts, history(found.metrics, skipped=True))
+    summary = Summary(config.model, config.training, history(found.metrics, skipped=True))
     if summary.step is None:
-        raise RunError(f"{found.metrics} has no row yet")
-    verdicts = judge(summary)
-    problems = [verdict for verdict in verdicts if verdict.is_problem]
+        raise RunError(f"{found.metrics} has no step yet; wait for the first one")
+    verdicts, steps = judge(summary), config.training.steps
+    problems = [verdict.name for verdict in verdicts if verdict.is_problem]
     if args.json:
-        about = {"run": str(found.folder), "step": summary.step, "steps": facts.steps, "healthy": not problems}
+        healthy = not problems and (True if summary.learned else None)
+        about = {"run": str(found.folder), "step": summary.step, "steps": steps, "healthy": healthy}
         print(strict_json(about | {"verdicts": [dataclasses.asdict(verdict) for verdict in verdicts]}))
         return bool(problems)
-    print(f"{one_line(str(found.folder))}: step {summary.step} of {facts.steps}")
+    print(f"{one_line(str(found.folder))}: step {summary.step} of {steps}; losses in nats per token")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
     for verdict in verdicts:
-        print(f"  {verdict.level:8}{verdict.name}: {verdict.seen}")
-        if verdict.is_problem:
-            print(f"          likely: {verdict.cause}\n          try:    {verdict.remedy}")
-    print(f"{len(problems)} problem{'s' * (len(problems) != 1)}" if problems else "healthy")
+        for line, begin in zip(verdict.lines(), (f"  {verdict.level:8}", " " * 12, " " * 12), strict=False):
+            print(textwrap.fill(line, width, initial_indent=begin, subsequent_indent=" " * 12, break_on_hyphens=False))
+    if problems:
+        print(f"{counted(len(problems), 'problem')}: {', '.join(problems)}")
+    elif summary.learned:
+        print("healthy" if summary.step >= steps else "healthy so far")
+    else:
+        print("too early to say: nothing is wrong, but the model has learned too little to judge; train longer: --steps")
     return bool(problems)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_special, encoded, given_model
+from gpt2.commands.arguments import add_model, add_prompt, given_model, given_prompt, in_run, out_of, overflow_noted
+from gpt2.commands.parser import place
 from gpt2.errors import DataError
-from gpt2.files import naming, strict_json
+from gpt2.files import strict_json
 from gpt2.insight.evaluation import COLOURS
 from gpt2.insight.inspection import Histograms, Inspection, Similarity, check_length, inspect
 from gpt2.model import GPT2
@@ -22,37 +22,39 @@ from tinygrad2.types import Array
 
 HELP = "write a page that shows how a model reads a text: attention, logit lens, losses, gradients"
 
+TITLE = b"<title>gpt2 inspect</title>"
+"""What a page has that may be overwritten."""
+
 VISIBLE = str.maketrans({" ": "␣", "\n": "↵", "\t": "⇥"})
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    parser.add_argument("run", metavar="RUN", help="run folder, or a Hugging Face GPT-2 folder")
-    parser.add_argument("--prompt", required=True, help="text to read, at most the context")
+    add_model(parser, "run folder, or a Hugging Face GPT-2 folder")
+    add_prompt(parser, "text to read, at most the context")
     parser.add_argument(
-        "--best", action="store_true", help="the checkpoint with the lowest validation loss instead of the last weights"
+        "--out", type=place, help="HTML file to write (default inspect.html in the run folder; none with --json)"
     )
-    add_special(parser)
-    parser.add_argument("--out", help="HTML file to write (default inspect.html, and none with --json)")
     parser.add_argument("--json", action="store_true", help="print what the page shows as one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     model, tokenizer = given_model(args)
-    ids = encoded(tokenizer, args.prompt, args.special)
+    prompt, ids = given_prompt(args, tokenizer)
     if not len(ids):
-        raise DataError('--prompt "" is empty: there is nothing to read')
+        raise DataError("the prompt is empty: give a text")
     try:
         check_length(model, len(ids))
     except DataError as error:
-        raise DataError(f"--prompt: {error}") from None
-    about = {"run": args.run, "prompt": args.prompt, **contents(model, tokenizer, inspect(model, ids, tokenizer.vocab_size))}
+        raise DataError(f"the prompt: {error}") from None
+    with overflow_noted():
+        found = inspect(model, ids, tokenizer.vocab_size)
+    about = {"run": args.run, "prompt": prompt, **contents(model, tokenizer, found)}
     if args.out or not args.json:
-        path = Path(args.out or "inspect.html")
-        with naming(f"--out {path}"):
-            write_anew(path, page(about).encode(errors="backslashreplace"))  # \\udcff is JSON, too
-    print(strict_json(about) if args.json else path)
+        with out_of(args.out, in_run(args.run, "inspect.html")) as path:
+            write_anew(path, page(about).encode(errors="backslashreplace"), TITLE)  # \\udcff is JSON, too
+    print(strict_json(about) if args.json else f"{path}: {path.stat().st_size / 1e6:.2f} MB; open it in a browser")
     return 0
 
 

@@ -7,25 +7,24 @@ from pathlib import Path
 
 import numpy as np
 
-from gpt2.commands.arguments import add_model, add_special, encoded, given_model, natural
+from gpt2.commands.arguments import add_model, add_prompt, given_model, given_prompt, in_run, out_of, overflow_noted
+from gpt2.commands.parser import natural, place
 from gpt2.errors import ConfigError, NonFiniteError
-from gpt2.files import naming
 from gpt2.model import GPT2
 from gpt2.terminal import one_line
 from gpt2.tokenizers import Tokenizer
 from tinygrad2.types import Array
 
-HELP = "write a page in which the backward pass of a run is watched, predicted and diagnosed"
+HELP = "write a page to watch, predict and diagnose the backward pass of a run"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    add_model(parser, "run folder", positional=True)
-    parser.add_argument("--prompt", help="the text to compute the loss of (default: what the model itself writes)")
-    add_special(parser)
-    parser.add_argument("--tokens", type=natural, default=6, help="how many of its tokens (default 6)")
-    parser.add_argument("--inside", default="h.0", help="the module whose arrays are the last to be cut (default h.0)")
-    parser.add_argument("--out", default="lab.html", help="HTML file to write (default lab.html)")
+    add_model(parser, "run folder")
+    add_prompt(parser, "text to compute the loss of (default: one that the model writes)", required=False)
+    parser.add_argument("--tokens", type=natural, default=6, help="how many tokens of it to take (default 6)")
+    parser.add_argument("--inside", default="h.0", help="module to show whole as long as the page has room (default h.0)")
+    parser.add_argument("--out", type=place, help="HTML file to write (default lab.html in the run folder)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,19 +34,23 @@ def run(args: argparse.Namespace) -> int:
     model, tokenizer = given_model(args)
     model.eval()
     if args.inside not in dict(model.named_modules()):
-        raise ConfigError(
-            f"--inside {args.inside}: there is no such module; h.0 to h.{model.config.num_layers - 1} are the blocks"
-        )
-    ids = _ids(model, tokenizer, encoded(tokenizer, args.prompt, args.special) if args.prompt else None, args.tokens)
+        raise ConfigError(f"--inside {args.inside}: no such module; the blocks are h.0 to h.{model.config.num_layers - 1}")
+    given = args.prompt is not None or args.prompt_file is not None
+    for name in ("special", "skip_unknown", "encoding") if not given else ():
+        if getattr(args, name, False):
+            flag = f"--{name.replace('_', '-')}"
+            where, fix = ("--prompt-file", "") if name == "encoding" else ("a prompt", "give --prompt, or ")
+            raise ConfigError(f"{flag} is for {where}: {fix}leave it out")
+    ids = _ids(model, tokenizer, given_prompt(args, tokenizer)[1] if given else None, args.tokens)
     with study.record(), np.errstate(over="ignore", invalid="ignore"):
         loss = model.loss(ids[None, :-1], ids[None, 1:])
     if not np.isfinite(loss.item()):
         raise NonFiniteError(f"the loss of this model is {loss.item()}: its training diverged (see gpt2 health)")
     text = tokenizer.decode(ids)
     about = f"{len(ids) - 1} tokens of {text!r}, {model.config.num_layers} layers of width {model.config.d_model}"
-    with naming(f"--out {args.out}"):
-        size = study.lab(loss, args.out, one_line(f"The loss of {Path(args.run).name}"), about, args.inside)
-    print(f"{args.out}: {size / 1e6:.2f} MB; open it in a browser")
+    with out_of(args.out, in_run(args.run, "lab.html")) as path, overflow_noted():
+        size = study.lab(loss, path, one_line(f"The loss of {Path(args.run).name}"), about, args.inside)
+    print(f"{path}: {size / 1e6:.2f} MB; open it in a browser")
     return 0
 
 
@@ -59,5 +62,5 @@ def _ids(model: GPT2, tokenizer: Tokenizer, given: Array | None, count: int) -> 
     if given is None:
         return model.generate(np.zeros(1, int), count, temperature=1.0, vocab_size=tokenizer.vocab_size)
     if len(given) < 2:
-        raise ConfigError("--prompt: has fewer than 2 tokens, so nothing is predicted from it; give more text")
+        raise ConfigError("the prompt has fewer than 2 tokens, so nothing is predicted from it; give more text")
     return given[: count + 1]

@@ -9,32 +9,37 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import given_corpus, natural
+from gpt2.commands.arguments import add_form, add_run, read_as, told
+from gpt2.commands.foreign import FLAGS_OF
+from gpt2.commands.parser import VALUES, natural
 from gpt2.config import TrainConfig
 from gpt2.errors import ConfigError, RunError
 from gpt2.files import naming, strict_json
-from gpt2.run.folder import Run, is_hugging_face
+from gpt2.run.folder import Run
 from gpt2.run.metrics import history
+from gpt2.run.text import text_of_run
 from gpt2.training.replay import CHANGEABLE, Replayed, replay
 from tinygrad2.files import atomic_file, check_kind
 
-HELP = "take any step of a run again, bit for bit: its batch, loss and gradients; or change one setting from there on"
-SHORT = {"lr": "learning_rate"}
+HELP = "compute a step of a run again, bit for bit: batch, loss and gradients; or go on from it with another setting"
 STEPS = 20
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    parser.add_argument("run", help="run folder")
-    parser.add_argument("--step", type=natural, required=True, help="the step to take again; the first is 1")
-    parser.add_argument("--data", help="the run's text, where it came through a pipe or is elsewhere now")
+    add_run(parser, "run folder")
+    parser.add_argument("--step", type=natural, required=True, help="the step to compute again; the first is 1")
+    parser.add_argument(
+        "--data", action="append", help="the run's text, if it came through a pipe or was moved; may be repeated"
+    )
+    add_form(parser)
     parser.add_argument("--out", help="write the batch and the gradients of the step to this .npz file")
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="from that step on, train with this instead (lr=... too)",
+        help="train on from that step with this setting, such as lr=1e-3",
     )
     parser.add_argument("--steps", type=natural, help=f"with --set: for how many steps (default {STEPS})")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -42,8 +47,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    if is_hugging_face(args.run):
-        raise RunError(f"{args.run}: is not a run folder")
     if args.out is not None and not args.out.strip():
         raise ConfigError("--out is empty: give a file, or leave it out")
     if args.steps is not None and not (args.set and args.steps):
@@ -51,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     run = Run.open(args.run)
     now = run.read_config()
     then = now.at(args.step)
-    text = now if now.corpus.sha256 == then.corpus.sha256 else then  # the last that was told where it is
+    trained = now if now.corpus.sha256 == then.corpus.sha256 else then  # the last that was told where it is
     count = (args.steps or STEPS) if args.set else 1
     last, recorded = 0, {}
     for logged in history(run.metrics):
@@ -63,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     if args.step not in recorded:
         raise RunError(f"{args.run}: the log has no training loss of step {args.step}")
     changes = _changes(args.set, then.training)
-    corpus = given_corpus(args.data, text.training.data)
+    corpus = told(text_of_run(args.run, trained, args.data, read_as(args, trained.training)))
     found = replay(run, corpus, args.step, changes, count)
     same = found.row["train_loss"] == recorded[args.step]
     if args.out:
@@ -91,19 +94,19 @@ def _changes(given: list[str], config: TrainConfig) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     for text in given:
         name, equals, value = text.partition("=")
-        name = SHORT.get(name.replace("-", "_"), name.replace("-", "_"))
+        name = FLAGS_OF.get(name.replace("_", "-"), [f"--{name}"])[0].removeprefix("--").replace("-", "_")
         if not equals:
             raise ConfigError(f"--set {text}: is not NAME=VALUE")
         if name not in CHANGEABLE:
             there = ", ".join(CHANGEABLE)
-            raise ConfigError(f"--set {text}: {name!r} is not a setting that can change in the middle; there is {there}")
+            raise ConfigError(f"--set {text}: {name!r} cannot change in the middle of a run; choose from {there}")
         if name in changes:
             raise ConfigError(f"--set {text}: {name} is set twice")
         kind = type(getattr(config, name))
         try:
-            changes[name] = kind(value)
-        except ValueError:
-            raise ConfigError(f"--set {text}: {value!r} must be {kind.__name__}") from None
+            changes[name] = VALUES.get(kind, kind)(value)
+        except argparse.ArgumentTypeError as error:
+            raise ConfigError(f"--set {text}: {error}") from None
     dataclasses.replace(config, **changes)  # checks them
     return changes
 
@@ -111,7 +114,7 @@ def _changes(given: list[str], config: TrainConfig) -> dict[str, Any]:
 def _print(args: argparse.Namespace, found: Replayed, recorded: dict[int, float], same: bool) -> None:
     was = recorded[args.step]
     print(f"step {args.step}, from {found.began}: loss {found.row['train_loss']!r}")
-    why = "another machine, settings that were changed on the way in an older version, or a bug"
+    why = "another machine, an older version that did not record every change of settings, or a bug"
     print("  equal to the log, bit for bit" if same else f"  the log says {was!r}: {why}")
     print(f"  learning rate {found.row['learning_rate']:.4g}, gradient norm {found.row['grad_norm']:.4g} before clipping")
     print(f"  the batch begins: {found.text!r}")

@@ -12,13 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gpt2.commands.arguments import encoded, given_corpus, natural
+from gpt2.commands.arguments import add_form, add_skip, encoded, read_as, told
+from gpt2.commands.parser import natural
 from gpt2.errors import ConfigError, RunError
 from gpt2.files import naming, strict_json
-from gpt2.terminal import note, one_line, styled
-from gpt2.text.corpora.piped import arriving, standard_input
+from gpt2.terminal import note, one_line, padded, progress, styled, width_of
+from gpt2.text.corpora import load_corpus, short_text
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer, load_tokenizer
 from gpt2.tokenizers.base import END_OF_TEXT
+from tinygrad2.errors import counted
 from tinygrad2.files import check_kind
 
 HELP = "show the tokens of a text and the merges that made them, or train a tokenizer"
@@ -34,11 +36,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tokenizer", default="gpt2", metavar="NAME", help="gpt2, byte, a tokenizer's file, or a run folder (default gpt2)"
     )
-    parser.add_argument("--show", action="store_true", help="every merge of every word, with its rank")
-    parser.add_argument("--special", action="store_true", help="recognise special tokens such as <|endoftext|>")
+    parser.add_argument("--show", action="store_true", help="show every merge of every word, with its rank")
+    parser.add_argument("--special", action="store_true", help="read special tokens, such as <|endoftext|>, as tokens")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--train", metavar="DATA", help="instead: train a byte-level BPE on a file, folder or corpus")
-    parser.add_argument("--vocab-size", type=natural, help="with --train: tokens, the 256 bytes and <|endoftext|> included")
+    parser.add_argument(
+        "--train",
+        action="append",
+        metavar="DATA",
+        help="instead, train a byte-level BPE on this text, given as for gpt2 train; may be repeated",
+    )
+    add_form(parser)
+    add_skip(parser)
+    parser.add_argument("--vocab-size", type=natural, help="with --train: tokens, with the 256 bytes and <|endoftext|>")
     parser.add_argument("--out", help="with --train: the file to write, in Hugging Face's tokenizer.json format")
 
 
@@ -47,14 +56,17 @@ def run(args: argparse.Namespace) -> int:
     if args.train is not None:
         return _train(args)
     if args.out or args.vocab_size is not None:
-        raise ConfigError("--out and --vocab-size belong to --train")
+        raise ConfigError("--out and --vocab-size are for --train: leave them out")
     if args.text is None:
         raise ConfigError('give a text, such as gpt2 tokenize "Hello", or - to read standard input, or --train')
-    text = _standard_input() if args.text == "-" else args.text
+    if ("encoding" in args and args.text != "-") or "text_field" in args:
+        raise ConfigError("--encoding is for standard input and --train, and --text-field for --train")
+    text = short_text("-", read_as(args).encoding) if args.text == "-" else args.text
     tokenizer = _open(args.tokenizer)
     if args.show and not isinstance(tokenizer, BPETokenizer):
-        raise ConfigError(f"--show: the tokenizer {args.tokenizer} has no merges to show; a BPE such as gpt2 has")
-    about = _describe(tokenizer, args.tokenizer, text, args.special, args.show)
+        raise ConfigError(f"--show: the tokenizer {args.tokenizer} has no merges; choose a BPE, such as gpt2")
+    text, ids = encoded(args, tokenizer, text, "the text")
+    about = _describe(tokenizer, args.tokenizer, text, ids.tolist(), args.special, args.show)
     if args.json:
         print(strict_json(about))
     else:
@@ -65,43 +77,27 @@ def run(args: argparse.Namespace) -> int:
 TOKENIZER = b'{\n  "version"'
 """How the file begins that is written."""
 
-MOST = 1 << 24
-"""Bytes of a text of which every token is shown."""
-
-
-def _standard_input() -> str:
-    content = b""
-    try:
-        for block in arriving(standard_input()):
-            content += block
-            if len(content) > MOST:
-                raise ConfigError(f"standard input has more than {MOST:,} bytes, too many to show; give a part of the text")
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"standard input is not UTF-8 text (at byte {error.start})") from None
-    except OSError as error:
-        raise ConfigError(f"standard input cannot be read: {error.strerror}") from error
-
 
 def _open(name: str) -> Tokenizer:
     if name == "gpt2":
-        return BPETokenizer.gpt2()
+        try:
+            return BPETokenizer.gpt2()
+        except RunError as error:
+            raise RunError(f"--tokenizer RUN or --tokenizer byte works without GPT-2's vocabulary. {error}") from error
     if name == "byte":
         return ByteTokenizer()
-    path = Path(name)
+    if name in ("char", "bpe") and not os.path.exists(name):
+        raise RunError(f"--tokenizer {name}: {name} is learned from a text: name a run, such as --tokenizer runs/mine")
     if not os.path.exists(name):  # which is false for a name that no file can have
-        raise RunError(f"--tokenizer {name}: no such file or folder, nor gpt2 or byte")
-    if not os.path.lexists(path / "tokenizer.json") and os.path.lexists(path / "vocab.json"):
-        return BPETokenizer.from_pretrained(path)
-    return load_tokenizer(path / "tokenizer.json" if path.is_dir() else path)
+        raise RunError(f"--tokenizer {name}: no such file or folder; the names are gpt2 and byte")
+    return load_tokenizer(name)
 
 
 # -- what there is to say
 
 
-def _describe(tokenizer: Tokenizer, name: str, text: str, special: bool, show: bool) -> dict[str, Any]:
+def _describe(tokenizer: Tokenizer, name: str, text: str, ids: list[int], special: bool, show: bool) -> dict[str, Any]:
     """Everything that is printed, as --json gives it; bytes in hexadecimal."""
-    ids = encoded(tokenizer, text, special).tolist()
     raw = text.encode()
     tokens: list[dict[str, Any]] = []
     start = 0
@@ -181,20 +177,20 @@ def _lines(about: dict[str, Any], color: bool) -> Iterator[str]:
         shades = [SHADES[i % 2] + token["text"] + PLAIN for i, token in enumerate(tokens)]
         yield "".join(shades) if color else " ".join(token["text"] for token in tokens)
         yield ""
-        width = max(5, *(_width(token["text"]) for token in tokens))
-        yield _painted(f"{'id':>7}  {_padded('token', width)}  bytes", DIM, color)
+        width = max(5, *(width_of(token["text"]) for token in tokens))
+        yield _painted(f"{'id':>7}  {padded('token', width)}  bytes", DIM, color)
         for token in tokens:
             note = f"  part of {' and '.join(map(one_line, token['part_of']))}" if token["part_of"] else ""
             size = len(token["bytes"]) // 2
-            yield f"{token['id']:>7}  {_padded(token['text'], width)}  {size:>5}{_painted(note, DIM, color)}"
+            yield f"{token['id']:>7}  {padded(token['text'], width)}  {size:>5}{_painted(note, DIM, color)}"
         yield ""
     for word in about.get("words", ()):
         yield from _word_lines(word, color)
         yield ""
     ratio = f": {about['bytes_per_token']:.2f} bytes per token" if tokens else ""
     yield (
-        f"{_counted(about['count'], 'token')} of {about['vocab_size']:,} for {_counted(about['characters'], 'character')}, "
-        f"{_counted(about['bytes'], 'byte')}{ratio}"
+        f"{counted(about['count'], 'token')} of {about['vocab_size']:,} for {counted(about['characters'], 'character')}, "
+        f"{counted(about['bytes'], 'byte')}{ratio}"
     )
     yield _painted("· is a space, \\n a new line, \\xe6 a byte that is only part of a character", DIM, color)
 
@@ -205,33 +201,20 @@ def _word_lines(word: dict[str, Any], color: bool) -> Iterator[str]:
     if word["special"]:
         yield f"{_painted(one_line(start[0]), BOLD, color)}  a special token: never cut, never merged"
         return
-    steps = _counted(len(merges), "merge") if merges else "no merges"
-    yield f"{_painted(_escaped(word['word'].encode()), BOLD, color)}  {_counted(len(start), 'byte')}, {steps}"
-    width = max((_width(m["left"]) + _width(m["right"]) + 3 for m in merges), default=0)
+    steps = counted(len(merges), "merge") if merges else "no merges"
+    yield f"{_painted(_escaped(word['word'].encode()), BOLD, color)}  {counted(len(start), 'byte')}, {steps}"
+    width = max((width_of(m["left"]) + width_of(m["right"]) + 3 for m in merges), default=0)
     yield f"  {'rank':>7}  {' ' * width}  {'  '.join(start)}" if merges else f"  {'':>7}  {'  '.join(start)}"
     for merge in merges:
         after = [
             _painted(token, BOLD, color) if color and i == merge["at"] else f"[{token}]" if i == merge["at"] else token
             for i, token in enumerate(merge["tokens"])
         ]
-        yield f"  {merge['rank']:>7,}  {_padded(merge['left'] + ' + ' + merge['right'], width)}  {'  '.join(after)}"
+        yield f"  {merge['rank']:>7,}  {padded(merge['left'] + ' + ' + merge['right'], width)}  {'  '.join(after)}"
 
 
 def _painted(text: str, code: str, color: bool) -> str:
     return f"{code}{text}{PLAIN}" if color and text else text
-
-
-def _padded(text: str, width: int) -> str:
-    return text + " " * (width - _width(text))
-
-
-def _width(text: str) -> int:
-    """Columns on a terminal: Chinese, Japanese and Korean characters and emoji take two."""
-    return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
-
-
-def _counted(n: int, what: str) -> str:
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 # -- training
@@ -239,24 +222,31 @@ def _counted(n: int, what: str) -> str:
 
 def _train(args: argparse.Namespace) -> int:
     if args.text is not None or args.vocab_size is None or not args.out:
-        raise ConfigError("--train needs --vocab-size and --out, and takes no text")
+        raise ConfigError("--train needs --vocab-size and --out, and no other text")
     if args.show or args.special:
-        raise ConfigError("--show and --special belong to a text, not to --train")
+        raise ConfigError("--show and --special are for a text: leave them out with --train")
     if not os.access(Path(args.out).parent, os.W_OK):  # said before the training, and not after it
-        raise RunError(f"--out {args.out}: cannot be written: its folder is not there, or nothing can be written there")
+        raise RunError(f"--out {args.out}: cannot be written: its folder is missing or read-only")
     with naming(f"--out {args.out}"):
         check_kind(Path(args.out), TOKENIZER)
-    corpus = given_corpus(args.train, "")
+    corpus = told(load_corpus(args.train, read_as(args)))
     begin = time.perf_counter()
     tokenizer = BPETokenizer.train(corpus.pieces(), args.vocab_size, progress=not args.json)
     seconds = time.perf_counter() - begin
     tokenizer.save(Path(args.out))
     characters = size = count = ends = 0
-    for piece in corpus.pieces():
-        characters, size, count = characters + len(piece), size + len(piece.encode()), count + len(tokenizer.encode(piece))
-        ends += piece.count(END_OF_TEXT)
+    with progress(args.json, desc="encoding", unit="char", unit_scale=True) as bar:
+        for piece in corpus.pieces():
+            characters, size, count = characters + len(piece), size + len(piece.encode()), count + len(tokenizer.encode(piece))
+            ends += piece.count(END_OF_TEXT)
+            bar.update(len(piece))
+    if tokenizer.vocab_size < args.vocab_size:
+        note(
+            f"--vocab-size {args.vocab_size}: the text has merges for only {counted(tokenizer.vocab_size, 'token')}; then each "
+            "of its words is a single token"
+        )
     if ends:
-        note(f"{corpus.name}: {END_OF_TEXT} stands in it {ends:,} times, as text; merges are learned of what is between")
+        note(f"{corpus.name}: its {ends:,} {END_OF_TEXT} are left out, and merges are learned from the text between them")
     about = {
         "data": corpus.name,
         "vocab_size": tokenizer.vocab_size,
@@ -271,9 +261,9 @@ def _train(args: argparse.Namespace) -> int:
     if args.json:
         print(strict_json(about))
         return 0
-    print(f"{_counted(tokenizer.vocab_size, 'token')}, {_counted(len(tokenizer.merges), 'merge')}, in {seconds:.1f} s")
+    print(f"{counted(tokenizer.vocab_size, 'token')}, {counted(len(tokenizer.merges), 'merge')}, in {seconds:.1f} s")
     ratio = f": {size / count:.2f} bytes per token" if count else ""
-    print(f"  {one_line(corpus.name)} is {_counted(size, 'byte')} and now {_counted(count, 'token')}{ratio}")
+    print(f"  {one_line(corpus.name)} is {counted(size, 'byte')} and now {counted(count, 'token')}{ratio}")
     learned = tokenizer.tokens[256 : tokenizer.vocab_size - 1]
     if learned:
         print(f"  the first merges made  {'  '.join(map(_escaped, learned[:10]))}")

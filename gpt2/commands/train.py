@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import shlex
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_preset, add_settings, given_corpus, given_settings, part_of
+from gpt2.commands.arguments import told
+from gpt2.commands.settings import add_settings, given_settings, part_of, run_to_follow
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.errors import ConfigError
 from gpt2.files import code_sha256
 from gpt2.model import GPT2
 from gpt2.run.checkpoints import Checkpoints
-from gpt2.run.folder import Run, load_model, unused_folder
-from gpt2.run.metrics import Recorded, history
-from gpt2.run.plots import plot_loss, plot_training
+from gpt2.run.folder import Run, load_model, near, runs_in, some, unused_folder
+from gpt2.run.plots import draw_loss, draw_training
+from gpt2.run.text import text_of_run
 from gpt2.terminal import note, one_line, say
-from gpt2.text.corpora import STDIN, Corpus, is_read_once
-from gpt2.text.encoding import prepare, tokenizer_for
+from gpt2.text.corpora import Corpus, Form, Texts, is_read_once, load_corpus, names, noted
+from gpt2.text.encoding import Prepared, prepare, tokenizer_for
 from gpt2.tokenizers import Tokenizer
-from gpt2.training.loop import Result, train
-from gpt2.training.memory import check_fits
+from gpt2.training.loop import Result, Say, train
+from gpt2.training.memory import check_fits, checkpoint_bytes
 from gpt2.training.mpi import comm
-from gpt2.training.resuming import read_setup
+from gpt2.training.resuming import Setup, read_setup
 from gpt2.training.shards import Shards
 from tinygrad2 import kernels
+from tinygrad2.errors import counted
 from tinygrad2.kernels.fast.products import bfloat16
 
 HELP = "train a model on text"
@@ -39,71 +42,158 @@ PRESET = "tiny"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
-    add_preset(parser, PRESET)
-    parser.add_argument("--out", help="run folder to write; by default a new one in runs/")
-    parser.add_argument("--resume", action="store_true", help="go on where the run in --out stopped; begin it if there is none")
-    parser.add_argument("--accept-changes", action="store_true", help="resume with other settings or another text than before")
-    parser.add_argument("--config", help="a TOML file of settings, by the names of the flags with underscores")
-    parser.add_argument("--no-plots", action="store_true", help="draw no loss.png and training.png at the end")
-    add_settings(parser, TrainConfig, PRESET)
-    add_settings(parser, GPT2Config, PRESET, vocab_size="the tokenizer's")
+    parser.add_argument("--out", help="run folder to write (default: a new one in runs/)")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out, or begin it if there is none")
+    parser.add_argument("--accept-changes", action="store_true", help="resume although settings or the text have changed")
+    parser.add_argument(
+        "--config", help="file of settings: TOML with the names of the flags (underscores for hyphens), or a run's config.json"
+    )
+    parser.add_argument("--no-plots", action="store_true", help="do not draw loss.png and training.png at the end")
+    add_settings(parser, PRESET, GPT2Config, TrainConfig, bare="data", vocab_size="the tokenizer's")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    given = given_settings(args)
-    if args.out is not None and not args.out.strip():
-        raise ConfigError("--out is empty: give a folder, or leave it out")
-    if args.resume and not args.out:
-        raise ConfigError("--resume needs --out: the folder of the run to go on with")
-    resume = args.resume and Run(Path(args.out)).config.exists()
-    together = comm.current()
-    resume = together.broadcast(resume, "the start")  # a rank that is late may find what another has written
-    setup = read_setup(args.out, given, args.accept_changes) if resume else None
-    preset = given.pop("preset", PRESET)
-    config = setup.training if setup else TrainConfig.preset(preset, **part_of(TrainConfig, given))
-    if together.size > 1 and is_read_once(config.data):
-        raise ConfigError(f"--data {config.data}: only one of several ranks could read it; give a file that all can read")
-    if config.dtype == "bfloat16":
-        with bfloat16(()):  # what the first step would refuse is refused before there is a folder
-            pass
-    corpus = given_corpus(config.data if "data" in given or not setup else None, config.data)
-    if corpus.once:
-        config = replace(config, data=STDIN)  # whatever the shell called it, there is no text of that name any more
-    if setup:
-        setup.check_corpus(corpus, args.accept_changes)
-        model, tokenizer = setup.model_at_start(bool(Checkpoints(setup.run.checkpoints).steps())), setup.tokenizer
-    else:
-        model, tokenizer = _start(preset, config, given, corpus)
-    text = prepare(corpus, tokenizer, config, model.config.max_seq_len)  # before there is a folder: it may be too short
-    if together.size > 1:
-        Shards.of(config, model.num_parameters())  # refuses too few of them before there is a folder
-        together.check_same(_facts(config, model, corpus))
+    signal = trained(args)[1].signal
+    return 128 + signal if signal else 0
+
+
+def trained(args: argparse.Namespace) -> tuple[Run, Result]:
+    """What the command does: the run that it leaves, and how that ended."""
+    start, together = _prepared(args), comm.current()
     out = None
     if together.is_main:
-        out = Path(args.out) if args.out else unused_folder(f"{preset}-{corpus.name[:40]}")
-        run = Run(out) if setup else Run.create(out)
+        out = Path(args.out) if args.out else unused_folder(f"{start.name}-{start.text.corpus.name[:40]}")
+        run = Run(out) if start.setup else Run.create(out)
     out = together.broadcast(out, "the run folder")
     assert out is not None
     reasons = together.all_gather(Run(out).gave_up(), "the run folder")  # each sees the files of its machine
     if not together.is_main:  # what it would write goes nowhere
         with tempfile.TemporaryDirectory() as folder:
-            return _exit_code(train(model, config, text, Run(Path(folder), out), lambda _: None, resume))
-    size = f"{corpus.characters:,} characters, {tokenizer.vocab_size} {'distinct' if config.tokenizer == 'char' else 'tokens'}"
-    what = corpus.name if setup else f"{preset} on {corpus.name}"
-    say(one_line(f"{what} ({size}), into {run.folder}"))
-    if args.resume and not setup:
-        say("there was nothing to go on with: a new run begins")
-    for path, why in {path: why for found in reasons for path, why in found.items()}.items():
-        say(one_line(f"the job before gave up, says {path}: {why}"))
-    result = train(model, config, text, run, say, resume)
+            return Run(out), start.train(Run(Path(folder), out), lambda _: None)
+    _announce(start, run, args, {path: why for found in reasons for path, why in found.items()})
+    try:
+        result = start.train(run, say)
+    except BaseException:
+        if not start.setup:
+            run.take_back()
+        raise
     drawn: list[Path] = []
-    if not args.no_plots:
-        step_tokens = config.batch_size * model.config.max_seq_len
-        drawn = _draw(run, f"{corpus.name}: {model.num_parameters():,} parameters", result.baselines, step_tokens)
-    _report(result, config.steps)
-    _suggest(run, result, corpus, drawn, " --no-plots" * args.no_plots)
-    return _exit_code(result)
+    if not args.no_plots and not result.signal:  # who ends it does not want to wait for pictures
+        drawn = _draw(run)
+    _report(result, start.config.steps, run.folder)
+    _suggest(run, result, start.text.corpus, drawn, " --no-plots" * args.no_plots)
+    return run, result
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training begins with, or goes on with: all that can be refused has been, and nothing is written yet."""
+
+    name: str
+    """Of its settings."""
+    setup: Setup | None
+    """Of the run that it goes on with."""
+    config: TrainConfig
+    model: GPT2
+    text: Prepared
+
+    def train(self, run: Run, say: Say) -> Result:
+        """To the end, into a folder."""
+        return train(self.model, self.config, self.text, run, say, resume=self.setup is not None)
+
+
+def _prepared(args: argparse.Namespace) -> Start:
+    """Settings, text, tokenizer and model; what would be refused later is refused here. Raises an exception of errors.py."""
+    given = given_settings(args)
+    if args.out is not None and not args.out.strip():
+        raise ConfigError("--out is empty: give a folder, or leave it out")
+    if args.resume and not args.out:
+        there = [name for name in names(given.get("data", ())) if Run(Path(name)).config.exists()]
+        meant = f"; did you mean --resume --out {shlex.quote(there[0])}?" if there else ""
+        raise ConfigError(f"--resume needs --out: the folder of the run to continue{meant}")
+    resume = args.resume and Run(Path(args.out)).config.exists()
+    if (
+        args.resume
+        and not given
+        and comm.current().is_main
+        and not os.path.lexists(args.out)
+        and (other := near(Path(args.out)))
+    ):
+        raise ConfigError(f"--out {args.out}: no such folder{other} (to begin a run, leave --resume out)")
+    if not resume and "preset" in given and given.get("init_from"):
+        note(f"--preset {given['preset']} decides how the model of {given['init_from']} is trained; its sizes stay")
+    together = comm.current()
+    resume = together.broadcast(resume, "the start")  # a rank that is late may find what another has written
+    setup = read_setup(args.out, given, args.accept_changes) if resume else None
+    preset, example = given.pop("preset", PRESET), run_to_follow(args)
+    name = preset if example is None else Path(args.config).absolute().parent.name
+    config = setup.training if setup else TrainConfig.preset(preset, **part_of(TrainConfig, given))
+    if "data" in given:
+        _check_texts(config.data)
+    if together.size > 1 and is_read_once(config.data):
+        raise ConfigError(f"--data {config.data}: only one rank could read it; give a file that all can read")
+    new = Run(Path(args.out) if args.out else unused_folder(name)) if together.is_main and not setup else None
+    if new:
+        new.check_can_be_made()
+    if config.dtype == "bfloat16":
+        with bfloat16(()):  # what the first step would refuse is refused before there is a folder
+            pass
+    form = Form.of(config)
+    if setup:
+        fix = "; --accept-changes trains on it"
+        corpus = text_of_run(args.out, setup.part, given.get("data"), form, args.accept_changes, fix)
+    elif example is not None and "data" not in given:
+        corpus = text_of_run(Path(args.config).parent, example, form=form)
+        config = replace(config, data=corpus.path or example.training.data)
+    else:
+        corpus = load_corpus(config.data, form)
+    told(corpus)
+    config = replace(config, data=noted(config.data))
+    if setup:
+        model, tokenizer = setup.model_at_start(bool(Checkpoints(setup.run.checkpoints).steps())), setup.tokenizer
+    else:
+        model, tokenizer = _new(preset, config, given, corpus)
+    if new:
+        new.check_can_be_made(checkpoint_bytes(model.num_parameters(), config))
+    text = prepare(corpus, tokenizer, config, model.config.max_seq_len)  # before there is a folder: it may be too short
+    text.baselines  # noqa: B018 - they are counted now, while nothing has begun that Ctrl-C would have to leave in order
+    if together.size > 1:
+        Shards.of(config, model.num_parameters())  # refuses too few of them before there is a folder
+        together.check_same(_facts(config, model, corpus))
+    return Start(name, setup, config, model, text)
+
+
+def _announce(start: Start, run: Run, args: argparse.Namespace, gave_up: dict[Path, str]) -> None:
+    """What begins or goes on, in a line; and what whoever started it may not expect."""
+    corpus, tokenizer, config, setup = start.text.corpus, start.text.tokenizer, start.config, start.setup
+    size = f"{corpus.characters:,} characters, {tokenizer.vocab_size} {'distinct' if config.tokenizer == 'char' else 'tokens'}"
+    what = corpus.name if setup else f"{start.name} on {corpus.name}"
+    say(one_line(f"{what} ({size}), into {run.folder}"))
+    if setup and (schedule := setup.schedule()):
+        say(schedule)
+    if args.resume and not setup:
+        say(one_line(f"{args.out} holds no run to resume: a new one begins{near(run.folder)}"))
+    for path, why in gave_up.items():
+        say(one_line(f"the job before gave up, says {path}: {why}"))
+
+
+MODEL_FILES = ("config.json", "metrics.jsonl", "model.safetensors", "model.safetensors.index.json")
+
+
+def _check_texts(given: Texts) -> None:
+    """Raise ConfigError for what is there, and hardly meant as a text."""
+    for name in names(given):
+        there = {file for file in MODEL_FILES if os.path.exists(os.path.join(name, file))}
+        if "config.json" in there and len(there) > 1:  # many a folder of texts has that one
+            raise ConfigError(
+                f"{name} is a run, not a text: --resume --out {name} continues it, and --init-from {name} begins another"
+            )
+        runs = runs_in(Path(name))
+        if runs and all(path in runs or path.suffix in (".png", ".html") for path in Path(name).glob("[!.]*")):
+            raise ConfigError(f"{name} holds runs ({some(runs)}), not texts: gpt2 runs {name} lists them")
+        if os.path.exists(name) and (name.endswith(".toml") or os.path.basename(name) == "config.json"):
+            raise ConfigError(f"{name} holds settings, not a text: --config {name} takes them")
 
 
 def _facts(config: TrainConfig, model: GPT2, corpus: Corpus) -> dict[str, str]:
@@ -113,11 +203,7 @@ def _facts(config: TrainConfig, model: GPT2, corpus: Corpus) -> dict[str, str]:
     return {**settings, **about, "NumPy": np.__version__}
 
 
-def _exit_code(result: Result) -> int:
-    return 128 + result.signal if result.signal else 0
-
-
-def _start(preset: str, config: TrainConfig, given: dict[str, Any], corpus: Corpus) -> tuple[GPT2, Tokenizer]:
+def _new(preset: str, config: TrainConfig, given: dict[str, Any], corpus: Corpus) -> tuple[GPT2, Tokenizer]:
     """The model as training begins, and its tokenizer: new ones, or those of `--init-from`."""
     if config.init_from:
         model, tokenizer = load_model(config.init_from)
@@ -135,7 +221,7 @@ def _start(preset: str, config: TrainConfig, given: dict[str, Any], corpus: Corp
     vocab_size = given.get("vocab_size", tokenizer.vocab_size)
     if config.tokenizer == "bpe" and vocab_size > tokenizer.vocab_size:
         note(
-            f"--vocab-size {vocab_size}: the text has merges for {tokenizer.vocab_size} tokens only; the model has room for "
+            f"--vocab-size {vocab_size}: the text has merges for only {tokenizer.vocab_size} tokens; the model has room for "
             f"{vocab_size - tokenizer.vocab_size} more, which it never writes"
         )
     if vocab_size < tokenizer.vocab_size:
@@ -146,31 +232,42 @@ def _start(preset: str, config: TrainConfig, given: dict[str, Any], corpus: Corp
     return GPT2(model_config, config.seed), tokenizer
 
 
-def _draw(run: Run, title: str, baselines: Mapping[str, float], step_tokens: int) -> list[Path]:
+def _draw(run: Run) -> list[Path]:
     """Draw the two pictures of a run; those that are. One that is not is said: the run is whole, and that is what counts."""
-    pictures: dict[Path, Callable[[Path, Iterator[Recorded]], None]] = {
-        run.training_plot: lambda path, rows: plot_training(path, rows, title),
-        run.loss_plot: lambda path, rows: plot_loss(path, rows, baselines, title, step_tokens),
-    }
     drawn = []
-    for path, draw in pictures.items():
+    for path, draw in {run.training_plot: draw_training, run.loss_plot: draw_loss}.items():
         try:
-            draw(path, history(run.metrics))
+            draw(run)
             drawn.append(path)
         except Exception as error:  # whatever it is
             say(f"{path} is not drawn: {' '.join(str(error).split()) or type(error).__name__}")
     return drawn
 
 
-def _report(result: Result, steps: int) -> None:
+def _report(result: Result, steps: int, folder: Path) -> None:
     """The loss, and what to compare it with."""
-    stopped = f"{result.steps} steps"
+    command = f"gpt2 eval {one_line(shlex.quote(str(folder)))}"
+    stopped = counted(result.steps, "step")
     if result.signal:
         stopped = f"interrupted after {result.steps} of {steps} steps"
     elif result.stopped_early:
-        stopped = f"no better validation loss any more: stopped after {result.steps} of {steps} steps"
-    print(f"\n{stopped} in {result.seconds:.0f} s")
-    print(f"  validation loss          {result.val_loss:.4f} nats per token")
+        stopped = f"the validation loss stopped falling: ended after {result.steps} of {steps} steps"
+    now = f", {result.steps_now} of them now," if result.steps_now != result.steps else ""
+    print(f"\n{stopped}{now} in {result.seconds:.0f} s")
+    if result.in_evaluation and result.steps:
+        print(f"  step {result.steps} is logged when the run goes on: its evaluation was interrupted")
+    earlier = result.val_step is not None and result.val_step < result.steps
+    if earlier and result.train_loss is not None:
+        print(f"  training loss            {result.train_loss:.4f} nats per token, of the batch of step {result.steps}")
+    if math.isnan(result.val_loss) and result.signal:
+        print("  validation loss          not evaluated yet")
+    else:
+        when = f", after step {result.val_step}; {command} evaluates it now" if earlier else ""
+        print(f"  validation loss          {result.val_loss:.4f} nats per token{when}")
+        some = result.windows < result.all_windows
+        whole = f"{result.windows:,} of" if some else "all"
+        rest = f"; {command} evaluates all" if some and not earlier else ""
+        print(f"  evaluated                {whole} {result.all_windows:,} windows, {result.val_tokens:,} tokens{rest}")
     if "perfect" in result.baselines:
         perfect = result.baselines["perfect"]
         print(f"  a perfect model          {perfect:.4f}: the loss is {result.val_loss - perfect:.4f} above it")
@@ -180,16 +277,18 @@ def _report(result: Result, steps: int) -> None:
 
 def _suggest(run: Run, result: Result, corpus: Corpus, drawn: list[Path], flags: str) -> None:
     """The commands to try next; `flags` are for the one that goes on."""
-    folder = one_line(shlex.quote(str(run.folder)))  # what a shell is given must do what it says
+    name = f"./{run.folder}" if str(run.folder).startswith("-") else str(run.folder)
+    folder = one_line(shlex.quote(name))  # what a shell is given must do what it says
     print(f"run folder: {one_line(str(run.folder))}")
     print("next:")
     if result.signal:
         print(f"  gpt2 train --resume --out {folder}{flags}" + " --data -  # and the same text again" * corpus.once)
-    print(f"  gpt2 sample --run {folder} --prompt {_prompt(next(corpus.pieces()))} --tokens 300 --temperature 0.8")
-    print(f"  gpt2 eval --run {folder}" + " --data -  # and a text" * corpus.once)
+        print(f"  gpt2 plot {folder}")
+    print(f"  gpt2 sample {folder} --prompt {_prompt(next(corpus.pieces()))} --tokens 300 --temperature 0.8")
+    print(f"  gpt2 eval {folder}" + " --data -  # and a text" * corpus.once)
     print("  gpt2 gradcheck")
     if run.loss_plot in drawn:
-        print(f"  and look at {one_line(str(run.loss_plot))}")
+        print(f"  open {one_line(os.path.join(name, run.loss_plot.name))}")
 
 
 def _prompt(text: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from gpt2.generation import check_finite
 from gpt2.model import GPT2
-from gpt2.terminal import printable
+from gpt2.terminal import printable, progress
 from gpt2.tokenizers import Tokenizer
 from gpt2.training.shards import Shards
 from tinygrad2 import no_grad
@@ -69,8 +69,14 @@ def evaluate(model: GPT2, tokenizer: Tokenizer, ids: Array, stride: int, shards:
         nats = _nats(model, inputs, targets)
         return [row[len(row) - new :] for row, (_, _, new) in zip(nats, group, strict=True)]
 
-    with model.evaluating():
-        parts = [part for found in shards.map(work, groups) for part in found]
+    with (
+        model.evaluating(),
+        progress(total=last, desc="evaluating", unit="token", unit_scale=True) as bar,
+    ):
+        parts = []
+        for found in shards.map(work, groups):
+            parts += found
+            bar.update(sum(map(len, found)))
     return Evaluation(ids, np.concatenate(parts), int(tokenizer.byte_lengths[ids[1:]].sum()))
 
 

@@ -10,7 +10,7 @@ from gpt2.config import GPT2Config
 from gpt2.model import GPT2
 from gpt2.rng import generator
 from gpt2.terminal import progress
-from tinygrad2.gradcheck.verdicts import GradcheckResult, gradcheck
+from tinygrad2.gradcheck import GradcheckResult, gradcheck
 
 SMALL: dict[str, Any] = {
     "vocab_size": 11,
@@ -36,7 +36,7 @@ def check_model(config: GPT2Config, seed: int = 0, fast: bool = False, batch_siz
         p.data = p.data + 0.1 * rng.standard_normal(p.shape)
     ids = rng.integers(0, config.vocab_size, (batch_size, min(config.max_seq_len, 16) + 1))
     names, parameters = zip(*model.named_parameters(), strict=True)
-    with progress(fast, total=model.num_parameters(), unit="entry", leave=False) as bar:
+    with progress(fast, total=model.num_parameters(), unit="entry") as bar:
         return gradcheck(
             lambda *_: model.loss(ids[:, :-1], ids[:, 1:]), parameters, fast=fast, names=names, progress=bar.update
         )

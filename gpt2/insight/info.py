@@ -8,6 +8,7 @@ from typing import Any
 from gpt2.config import GPT2Config
 from gpt2.model import GPT2
 from tinygrad2 import nn
+from tinygrad2.errors import counted
 
 Flow = list[tuple[str, tuple[int, ...]]]
 
@@ -65,7 +66,8 @@ def as_text(about: dict[str, Any], title: str) -> str:
     """The same for people: equal blocks are shown once."""
     config, rows = about["config"], about["parameters"]
     layers = config["num_layers"]
-    lines = [f"{title}: {layers} layers, d_model {config['d_model']}, {config['num_heads']} heads, d_ff {config['d_ff']}", ""]
+    of_width, heads = counted(layers, "layer"), counted(config["num_heads"], "head")
+    lines = [f"{title}: {of_width}, d_model {config['d_model']}, {heads}, d_ff {config['d_ff']}", ""]
     lines.append(f"{'parameter':36}{'shape':>16}{'count':>16}")
     for name, shape in rows.items():
         if name.startswith("h.") and not name.startswith("h.0."):
@@ -87,7 +89,7 @@ def as_text(about: dict[str, Any], title: str) -> str:
         f"training: {about['training_flops_per_token'] / 1e6:,.1f} MFLOP per token "
         "(6 per weight in a matrix product, 12 L T C for attention at the full context)",
         "",
-        f"data flow of {about['data_flow'][0]['shape'][0]} tokens",
+        f"data flow of {counted(about['data_flow'][0]['shape'][0], 'token')}",
     ]
     for row in about["data_flow"]:
         if row["step"].startswith("h.") and not row["step"].startswith("h.0 "):
@@ -95,6 +97,6 @@ def as_text(about: dict[str, Any], title: str) -> str:
         step = row["step"].removeprefix("h.0 ")
         indent = "    " if step != row["step"] else "  "
         if step == "ln_1":
-            lines.append(f"  {layers} blocks, each:")
+            lines.append(f"  {counted(layers, 'block')}{', each' * (layers > 1)}:")
         lines.append(f"{indent + step:48}{' x '.join(map(str, row['shape'])):>16}")
     return "\n".join(lines)

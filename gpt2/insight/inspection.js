@@ -92,7 +92,7 @@ function bars(container, values, name, unit, whatOf = (t) => place(t)) {
   const long = data.tokens.some((label) => [...label].length > 2);
   const row = el("div", { class: `bars${long ? " long" : ""}${signed ? " signed" : ""}`, role: "list", "aria-label": name });
   values.forEach((value, t) => {
-    const text = value === null ? "nothing before it to predict it from" : `${short(value)}${unit}`;
+    const text = value === null ? "no token before it to predict it from" : `${short(value)}${unit}`;
     const bar = el("div", { role: "listitem", "aria-label": `position ${t}, ${spoken(data.tokens[t])}: ${text}` }, data.tokens[t]);
     if (value) {
       const size = (height * Math.abs(value)) / most, top = value < 0 ? height : height - size;

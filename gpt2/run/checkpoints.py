@@ -37,11 +37,15 @@ KEPT = 2
 class Progress(msgspec.Struct):
     """What the training loop knows beyond the trainer.
 
-    `best_step` has the lowest validation loss so far, `since_best` evaluations ago. `unwritten` is the row of the last step, if
-    it is not in the log yet: a checkpoint is saved before the evaluation of its step.
+    `val_loss` is that after `val_step`, the last evaluated, which older versions did not keep; `whole_val_loss` that of
+    all windows, where these were evaluated at the end. `best_step` has the lowest validation loss so far, `since_best`
+    evaluations ago. `unwritten` is the row of the last step, if it is not in the log yet: a checkpoint is saved before the
+    evaluation of its step.
     """
 
     val_loss: float = math.nan
+    val_step: StepNumber | None = None
+    whole_val_loss: float | None = None
     best_loss: float = math.inf
     best_step: StepNumber = 0
     since_best: StepNumber = msgspec.field(default=0, name="stale")  # as checkpoints have always called it
@@ -122,7 +126,7 @@ class Checkpoints:
             about = parse_object(metadata["about"])
             checked = conform(about, About)
             if checked["step"] != step:
-                raise ValueError(f"it says to be of step {checked['step']}")
+                raise ValueError(f"it says that it is of step {checked['step']}")
             row = checked["progress"].unwritten
             if row is not None:
                 if conform(row, Recorded)["step"] != step:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import errno
 import glob
 import hashlib
@@ -13,6 +14,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,7 +24,7 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
-from gpt2.config import GPT2Config, TrainConfig
+from gpt2.config import LONGEST_TEXT, GPT2Config, TrainConfig
 from gpt2.errors import DamagedError, RunError
 from gpt2.files import KINDS, MOST_TOKENIZER, conform, naming, open_itself, open_regular, read_json, read_regular
 from gpt2.model import GPT2
@@ -31,6 +33,7 @@ from gpt2.run.lock import lock
 from gpt2.run.metrics import Log, Recorded, StepNumber, history
 from gpt2.text.corpora import Corpus
 from gpt2.tokenizers import BPETokenizer, Tokenizer, load_tokenizer
+from gpt2.weights import hugging_face
 from gpt2.weights.safetensors import check_fit, read_shapes, read_weights, write_weights
 from tinygrad2.files import unfinished, write_atomically
 from tinygrad2.types import Array
@@ -57,12 +60,20 @@ FILES = (
 """The names of the files in a run folder."""
 
 
+NO_RUN = "is a Hugging Face model, not a run: sample, inspect, eval --data and train --init-from take it"
+"""What to say of such a folder where only a run will do."""
+
+
+PathOfText = Annotated[str, msgspec.Meta(max_length=2 * LONGEST_TEXT, pattern="^[^\\x00]*$")]
+
+
 class CorpusFacts(msgspec.Struct):
-    """The text of a run: `sha256` as in corpora.Survey."""
+    """The text of a run: `sha256` as in corpora.Survey; `path` as in corpora.Corpus, empty in older runs."""
 
     name: str
     characters: Annotated[int, msgspec.Meta(ge=0)]
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    path: PathOfText | tuple[PathOfText, ...] = ""
 
 
 class Part(msgspec.Struct):
@@ -123,6 +134,8 @@ class Run:
         self.config, self.tokenizer, self.model, self.metrics, self.samples, *others = (folder / name for name in FILES)
         self.loss_plot, self.training_plot, self.lock, self.reason = others
         self.mark = ""  # until it is locked
+        self.made = False
+        """Whether the folder was not there before `create`."""
 
     @classmethod
     def create(cls, folder: Path) -> Run:
@@ -131,10 +144,42 @@ class Run:
         Raises RunError, and changes nothing, for any other.
         """
         run = cls(folder)
+        run.made = not folder.exists()
         with naming(f"--out {folder}"):
             folder.mkdir(parents=True, exist_ok=True)
         run.check_new()
         return run
+
+    def check_can_be_made(self, needed: int = 0) -> None:
+        """Raise RunError for what `create` will refuse, and where a file of so many bytes does not fit: before long work."""
+        there = next(path for path in (self.of_all, *self.of_all.parents) if os.path.lexists(path))
+        with naming(f"--out {self.folder}"):
+            if there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+            if not there.is_dir():
+                what = "it" if there == self.of_all else there
+                raise RunError(f"--out {self.folder}: {what} is a file; give a folder")
+            free = shutil.disk_usage(there).free
+        if free < needed:
+            raise RunError(
+                f"--out {self.folder}: a checkpoint takes {needed / 1e6:,.1f} MB, and only {free / 1e6:,.1f} MB are free; "
+                "make room, or give a folder on another disk"
+            )
+        if there == self.of_all:
+            self.check_new()
+
+    def take_back(self) -> None:
+        """Remove what was written before anything was recorded: the training was refused, or failed, before it had begun."""
+        own = [self.config, self.tokenizer, self.metrics, self.samples, self.lock, Checkpoints(self.checkpoints).path(0)]
+        with contextlib.suppress(OSError, RunError), self.locked():  # what is in the way is not of this training
+            if self.metrics.exists() and self.metrics.stat().st_size:
+                return
+            for path in (*own, *self.leftovers(self.mark)):
+                path.unlink(missing_ok=True)
+            if self.checkpoints.exists():
+                self.checkpoints.rmdir()
+            if self.made:
+                self.folder.rmdir()
 
     def check_new(self) -> None:
         """Raise RunError if there is anything in the folder but what a run leaves that was killed before it had begun."""
@@ -150,19 +195,23 @@ class Run:
                     own = {self.lock.name, *(path.name for path in self.leftovers(mark) if mark)}
                     own |= {self.tokenizer.name, self.reason.name} if content else set()
         if self.config.name in names:
-            raise RunError(f"{out}: already holds a run; --resume goes on with it, or choose another folder")
+            raise RunError(f"{out}: already holds a run; --resume continues it, or choose another folder")
         if self.checkpoints.name in names:
-            raise RunError(f"{out}: holds checkpoints and no {self.config.name}: bring it back, or choose another folder")
-        if strangers := sorted(names - own):
-            raise RunError(f"{out}: is not empty (it holds {strangers[0]!r}), and no run; choose another folder")
+            raise RunError(f"{out}: holds checkpoints but no {self.config.name}: bring it back, or choose another folder")
+        if others := sorted(names - own):
+            raise RunError(f"{out}: is not empty (it holds {others[0]!r}), and not a run; choose another folder")
 
     @classmethod
     def open(cls, folder: str | Path) -> Run:
         """A folder that holds a trained model. Raises RunError naming what is missing, or what no run folder holds."""
         run = cls(Path(folder))
         if not run.folder.is_dir():
-            raise RunError(f"{folder}: no such folder")
+            raise RunError(f"{folder}: no such folder{near(run.folder)}")
         run.check()
+        if is_hugging_face(run.folder):
+            raise RunError(f"{folder}: {NO_RUN}")
+        if not run.config.exists() and (runs := runs_in(run.folder)):
+            raise RunError(f"{folder}: is not a run; it holds {some(runs)}")
         for path in (run.config, run.tokenizer):
             if not path.exists():
                 raise RunError(f"{folder}: holds no trained model: {path.name} is missing")
@@ -189,6 +238,8 @@ class Run:
                 is_ours = entry.name in FILES or NAME.fullmatch(entry.name)
                 allowed = [stat.S_IFREG] if is_ours else [stat.S_IFREG, stat.S_IFDIR]
             if kind not in allowed:
+                if entry.name == self.config.name and is_hugging_face(self.folder):  # its cache is made of links
+                    raise RunError(f"{self.folder}: {NO_RUN}")
                 what = KINDS.get(kind, "a file")
                 raise RunError(f"{entry.path} is {what}; a run folder holds files and its checkpoints: put the real one there")
 
@@ -207,13 +258,14 @@ class Run:
     ) -> None:
         """Write config.json and tokenizer.json, unless they say already what the run is trained with after a step.
 
+        Where transformers can read model.safetensors as it is, config.json says it in their words too.
         `arithmetic` is what decides the order of sums, for `Part.machine`.
         """
         about = Description(
             model=model.config,
             training=training,
             parameters=model.num_parameters(),
-            corpus=CorpusFacts(corpus.name, corpus.characters, corpus.sha256),
+            corpus=CorpusFacts(corpus.name, corpus.characters, corpus.sha256, corpus.path),
             machine={"system": platform.platform(), "cores": os.cpu_count(), **arithmetic},
             versions={"python": platform.python_version(), "numpy": np.__version__},
             command=sys.argv[1:],
@@ -228,27 +280,21 @@ class Run:
             about.before = then.up_to(step)
             if about.before and same(about.before[-1]):
                 about.before.pop()
-            if same(then.at(sys.maxsize)) and about.before == then.before:
+            if same(then.at(sys.maxsize)) and about.before == then.before and about.corpus == then.corpus:
                 return
         self._write(self.tokenizer, tokenizer.to_text())
-        self._write(self.config, json.dumps(msgspec.to_builtins(about), indent=2) + "\n")
+        also = (
+            hugging_face.described(model.config, tokenizer.end_of_text) if hugging_face.is_read_as_it_is(model.config) else {}
+        )
+        self._write(self.config, json.dumps({**msgspec.to_builtins(about), **also}, indent=2) + "\n")
 
     def _write(self, path: Path, text: str) -> None:
         with naming(path):
             write_atomically(path, text.encode(), self.mark)
 
     def read_config(self) -> Description:
-        """config.json. Raises RunError naming the field that is missing, or is not what it can be."""
-        about = read_json(self.config, links=False)
-        try:
-            for name, settings in (("model", GPT2Config), ("training", TrainConfig)):
-                given = about.get(name)
-                unknown = set(given if isinstance(given, dict) else ()) - {f.name for f in dataclasses.fields(settings)}
-                if unknown:
-                    raise ValueError(f"its {name!r} has {min(unknown)!r}, which this version does not know")
-            return conform(about, Description)
-        except ValueError as error:  # ConfigError too
-            raise RunError(f"{self.config} is damaged: {error}") from error
+        """config.json. Raises RunError: see `read_description`."""
+        return read_description(self.config)
 
     def save_model(self, model: GPT2, step: int) -> None:
         """Write the weights of a step, with what they belong to; an older file stays whole until the new one is."""
@@ -259,7 +305,7 @@ class Run:
         """What weights are worthless without: a tokenizer with other ids gives nonsense and no error. Raises RunError."""
         with naming(self.tokenizer, "read"):
             tokenizer = hashlib.sha256(read_regular(self.tokenizer, MOST_TOKENIZER, links=False)).hexdigest()
-        return {"config": json.dumps(dataclasses.asdict(config), sort_keys=True), "tokenizer_sha256": tokenizer}
+        return {"config": config.as_text(), "tokenizer_sha256": tokenizer}
 
     def load_model(self, best: bool = False) -> tuple[GPT2, Tokenizer]:
         """The trained model, in evaluation mode, and its tokenizer. Raises RunError naming the file and what is wrong.
@@ -323,8 +369,8 @@ class Run:
         checkpoint = Checkpoints(self.checkpoints).latest(damaged.append)
         if checkpoint is None and (damaged or self.model.exists() or (self.metrics.exists() and self.metrics.stat().st_size)):
             raise RunError(
-                f"{self.folder}: there are steps in it, and no checkpoint to go on from"
-                f" ({'; '.join(damaged) or f'{self.checkpoints} holds none'}): bring one back, or start anew in another --out"
+                f"{self.folder}: holds steps, but no checkpoint to continue from "
+                f"({'; '.join(damaged) or f'{self.checkpoints} holds none'}): restore one, or begin another run in a new --out"
             )
         for message in damaged:
             say(message)
@@ -348,7 +394,7 @@ class Run:
             except BlockingIOError:
                 process = content.split(b"\n")[-1].decode(errors="replace") or "?"
                 raise RunError(
-                    f"{self.folder}: process {process} is training into it; kill {process} ends it, with a checkpoint"
+                    f"{self.folder}: process {process} is training into it; kill {process} ends the training, with a checkpoint"
                 ) from None
             self._lock, self.mark = file, _mark_in(content) or secrets.token_hex(8)
             try:
@@ -391,6 +437,45 @@ class Run:
         return self.of_all.with_name(f"{self.of_all.name}.gave-up-{rank}.txt") if rank else self.reason
 
 
+def runs_in(folder: Path) -> list[Path]:
+    """The runs in a folder, sorted; none of what is no folder, or cannot be read."""
+    with contextlib.suppress(OSError, ValueError):  # ValueError: no folder can have that name
+        return sorted(path for path in folder.iterdir() if (path / FILES[0]).exists() and (path / FILES[3]).exists())
+    return []
+
+
+def some(runs: list[Path]) -> str:
+    """The first three of them."""
+    return ", ".join(map(str, runs[:3])) + f" and {len(runs) - 3} more" * (len(runs) > 3)
+
+
+def near(folder: Path) -> str:
+    """`; did you mean FOLDER?` for one with a name that hardly differs, beside it or in runs/; or nothing."""
+    there: dict[str, Path] = {}
+    for place in (Path("runs"), folder.parent):
+        with contextlib.suppress(OSError):
+            there |= {path.name: path for path in place.iterdir() if (path / "config.json").exists()}
+    found = difflib.get_close_matches(folder.name, there, 1)
+    return f"; did you mean {there[found[0]]}?" if found else ""
+
+
+def read_description(path: Path, links: bool = False) -> Description:
+    """The config.json of a run. Raises RunError naming the field that is missing, or is not what it can be; and for a model of
+    Hugging Face's kind, which has a file of that name too."""
+    about = read_json(path, links=links)
+    if hugging_face.is_theirs(about):
+        raise RunError(f"{path.parent}: {NO_RUN}")
+    try:
+        for name, settings in (("model", GPT2Config), ("training", TrainConfig)):
+            given = about.get(name)
+            unknown = set(given if isinstance(given, dict) else ()) - {f.name for f in dataclasses.fields(settings)}
+            if unknown:
+                raise ValueError(f"its {name!r} has {min(unknown)!r}, which this version does not know")
+        return conform(about, Description)
+    except ValueError as error:  # ConfigError too
+        raise RunError(f"{path} is damaged: {error}") from error
+
+
 def _mark_in(content: bytes) -> str:
     found = LOCK.match(content)
     return (found[1] or b"").decode() if found else ""
@@ -401,7 +486,7 @@ def best_step(rows: Iterable[Recorded]) -> int:
     losses = ((row["val_loss"], row["step"]) for row in rows if math.isfinite(row.get("val_loss", math.nan)))
     _, step = min(losses, default=(0.0, None))
     if step is None:
-        raise RunError("the run has no evaluation yet, so it has no best step")
+        raise RunError("the run has no evaluation yet, so it has no best step: leave --best out")
     return step
 
 
@@ -409,7 +494,7 @@ def is_hugging_face(folder: str | Path) -> bool:
     """Whether a folder is of Hugging Face's kind, where config.json may be a link, and not a run. Raises RunError."""
     path = Path(folder) / "config.json"
     try:
-        return os.path.lexists(path) and "model_type" in read_json(path)
+        return os.path.lexists(path) and hugging_face.is_theirs(read_json(path))
     except RunError:
         if path.is_symlink():  # to something else: a run folder that Run.check refuses
             return False
@@ -422,14 +507,10 @@ def load_model(folder: str | Path, best: bool = False) -> tuple[GPT2, Tokenizer]
     if not is_hugging_face(path):
         return Run.open(folder).load_model(best)
     model = GPT2.from_pretrained(path)
-    if (path / "tokenizer.json").is_file():
-        tokenizer = load_tokenizer(path / "tokenizer.json")
-    elif (path / "vocab.json").is_file() or model.config.vocab_size != 50257:
-        tokenizer = BPETokenizer.from_pretrained(path)
-    else:
-        tokenizer = BPETokenizer.gpt2()
+    alone = not any((path / name).is_file() for name in ("tokenizer.json", "vocab.json"))
+    tokenizer = BPETokenizer.gpt2() if alone and model.config.vocab_size == 50257 else load_tokenizer(path)
     if tokenizer.vocab_size > model.config.vocab_size:
-        raise RunError(f"{path}: a tokenizer of {tokenizer.vocab_size} tokens for a model with {model.config.vocab_size}")
+        raise RunError(f"{path}: the tokenizer has {tokenizer.vocab_size} tokens, the model only {model.config.vocab_size}")
     return model, tokenizer
 
 

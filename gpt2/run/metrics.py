@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -61,6 +62,9 @@ class Recorded(TypedDict, total=False):
     val_loss: float
     above_perfect: float
     val_tokens: Annotated[int, msgspec.Meta(ge=1, le=10**15)]
+    val_bytes: Annotated[int, msgspec.Meta(ge=0, le=10**15)]
+    whole_val_loss: float
+    whole_val_tokens: Annotated[int, msgspec.Meta(ge=1, le=10**15)]
     baselines: Named
     diagnostics: Diagnostics
 
@@ -104,9 +108,7 @@ class Log:
         if names > 1:
             raise RunError(f"{path} is a hard link: what is written to it would also change a file elsewhere; copy it first")
         if size < position:
-            raise RunError(
-                f"{path} has {size} bytes, but had {position} at the checkpoint: it was cut or replaced: bring it back"
-            )
+            raise RunError(f"{path} has {size} bytes, but had {position} at the checkpoint: it was cut or replaced: restore it")
 
     def __init__(self, path: Path, position: int = 0) -> None:
         self.check(path, position)
@@ -167,6 +169,13 @@ def history(path: Path, skipped: bool = False) -> Iterator[Recorded]:
                 yield row
 
 
+def bits_per_byte(row: Recorded) -> float | None:
+    """The validation loss of a row so that those of other tokenizers compare with it; None where no bytes are recorded."""
+    if "val_loss" not in row or not row.get("val_bytes"):
+        return None
+    return row["val_loss"] / math.log(2) * row.get("val_tokens", math.nan) / row["val_bytes"]
+
+
 def positions(path: Path, steps: range) -> dict[int, int]:
     """Where in the data the batches are that these steps were taken with, of those that count: each batch that was drawn has
     a row, also one that was skipped, or whose step was taken back. Raises RunError for damage."""
@@ -192,7 +201,7 @@ def _returns(path: Path, rows: Iterator[_Counted]) -> Iterator[tuple[int, int]]:
                 found.pop()
             found.append((number, step))
             if len(found) > MOST_RETURNS:
-                raise RunError(f"{path}, line {number + 1}: it went back more than {MOST_RETURNS:,} times, as no training does")
+                raise RunError(f"{path}, line {number + 1}: its steps went back more than {MOST_RETURNS:,} times")
             last = step - 1
         if row.skipped is None:
             last = step

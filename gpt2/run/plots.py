@@ -12,12 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.run.metrics import Block, Recorded
+from gpt2.run.folder import Description, Run
+from gpt2.run.health.inside import DEAD, RESIDUAL
+from gpt2.run.health.updates import UPDATE
+from gpt2.run.health.verdict import digits, percent
+from gpt2.run.metrics import Block, Recorded, bits_per_byte, history
 from gpt2.run.series import Bins, Thinned
 from tinygrad2.files import write_anew
 from tinygrad2.types import Array
 
-BASELINES = {"uniform": ("ln V: every token equally likely", "--"), "perfect": ("a perfect model", "-")}
+BASELINES = {
+    "uniform": ("ln V: every token equally likely", "--"),
+    "unigram": ("unigram", ":"),
+    "bigram": ("bigram", ":"),
+    "perfect": ("a perfect model", "-"),
+}
 """How they are called, and the style of their line."""
 
 MOST_EVALUATIONS = 512
@@ -26,24 +35,32 @@ MOST_EVALUATIONS = 512
 MOST_CURVES = 200
 """In a panel; of more, only the first are drawn."""
 
+MAKER = "gpt2 plot"
+"""What a picture says in its beginning of how it was made."""
+
 LARGEST = 1e30
 """What is larger is not drawn, like what is not finite: the ends of an axis could not be computed."""
 
 
 class Losses:
-    """The losses of a run: each, or the means of bins."""
+    """The losses of a run, each, or the means of bins: in nats per token, or those of validation `in_bits` per byte."""
 
-    def __init__(self, rows: Iterable[Recorded]) -> None:
+    def __init__(self, rows: Iterable[Recorded], in_bits: bool = False) -> None:
         self._train, self._val = Bins(columns=2), Bins(columns=2)
-        self.last_step, self.last_val, self.best_val = 0, math.nan, math.inf
+        self.last_step, self.last_val, self.best_val, self.first_val = 0, math.nan, math.inf, math.nan
+        self.baselines: Mapping[str, float] = {}
         for row in rows:
             self.last_step = row["step"]
             if "train_loss" in row:
                 self._train.add(row["step"], row["train_loss"])
             if "val_loss" in row:
-                self.last_val = row["val_loss"]
+                bits = bits_per_byte(row) if in_bits else None
+                self.last_val = row["val_loss"] if not in_bits else math.nan if bits is None else bits
                 self.best_val = min(self.best_val, self.last_val)
+                if not math.isfinite(self.first_val):
+                    self.first_val = self.last_val
                 self._val.add(row["step"], self.last_val)
+                self.baselines = row.get("baselines", self.baselines)
 
     def train(self) -> tuple[Array, Array]:
         """Steps and training losses."""
@@ -71,7 +88,41 @@ def _drawable(values: Array) -> Array:
     return np.where(abs(values) < LARGEST, values, np.nan)
 
 
-def plot_loss(path: Path, rows: Iterable[Recorded], baselines: Mapping[str, float], title: str, step_tokens: int = 0) -> None:
+def limit_losses(axes: Any, values: Array, starts: Iterable[float], alone: bool = False) -> None:
+    """Show all of the losses; but where some are far above those at the start, on a logarithmic axis if it is one run `alone`,
+    and of several without them: the one that diverged hides no other."""
+    values, starts = values[np.isfinite(values)], [start for start in starts if 0 < start < LARGEST]
+    if not len(values):
+        return
+    low, high = values.min(), values.max()
+    start = max(starts, default=math.inf)
+    most = start + 0.5 * max(start - low, start / 2)
+    if alone and low > 0 and high > 10 * start:
+        axes.set_yscale("log")
+    else:
+        if high > most and not alone:
+            high = most
+            axes.set_title(f"losses above {loss_text(high)} are not shown", fontsize=9)
+        margin = max(0.03 * (high - low), 0.01)
+        axes.set_ylim(low - margin, high + margin)
+
+
+def draw_loss(run: Run) -> None:
+    """Draw the loss.png of a run. Raises OSError and RunError."""
+    about = run.read_config()
+    plot_loss(run.loss_plot, history(run.metrics), _title(about), about.training.batch_size * about.model.max_seq_len)
+
+
+def draw_training(run: Run) -> None:
+    """Draw the training.png of a run. Raises OSError and RunError."""
+    plot_training(run.training_plot, history(run.metrics), _title(run.read_config()))
+
+
+def _title(about: Description) -> str:
+    return f"{about.corpus.name}: {about.parameters:,} parameters"
+
+
+def plot_loss(path: Path, rows: Iterable[Recorded], title: str, step_tokens: int = 0) -> None:
     """Training and validation loss against steps, with the baselines as lines; and, above, tokens: `step_tokens` per step.
 
     `rows` are a history. Raises OSError where the picture cannot be written.
@@ -88,33 +139,36 @@ def plot_loss(path: Path, rows: Iterable[Recorded], baselines: Mapping[str, floa
     axes.plot(steps, smooth, color="tab:blue", linewidth=1.6, label=label)
     steps, val = run.val()
     axes.plot(steps, val, color="tab:orange", marker="o", markersize=4, label=f"validation (last {loss_text(run.last_val)})")
+    baselines = {name: value for name, value in run.baselines.items() if name in BASELINES and abs(value) < LARGEST}
+    limit_losses(axes, np.concatenate([losses, val, [*baselines.values()]]), [run.first_val, *baselines.values()], alone=True)
+    if axes.get_yscale() == "log":  # where all baselines are in one place
+        baselines = {name: value for name, value in baselines.items() if name == "uniform"}
     for name, value in baselines.items():
-        label, style = BASELINES.get(name, (name, ":"))
+        label, style = BASELINES[name]
         axes.axhline(value, color="0.4", linestyle=style, linewidth=1)
         at = axes.get_yaxis_transform()  # x as a share of the width, y as a loss
-        axes.text(0.99, value, f"{label} ({value:.3f})", transform=at, ha="right", va="bottom", color="0.3", fontsize=9)
+        text = f"{label} ({value:.3f})"
+        box = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}  # a curve may cross it
+        axes.text(0.99, value, text, transform=at, ha="right", va="bottom", color="0.2", fontsize=9, bbox=box, zorder=3)
     axes.set(xlabel="step", ylabel="loss (nats per token)", title=plain(title))
     axes.set_xlim(0, run.last_step or 1)
-    seen = np.concatenate([losses, val, _drawable(np.array(list(baselines.values()), float))])
-    seen = seen[np.isfinite(seen)]
-    if len(seen):
-        axes.set_ylim(seen.min() - 0.15, seen.max() + 0.15)
     axes.grid(alpha=0.25)
     if step_tokens:
         above = axes.secondary_xaxis("top", functions=(partial(_times, step_tokens), partial(_times, 1 / step_tokens)))
         above.set_xlabel("tokens seen")
-        above.xaxis.set_major_formatter(_in_thousands)
+        above.xaxis.set_major_formatter(in_thousands)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)  # nowhere inside is always free
     save(figure, path)
 
 
-def save(figure: Any, path: Path) -> None:
-    """Write a picture of the kind that the name of its file says, whole or not at all. Raises OSError, or ValueError for a kind
-    that there is not."""
-    content = io.BytesIO()
+def save(figure: Any, path: Path, only_ours: bool = False) -> None:
+    """Write a picture of the kind that the name of its file says, whole or not at all; and, with `only_ours`, where no other
+    picture is than one of this program. Raises OSError, or ValueError for a kind that there is not."""
+    content, kind = io.BytesIO(), path.suffix[1:].lower() or "png"
+    about = {"png": {"Software": MAKER}, "svg": {"Creator": MAKER}}.get(kind)
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # of letters that no font has, of numbers too large
-        figure.savefig(content, format=path.suffix[1:] or "png")
-    write_anew(path, content.getvalue())
+        figure.savefig(content, format=kind, metadata=about)
+    write_anew(path, content.getvalue(), MAKER.encode() if about and only_ours else b"")
 
 
 def plain(text: str) -> str:
@@ -126,6 +180,11 @@ def plain(text: str) -> str:
     return f" {text}" if text.startswith("_") else text
 
 
+def shortened(name: str, most: int = 60) -> str:
+    """A name without its middle, if it has more letters than a legend has room for."""
+    return name if len(name) <= most else f"{name[: most // 2]}...{name[-most // 2 :]}"
+
+
 def loss_text(value: float) -> str:
     """A loss in a label; 1e300 would have 301 digits."""
     return f"{value:.3g}" if abs(value) >= 1e6 else f"{value:.3f}"
@@ -134,24 +193,27 @@ def loss_text(value: float) -> str:
 def plot_training(path: Path, rows: Iterable[Recorded], title: str) -> None:
     """What happens inside: learning rate, gradients by layer, updates by matrix, and activations by block, against steps.
 
-    `rows` are a history. Raises OSError where the picture cannot be written.
+    What is usual is drawn as `gpt2 health` judges it. `rows` are a history. Raises OSError where the picture cannot be written.
     """
     from matplotlib.figure import Figure  # slow to load, and not needed until now
 
-    figure = Figure(figsize=(13, 7.5), dpi=110, layout="constrained")
+    figure = Figure(figsize=(13, 8.5), dpi=110, layout="constrained")
     figure.suptitle(plain(title))
     panels = figure.subplots(2, 3).ravel()
     inside = Inside(rows)
     steps, rates, norms = _columns(inside.updates)
-    _lines(panels[0], "learning rate", steps, {"": rates}, "tab:blue")
-    panels[0].set_ylim(bottom=0)
-    panels[0].ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
-    panels[1].plot(steps, norms, color="0.75", linewidth=0.8, label="all, unclipped")
+    _lines(panels[0], "learning rate\n", steps, {"": rates})
+    panels[0].set_ylim(0, 1.05 * _highest(rates) or 1)
+    panels[0].yaxis.set_major_formatter("{x:g}")
+    panels[0].yaxis.get_major_locator().set_params(nbins=5)
+    panels[1].plot(steps, norms, color="0.75", linewidth=0.8, label="all")
     _gradients(panels[1], inside.measured.values())
-    _ratios(panels[2], inside.measured.values())
+    _ratios(panels[2], inside.measured.values(), steps[rates >= _highest(rates) / 2])
     _blocks(panels[3:], inside.diagnosed.values())
+    margin = 0.02 * (inside.last_step or 1)
     for axes in panels:
-        axes.set(xlabel="step", xlim=(0, inside.last_step or 1))
+        axes.set(xlabel="step", xlim=(-margin, (inside.last_step or 1) + margin))
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.25)
     save(figure, path)
 
@@ -175,7 +237,19 @@ class Inside:
                 self.diagnosed.add((row["step"], {name: _drawn(block) for name, block in blocks.items()}))
 
 
-KINDS = ("wte", "wpe", "attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj", "lm_head")
+LIMIT: Any = {"color": "0.3", "linestyle": "--", "linewidth": 1}
+STYLES = {
+    "wte": ("tab:red", "o"),
+    "wpe": ("tab:orange", "s"),
+    "attn.c_attn": ("tab:blue", "^"),
+    "attn.c_proj": ("tab:cyan", "v"),
+    "mlp.c_fc": ("tab:green", "<"),
+    "mlp.c_proj": ("tab:olive", ">"),
+    "ln_f": ("tab:pink", "P"),
+    "lm_head": ("tab:brown", "D"),
+}
+"""The colour and the marker of a part or a kind of matrix, in every panel; blocks go from dark to light with depth."""
+
 Measured = tuple[int, Mapping[str, float], dict[str, tuple[float, float, float]]]
 """A step; the norm of the gradient by layer; and, by kind of matrix, the lowest, the mean and the highest update ratio."""
 
@@ -185,7 +259,7 @@ Diagnosed = tuple[int, dict[str, tuple[float, ...]]]
 
 def _by_kind(ratios: Mapping[str, float]) -> dict[str, tuple[float, float, float]]:
     found = {}
-    for kind in KINDS:
+    for kind in STYLES:
         own = [value for name, value in ratios.items() if name.endswith(f"{kind}.weight")]
         finite = [value for value in own if abs(value) < LARGEST] or [math.nan]
         if own:
@@ -199,6 +273,11 @@ def _drawn(block: Block) -> tuple[float, ...]:
     return block["out_std"], block["off"], block["dead"], float(np.mean(heads)), min(heads), max(heads)
 
 
+def _highest(values: Any) -> float:
+    """The largest of all numbers that are drawn, or 0."""
+    return float(np.fmax.reduce(np.ravel(values), initial=0.0))
+
+
 def _blocks(panels: Sequence[Any], diagnosed: Sequence[Diagnosed]) -> None:
     """Three panels of the blocks of the model."""
     residual, units, attention = panels
@@ -210,67 +289,79 @@ def _blocks(panels: Sequence[Any], diagnosed: Sequence[Diagnosed]) -> None:
     def of_blocks(axes: Any, what: str, number: int) -> None:
         _lines(axes, what, steps, {name: found[number] for name, found in values.items()})
 
-    of_blocks(residual, "std of the residual stream after each block", 0)
-    residual.set_ylim(bottom=0)
-    of_blocks(units, "share of GELU inputs below -3; dotted: units always off", 1)
-    of_blocks(attention, "entropy of attention (1: uniform), mean of heads", 3)
+    of_blocks(
+        residual, f"standard deviation of the residual stream,\nbehind each block (usual: at most {digits(RESIDUAL[1])})", 0
+    )
+    of_blocks(units, f"GELU inputs below -3; dotted: units always off\n(usual: at most {percent(DEAD)} of the units)", 1)
+    of_blocks(attention, "entropy of attention, mean and range of heads\n(0: one token only, 1: all tokens alike)", 3)
     for name, line, other in zip(names, list(units.get_lines()), list(attention.get_lines()), strict=True):
         _, _, dead, _, low, high = values[name]
         units.plot(steps, dead, ":", color=line.get_color(), label="_")
         attention.fill_between(steps, low, high, color=other.get_color(), alpha=0.12, linewidth=0)
-    units.set_ylim(bottom=0)
-    units.yaxis.set_major_formatter(lambda share, _: f"{share:.3g}" if share >= 0.01 else f"{share:.2g}")
-    attention.set_ylim(0, 1.02)
+    largest, most, dead = (_highest([value[i] for value in values.values()]) for i in range(3))
+    if largest > RESIDUAL[1]:
+        residual.set_yscale("log")
+        residual.axhline(RESIDUAL[1], **LIMIT)
+    else:
+        residual.set_ylim(0, 1.05 * largest or 1)
+    if dead > DEAD:
+        units.axhline(DEAD, **LIMIT)
+    units.set_ylim(0, max(0.01, 1.05 * most))
+    units.yaxis.set_major_formatter(lambda share, _: percent(share))
+    attention.set_ylim(-0.02, 1.02)
 
 
 def _gradients(axes: Any, measured: Sequence[Measured]) -> None:
-    """The norms of the parts of the gradient, after clipping, where they were measured; before it, that of all is drawn."""
+    """The norms of the parts of the gradient where they were measured; that of all is drawn already."""
     parts = list(measured[-1][1])[:MOST_CURVES] if measured else []
     curves = {part: _drawable(np.array([norms.get(part, math.nan) for _, norms, _ in measured])) for part in parts}
-    _lines(axes, "norm of the gradient, by layer", [step for step, _, _ in measured], curves)
+    _lines(axes, "norm of the gradient by layer,\nbefore clipping", [step for step, _, _ in measured], curves)
     if any((np.asarray(line.get_ydata()) > 0).any() for line in axes.lines):
         axes.set_yscale("log")
 
 
-def _ratios(axes: Any, measured: Sequence[Measured]) -> None:
-    """One colour for each kind of matrix: the mean of the blocks as a line, the range of the blocks behind it."""
+def _ratios(axes: Any, measured: Sequence[Measured], judged: Array) -> None:
+    """The mean of the blocks as a line for each kind of matrix, the range of the blocks behind it; and what is usual at the
+    steps that are judged: those with a high learning rate."""
     steps = [step for step, _, _ in measured]
-    for i, kind in enumerate(KINDS):
-        if any(kind in ratios for _, _, ratios in measured):
-            gap = (math.nan,) * 3
-            low, mean, high = np.array([ratios.get(kind, gap) for _, _, ratios in measured]).T
-            (line,) = axes.plot(steps, mean, marker="o", markersize=3, label=kind, color=f"C{i}")
-            axes.fill_between(steps, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
-    axes.axhline(-3, color="0.3", linestyle="--", linewidth=1)
-    axes.text(0.01, -3, "-3: rule of thumb", transform=axes.get_yaxis_transform(), va="bottom", color="0.3", fontsize=8)
-    axes.set_title("log10 of update / weight, by matrix", fontsize=10)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=7, ncols=2, frameon=False)
+    gap = (math.nan,) * 3
+    kinds = [kind for kind in STYLES if any(kind in ratios for _, _, ratios in measured)]
+    with np.errstate(over="ignore"):
+        values = {kind: _drawable(10 ** np.array([ratios.get(kind, gap) for _, _, ratios in measured])).T for kind in kinds}
+    usual = f"(grey: usual at a high learning rate, {percent(UPDATE[0])} to {percent(UPDATE[1])})"
+    what = f"size of an update over the size of its matrix\n{usual}"
+    _lines(axes, what, steps, {kind: mean for kind, (_, mean, _) in values.items()})
+    for line, (low, _, high) in zip(list(axes.get_lines()), values.values(), strict=True):
+        axes.fill_between(steps, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
+    if kinds:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda share, _: percent(share))
+        if len(judged):
+            axes.fill_between(judged[[0, -1]], *UPDATE, color="0.92", zorder=0)
+    else:
+        axes.text(0.5, 0.5, "not measured yet", transform=axes.transAxes, ha="center", color="0.3")
 
 
-def _lines(axes: Any, what: str, steps: Sequence[int], curves: Mapping[str, Array], color: str | None = None) -> None:
-    """Curves with a legend; those of the blocks go from dark to light with depth, and of many only some are named."""
+def _lines(axes: Any, what: str, steps: Sequence[int], curves: Mapping[str, Array]) -> None:
+    """Curves with a legend; of many blocks only some are named."""
     from matplotlib import colormaps
 
     blocks = [name for name in curves if name.startswith("h.")]
     named = {*blocks[:: max(1, math.ceil(len(blocks) / 6))], *blocks[-1:]}
-    others = iter(("tab:red", "tab:orange", "tab:pink", "tab:brown"))
-    few = {"marker": "o", "markersize": 3} if len(steps) < 100 else {}
+    few = {"markersize": 4} if len(steps) < 100 else {"marker": ""}
     for name, values in curves.items():
-        shade = colormaps["viridis"](0.9 * blocks.index(name) / max(1, len(blocks) - 1)) if name in blocks else None
-        (line,) = axes.plot(steps, values, color=shade or color or next(others, "0.5"), label=plain(name), **few)
-        if not name or (name in blocks and name not in named):
-            line.set_label(name or "_")
-    axes.set_title(what, fontsize=10)
-    handles, labels = axes.get_legend_handles_labels()
-    shown = [(h, label) for h, label in zip(handles, labels, strict=True) if label not in blocks or label in named]
-    if shown:
-        axes.legend(*zip(*shown, strict=True), fontsize=7, ncols=2, frameon=False)
+        color, marker = STYLES.get(name, ("0.5" if name else "tab:blue", "o"))
+        shade = colormaps["viridis"](0.9 * blocks.index(name) / max(1, len(blocks) - 1)) if name in blocks else color
+        label = plain(name) if name and (name not in blocks or name in named) else "_"
+        axes.plot(steps, values, color=shade, label=label, **{"marker": marker if name else "", **few})
+    axes.set_title(what, fontsize=10, loc="left")
+    if axes.get_legend_handles_labels()[0]:  # below the panel, where no curve is
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.13), fontsize=7.5, ncols=4, frameon=False)
 
 
 def _times(factor: float, x: Any) -> Any:
     return factor * x
 
 
-def _in_thousands(value: float, _: Any) -> str:
+def in_thousands(value: float, _: Any) -> str:
     return f"{value / 1e6:g}M" if abs(value) >= 1e6 else f"{value / 1e3:g}k" if abs(value) >= 1e3 else f"{value:g}"

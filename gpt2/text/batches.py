@@ -6,6 +6,7 @@ import numpy as np
 
 from gpt2.errors import DataError
 from gpt2.rng import generator
+from tinygrad2.errors import counted
 from tinygrad2.types import Array
 
 Batch = tuple[Array, Array]
@@ -29,7 +30,7 @@ def check_lengths(train: Array, val: Array, seq_len: int) -> None:
 
 def _too_short(train: int, val: int, seq_len: int, more: str) -> DataError:
     return DataError(
-        f"the text has {train + val} tokens: {train} to train on and {val} to validate on; a context of {seq_len} "
+        f"the text has {counted(train + val, 'token')}, {train} to train on and {val} to validate on; a context of {seq_len} "
         f"needs at least {seq_len + 1} in each: give {more}, or a smaller --max-seq-len"
     )
 

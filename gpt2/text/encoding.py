@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,12 @@ from gpt2.config import TrainConfig
 from gpt2.errors import ConfigError, DataError
 from gpt2.terminal import note, progress
 from gpt2.text import batches
+from gpt2.text.baselines import baselines
 from gpt2.text.corpora import Corpus, Document
 from gpt2.text.id_cache import kept_ids
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer
 from gpt2.tokenizers.base import END_OF_TEXT
+from tinygrad2.errors import counted
 from tinygrad2.types import Array
 
 Say = Callable[[str], object]
@@ -34,6 +36,9 @@ IN_MEMORY = 4_000_000
 
 BPE_VOCABULARY = 1024
 """The size of a BPE that is trained where none is given: a good one for about a megabyte of text."""
+
+MOST_NAMED = 20
+"""How many characters without tokens are named, the most frequent first."""
 
 FORMAT = b"2"
 """Of the files in the cache; part of their names."""
@@ -53,6 +58,11 @@ class Prepared:
     documents: Callable[[], Iterator[Document]]
     """In the order of the ids."""
 
+    @cached_property
+    def baselines(self) -> dict[str, float]:
+        """See baselines.py."""
+        return baselines(self.train, self.val, self.tokenizer.vocab_size)
+
     def costs(self) -> Array | None:
         """What each token of `val` costs a model that knows the source of the text, where there is such a thing.
 
@@ -60,9 +70,11 @@ class Prepared:
         model is better than their mean, but for chance; what a window may hide from the best one is said in
         corpora/generated.py.
         """
-        nats = [document.nats for document in self.documents() if document.nats is not None]
-        if not nats:
-            return None
+        nats: list[Array] = []
+        for document in self.documents():
+            if document.nats is None:  # what a part costs says nothing of the whole
+                return None
+            nats.append(document.nats)
         ends = np.concatenate(
             [[0], np.cumsum(self.tokenizer.byte_lengths[self.val])]
         )  # (M + 1,): characters before and after each token
@@ -89,6 +101,27 @@ def prepare_whole(corpus: Corpus, tokenizer: Tokenizer, say: Say = note) -> Prep
     return Prepared(corpus, tokenizer, ids[:0], ids, lambda: _arranged(corpus, nowhere))
 
 
+def without_strangers(corpus: Corpus, tokenizer: Tokenizer, say: Say = note) -> Corpus:
+    """The corpus without the characters that have no tokens; which and how many these are is said.
+
+    It is read once for that."""
+    left_out: Counter[str] = Counter()
+
+    def kept(piece: str) -> str:
+        strangers = tokenizer.strangers(piece)
+        left_out.update({c: piece.count(c) for c in strangers})
+        return piece.translate(dict.fromkeys(map(ord, strangers)))
+
+    known = replace(corpus, documents=lambda: (Document(map(kept, d.pieces)) for d in corpus.documents()))
+    whole = known.survey.characters + left_out.total()
+    if not left_out:
+        return corpus
+    found = "".join(c for c, _ in left_out.most_common(MOST_NAMED))
+    shown = f"{found!r}{' and others' * (len(left_out) > MOST_NAMED)} ({left_out.total():,} of {whole:,})"
+    say(f"{corpus.name} is read without the characters that have no token: {shown}")
+    return known
+
+
 def validating(corpus: Corpus, config: TrainConfig) -> Array:
     """Which documents validate: bool (documents,). None where the text is split by position.
 
@@ -103,9 +136,7 @@ def validating(corpus: Corpus, config: TrainConfig) -> Array:
     for digest, size in zip(survey.digests, survey.sizes, strict=True):
         sizes[digest] = sizes.get(digest, 0) + size
     if len(sizes) < 2:
-        raise DataError(
-            f"--split document: {corpus.name} has only one document, or copies of one; --split position splits its text"
-        )
+        raise DataError(f"--split document: {corpus.name} has only one document, or copies of one; use --split position")
     order = sorted(sizes, key=lambda digest: hashlib.sha256(b"%d:" % config.seed + digest).digest())
     missing, taken = config.val_fraction * survey.characters, set()
     for digest in order:
@@ -125,17 +156,24 @@ def tokenizer_for(corpus: Corpus, config: TrainConfig, vocab_size: int | None = 
     """
     match config.tokenizer:
         case "char":
-            return CharTokenizer.train(corpus.pieces())
+            with progress(desc="alphabet", unit="char", unit_scale=True) as bar:
+                return CharTokenizer.train(_passing(corpus.pieces(), bar))
         case "byte":
             return ByteTokenizer()
         case "bpe":
-            return BPETokenizer.train(_training_text(corpus, config), vocab_size or BPE_VOCABULARY)
+            return BPETokenizer.train(_training_text(corpus, config), vocab_size or BPE_VOCABULARY, progress=True)
         case "gpt2":
             return BPETokenizer.gpt2()
     if os.path.exists(config.tokenizer):  # which is false for a name that no file can have
-        path = Path(config.tokenizer)
-        return load_tokenizer(path / "tokenizer.json" if path.is_dir() else path)
-    raise ConfigError(f"tokenizer = {config.tokenizer!r} is none of char, byte, bpe and gpt2, and there is no such file")
+        return load_tokenizer(config.tokenizer)
+    raise ConfigError(f"tokenizer = {config.tokenizer!r} is neither char, byte, bpe, gpt2 nor a file")
+
+
+def _passing(pieces: Iterable[str], bar: Any) -> Iterator[str]:
+    """The same pieces; the bar goes on with each."""
+    for piece in pieces:
+        yield piece
+        bar.update(len(piece))
 
 
 def _training_text(corpus: Corpus, config: TrainConfig) -> Iterator[str]:
@@ -163,11 +201,11 @@ def _digests(corpus: Corpus, validates: Array) -> list[bytes]:
 def _ids(corpus: Corpus, tokenizer: Tokenizer, validates: Array, say: Say) -> tuple[Array, int]:
     """All ids, and how many of them come before the first document that validates."""
     if not corpus.characters:
-        raise DataError(f"{corpus.name}: there is no text in it")
+        raise DataError(f"{corpus.name}: it holds no text")
     if corpus.survey.ends and (size := end_as_text(tokenizer)):
         say(
-            f"{corpus.name}: {END_OF_TEXT} stands in it {corpus.survey.ends:,} times, as text of {size} tokens that ends no "
-            "document; make each document a file of a folder, and that token comes between them"
+            f"{corpus.name}: its {corpus.survey.ends:,} {END_OF_TEXT} are read as text ({counted(size, 'token')} each); to "
+            "separate documents, make each one a file of a folder or a line of a .jsonl file"
         )
     if corpus.characters > IN_MEMORY:
         key = hashlib.sha256(FORMAT + tokenizer.sha256.encode() + np.sort(validates).tobytes())
@@ -198,7 +236,7 @@ def _encoded(corpus: Corpus, tokenizer: Tokenizer, validates: Array) -> Iterator
     kind = _kind(tokenizer)
     training = len(validates) - int(validates.sum())
     total, digests = corpus.characters, _digests(corpus, validates)
-    with progress(total=total, desc="encoding", unit="char", unit_scale=True, delay=1, leave=False) as bar:
+    with progress(total=total, desc="encoding", unit="char", unit_scale=True) as bar:
         for i, (document, expected) in enumerate(zip(_arranged(corpus, validates), digests, strict=True)):
             digest = hashlib.sha256()
             for piece in document.pieces:
@@ -206,6 +244,6 @@ def _encoded(corpus: Corpus, tokenizer: Tokenizer, validates: Array) -> Iterator
                 yield tokenizer.encode(piece).astype(kind), i >= training
                 bar.update(len(piece))
             if digest.digest() != expected:
-                raise DataError(f"{corpus.name}: its text was changed while it was being read; start again")
+                raise DataError(f"{corpus.name}: the text changed while it was being read; start again")
             if tokenizer.end_of_text is not None and i < len(digests) - 1:
                 yield np.array([tokenizer.end_of_text], kind), i >= training

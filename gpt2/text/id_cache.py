@@ -68,7 +68,7 @@ def kept_ids(
         with open_regular(path, links=False) as whole:
             return _map(whole, kind, note)
     except OSError as error:
-        say(f"{folder} is not used ({error.strerror}): the ids go into a temporary file, this time only")
+        say(f"{folder} is not used ({error.strerror}): this time the ids go into a temporary file")
     try:
         with tempfile.TemporaryFile() as temporary:
             note = _write(temporary, Note(key, corpus, kind.name, 1, 0), parts())
@@ -108,7 +108,7 @@ def _found(
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        say(f"{path} is damaged and made again: {getattr(error, 'strerror', None) or error}")
+        say(f"{path} is damaged, so it is written again: {getattr(error, 'strerror', None) or error}")
         return None
 
 
@@ -116,13 +116,13 @@ def _check(file: BinaryIO, note: Note, key: str, kind: np.dtype[Any], vocab_size
     """Raise ValueError if a file, open at its beginning, is not what its note says, or not what is looked for."""
     size = os.fstat(file.fileno()).st_size
     if (note.key, note.dtype, note.tokens * kind.itemsize) != (key, kind.name, size) or note.cut > note.tokens:
-        raise ValueError("its note does not fit")
+        raise ValueError("its .json file does not match it")
     digest, highest = hashlib.sha256(), 0
     while block := file.read(1 << 20):
         digest.update(block)
         highest = max(highest, int(np.frombuffer(block, kind).max()))
     if note.sha256 != note.sealed(digest.digest()):
-        raise ValueError("it is not what was written")
+        raise ValueError("its content has changed")
     if highest >= vocab_size:
         raise ValueError(f"id {highest} is outside the vocabulary of {vocab_size}")
 

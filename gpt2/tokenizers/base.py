@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import operator
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,12 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.errors import DataError, RunError
-from gpt2.files import MOST_TOKENIZER, naming, read_regular
+from gpt2.errors import DataError, RunError, StrangeCharacterError
+from gpt2.files import MOST_TOKENIZER, check_no_run, naming, read_regular
 from tinygrad2.files import write_atomically
 
 END_OF_TEXT = "<|endoftext|>"
 """GPT-2's separator of documents."""
+
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half of a pair, which is no character. What is not UTF-8 in a command line comes as one, byte by byte."""
 
 
 class Tokenizer(ABC):
@@ -42,6 +47,10 @@ class Tokenizer(ABC):
         The name of a special token, such as `<|endoftext|>`, is text like any other unless `special` is true: what a user
         types cannot end a document by accident. Raises DataError for text that has no ids.
         """
+
+    def strangers(self, text: str) -> str:
+        """The characters of a text that have no tokens, each once, as they come: halves of surrogate pairs, if no others."""
+        return "".join(dict.fromkeys(SURROGATE.findall(text)))
 
     @abstractmethod
     def token_bytes(self, id: int) -> bytes:
@@ -71,6 +80,26 @@ class Tokenizer(ABC):
         """The content of its file: JSON that `load_tokenizer` reads."""
         return json.dumps(self.to_json(), ensure_ascii=False, indent=2) + "\n"
 
+    def to_hugging_face(self) -> dict[str, Any]:
+        """The content of a `tokenizer.json` that Hugging Face's tokenizers read, and `load_tokenizer` too."""
+        return self.to_json()
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `tokenizer.json` and `tokenizer_config.json`, which `AutoTokenizer` of transformers loads.
+
+        Raises RunError, also for a run folder: its weights belong to the `tokenizer.json` that is there.
+        """
+        check_no_run(Path(folder))
+        about: dict[str, Any] = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "clean_up_tokenization_spaces": False,
+            "model_input_names": ["input_ids", "attention_mask"],  # GPT-2 would add the embeddings of token_type_ids
+        }
+        if self.end_of_text is not None:
+            about |= dict.fromkeys(("bos_token", "eos_token"), END_OF_TEXT)
+        for name, content in (("tokenizer.json", self.to_hugging_face()), ("tokenizer_config.json", about)):
+            write_text(Path(folder, name), json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+
     def save(self, path: Path) -> None:
         """Write it as one file. Raises RunError if it cannot be written."""
         write_text(Path(path), self.to_text())
@@ -94,18 +123,20 @@ def checked(ids: Iterable[int], vocab_size: int) -> list[int]:
         except TypeError as error:
             raise DataError(f"ids must be integers: {error}") from None
     if found and not (min(found) >= 0 and max(found) < vocab_size):
-        stranger = next(i for i in found if not 0 <= i < vocab_size)
-        raise DataError(f"id {stranger} is outside the vocabulary of {vocab_size}")
+        unknown = next(i for i in found if not 0 <= i < vocab_size)
+        raise DataError(f"id {unknown} is outside the vocabulary of {vocab_size}")
     return found
 
 
 def to_utf8(text: str) -> bytes:
-    """As UTF-8. Raises DataError for half of a surrogate pair, which stands for no character and has no UTF-8."""
+    """As UTF-8. Raises StrangeCharacterError for half of a surrogate pair, which stands for no character and has no UTF-8."""
     try:
         return text.encode()
     except UnicodeEncodeError as error:
         code = ord(text[error.start])
-        raise DataError(f"U+{code:04X} at position {error.start} is half of a surrogate pair, not a character") from None
+        raise StrangeCharacterError(
+            f"U+{code:04X} at position {error.start} is half of a surrogate pair, not a character"
+        ) from None
 
 
 @contextlib.contextmanager

@@ -54,7 +54,7 @@ class BPETokenizer(Tokenizer):
     ) -> None:
         """The bytes of each id, the merges as pairs of ids, first to last, and the special tokens by name, or all of a `Found`.
 
-        Raises DataError if a byte has no token, a token or a merge comes twice, or a merge makes what is no token.
+        Raises DataError if a byte has no token, a token or a merge comes twice, or a merge makes no token.
         """
         self.found = special if isinstance(special, Found) else Found(dict(special or {}))
         self.tokens, self.merges, self.special = list(tokens), list(merges), self.found.special
@@ -85,7 +85,7 @@ class BPETokenizer(Tokenizer):
         try:
             return self._ids[self.tokens[pair[0]] + self.tokens[pair[1]]]
         except KeyError:
-            raise DataError(f"the merge of {self._shown(pair)} makes what is no token") from None
+            raise DataError(f"the merge of {self._shown(pair)} makes no token") from None
 
     def _shown(self, pair: Pair) -> str:
         return f"{shown(self.tokens[pair[0]])} and {shown(self.tokens[pair[1]])}"
@@ -104,8 +104,8 @@ class BPETokenizer(Tokenizer):
         """The tokenizer of the most frequent pairs in a text, or in documents, which are read one by one and not kept.
 
         Tokens are the 256 bytes in GPT-2's order, one for each merge, and `<|endoftext|>`. That name also ends a document
-        where it stands in a text. If the text has fewer merges than asked, `vocab_size` is smaller, which is said if
-        `progress` is true. Ties, and how merges are chosen: see bpe_training.py. Raises DataError for a size below 257.
+        where it stands in a text. If the text has fewer merges than asked, `vocab_size` is smaller. Ties, and
+        how merges are chosen: see bpe_training.py. `progress` shows bars. Raises DataError for a size below 257.
         """
         if vocab_size < 257:
             raise DataError(f"vocab_size = {vocab_size}: the 256 bytes and {END_OF_TEXT} need 257")
@@ -130,17 +130,17 @@ class BPETokenizer(Tokenizer):
         folder = Path(folder)
         if not os.path.lexists(folder / "tokenizer.json") and os.path.lexists(folder / "vocab.json"):
             if os.path.lexists(more := folder / "added_tokens.json"):
-                raise RunError(f"{more}: how these are found in a text only a tokenizer.json says; save the tokenizer as that")
+                raise RunError(f"{more}: only a tokenizer.json can hold these; save the tokenizer as one")
             return cls.from_files(folder / "vocab.json", folder / "merges.txt")
         with reading(folder / "tokenizer.json") as text:
             return cls.from_json(parse_object(text))
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write `tokenizer.json`, `vocab.json` and `merges.txt`, as Hugging Face lays them out. Raises RunError."""
+        """Write `vocab.json` and `merges.txt` beside what every tokenizer writes. Raises RunError."""
         vocab, merges = hugging_face.to_vocabulary(self.tokens, self.merges, self.found)
+        super().save_pretrained(folder)  # first, for it refuses a run
         write_text(Path(folder, "vocab.json"), vocab)
         write_text(Path(folder, "merges.txt"), merges)
-        self.save(Path(folder, "tokenizer.json"))
 
     def to_json(self) -> dict[str, Any]:
         """In the format of Hugging Face's `tokenizer.json`."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -28,19 +27,13 @@ BORDER = -1
 
 def train_merges(documents: Iterable[str], count: int, progress: bool = False) -> list[tuple[int, int]]:
     """The first `count` merges as pairs of ids, or all there are. Raises DataError for half of a surrogate pair."""
-    found = merges_of(count_words(documents, progress), count, progress)
-    if len(found) < count and progress:
-        vocabulary = 257 + len(found)
-        terminal.say(
-            f"all words are single tokens after {len(found)} merges of {count}: vocab_size is {vocabulary}", sys.stderr
-        )
-    return found
+    return merges_of(count_words(documents, progress), count, progress)
 
 
 def count_words(documents: Iterable[str], progress: bool = False) -> Counter[str]:
     """How often each word occurs; all that is kept of the documents."""
     counts: Counter[str] = Counter()
-    with terminal.progress(not progress, desc="counting words", unit=" characters", unit_scale=True) as bar:
+    with terminal.progress(not progress, desc="counting words", unit="char", unit_scale=True) as bar:
         for document in documents:
             for part in document.split(END_OF_TEXT):
                 for some in words(part):
@@ -70,7 +63,7 @@ def merges_of(counts: Mapping[str, int], count: int, progress: bool = False) -> 
     heapq.heapify(heap)
 
     merges: list[tuple[int, int]] = []
-    with terminal.progress(not progress, total=count, desc="merging", unit=" merges") as bar:
+    with terminal.progress(not progress, total=count, desc="merging", unit="merge") as bar:
         while heap and len(merges) < count:
             times, pair = heapq.heappop(heap)
             if total[pair] != -times:  # other merges took some of them since

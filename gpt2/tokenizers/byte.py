@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from gpt2.tokenizers import hugging_face
 from gpt2.tokenizers.base import END_OF_TEXT, Tokenizer, checked, to_utf8
+from gpt2.tokenizers.hugging_face import Found
 
 
 class ByteTokenizer(Tokenizer):
@@ -49,3 +51,7 @@ class ByteTokenizer(Tokenizer):
     def to_json(self) -> dict[str, Any]:
         """Its type: there is nothing else to know."""
         return {"type": "byte"}
+
+    def to_hugging_face(self) -> dict[str, Any]:
+        """A byte-level BPE without merges, which gives the same ids."""
+        return hugging_face.to_json([self.token_bytes(i) for i in range(257)], [], Found({END_OF_TEXT: self.end_of_text}))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from gpt2.errors import DataError
+from gpt2.errors import DataError, StrangeCharacterError
+from gpt2.tokenizers import hugging_face
 from gpt2.tokenizers.base import Tokenizer, checked, to_utf8
+
+NAMED = 5
+"""How many strange characters are named."""
 
 
 class CharTokenizer(Tokenizer):
@@ -37,8 +42,10 @@ class CharTokenizer(Tokenizer):
     @classmethod
     def train(cls, text: str | Iterable[str]) -> CharTokenizer:
         """The tokenizer of the characters in a text, or in documents. Raises DataError if there are none."""
-        documents = [text] if isinstance(text, str) else text
-        return cls("".join(sorted(set().union(*map(set, documents)))))
+        seen = np.zeros(sys.maxunicode + 1, bool)
+        for document in [text] if isinstance(text, str) else text:
+            seen[_code_points(document)] = True
+        return cls("".join(map(chr, np.flatnonzero(seen).tolist())))
 
     @property
     def vocab_size(self) -> int:
@@ -46,16 +53,24 @@ class CharTokenizer(Tokenizer):
         return len(self.characters)
 
     def encode(self, text: str, special: bool = False) -> np.ndarray[Any, Any]:
-        """int64 ids, one per character. Raises DataError naming the first character that is not in the vocabulary."""
-        ids = self._ids[np.minimum(_code_points(text), len(self._ids) - 1)]
-        strangers = np.flatnonzero(ids < 0)
-        if strangers.size:
-            at = int(strangers[0])
-            raise DataError(
-                f"character {text[at]!r} (U+{ord(text[at]):04X}) at position {at} is not among the "
-                f"{self.vocab_size} characters this model was trained on"
+        """int64 ids, one per character. Raises StrangeCharacterError naming characters that are not in the vocabulary."""
+        ids = self._looked_up(text)
+        if (ids < 0).any():
+            found = self.strangers(text)
+            named = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in found[:NAMED])
+            more = f" and {len(found) - NAMED} more" * (len(found) > NAMED)
+            verb = "is" if len(found) == 1 else "are"
+            raise StrangeCharacterError(
+                f"{named}{more} {verb} not among the {self.vocab_size} characters that this model was trained on"
             )
         return ids
+
+    def strangers(self, text: str) -> str:
+        """See Tokenizer."""
+        return "".join(dict.fromkeys(text[at] for at in np.flatnonzero(self._looked_up(text) < 0)))
+
+    def _looked_up(self, text: str) -> np.ndarray[Any, Any]:
+        return self._ids[np.minimum(_code_points(text), len(self._ids) - 1)]
 
     def token_bytes(self, id: int) -> bytes:
         """Its character in UTF-8."""
@@ -65,6 +80,15 @@ class CharTokenizer(Tokenizer):
     def to_json(self) -> dict[str, Any]:
         """Its characters, in the order of their ids."""
         return {"type": "char", "characters": self.characters}
+
+    def to_hugging_face(self) -> dict[str, Any]:
+        """A `WordLevel` whose words are characters; one that it does not know is an error there too."""
+        return hugging_face.characters_to_json(self.characters)
+
+    @classmethod
+    def from_hugging_face(cls, saved: Mapping[str, Any]) -> CharTokenizer:
+        """What `to_hugging_face` made. Raises DataError."""
+        return cls(hugging_face.characters_from_json(saved))
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> CharTokenizer:

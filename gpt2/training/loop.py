@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,24 +16,21 @@ import numpy as np
 from gpt2 import terminal
 from gpt2.config import TrainConfig
 from gpt2.errors import DamagedError, NonFiniteError
-from gpt2.generation import Sampling, generate
+from gpt2.generation import Sampling, steps
 from gpt2.model import GPT2
-from gpt2.rng import generator
 from gpt2.run.checkpoints import Checkpoint, Checkpoints, Progress
 from gpt2.run.folder import Run
-from gpt2.run.health import Facts, Monitor
+from gpt2.run.health import Monitor
 from gpt2.run.metrics import Log, Row, as_line
-from gpt2.text import batches
-from gpt2.text.baselines import baselines
 from gpt2.text.encoding import Prepared
-from gpt2.training.interrupts import Interrupts
+from gpt2.training.interrupts import Interrupted, Interrupts, requested
 from gpt2.training.measurements import diagnose, probe_windows
-from gpt2.training.mpi.comm import Comm
+from gpt2.training.mpi.comm import Comm, current
 from gpt2.training.shards import Shards, arithmetic
 from gpt2.training.state import restore, state
 from gpt2.training.step import Trainer
+from gpt2.training.validation import Validation, count
 from tinygrad2.kernels.fast.memory import keep_freed_memory
-from tinygrad2.types import Array
 
 Say = Callable[[str], object]
 
@@ -47,15 +45,26 @@ MOST_ROLLBACKS = 10
 class Result:
     """What a training ends with: losses in nats per token, and the signal that ended it early.
 
-    `baselines` are losses to compare with, by name: `uniform`, `bigram`, and `perfect` where the text has a known source.
+    `val_loss` is that after `val_step`, the last step that was evaluated; NaN if none was. An older version did not keep that
+    step: then it is None. It is the mean over `windows` of the `all_windows` of the validation text, in which `val_tokens` are
+    predicted. `baselines` are losses to compare with, by name: `uniform`, `bigram`, and `perfect` where the text has a known
+    source. `train_loss` is that of the last step, if one was taken now: `steps_now` of all `steps` were. `in_evaluation` says
+    that it was ended in the evaluation of the last step, which the log does not have until the run goes on.
     """
 
     val_loss: float
+    val_step: int | None
+    windows: int
+    all_windows: int
+    val_tokens: int
     baselines: dict[str, float]
     steps: int
     seconds: float
     signal: int | None
     stopped_early: bool
+    train_loss: float | None
+    steps_now: int
+    in_evaluation: bool
 
 
 class Training:
@@ -66,48 +75,59 @@ class Training:
         self.say, self.bar = say, bar
         self.config, self.model, self.shards, self.comm = trainer.config, trainer.model, trainer.shards, trainer.shards.comm
         context = self.model.config.max_seq_len
-        self.compared = baselines(text.train, text.val, text.tokenizer.vocab_size)
-        self.val_batches = self.validation_batches(text.val, context)
-        costs = text.costs()
-        if costs is not None:
-            evaluated = [c.ravel() for _, c in self.validation_batches(costs, context)]
-            self.compared["perfect"] = float(np.mean(np.concatenate(evaluated)))
+        self.validation = Validation(text, self.config, context)
+        self.compared = dict(text.baselines)
+        if self.validation.perfect:
+            self.compared["perfect"] = self.validation.perfect[0]
         self.probe = probe_windows(text.val, context, self.shards.count)
-        self.monitor = Monitor(run.metrics, Facts.of(self.model.config, self.config), say)
+        self.monitor = Monitor(run.metrics, self.model.config, self.config, say)
         self.checkpoints = Checkpoints(run.checkpoints, self.config.keep_every, run.mark)
         self.progress = Progress()
-        self.saved = -1  # the step of the last checkpoint
+        self.saved, self.saved_whole = -1, False  # the step of the last checkpoint, and whether it is over for it
+        self.began = trainer.steps
+        self.train_loss: float | None = None  # of the last step
         self.skipped = 0  # batches in a row
         self.rollbacks: Counter[int] = Counter()
-
-    def validation_batches(self, values: Array, context: int) -> list[batches.Batch]:
-        """Those windows that are evaluated, of the ids that validate or of a value for each."""
-        windows = batches.consecutive(values, context, max(1, 1024 // context))
-        return batches.sample_windows(windows, self.config.eval_windows, generator(self.config.seed, "evaluation"))
 
     def start(self, checkpoint: Checkpoint | None) -> None:
         """From a checkpoint, or from the beginning."""
         if checkpoint is not None:
             self.progress = msgspec.convert(checkpoint.about["progress"], Progress)
-            self.saved = checkpoint.step
-            self.say(f"going on after step {checkpoint.step}")
+            self.saved, self.saved_whole = checkpoint.step, self.progress.unwritten is None
+            if self.saved_whole and self.ends:
+                longer = f"--steps {2 * checkpoint.step} trains longer"
+                if checkpoint.step < self.config.steps:
+                    longer = "the validation loss stopped falling; --patience 0 --accept-changes trains on"
+                self.say(f"it has already ended, after step {checkpoint.step}: {longer}")
+                return
+            self.say(f"continuing after step {checkpoint.step}")
+        if self.validation.plan:
+            self.say(self.validation.plan)
         self.bar.update(self.trainer.steps)
+
+    @property
+    def ends(self) -> bool:
+        """Whether the last step has been taken, or the validation loss gets no better any more."""
+        no_gain = bool(self.config.patience) and self.progress.since_best >= self.config.patience
+        return self.trainer.steps >= self.config.steps or no_gain
 
     def fit(self, interrupts: Interrupts) -> bool:
         """Train to the last step, or until interrupted; whether the validation loss ended it before."""
-        config, trainer, progress = self.config, self.trainer, self.progress
-        while True:
-            self.finish_step()
-            ends = trainer.steps >= config.steps
-            no_gain = bool(config.patience) and progress.since_best >= config.patience
-            signal = self.comm.barrier(f"step {trainer.steps + 1}", interrupts.signal or 0)
-            if ends or no_gain or signal:
-                interrupts.signal = signal or None  # one that came since then is late
-                if self.saved != trainer.steps:
-                    self.save()
-                return no_gain and not ends
-            measure = (trainer.steps + 1) % config.eval_every == 0 or trainer.steps + 1 == config.steps
-            progress.unwritten = trainer.step(measure)
+        config, trainer = self.config, self.trainer
+        try:
+            while True:
+                self.finish_step()
+                self.shards.look(f"step {trainer.steps + 1}")
+                if self.ends:
+                    break
+                measure = (trainer.steps + 1) % config.eval_every == 0 or trainer.steps + 1 == config.steps
+                self.progress.unwritten = trainer.step(measure)
+            interrupts.signal = None  # one that came since then is late
+        except Interrupted as interrupt:  # an evaluation, or a step, was given up: there will be time for it
+            (interrupts.signal,) = interrupt.args
+        if self.saved != trainer.steps or (self.progress.unwritten is None and not self.saved_whole):
+            self.save()
+        return self.ends and trainer.steps < config.steps
 
     def finish_step(self) -> None:
         """Save, evaluate, and write the row of the last step down, unless that has been done."""
@@ -118,7 +138,8 @@ class Training:
             self.write(row)
             self.skip(row)
             return
-        self.skipped = 0
+        self.skipped, self.train_loss = 0, row.get("train_loss")
+        self.bar.update(step - self.bar.n)  # it has been taken, also while it is evaluated
         evaluates = step >= config.steps or step % config.eval_every == 0
         if self.saved != step and (evaluates or step % config.save_every == 0):
             self.save()
@@ -154,7 +175,8 @@ class Training:
         assert checkpoint is not None  # or it would have been said: there are steps in the run
         restore(self.trainer, checkpoint)
         self.trainer.position = position
-        self.saved = checkpoint.step
+        self.saved, self.saved_whole = checkpoint.step, False
+        self.began, self.train_loss = min(self.began, checkpoint.step), None
         self.say(f"rolled back to step {checkpoint.step}")
         self.rollbacks[checkpoint.step] += 1
         times = self.rollbacks[checkpoint.step]
@@ -164,7 +186,7 @@ class Training:
     def save(self) -> None:
         """A checkpoint of this moment."""
         checkpoint = state(self.trainer)
-        self.saved = self.trainer.steps
+        self.saved, self.saved_whole = self.trainer.steps, self.progress.unwritten is None
         if not self.comm.is_main:
             return
         files = {"metrics": self.metrics.position(), "samples": self.samples.position()}
@@ -173,29 +195,48 @@ class Training:
         self.checkpoints.save(Checkpoint(checkpoint.arrays, about))
 
     def evaluate(self, row: Row) -> None:
-        """The validation loss, into the row; and a sample of what the model writes."""
-        progress = self.progress
+        """The validation loss, into the row; and a sample of what the model writes. Nothing is kept where it is interrupted."""
+        progress, validation = self.progress, self.validation
         with self.trainer.average.in_use():
-            row["val_loss"] = progress.val_loss = self.shards.evaluate(self.model, self.val_batches)
-            if "perfect" in self.compared:
-                row["above_perfect"] = progress.val_loss - self.compared["perfect"]
-            if self.config.sample_tokens and self.comm.is_main:
-                self.write_sample(row)
-        row["val_tokens"], row["baselines"] = sum(targets.size for _, targets in self.val_batches), self.compared
+            loss = self.shards.evaluate(self.model, validation.some)
+            since_best = 0 if loss < progress.best_loss else progress.since_best + 1
+            ends = row["step"] >= self.config.steps or 0 < self.config.patience <= since_best
+            whole = self.shards.evaluate(self.model, validation.all) if ends and validation.ends_with_all else None
+            sample = self.written() if self.config.sample_tokens and self.comm.is_main else None
+            self.shards.look("the end of a sample")
+        row["val_loss"], row["val_tokens"], row["baselines"] = loss, count(validation.some)[1], self.compared
+        lengths = self.text.tokenizer.byte_lengths
+        row["val_bytes"] = sum(int(lengths[targets].sum()) for _, targets in validation.some)
+        if "perfect" in self.compared:
+            row["above_perfect"] = loss - self.compared["perfect"]
         row["diagnostics"] = diagnose(self.trainer, row, self.probe)
-        progress.since_best += 1
-        if progress.val_loss < progress.best_loss:
-            progress.best_loss, progress.best_step, progress.since_best = progress.val_loss, row["step"], 0
+        if whole is not None:
+            row["whole_val_loss"], row["whole_val_tokens"] = whole, count(validation.all)[1]
+        progress.val_loss, progress.whole_val_loss, progress.val_step = loss, whole, row["step"]
+        progress.since_best = since_best
+        if not since_best:
+            progress.best_loss, progress.best_step = loss, row["step"]
+        if sample is not None:
+            self.show_sample(row, sample)
 
-    def write_sample(self, row: Row) -> None:
-        """Let the model write, on the terminal and in the file; the prompt is the first token of the text."""
+    def written(self) -> str:
+        """What the model writes; the prompt is the first token of the text. Cut short where a signal comes."""
         prompt, tokenizer = np.asarray(self.text.train[:1], np.int64), self.text.tokenizer
-        sampling = Sampling(temperature=0.8, vocab_size=tokenizer.vocab_size)
+        sampling, length = Sampling(temperature=0.8, vocab_size=tokenizer.vocab_size), self.config.sample_tokens
+        slide = max(1, self.model.config.max_seq_len // 2)  # most tokens then cost one token, and not a whole context
+        ids: list[int] = []
+        made = steps(self.model, prompt[None], length, sampling, self.config.seed, slide)
         try:
-            ids = generate(self.model, prompt, self.config.sample_tokens, sampling, self.config.seed)
-            text = tokenizer.decode(ids[1:])
+            with terminal.progress(total=length, desc="writing", unit="token") as bar:
+                for step in itertools.takewhile(lambda _: not requested(), made):
+                    ids.append(int(step.tokens[0]))
+                    bar.update()
+            return tokenizer.decode(ids)
         except NonFiniteError as error:  # what becomes of the training is for its next step to say
-            text = f"(nothing: {error})"
+            return f"(nothing: {error})"
+
+    def show_sample(self, row: Row, text: str) -> None:
+        """What the model wrote, on the terminal and in the file."""
         title = f"--- step {row['step']}, validation loss {row['val_loss']:.3f}"
         if "above_perfect" in row:
             title += f", {row['above_perfect']:.3f} above a perfect model"
@@ -206,14 +247,42 @@ class Training:
         """The row of a step on the terminal."""
         if "train_loss" not in row:
             return
-        shown = (
-            f"loss {row['train_loss']:.3f}, val {self.progress.val_loss:.3f}, lr {row['learning_rate']:.1e}, "
-            f"grad norm {row['grad_norm']:.2f}, {row['tokens_per_s']:,.0f} tokens/s"
+        val = [(2, f"val {self.progress.val_loss:.3f}")]
+        before, after = (
+            [(0, f"loss {row['train_loss']:.3f}")],
+            [
+                (3, f"lr {row['learning_rate']:.1e}"),
+                (4, f"grad norm {row['grad_norm']:.2f}"),
+                (1, f"{row['tokens_per_s']:,.0f} tokens/s"),
+            ],
         )
-        self.bar.update(row["step"] - self.bar.n)
-        self.bar.set_postfix_str(shown, refresh=False)
-        if self.bar.disable and row["step"] % max(1, self.config.steps // 20) == 0:  # no terminal: lines instead
-            self.say(f"step {row['step']}/{self.config.steps}: {shown}")
+        if not self.bar.disable:
+            self.bar.set_postfix_str(terminal.fitting([*before, *val, *after], terminal.room(self.bar)), refresh=False)
+        elif "val_loss" in row or row["step"] % max(1, self.config.steps // 20) == 0:  # no terminal: lines instead
+            parts = [*before, *(val if "val_loss" in row else ()), *after]
+            self.say(f"step {row['step']}/{self.config.steps}: {', '.join(part for _, part in parts)}")
+
+    def result(self, signal: int | None, stopped_early: bool, seconds: float) -> Result:
+        """What it has come to."""
+        validation, whole, compared = self.validation, self.progress.whole_val_loss, self.compared
+        if whole is not None and validation.perfect:
+            compared = {**compared, "perfect": validation.perfect[1]}
+        windows, tokens = count(validation.some if whole is None else validation.all)
+        return Result(
+            self.progress.val_loss if whole is None else whole,
+            self.progress.val_step,
+            windows,
+            count(validation.all).windows,
+            tokens,
+            compared,
+            self.trainer.steps,
+            seconds,
+            signal,
+            stopped_early,
+            self.train_loss,
+            self.trainer.steps - self.began,
+            self.progress.unwritten is not None,
+        )
 
 
 def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, resume: bool = False) -> Result:
@@ -224,10 +293,10 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
     """
     keep_freed_memory()
     start = time.perf_counter()
-    with run.locked(), Interrupts() as interrupts, Shards.of(config, model.num_parameters()) as shards:
+    comm = current()
+    with run.locked(), Interrupts(quiet=not comm.is_main) as interrupts, Shards.of(config, model.num_parameters()) as shards:
         if not resume:
             run.check_new()  # another may have begun in it since it was looked at
-        comm = shards.comm
         checkpoint = broadcast_checkpoint(comm, run.last_checkpoint(say) if resume and comm.is_main else None)
         trainer = Trainer(model, config, text.train, shards)
         if checkpoint is not None:
@@ -243,23 +312,26 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
         with (
             Log(run.metrics, at["metrics"]) as metrics,
             Log(run.samples, at["samples"]) as samples,
-            terminal.progress(not comm.is_main, total=config.steps, unit="step", dynamic_ncols=True) as bar,
+            terminal.progress(
+                not comm.is_main, total=config.steps, delay=0, leave=True, dynamic_ncols=True, bar_format=terminal.BAR
+            ) as bar,
         ):
             training = Training(trainer, text, run, metrics, samples, say, bar)
-            say(f"{model.num_parameters():,} parameters; {len(text.train):,} tokens to train on, {len(text.val):,} validate")
+            sizes = f"{len(text.train):,} tokens to train on, {len(text.val):,} to validate on"
+            say(f"{model.num_parameters():,} parameters; {sizes}")
             training.start(checkpoint)
             try:
                 stopped_early = training.fit(interrupts)
-            except NonFiniteError:
+            except NonFiniteError as error:
                 training.progress.unwritten = None
                 with contextlib.suppress(DamagedError):  # the weights are no numbers either: the last checkpoint stays
                     training.save()
+                metrics.append(as_line({"step": trainer.steps + 1, "skipped": str(error)[:1000]}))  # a resume cuts it off
                 raise
         if comm.is_main:
             with trainer.average.in_use():
                 run.save_model(model, trainer.steps)
-    seconds, val_loss = time.perf_counter() - start, training.progress.val_loss
-    return Result(val_loss, training.compared, trainer.steps, seconds, interrupts.signal, stopped_early)
+    return training.result(interrupts.signal, stopped_early, time.perf_counter() - start)
 
 
 def broadcast_checkpoint(comm: Comm, checkpoint: Checkpoint | None) -> Checkpoint | None:

@@ -11,6 +11,7 @@ from gpt2.config import GPT2Config, TrainConfig
 from gpt2.errors import ConfigError
 from gpt2.model import GPT2
 from gpt2.training.shards import effective_shards
+from tinygrad2.errors import counted
 
 
 def free_bytes() -> dict[str, int]:
@@ -42,7 +43,7 @@ def free_memory() -> str:
     """In words, by the narrowest limit: `1,500 MiB are free on this machine`."""
     left = free_bytes()
     if not left:
-        return "this system does not say how much is free"
+        return "the free memory is unknown here"
     where = min(left, key=lambda name: left[name])
     return f"{left[where] / 2**20:,.0f} MiB are free {where}"
 
@@ -51,17 +52,25 @@ KEPT = 8
 """Numbers that a block keeps for backward of each token and feature, at least: of its layer norms, Q, K, V and what follows."""
 
 
+def checkpoint_bytes(parameters: int, training: TrainConfig) -> int:
+    """How large a checkpoint is, but for what is small."""
+    return 4 * parameters * (1 + _moments(training) + (training.ema_decay > 0))
+
+
+def _moments(training: TrainConfig) -> int:
+    return 1 if training.optimizer == "sgd" else 2
+
+
 def check_fits(config: GPT2Config, training: TrainConfig) -> None:
     """Raise ConfigError for a training that cannot fit: all that it needs is more than what is counted here."""
     parameters = sum(math.prod(shape) for _, shape in GPT2.shapes(config))
-    moments = 1 if training.optimizer == "sgd" else 2
     shards = effective_shards(training.threads, training.shards, training.batch_size, parameters)
     tokens = -(-training.batch_size // shards) * config.max_seq_len  # that are under way at once, at least
     batch = 24 * training.batch_size * config.max_seq_len  # its ids, as they are drawn
-    needed = 4 * parameters * (2 + moments) + 4 * KEPT * tokens * config.d_model * config.num_layers + batch
+    needed = 4 * parameters * (2 + _moments(training)) + 4 * KEPT * tokens * config.d_model * config.num_layers + batch
     if needed > min(free_bytes().values(), default=needed):
+        batch_of = f"{counted(training.batch_size, 'sequence')} of {counted(config.max_seq_len, 'token')}"
         raise ConfigError(
-            f"to train {parameters:,} parameters on {training.batch_size:,} sequences of {config.max_seq_len:,} tokens "
-            f"takes more than {needed / 2**20:,.0f} MiB, and {free_memory()}: take a smaller model, a smaller --batch-size or "
-            "more --shards"
+            f"to train {parameters:,} parameters on {batch_of} takes more than {needed / 2**20:,.0f} MiB, and {free_memory()}: "
+            "choose a smaller model, a smaller --batch-size or more --shards"
         )

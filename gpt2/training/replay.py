@@ -14,8 +14,9 @@ from gpt2.model import GPT2
 from gpt2.run.checkpoints import Checkpoint, Checkpoints
 from gpt2.run.folder import Run
 from gpt2.run.metrics import Row, positions
+from gpt2.run.text import text_of_run
 from gpt2.text.batches import Batch
-from gpt2.text.corpora import Corpus, load_again
+from gpt2.text.corpora import Corpus
 from gpt2.text.encoding import prepare
 from gpt2.training.loop import MOST_SKIPPED
 from gpt2.training.memory import check_fits
@@ -58,21 +59,18 @@ def replay(run: Run, corpus: Corpus, step: int, changes: dict[str, Any] | None =
     began = f"the checkpoint of step {first - 1}" if first > 1 else "the beginning"
     places = positions(run.metrics, range(first, step + 1))
     setups = [read_setup(run.folder, {}, accept_changes=False, replays=first)]
-    while setups[-1].until < step:
-        setups.append(read_setup(run.folder, {}, accept_changes=False, replays=setups[-1].until + 1))
+    while setups[-1].part.until < step:
+        setups.append(read_setup(run.folder, {}, accept_changes=False, replays=setups[-1].part.until + 1))
     corpora = [  # the text may have been changed on the way
-        corpus if setup is setups[-1] or setup.corpus_sha256 == corpus.sha256 else load_again(setup.training.data)
-        for setup in setups
+        corpus if setup.part.corpus.sha256 == corpus.sha256 else text_of_run(run.folder, setup.part) for setup in setups
     ]
-    for setup, then in zip(setups, corpora, strict=True):
-        setup.check_corpus(then, accept_changes=False, fix="--data names the text that it was trained on")
     config = dataclasses.replace(setups[-1].training, **(changes or {}))
     check_fits(setups[-1].model, config)
     model = setups[0].model_at_start(restored=moment is not None)
     for setup, then in zip(setups, corpora, strict=True):
         text = prepare(then, setup.tokenizer, setup.training, setup.model.max_seq_len)
         with _trainer(model, setup.training, text.train, moment) as trainer:
-            while trainer.steps < min(step - 1, setup.until):
+            while trainer.steps < min(step - 1, setup.part.until):
                 _take_again(trainer, places)
             now = state(trainer)
             moment = Checkpoint({name: array.copy() if changes else array for name, array in now.arrays.items()}, now.about)
@@ -103,7 +101,7 @@ def _place(trainer: Trainer, places: dict[int, int]) -> int:
     """Go to the batch that the next step was taken with; its position."""
     step = trainer.steps + 1
     if step not in places:
-        raise RunError(f"the log has no training loss of step {step}: which batch it was taken with is not known")
+        raise RunError(f"the log has no training loss of step {step}, so its batch is not known")
     trainer.position = places[step]
     return trainer.position
 
@@ -113,7 +111,7 @@ def _take_again(trainer: Trainer, places: dict[int, int]) -> Row:
     _place(trainer, places)
     row = trainer.step()
     if "skipped" in row:
-        raise RunError(f"step {row['step']} was taken, and is skipped when it is taken again: {row['skipped']}")
+        raise RunError(f"step {row['step']} was taken in the run, and is skipped now: {row['skipped']}")
     return row
 
 
@@ -128,7 +126,7 @@ def _go_on(trainer: Trainer, rows: list[Row], count: int) -> str | None:
         rows.append(row)
         skipped = skipped + 1 if "skipped" in row else 0
         if skipped and trainer.policy(row) == "rollback":
-            return f"step {row['step']}: the training would be rolled back to its last checkpoint: {row['skipped']}"
+            return f"step {row['step']}: the training would roll back to its last checkpoint: {row['skipped']}"
         if skipped > MOST_SKIPPED:
             return f"{skipped} batches in a row were skipped; the last: {row['skipped']}"
     return None

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from gpt2.config import GPT2Config, TrainConfig
+from gpt2.config import FOLLOWS, FORM, GPT2Config, TrainConfig
 from gpt2.errors import RunError
 from gpt2.model import GPT2
-from gpt2.run.folder import Run, load_model
-from gpt2.text.corpora import Corpus
+from gpt2.run.checkpoints import Checkpoints
+from gpt2.run.folder import Part, Run, load_model
 from gpt2.tokenizers import Tokenizer, load_tokenizer
 from gpt2.training.memory import check_fits
 from gpt2.training.mpi import comm
+from gpt2.training.optimizer import learning_rate
 from gpt2.training.shards import arithmetic
 
-HARMLESS = ("data", "distributed", "zero", "rank_timeout")
-"""Settings of which the result does not depend: not on where the text is, as long as it is the same (see `check_corpus`)."""
+HARMLESS = ("data", *FORM, "distributed", "zero", "rank_timeout")
+"""Settings of which the result does not depend: not on where and in which form the text is, as long as it is the same (see
+run/text.py)."""
 
 FIXED = {f.name for f in fields(GPT2Config)} | {"tokenizer", "init_from"}
 """Settings of what a model begins as: they have no meaning later."""
+
+KEPT: dict[str, Callable[[Any], bool]] = {"optimizer": lambda name: name == "sgd", "ema_decay": bool}
+"""Settings of what a checkpoint has to hold, and where that is other things: they can change to a value that needs the same."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +38,21 @@ class Setup:
     model: GPT2Config
     training: TrainConfig
     tokenizer: Tokenizer
-    corpus_sha256: str
-    until: int
-    """The last step that is, or will be, taken so."""
+    part: Part
+    """What config.json says of these steps; the last of them is, or will be, `part.until`."""
+
+    def schedule(self) -> str:
+        """What more steps than before mean for the learning rate, in a line; nothing where there are no more."""
+        before, now = self.part.training, self.training
+        if now.steps <= before.steps:
+            return ""
+        steps = max(Checkpoints(self.run.checkpoints).steps(), default=0)
+        rate, was = learning_rate(now, steps), learning_rate(before, steps)
+        change = f"is {rate:.2g}, and would have been {was:.2g}" if rate != was else f"is {rate:.2g}, as before"
+        return (
+            f"{now.steps} steps instead of {before.steps}: the {now.schedule} schedule now ends at step {now.steps}; "
+            f"the learning rate of step {steps + 1} {change}"
+        )
 
     def model_at_start(self, restored: bool) -> GPT2:
         """The model as training began, or any, if that of a checkpoint takes its place: `init_from` may be gone by then.
@@ -45,14 +63,6 @@ class Setup:
         if self.training.init_from and not restored:
             return GPT2.with_weights(self.model, load_model(self.training.init_from)[0].state_dict())
         return GPT2(self.model, self.training.seed)
-
-    def check_corpus(self, corpus: Corpus, accept_changes: bool, fix: str = "--accept-changes goes on with it") -> None:
-        """Raise RunError if the text is another one than before."""
-        if corpus.sha256 != self.corpus_sha256 and not accept_changes:
-            raise RunError(
-                f"{self.run.folder}: the text of {self.training.data!r} has changed: its sha256 is {corpus.sha256}, and was "
-                f"{self.corpus_sha256}; {fix}"
-            )
 
 
 def read_setup(folder: str | Path, given: dict[str, Any], accept_changes: bool, replays: int | None = None) -> Setup:
@@ -72,11 +82,27 @@ def read_setup(folder: str | Path, given: dict[str, Any], accept_changes: bool, 
         divided: dict[str, Any] = {name: machine[name] for name in ("threads", "shards") if name in machine}
         training = replace(training, **divided)
     then = {**asdict(model), **asdict(training)}
-    changed = {name: value for name, value in _meant(given, training).items() if value != then[name]}
-    fixed = [f"{name} = {value!r}, was {then[name]!r}" for name, value in changed.items() if name in FIXED]
+    meant = _meant(given, model, training)
+    follows = replace(training, **{name: meant[name] for name in FOLLOWS if name in meant})  # with its own number of steps
+    changed = {
+        name: value for name, value in meant.items() if (getattr(follows, name) if name in FOLLOWS else value) != then[name]
+    }
+    fixed = [
+        f"{name} = {value!r}, was {then[name]!r}"
+        for name, value in changed.items()
+        if name in FIXED or (name in KEPT and KEPT[name](value) != KEPT[name](then[name]))
+    ]
     if fixed:
-        raise RunError(f"{run.folder}: the model of a run cannot change: {', '.join(fixed)}; begin another, in another --out")
-    wrong = [f"{name} = {value!r}, was {then[name]!r}" for name, value in changed.items() if name not in HARMLESS]
+        raise RunError(f"{run.folder}: this cannot change within a run: {', '.join(fixed)}; begin another run, in a new --out")
+    taken = max(Checkpoints(run.checkpoints).steps(), default=0)
+    if replays is None and changed.get("steps", taken) < taken:
+        raise RunError(f"{run.folder}: --steps {changed['steps']}: the run has {taken} steps: give at least {taken}")
+    longer = given.get("steps", 0) > training.steps  # more is asked for by that flag alone, and not by a preset
+    wrong = [
+        f"{name} = {value!r}, was {then[name]!r}"
+        for name, value in changed.items()
+        if name not in HARMLESS and not (name == "steps" and longer)
+    ]
     others = machine.get("ranks", 1) != comm.current().size  # who asks for other ranks asks for another division of the work
     for name, here in arithmetic(training, about.parameters).items():
         was = machine.get(name, here)
@@ -85,13 +111,13 @@ def read_setup(folder: str | Path, given: dict[str, Any], accept_changes: bool, 
             fix = f" ({same} gives the same sums)" if same else ""
             wrong.append(f"{name} = {here} on this machine, was {was}{fix}")
     if wrong and not accept_changes:
-        rest = "--accept-changes goes on all the same" if replays is None else "it cannot be the same step here"
+        rest = "--accept-changes trains on with them" if replays is None else "so the step would differ"
         raise RunError(f"{run.folder}: {', '.join(wrong)}; {rest}")
     training = replace(training, **changed)
-    return Setup(run, model, training, load_tokenizer(run.tokenizer), part.corpus.sha256, part.until)
+    return Setup(run, model, training, load_tokenizer(run.tokenizer), part)
 
 
-def _meant(given: dict[str, Any], training: TrainConfig) -> dict[str, Any]:
+def _meant(given: dict[str, Any], model: GPT2Config, training: TrainConfig) -> dict[str, Any]:
     """Those settings, with what a preset among them stands for, as where a run begins: its model is that of `init_from`, if
     there is one, and its vocabulary that of the tokenizer."""
     named = dict(given)
@@ -101,4 +127,6 @@ def _meant(given: dict[str, Any], training: TrainConfig) -> dict[str, Any]:
         named = {**of_model, **TrainConfig.of_preset(preset), **named}
         if "vocab_size" not in given:
             named.pop("vocab_size", None)
+    if named.get("d_ff") == 0:
+        named["d_ff"] = 4 * model.d_model
     return named

@@ -19,11 +19,13 @@ from gpt2.config import TrainConfig
 from gpt2.errors import ConfigError
 from gpt2.model import GPT2
 from gpt2.rng import generator
+from gpt2.terminal import progress
 from gpt2.text.batches import Batch
+from gpt2.training import interrupts
 from gpt2.training.mpi import comm
 from gpt2.training.mpi.reduction import AllReduce, Gradients, OrderedSum, Sum
 from tinygrad2 import autograd, kernels, nn, no_grad
-from tinygrad2.errors import AnomalyError
+from tinygrad2.errors import AnomalyError, counted
 from tinygrad2.kernels.fast import threads as sharing
 from tinygrad2.types import Array
 
@@ -114,8 +116,8 @@ class Shards:
         shards = cls(config.threads, config.shards, config.batch_size, parameters, group)
         if shards.count < group.size:
             raise ConfigError(
-                f"a batch of {config.batch_size} sequences in {shards.count} shards is too small for {group.size} ranks: "
-                "give a larger --batch-size or --shards, or start fewer ranks"
+                f"a batch of {counted(config.batch_size, 'sequence')} in {counted(shards.count, 'shard')} is too small for "
+                f"{group.size} ranks: give a larger --batch-size or --shards, or start fewer ranks"
             )
         if isinstance(group, comm.MpiComm):
             group.timeout = config.rank_timeout  # that of the run, where it goes on and is not given again
@@ -139,18 +141,21 @@ class Shards:
             return map(f, items)
         return self._pool.map(f, items)
 
-    def map_on_all(self, f: Callable[[A], R], items: list[A], what: str) -> list[R]:
-        """f of each item, in order: each process computes some of them, and all get all."""
-        size = self.comm.size
-        part = list(self.map(f, items[self.comm.rank :: size]))
-        self.comm.barrier(what)
-        parts = self.comm.all_gather(part, what)
-        return [parts[i % size][i // size] for i in range(len(items))]
+    def stoppable(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, a signal raises Interrupted at once, where no other process waits for this one; else see `look`."""
+        return interrupts.stoppable() if self.comm.size == 1 else contextlib.nullcontext()
+
+    def look(self, what: str) -> None:
+        """Raise Interrupted, on all processes, where a signal has come to one."""
+        number = self.comm.barrier(what, interrupts.requested())
+        if number:
+            raise interrupts.Interrupted(number)
 
     def loss_and_gradients(self, model: GPT2, batch: Batch, seed: int, step: int, label_smoothing: float = 0.0) -> Gradients:
         """The mean loss of a batch, and its gradient by each parameter of the model; the same on all processes."""
         total = self.new_sum()
-        return total(self.map(self.worker(model, batch, seed, step, label_smoothing, total.ready), self.mine))
+        with self.stoppable():
+            return total(self.map(self.worker(model, batch, seed, step, label_smoothing, total.ready), self.mine))
 
     def worker(
         self,
@@ -191,12 +196,25 @@ class Shards:
         return next((words for shards in found for words in shards if words), "")
 
     def evaluate(self, model: GPT2, batches: list[Batch]) -> float:
-        """The mean loss over all tokens of some batches, without dropout. Draws nothing from any random stream."""
+        """The mean loss over all tokens of some batches, without dropout. Draws nothing from any random stream.
+
+        Raises Interrupted, on all processes, where a signal has come to one.
+        """
 
         def work(batch: Batch) -> tuple[float, int]:
             with no_grad(), np.errstate(over="ignore", invalid="ignore"):
                 return model.loss(*batch).item() * batch[1].size, batch[1].size
 
-        with model.evaluating():
-            results = self.map_on_all(work, batches, "the end of an evaluation")
+        size, mine, part = self.comm.size, batches[self.comm.rank :: self.comm.size], list[tuple[float, int]]()
+        at_once = self.threads if size > 1 else 256
+        bar = progress(not self.comm.is_main, total=len(mine), desc="evaluating", unit="batch")
+        with model.evaluating(), bar:
+            for start in range(0, -(-len(batches) // size), at_once):
+                with self.stoppable():
+                    for result in self.map(work, mine[start : start + at_once]):
+                        part.append(result)
+                        bar.update()
+                self.look("the next part of an evaluation")
+        parts = self.comm.all_gather(part, "the end of an evaluation")
+        results = [parts[i % size][i // size] for i in range(len(batches))]  # in their order: the sum is the same on any ranks
         return sum(loss for loss, _ in results) / sum(count for _, count in results)

@@ -1,4 +1,4 @@
-"""GPT-2 as Hugging Face lays it out: a folder with config.json and model.safetensors, whole or in shards."""
+"""GPT-2 as Hugging Face lays it out: a folder with config.json and model.safetensors, whole or in shards. Or a run folder."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy as np
 
 from gpt2.config import GPT2Config
 from gpt2.errors import ConfigError, RunError
-from gpt2.files import naming, read_json
+from gpt2.files import check_no_run, is_run, naming, read_json
+from gpt2.tokenizers import Tokenizer
 from gpt2.weights.safetensors import STORED_AS, Stored, read_weights, write_weights
 from tinygrad2.files import write_atomically
 from tinygrad2.types import Array
@@ -49,13 +51,20 @@ class PretrainedFolder:
     """A folder that has been looked through, its weights still on disk.
 
     `settings` replace those of the folder, by the names of GPT2Config. Raises RunError naming the file and the cause.
+
+    Of a run, the weights are those at the end of its training; `gpt2.load` also has those of a training that goes on.
     """
 
     def __init__(self, folder: str | Path, **settings: Any) -> None:
         self.folder = folder_of(folder)
         self.theirs = read_json(self.folder / "config.json")
         self.stored: dict[str, Stored] = {}
-        found, metadata = _all_weights(self.folder)
+        if is_run(self.theirs):
+            ours = self._of_run()
+            found, metadata = _weights_of_run(self.folder, ours)
+            self.theirs, settings = described(ours, None), {**asdict(ours), **settings}
+        else:
+            found, metadata = _all_weights(self.folder)
         for name, entry in found.items():
             if self.stored.setdefault(name.removeprefix("transformer."), entry) is not entry:
                 raise RunError(f"{entry.path}: {name} occurs twice, with and without 'transformer.'")
@@ -71,11 +80,17 @@ class PretrainedFolder:
         """Whether their head is the token embedding."""
         return self.theirs.get("tie_word_embeddings", True) is not False
 
+    def _of_run(self) -> GPT2Config:
+        try:
+            return GPT2Config(**self.theirs["model"])
+        except (ConfigError, KeyError, TypeError) as error:
+            raise RunError(f"{self.folder / 'config.json'} is damaged: {error}") from error
+
     def _config(self, settings: Mapping[str, Any]) -> GPT2Config:
         path, theirs = self.folder / "config.json", self.theirs
         wrong = [f"{name} is missing" for name in SAME if name not in theirs]
         wrong += [
-            f"{name} = {theirs[name]!r}, and this program has only {kinds[0]!r}"
+            f"{name} = {theirs[name]!r}; only {kinds[0]!r} is supported"
             for name, kinds in ONLY.items()
             if theirs.get(name, kinds[0]) not in kinds
         ]
@@ -110,7 +125,7 @@ class PretrainedFolder:
             ("n_inner", 1, "h.0.mlp.c_fc.weight"),
         ):
             if weight not in self.stored or len(self.stored[weight].shape) != 2:
-                raise RunError(f"{self.folder}: holds no matrix {weight}, so this is not a GPT-2")
+                raise RunError(f"{self.folder}: holds no matrix {weight}, so it is not a GPT-2")
             sizes[name] = self.stored[weight].shape[axis]
         return sizes
 
@@ -153,26 +168,51 @@ class PretrainedFolder:
         return name.endswith("bias") and not entry.read().any()
 
 
-def write_pretrained(folder: str | Path, config: GPT2Config, state: Mapping[str, Array]) -> None:
-    """Write a folder that `transformers.GPT2LMHeadModel.from_pretrained` loads.
+def write_pretrained(
+    folder: str | Path, config: GPT2Config, state: Mapping[str, Array], tokenizer: Tokenizer | None = None
+) -> None:
+    """Write a folder that `AutoModelForCausalLM` of transformers loads and, given a tokenizer, `AutoTokenizer` too.
 
-    Raises RunError, before anything is written, for a head bias that is not zero: their GPT-2 has none.
+    Their GPT-2 has no head bias, so one that is not zero becomes a part of the head's matrix: see `without_head_bias`. Ids
+    from the tokenizer's `vocab_size` on stand for no token and are left out, so that they are never written. Raises RunError,
+    before anything is written, for a run folder.
     """
-    folder = Path(folder)
-    bias = state.get("lm_head.bias")
+    check_no_run(Path(folder))
+    folder, tokens, end = Path(folder), config.vocab_size, 50256 if config.vocab_size == 50257 else None
+    if tokenizer is not None:
+        tokens, end = tokenizer.vocab_size, tokenizer.end_of_text
+        if tokens > config.vocab_size:
+            raise RunError(f"{folder}: the tokenizer has {tokens} tokens, the model only {config.vocab_size}")
+    state = {name: array[:tokens] if name.startswith(("wte.", "lm_head.")) else array for name, array in state.items()}
+    bias = state.pop("lm_head.bias", None)
     if bias is not None and bias.any():
-        raise RunError(
-            f"{folder}: lm_head.bias has {np.count_nonzero(bias)} entries that are not zero, and Hugging Face's GPT-2 has no "
-            "head bias to hold them; train with --head-bias false to export"
-        )
-    weights = {f"transformer.{name}": array for name, array in state.items() if not name.startswith("lm_head.")}
-    if not config.tie_embeddings:
-        weights["lm_head.weight"] = state["lm_head.weight"]
+        config = replace(config, tie_embeddings=False)
+        state = {**state, **without_head_bias(state, bias)}
+    weights = {name if name == "lm_head.weight" else f"transformer.{name}": array for name, array in state.items()}
     for name, array in state.items():  # their layers always have biases
         bias_name = f"transformer.{name.removesuffix('weight')}bias"
         if name.startswith(("h.", "ln_f")) and name.endswith("weight") and bias_name not in weights:
             weights[bias_name] = np.zeros(array.shape[-1], np.float32)
-    about = {
+    about = described(replace(config, vocab_size=tokens), end)
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_weights(folder / "model.safetensors", weights, {"n_head": str(config.num_heads)})
+        write_atomically(folder / "config.json", (json.dumps(about, indent=2) + "\n").encode())
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
+
+
+def is_read_as_it_is(config: GPT2Config) -> bool:
+    """Whether their GPT-2 has every weight of this model, by its name: only then may a run folder call itself theirs.
+
+    An untied head beside names without `transformer.` was read as no head at all, before transformers 5.
+    """
+    return config.tie_embeddings and config.bias and not config.head_bias
+
+
+def described(config: GPT2Config, end_of_text: int | None) -> dict[str, Any]:
+    """What their config.json says of a model without a head bias."""
+    return {
         "architectures": ["GPT2LMHeadModel"],
         **{name: kinds[0] for name, kinds in ONLY.items()},
         **{name: getattr(config, ours) for name, ours in SAME.items()},
@@ -180,13 +220,47 @@ def write_pretrained(folder: str | Path, config: GPT2Config, state: Mapping[str,
         "n_inner": config.d_ff,
         "tie_word_embeddings": config.tie_embeddings,
         **dict.fromkeys(("attn_pdrop", "embd_pdrop", "resid_pdrop"), config.dropout),
-        **dict.fromkeys(("bos_token_id", "eos_token_id"), 50256 if config.vocab_size == 50257 else None),  # end of text
+        **dict.fromkeys(("bos_token_id", "eos_token_id"), end_of_text),
         "dtype": "float32",
     }
-    with naming(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_weights(folder / "model.safetensors", weights, {"n_head": str(config.num_heads)})
-        write_atomically(folder / "config.json", (json.dumps(about, indent=2) + "\n").encode())
+
+
+def without_head_bias(state: Mapping[str, Array], bias: Array) -> dict[str, Array]:
+    """The weights of a last layer norm and a head without bias that give the same logits, W h + b, for any number of tokens.
+
+    h = g * x + beta, where the entries of x have the mean 0. So h has the same component beta . v along v, the direction of
+    1 / g, whatever the text: what the head has there is a bias. Let that component be 1; then a head without bias with
+    W v + b - (1 - beta . v) W v in place of W v gives what W and b do. Where an entry of g is 0, v is its axis.
+    """
+    g, W = state["ln_f.weight"].astype(np.float64), state.get("lm_head.weight", state["wte.weight"]).astype(np.float64)
+    beta = np.asarray(state.get("ln_f.bias", np.zeros(len(g))), np.float64)
+    smallest = int(np.argmin(abs(g)))
+    with np.errstate(invalid="ignore", over="ignore"):  # weights that are not finite are refused where they are written
+        v = np.divide(g[smallest], g, out=np.zeros(len(g)), where=g != 0)
+        v[smallest] = 1
+        v /= np.linalg.norm(v)
+        more = 1 - beta @ v
+        W += np.outer(bias - more * (W @ v), v)
+        return {"ln_f.bias": (beta + more * v).astype(np.float32), "lm_head.weight": W.astype(np.float32)}
+
+
+def is_theirs(about: Mapping[str, Any]) -> bool:
+    """Whether a config.json is Hugging Face's, and not that of a run folder."""
+    return "model_type" in about and not is_run(about)
+
+
+def _weights_of_run(folder: Path, config: GPT2Config) -> tuple[dict[str, Stored], dict[str, str]]:
+    """What its model.safetensors holds. Raises RunError if there is none, a later checkpoint, or another config.json."""
+    path = folder / "model.safetensors"
+    if not os.path.lexists(path):
+        raise RunError(f"{folder}: its training has not ended, so there is no {path.name}; gpt2.load takes the last checkpoint")
+    stored, metadata = read_weights(path, must_be_ours=True)
+    if metadata.get("config") != config.as_text():
+        raise RunError(f"{folder / 'config.json'} is not the one {path} was saved with")
+    names = ((folder / "checkpoints").glob("step-*.safetensors")) if metadata.get("step", "").isdecimal() else ()
+    if later := [p.name for p in names if p.stem[5:].isdecimal() and int(p.stem[5:]) > int(metadata["step"])]:
+        raise RunError(f"{folder}: its training went on to {max(later)}; gpt2.load takes the last checkpoint")
+    return stored, metadata
 
 
 def folder_of(name: str | Path) -> Path:

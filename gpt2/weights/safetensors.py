@@ -89,7 +89,7 @@ def _in_order(content: bytes) -> bytes:
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     if len(text) > MOST_HEADER:
-        raise RunError(f"the names of {len(header) - 1:,} arrays take {len(text):,} bytes, and may take {MOST_HEADER:,}")
+        raise RunError(f"the names of {len(header) - 1:,} arrays take {len(text):,} bytes, above the limit of {MOST_HEADER:,}")
     return b"".join([len(text).to_bytes(8, "little"), text, memoryview(content)[8 + size :]])
 
 
@@ -148,7 +148,7 @@ def _header(file: BinaryIO) -> tuple[dict[str, Any], int]:
     """What a file begins with, and where the arrays begin. Raises ValueError."""
     size = int.from_bytes(file.read(8), "little")
     if size > MOST_HEADER:
-        raise ValueError(f"its header should have {size:,} bytes, and may have {MOST_HEADER:,}")
+        raise ValueError(f"its header has {size:,} bytes, above the limit of {MOST_HEADER:,}")
     return parse_object(file.read(size)), 8 + size
 
 
@@ -157,7 +157,7 @@ def check_fit(needed: Iterable[tuple[str, Shape]], found: Mapping[str, Shape], c
     for name, shape in needed:
         if found.get(name) != shape:
             has = f"has shape {found[name]}" if name in found else "is missing"
-            raise RunError(f"{config} does not describe the weights in {weights}: {name} {has}, and should have shape {shape}")
+            raise RunError(f"{config} does not describe the weights in {weights}: {name} {has}; it must have shape {shape}")
 
 
 def _content_size(header: dict[str, Any]) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gpt2 import GPT2, GPT2Config, TrainConfig
 from gpt2.run.folder import Run
-from gpt2.run.health import Facts, Monitor
+from gpt2.run.health import Monitor
 from gpt2.run.metrics import as_line
 from gpt2.text.corpora import Corpus
 from gpt2.text.encoding import tokenizer_for
@@ -51,7 +51,7 @@ def described(folder):
     tokenizer = tokenizer_for(corpus, config)
     model = GPT2(GPT2Config(vocab_size=tokenizer.vocab_size, d_model=64, num_layers=4, num_heads=4, max_seq_len=64))
     run = Run(folder)
-    run.describe(model, config, corpus, tokenizer)
+    run.describe(model, config, corpus, tokenizer, {})
     return run
 
 
@@ -71,7 +71,7 @@ def command(*arguments):
 def watch(run, steps):
     """Bytes for each step, and the time of the next evaluation, of the watch of a training."""
     run.metrics.write_text("")
-    seen = Monitor(run.metrics, Facts(65, 64, steps), lambda _: None)
+    seen = Monitor(run.metrics, GPT2Config(vocab_size=65, d_model=64, num_heads=4), TrainConfig(steps=steps), lambda _: None)
     tracemalloc.start()
     for row in rows(steps + 250):
         start = time.perf_counter()

@@ -21,3 +21,15 @@ def unprivileged():
         return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def transformers():
+    if not os.environ.get("REQUIRE_ORACLE"):
+        pytest.importorskip("torch", reason="pip install -e '.[oracle]'")
+        pytest.importorskip("transformers", reason="pip install -e '.[oracle]'")
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    return transformers

@@ -604,6 +604,8 @@ def attempt(one: Try) -> tuple[str, str, float, float]:
                 BASE / name if name == "victim" else BASE, folder / name, symlinks=True, ignore=shutil.ignore_patterns("victim")
             )
         work = folder / "work"
+        for config in work.glob("*/config.json"):  # a run knows where its text was
+            config.write_text(config.read_text().replace(json.dumps(f"{BASE}/")[1:-1], json.dumps(f"{work}/")[1:-1]))
         try:
             one.prepare(work)
         except (PermissionError, FileExistsError) as error:

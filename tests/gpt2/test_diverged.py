@@ -117,6 +117,23 @@ def test_health_says_so(tmp_path, text, capsys):
         assert healthy or verdicts["diverged"]["seen"] == f"validation loss nan at step {len(rows) - 1}"
 
 
+def too_large(model):
+    """The logits are numbers, and the squares of what is inside are none."""
+    for block in model.h:
+        block.mlp.c_fc.weight.data *= 1e21
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("command", ["inspect {run} --prompt the", "lab {run} --prompt thethe", "lab {run} --tokens 2"])
+def test_what_overflows_is_said_once(tmp_path, text, capsys, command):
+    run = changed(tmp_path / "run", text, too_large)
+    assert main(command.format(run=run).split()) == 0
+    said = capsys.readouterr()
+    assert said.err == (
+        "gpt2: note: some numbers of this model are too large to compute with: its training diverged (see gpt2 health)\n"
+    )
+
+
 # -- JSON
 
 

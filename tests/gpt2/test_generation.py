@@ -102,6 +102,11 @@ def test_the_ends_of_the_unit_interval_never_draw_what_was_cut(u, token):
         {"temperature": float("inf")},
         {"top_k": -3},
         {"top_k": 2.5},
+        {"top_k": "3"},
+        {"temperature": None},
+        {"temperature": "1"},
+        {"temperature": True},
+        {"top_p": [0.5]},
         {"top_p": -0.5},
         {"top_p": 1.5},
         {"top_p": float("nan")},
@@ -248,10 +253,23 @@ def test_a_prompt_that_is_none(model, ids):
         model.generate(ids, 1)
 
 
-@pytest.mark.parametrize("settings", [{"max_new_tokens": -1}, {"max_new_tokens": 1, "slide": 0}])
+@pytest.mark.parametrize("settings", [{"max_new_tokens": -1}, {"slide": 0}, {"seed": -1}])
 def test_counts_below_their_least(model, settings):
-    with pytest.raises(ConfigError, match="at least"):
-        model.generate([1], **settings)
+    with pytest.raises(ConfigError, match=f"{next(iter(settings))} = .* must be at least"):
+        model.generate([1], **{"max_new_tokens": 1, **settings})
+
+
+@pytest.mark.parametrize("name", ["max_new_tokens", "slide", "seed"])
+@pytest.mark.parametrize("value", [1.5, "1", None, True])
+def test_counts_that_are_none(model, name, value):
+    with pytest.raises(ConfigError, match=f"{name} = .* must be int"):
+        model.generate([1], **{"max_new_tokens": 1, name: value})
+
+
+def test_numbers_of_numpy_are_numbers(model):
+    given = {"max_new_tokens": 5, "seed": 3, "slide": 2, "top_k": 4, "temperature": 1, "top_p": 0.5}
+    theirs = {name: np.float32(value) if name in ("temperature", "top_p") else np.int64(value) for name, value in given.items()}
+    np.testing.assert_array_equal(model.generate([1], **theirs), model.generate([1], **given))
 
 
 def test_a_step_shows_what_it_was_chosen_from(model):

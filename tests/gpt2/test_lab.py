@@ -39,7 +39,10 @@ def test_without_a_prompt_the_model_writes_one(run, tmp_path):
         (["--prompt", "a"], "fewer than 2 tokens"),
         (["--tokens", "0"], "--tokens 0: must be 1 to max_seq_len"),
         (["--tokens", "9999"], "--tokens 9999: must be 1 to max_seq_len"),
-        (["--inside", "h.9"], "--inside h.9: there is no such module"),
+        (["--special"], "--special is for a prompt: give --prompt, or leave it out"),
+        (["--skip-unknown"], "--skip-unknown is for a prompt: give --prompt, or leave it out"),
+        (["--encoding", "cp1252"], "--encoding is for --prompt-file"),
+        (["--inside", "h.9"], "--inside h.9: no such module"),
         (["--out", "/no/such/folder/lab.html"], "/no/such/folder/lab.html: cannot be written"),
     ],
 )

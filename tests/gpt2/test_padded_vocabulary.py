@@ -44,7 +44,7 @@ COMMANDS = {
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_every_command_writes_tokens(padded, tmp_path, text, command, monkeypatch, capsys):
     (tmp_path / "my.txt").write_text(text)
-    monkeypatch.setattr("gpt2.commands.evaluate.given_corpus", lambda *_: corpus(text))
+    monkeypatch.setattr("gpt2.commands.evaluate.text_of_run", lambda *_, **__: corpus(text))
     assert main(command.format(run=padded, out=tmp_path / "a.html").split()) == 0
     said = capsys.readouterr()
     assert "outside the vocabulary" not in said.out + said.err

@@ -201,13 +201,33 @@ def test_bars_are_shown_and_lines_stand_above_them(monkeypatch):
     screen = Screen()
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setattr(sys, "stdout", screen)
-    with terminal.guarded(), terminal.progress(total=3, desc="working") as bar:
+    with terminal.guarded(), terminal.progress(total=3, desc="working", delay=0, leave=True) as bar:
         bar.update(2)
         terminal.say("a line\x1b")
     assert "\rworking" in screen.getvalue()
     assert "\ra line\\x1b\n" in screen.getvalue()  # the bar was wiped before
     with terminal.guarded(), terminal.progress(True, total=3) as bar:
         assert bar.disable
+
+
+PARTS = [(0, "loss 1.632"), (2, "val 1.706"), (3, "lr 1.1e-03"), (4, "grad norm 0.53"), (1, "11,585 tokens/s")]
+
+
+@pytest.mark.parametrize(("columns", "kept"), [(0, 5), (140, 5), (110, 5), (90, 4), (80, 3), (60, 2), (20, 1)])
+@pytest.mark.parametrize("steps", [4000, 10**9])
+def test_a_bar_keeps_the_loss_and_the_rate(monkeypatch, columns, kept, steps):
+    monkeypatch.setattr(sys, "stderr", Screen())
+    with terminal.progress(total=steps, initial=steps // 2, ncols=columns or None, bar_format=terminal.BAR) as bar:
+        text = terminal.fitting(PARTS, terminal.room(bar))
+        bar.set_postfix_str(text)
+        drawn = str(bar)
+    important = [part for number, part in PARTS if number < kept]
+    if steps == 4000:
+        assert text.split(", ") == important
+    assert text.startswith("loss 1.632")
+    if columns >= 80:
+        assert len(drawn) <= columns
+        assert text in drawn
 
 
 # -- output that is not there any more
@@ -237,7 +257,7 @@ def test_a_training_goes_on_when_its_reader_has_gone(train, tmp_path):
         process.stdout.close()
         err = process.stderr.read().decode()
     assert process.returncode == 0
-    assert err == "gpt2: note: nothing more is shown, for standard output cannot be written: Broken pipe\n"
+    assert err == "gpt2: note: nothing more is shown: standard output cannot be written: Broken pipe\n"
     check_whole(tmp_path / "run")
 
 
@@ -442,7 +462,7 @@ def test_a_mistake_in_the_code_is_not_hidden(monkeypatch, error):
 def test_memory_that_is_not_there_is_said_with_what_there_is(tmp_path, capsys, monkeypatch):
     """What the weights alone take is known before; what a batch takes, when it is asked for."""
     for flags, wanted, fix in (
-        ("--d-model=1048576 --num-layers=1000", "takes more than", "take a smaller model"),
+        ("--d-model=1048576 --num-layers=1000", "takes more than", "choose a smaller model"),
         ("--max-seq-len=8", "Unable to allocate 7 TiB", "a smaller --batch-size"),
     ):
         monkeypatch.setattr(batches, "batch", Mock(side_effect=MemoryError("Unable to allocate 7 TiB")))
@@ -459,7 +479,7 @@ def test_free_memory_is_that_of_the_narrowest_limit(monkeypatch):
     monkeypatch.setattr(memory, "free_bytes", lambda: {"on this machine": 3 << 30, "under ulimit -v": 5 << 20})
     assert memory.free_memory() == "5 MiB are free under ulimit -v"
     monkeypatch.setattr(memory, "free_bytes", dict)
-    assert "does not say" in memory.free_memory()
+    assert "is unknown" in memory.free_memory()
 
 
 IMPOSSIBLE = {

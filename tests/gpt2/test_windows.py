@@ -24,7 +24,8 @@ def test_every_module_can_be_imported(tmp_path):
     code = """
 import importlib, pkgutil, gpt2, tinygrad2
 names = [m.name for p in (tinygrad2, gpt2) for m in pkgutil.walk_packages(p.__path__, p.__name__ + ".", onerror=print)]
-for name in names:
+others = [f"tinygrad2.gradcheck.engines.{engine}" for engine in ("pytorch", "jax", "autograd")]  # import what they are of
+for name in set(names) - set(others):
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -437,7 +437,7 @@ def test_recorded_gradients_share_no_memory_with_what_was_given():
         (lambda x: autograd.grad([], [x]), "no outputs were given"),
         (lambda x: autograd.grad(x.sum(), [np.ones(2)]), "input 0 is a ndarray; give Tensors"),
         (lambda x: autograd.grad(np.ones(1), [x]), "output 0 is a ndarray; give Tensors"),
-        (lambda x: autograd.grad(x * 2, [x], [1.0, 2.0]), "the list of cotangents is longer than that of outputs: 2 for 1"),
+        (lambda x: autograd.grad(x * 2, [x], [1.0, 2.0]), "the list of cotangents is longer than the list of outputs: 2 for 1"),
     ],
 )
 def test_what_is_no_list_of_tensors_is_named(attempt, message):

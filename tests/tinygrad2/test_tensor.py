@@ -208,7 +208,7 @@ def test_a_hook_may_be_there_twice_and_is_removed_once(make):
 @pytest.mark.parametrize("make", [Tensor, nn.Parameter, lambda t: Tensor(t, requires_grad=True)])
 def test_a_tensor_made_of_one_in_a_graph_would_cut_it(make):
     t = Tensor([1.0, 2.0], requires_grad=True)
-    with pytest.raises(GraphError, match=r"is part of a graph, which would be cut here; say .detach\(\) to cut it"):
+    with pytest.raises(GraphError, match=r"is part of a graph, which would be cut here; call .detach\(\) to cut it"):
         make(t * 2)
     with no_grad():
         make(t * 2)
@@ -415,7 +415,7 @@ def test_an_array_may_be_changed_by_what_is_in_no_graph():
         w -= parameter
     with pytest.raises(UnsupportedError, match="with out= cannot"):
         np.add(w, 1, out=parameter.detach())
-    with pytest.raises(UnsupportedError, match=r"not written into; make a new one, as in np\.where"):
+    with pytest.raises(UnsupportedError, match=r"cannot be written into; make a new one, as in np\.where"):
         parameter[~np.tri(3, dtype=bool)[0]] = 0
     np.testing.assert_allclose(parameter.data, w)
     with pytest.raises(UnsupportedError, match=r"np\.add with \.reduce cannot be differentiated; write np\.sum"):

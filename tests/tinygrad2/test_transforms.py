@@ -269,7 +269,7 @@ def test_inside_a_checkpoint_a_function_means_the_same():
 def test_a_leaf_that_is_used_in_both_ways_is_refused():
     w = Tensor(2.0, requires_grad=True)
     for transform in (lambda f: grad(f)(w), lambda f: hessian(f)(w), lambda f: jvp(f, w, 1.0)):
-        with pytest.raises(GraphError, match="input 0 is used as the argument and, the same Tensor, from around the function"):
+        with pytest.raises(GraphError, match="input 0 is used both as the argument and from around the function"):
             transform(lambda y: w * y * y)
     assert grad(lambda y: w * y * y)(w.detach()).item() == 8
     assert grad(lambda y: y * y + 0 * w.detach())(w).item() == 4
@@ -442,8 +442,11 @@ def test_has_aux_hands_something_else_through():
 @pytest.mark.parametrize(
     ("attempt", "message"),
     [
-        (lambda: jvp(np.multiply, [X, X], [X]), r"tangents: 1 were given for 2 inputs"),
-        (lambda: hvp(lambda p: np.sum(p["a"] ** 2), {"a": X}, X), r"vectors: .* given for .*; it must be built alike"),
+        (lambda: jvp(np.multiply, [X, X], [X]), r"1 tangents for 2 inputs"),
+        (
+            lambda: hvp(lambda p: np.sum(p["a"] ** 2), {"a": X}, X),
+            r"vectors: .* given for .*; both must have the same structure",
+        ),
         (lambda: hvp(bend, X, np.ones((1, 4))), r"a vector of shape \(1, 4\) for an input of shape \(4,\)"),
         (lambda: hvp(bend, X, np.ones(1)), r"a vector of shape \(1,\) for an input of shape \(4,\)"),
         (lambda: vjp(lambda x: (x, x), X)[1](V), r"cotangents: a ndarray was given for a tuple of 2"),
@@ -509,5 +512,5 @@ def test_odd_argnums_and_no_aux():
     for wrong in ("x", 5, [0, 7]):
         with pytest.raises(GraphError, match="argnums="):
             grad(f, wrong)(1.0, 2.0)
-    with pytest.raises(DtypeError, match="an input is a str, and no number: 'x'"):
+    with pytest.raises(DtypeError, match="an input is a str, not a number: 'x'"):
         grad(lambda p: p["a"])({"a": 1.0, "name": "x"})

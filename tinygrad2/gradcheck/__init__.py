@@ -1,5 +1,6 @@
 """Is this gradient right? Verdicts, from differences of the function itself."""
 
-from tinygrad2.gradcheck.verdicts import GradcheckResult, gradcheck
+from tinygrad2.gradcheck.check import gradcheck
+from tinygrad2.gradcheck.verdicts import GradcheckResult, InputCheck
 
-__all__ = ["GradcheckResult", "gradcheck"]
+__all__ = ["GradcheckResult", "InputCheck", "gradcheck"]

@@ -14,10 +14,33 @@ import numpy as np
 
 from tinygrad2.types import Array
 
-START = 1e-3
-ROUNDS = 8
+LOST = 8**4
+"""A change of so many times the noise still shows with steps that are eight times smaller, even of x ** 4."""
 Line = Callable[[float], Array]
 """A function restricted to a line: t -> f(x + t v), flat."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What a function is computed in, and so which steps can be made and what can be known from them."""
+
+    dtype: type
+    start: float  # the first step
+    shrink: int  # each step is so many times smaller than the one before
+    rounds: int
+    tiny: tuple[float, ...]  # steps in which only rounding shows
+    rounding: float  # of a gradient, relative to its largest entry
+    resolution: float  # an estimate that is off by more than this share of the largest entry decides nothing
+    floor: float  # a slope that is less than this share of the function itself counts as none
+
+    @property
+    def eps(self) -> float:
+        """The distance from 1 to the next number."""
+        return float(np.finfo(self.dtype).eps)
+
+
+DOUBLE = Precision(np.float64, 1e-3, 8, 8, (1e-9, 1e-7), 1e-11, 1e-4, 1e-5)
+SINGLE = Precision(np.float32, 3e-2, 4, 4, (1e-5, 1e-4), 3e-4, 2e-2, 1e-2)
 
 
 @dataclass(frozen=True)
@@ -29,14 +52,15 @@ class Slope:
     left: Array
     right: Array
     side_error: Array
+    rounding: float  # the part of the error that is there whatever the function does
 
 
-def slopes(line: Line, size: float, noise: float) -> Iterator[Slope]:
-    """Estimates with finer and finer steps, from START * size down to two millionths of it."""
-    at_0 = line(0.0)
-    moved = np.zeros(at_0.shape, bool)
-    for k in range(ROUNDS):
-        h = START * size / 8**k
+def slopes(line: Line, size: float, noise: float, precision: Precision = DOUBLE, at_0: Array | None = None) -> Iterator[Slope]:
+    """Estimates with finer and finer steps: in float64 from a thousandth of `size` down to a two millionth of that."""
+    at_0 = line(0.0) if at_0 is None else at_0
+    reach = np.zeros(at_0.shape)  # by how much the outputs changed when they did last
+    for k in range(precision.rounds):
+        h = precision.start * size / precision.shrink**k
         up, down = ([line(sign * s * h) for s in (1, 2, 4)] for sign in (1, -1))
         with np.errstate(all="ignore"):
             central = [(u - d) / (2 * s * h) for s, u, d in zip((1, 2, 4), up, down, strict=True)]
@@ -47,23 +71,34 @@ def slopes(line: Line, size: float, noise: float) -> Iterator[Slope]:
             farther = [(4 * y[1] - y[2] - 3 * at_0) / (4 * h) for y in (up, down)]
             side_error = np.maximum(np.abs(right - farther[0]), np.abs(left - farther[1])) + 4 * rounding
             error = 2 * np.abs(value - once[0]) + rounding
-            flat = np.all([y == at_0 for y in (*up, *down)], axis=0)
-            error = np.where(flat & moved, np.inf, error)  # no change at all where there was some: steps lost in rounding
-            moved |= ~flat
-        yield Slope(value, error, -left, right, side_error)
+            change = np.max([np.abs(y - at_0) for y in (*up, *down)], axis=0)
+            lost = (change == 0) & (reach > 0) & (reach <= LOST * noise)  # so small a change becomes none by rounding
+            error = np.where(lost, np.inf, error)
+            uneven = np.abs(once[0] - once[1]) > np.abs(central[0] - central[1]) / 4  # as if of no second derivative here
+            error = np.where(uneven, error + 3 * np.abs(once[0] - once[1]), error)
+            reach = np.where(change > 0, change, reach)
+        yield Slope(value, error, -left, right, side_error, rounding)
 
 
-def scatter(line: Line, size: float) -> tuple[float, float]:
+def quick(line: Line, h: float) -> tuple[Array, Array]:
+    """A first estimate from steps h and 2h, and by how much the extrapolation moved it."""
+    with np.errstate(all="ignore"):
+        central, wide = ((line(s * h) - line(-s * h)) / (2 * s * h) for s in (1, 2))
+        step = (central - wide) / 3
+        return central + step, np.abs(step)
+
+
+def scatter(line: Line, size: float, precision: Precision = DOUBLE) -> tuple[float, float]:
     """(noise, magnitude): how much the function jumps about by rounding, and how large it is.
 
     The noise is the median of the fourth differences over tiny steps: curvature does not show in them, and a kink or a
     jump only in a few.
     """
     noise = magnitude = 0.0
-    for step in (1e-9 * size, 1e-7 * size):
-        values = np.array([line(k * step) for k in range(-8, 9)])
+    for step in precision.tiny:
+        values = np.array([line(k * step * size) for k in range(-8, 9)])
         values = values[:, np.isfinite(values).all(axis=0)]
         if values.size:
             noise = max(noise, float(np.median(np.abs(np.diff(values, 4, axis=0)), axis=0).max()))
             magnitude = max(magnitude, float(np.abs(values).max()))
-    return max(noise, 4 * np.finfo(float).eps * magnitude), magnitude
+    return max(noise, 4 * precision.eps * magnitude), magnitude

@@ -56,7 +56,7 @@ KERNELS = frozenset(
 """What every implementation has."""
 
 
-FORKED = "the threads of the compiled kernels stayed with the process that this one was forked from"
+FORKED = "the compiled kernels have no threads in a forked process"
 forked = False
 """Whether the compiled kernels of this process have their threads in the one it was forked from."""
 
@@ -78,10 +78,10 @@ def load(name: str) -> ModuleType:
     """An implementation. Raises UnsupportedError for one that there is not."""
     if name not in IMPLEMENTATIONS:
         hint = "; pip install '.[fast]' adds numba" if name == "numba" else ""
-        raise UnsupportedError(f"TINYGRAD2_KERNELS={name!r}: there is {', '.join(IMPLEMENTATIONS)}{hint}")
+        raise UnsupportedError(f"TINYGRAD2_KERNELS={name!r}: choose from {', '.join(IMPLEMENTATIONS)}{hint}")
     if forked and name != "numpy":
-        raise UnsupportedError(f"TINYGRAD2_KERNELS={name!r}: {FORKED}; spawn it, or TINYGRAD2_KERNELS=numpy")
-    note = threading.Timer(1.0, lambda: print("compiling kernels, which happens once", file=sys.stderr))
+        raise UnsupportedError(f"TINYGRAD2_KERNELS={name!r}: {FORKED}; spawn the process, or set TINYGRAD2_KERNELS=numpy")
+    note = threading.Timer(1.0, lambda: print("compiling kernels, only this once", file=sys.stderr))
     note.start()
     try:
         return importlib.import_module(f"tinygrad2.kernels.{MODULES[name]}")
@@ -104,6 +104,10 @@ def __getattr__(name: str) -> Any:
     if current is None:
         wanted = os.environ.get("TINYGRAD2_KERNELS")
         if forked and wanted is None:
-            warnings.warn(f"{FORKED}: NumPy's compute here; all do in a process that is spawned", RuntimeWarning, stacklevel=3)
+            warnings.warn(
+                f"{FORKED}: NumPy's compute instead; spawn it for the compiled ones",
+                RuntimeWarning,
+                stacklevel=3,
+            )
         current = globals()["current"] = load(wanted or IMPLEMENTATIONS[0 if forked else -1])
     return current if name == "current" else getattr(current, name)

@@ -58,7 +58,7 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         kind, old = type(value).__name__, vars(self).get(name)
         if isinstance(old, Parameter) and value is not None and not isinstance(value, Parameter):
-            raise ModuleError(f"{name} is a Parameter, and this {kind} is none; set {name}.data, or use it in `with using()`")
+            raise ModuleError(f"{name} is a Parameter, and this {kind} is not; set {name}.data, or use it in `with using()`")
         if type(value) not in ATOMS:
             if not name or "." in name:
                 raise ModuleError(f"{name!r} cannot name a {kind}; the name of an attribute is text without dots")
@@ -177,7 +177,8 @@ class Module:
         own = dict(self.named_parameters())
         for name, tensor in tensors.items():
             if name not in own or tensor.shape != own[name].shape:
-                raise ShapeError(f"using: {name} {tensor.shape}; there is {own[name].shape if name in own else ', '.join(own)}")
+                fix = f"give shape {own[name].shape}" if name in own else f"choose from {', '.join(own)}"
+                raise ShapeError(f"using: {name} {tensor.shape}; {fix}")
         before = {name: (own[name]._array, own[name].node) for name in tensors}
         for name, tensor in tensors.items():
             own[name]._array, own[name].node = tensor.data, tensor.node

@@ -135,7 +135,7 @@ def _computed_in(function: Function, arrays: list[Any], *, dtype: Any = None, ca
     found = call(function, [_cast(function, x, dtype, casting) for x in arrays], given)
     for part in found if isinstance(found, tuple) else (found,):
         if part.dtype != dtype:
-            raise DtypeError(f"{spelled(function)} does not compute in {np.dtype(dtype)}; say .astype() of its result")
+            raise DtypeError(f"{spelled(function)} does not compute in {np.dtype(dtype)}; call .astype() on its result")
     return found
 
 
@@ -146,7 +146,7 @@ def _cast(function: Function, x: Any, dtype: Any, casting: Any) -> Any:
     x = as_array(x)
     if not np.can_cast(x.dtype, dtype, casting):
         how = f"{x.dtype} cannot become {np.dtype(dtype)} with casting={casting!r}"
-        raise DtypeError(f"{spelled(function)}: {how}; say .astype() where it is meant")
+        raise DtypeError(f"{spelled(function)}: {how}; call .astype() if that is meant")
     return x if x.dtype == dtype else np.astype(x, dtype)
 
 
@@ -158,7 +158,7 @@ def _fold(function: Function, x: Any, *, where: Any = True, initial: Any = None,
     if picked.dtype != bool:
         raise ValueError(f"where= must be of bool, and is of {picked.dtype}")
     if instead is None and initial is None:
-        raise ValueError("where= needs initial=, which the result is where no entry is left")
+        raise ValueError("where= needs initial=, the result where no entry is left")
     if initial is not None:  # in the dtype of the sum, which may be a wider one than that of x
         if np.ndim(initial):
             raise ValueError(f"initial= must be one number, and is of shape {np.shape(initial)}")

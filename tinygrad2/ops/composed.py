@@ -46,7 +46,7 @@ def outer_of_vectors(x1: Any, x2: Any) -> Any:
     """np.linalg.outer."""
     x1, x2 = as_array(x1), as_array(x2)
     if x1.ndim != 1 or x2.ndim != 1:
-        raise ValueError(f"the two must be vectors, and have shapes {x1.shape} and {x2.shape}")
+        raise ValueError(f"both must be vectors, not of shapes {x1.shape} and {x2.shape}")
     return outer(x1, x2)
 
 
@@ -105,7 +105,7 @@ def multi_dot(arrays: Any) -> Any:
     """The product of several matrices, of which the first and the last may be vectors, in the order of the fewest steps."""
     arrays = [as_array(x) for x in arrays]
     if len(arrays) < 2:
-        raise ValueError(f"a product needs two arrays, and there are {len(arrays)}")
+        raise ValueError(f"a product needs at least two arrays, not {len(arrays)}")
     if len(arrays) == 2:
         return dot(*arrays)
     if any(x.ndim != 2 for x in arrays[1:-1]) or not {arrays[0].ndim, arrays[-1].ndim} <= {1, 2}:

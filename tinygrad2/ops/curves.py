@@ -108,12 +108,12 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
     """sum_j a[k - j] v[j], for every k where the two meet at all, or (valid) in full; or (same) as many as the longer has."""
     a, v = (np.reshape(x, (-1,)) if x.ndim == 0 else x for x in (as_array(a), as_array(v)))
     if a.ndim != 1 or v.ndim != 1 or not a.size or not v.size:
-        raise ValueError(f"two rows of numbers are needed, and have shapes {a.shape} and {v.shape}")
+        raise ValueError(f"both must be rows of numbers, not of shapes {a.shape} and {v.shape}")
     a, v = (a, v) if len(a) >= len(v) else (v, a)
     n, m = len(a), len(v)
     parts = {"full": (0, n + m - 1), "same": ((m - 1) // 2, n), "valid": (m - 1, n - m + 1)}
     if mode not in parts:
-        raise ValueError(f"mode {mode!r} is none of {', '.join(parts)}")
+        raise ValueError(f"mode {mode!r} is unknown; choose from {', '.join(parts)}")
     first, length = parts[mode]
     return Convolve.call(a, v)[first : first + length]
 
@@ -132,7 +132,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Any
     x, xp, fp = (np.astype(part := as_array(y), np.result_type(part.dtype, np.float64)) for y in (x, xp, fp))
     n = len(xp)
     if fp.shape != (n,) or not n:
-        raise ValueError(f"xp and fp must be rows of one length, and have shapes {xp.shape} and {fp.shape}")
+        raise ValueError(f"xp and fp must be rows of one length, not of shapes {xp.shape} and {fp.shape}")
     at, knots, heights = values(x), values(xp), values(fp)
     i = np.clip(np.searchsorted(knots, at, side="right") - 1, 0, n - 1)
     j, level = np.minimum(i + 1, n - 1), np.False_
@@ -157,7 +157,7 @@ def linspace(
 ) -> Any:
     """`num` numbers at equal distances from `start` to `stop`."""
     if num < 0:
-        raise ValueError(f"{num} numbers are less than none")
+        raise ValueError(f"{num} numbers are fewer than 0")
     kinds = [x if type(x) in (int, float) else as_array(x).dtype for x in (start, stop)]
     start, stop = as_array(start), as_array(stop)
     parts = num - 1 if endpoint else num
@@ -172,7 +172,7 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
     """The powers of each number, in columns."""
     x = as_array(x)
     if x.ndim != 1:
-        raise ValueError(f"a row of numbers is needed, and has shape {x.shape}")
+        raise ValueError(f"x must be a row of numbers, not of shape {x.shape}")
     powers = np.arange(len(x) if N is None else N)
     return x[:, None] ** (powers if increasing else powers[::-1])
 

@@ -46,7 +46,7 @@ def repeated(before: Sequence[np.random.Generator]) -> Iterator[None]:
         again = next(left, None)
         if again is None:
             raise GraphError(
-                f"the function drew random numbers {len(before)} times at first, and more often when computed again"
+                f"the function drew random numbers {len(before)} times at first, and more often when it was computed again"
             )
         return copy.deepcopy(again)
 

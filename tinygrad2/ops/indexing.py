@@ -130,9 +130,9 @@ def take(a: Any, indices: Any, axis: int | None = None, mode: str = "raise") -> 
     index = along(a, axis, indices)
     n = a.shape[len(index) - 1]
     if mode not in ("raise", "wrap", "clip"):
-        raise ValueError(f"mode {mode!r} is none of raise, wrap, clip")
+        raise ValueError(f"mode {mode!r} is unknown; choose from raise, wrap, clip")
     if indices.size and not n:
-        raise ValueError(f"there is nothing to take along axis {axis} of an array of shape {a.shape}")
+        raise ValueError(f"axis {axis} of an array of shape {a.shape} is empty: nothing can be taken")
     if mode != "raise" and n:
         index = (*index[:-1], indices % n if mode == "wrap" else np.clip(indices, 0, n - 1))
     return a[index]

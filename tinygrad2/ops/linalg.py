@@ -33,7 +33,7 @@ def rounding(x: Array, longest: int, axis: Any = -1) -> Array:
 def sides(a: Any, who: str) -> tuple[int, int]:
     """The rows and columns of matrices."""
     if a.ndim < 2:
-        raise MatrixError(f"{who}: an array of shape {a.shape} is no matrix; it needs two axes, which np.reshape gives it")
+        raise MatrixError(f"{who}: an array of shape {a.shape} is not a matrix; give it two axes with np.reshape")
     rows, columns = a.shape[-2:]
     return rows, columns
 
@@ -387,7 +387,7 @@ def cond(x: Any, p: Any = None) -> Any:
     rows, columns = sides(x, "cond")
     if not rows * columns or (rows != columns and p not in (None, 2, -2)):
         raise MatrixError(
-            f"cond: {rows} x {columns} matrices have none; it is of square ones or, with p=2, of any but empty ones"
+            f"cond: {rows} x {columns} matrices have no condition number; give square ones or, with p=2, any but empty ones"
         )
     with np.errstate(divide="ignore", invalid="ignore"):
         if p in (None, 2, -2):

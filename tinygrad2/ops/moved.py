@@ -88,7 +88,7 @@ def matrix_transpose(x: Any) -> Any:
     """The last two axes swapped."""
     x = as_array(x)
     if x.ndim < 2:
-        raise ValueError(f"an array of shape {x.shape} is no matrix: it has less than two axes")
+        raise ValueError(f"an array of shape {x.shape} is not a matrix: it has fewer than two axes")
     return np.swapaxes(x, -1, -2)
 
 
@@ -137,7 +137,7 @@ def _split_along(axis: int, needed: int) -> Callable[..., Any]:
     def rule(ary: Any, indices_or_sections: Any) -> Any:
         ary = as_array(ary)
         if ary.ndim < needed:
-            raise ValueError(f"an array of shape {ary.shape} has less than {needed} axes")
+            raise ValueError(f"an array of shape {ary.shape} has fewer than {needed} axes")
         return np.split(ary, indices_or_sections, 0 if ary.ndim == 1 else axis)
 
     return rule

@@ -39,7 +39,7 @@ VectorNorm = primitive(
 def vector_norm(x: Any, /, *, axis: Axis = None, keepdims: bool = False, ord: Any = 2) -> Any:
     """(sum(|x|^ord))^(1 / ord); its limits for ord = inf and -inf; for ord = 0 the number of entries that are not 0."""
     if isinstance(ord, str):
-        raise UnsupportedError(f"vector_norm: ord={ord!r} is of matrices; give a number")
+        raise UnsupportedError(f"vector_norm: ord={ord!r} is for matrices; give a number")
     if ord in (np.inf, -np.inf):
         return (np.max if ord > 0 else np.min)(np.abs(x), axis=axis, keepdims=keepdims)
     if ord == 0:
@@ -59,7 +59,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
         found = (np.max if ord > 0 else np.min)(sums, axis=chosen, keepdims=True)
         return found if keepdims else np.squeeze(found, (-2, -1))
     if ord not in ("nuc", 2, -2):
-        raise UnsupportedError(f"norm: ord={ord!r} of matrices; there is 'fro', 'nuc', 1, -1, 2, -2, inf and -inf")
+        raise UnsupportedError(f"norm: ord={ord!r} is not for matrices; choose from 'fro', 'nuc', 1, -1, 2, -2, inf, -inf")
     s = np.linalg.svdvals(x)
     found = np.sum(s, axis=-1) if ord == "nuc" else np.max(s, axis=-1) if ord == 2 else np.min(s, axis=-1)
     return np.expand_dims(found, (-2, -1)) if keepdims else found
@@ -71,7 +71,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     if axis is None and ord is None:
         return VectorNorm.call(x, axis=axes, keepdims=keepdims)
     if len(axes) not in (1, 2):
-        raise ValueError(f"norm: ord={ord!r} along {len(axes)} axes; one axis is of vectors, two are of matrices")
+        raise ValueError(f"norm: ord={ord!r} along {len(axes)} axes; give one axis for vectors, two for matrices")
     if len(axes) == 1:
         return vector_norm(x, axis=axes[0], keepdims=keepdims, ord=2 if ord is None else ord)
     folded = list(normalize_axis_tuple(axes, x.ndim))

@@ -122,7 +122,7 @@ class Op:
             takes = [*cls.arguments[len(args) :], *cls.settings]
             raise UnsupportedError(f"{cls.name}: {unknown} is not supported here; it takes {takes}")
         if len(inputs) != cls.arity and cls.arity is not None:
-            raise UnsupportedError(f"{cls.name} is of {list(cls.arguments)}; it was given {len(inputs)} of them")
+            raise UnsupportedError(f"{cls.name} takes {list(cls.arguments)}; it was given {len(inputs)} of them")
         if settings:
             refuse_tensors(cls.name, settings)
         return inputs
@@ -163,7 +163,7 @@ class Primitive(Op):
         """Whatever there is to know, `primitive` says."""
         if "sources" not in vars(cls):
             raise UnsupportedError(
-                f"{cls.__name__}: a primitive has its rules apart; make another by primitive(forward, *rules)"
+                f"{cls.__name__}: a primitive cannot be subclassed; make another by primitive(forward, *rules)"
             )
 
     @classmethod
@@ -411,7 +411,7 @@ def _check_defaults(op: type[Op], f: Function) -> None:
         ours = op.settings.get(p.name, p.empty)
         if p.empty not in (p.default, ours) and repr(p.default) != repr(ours):
             raise UnsupportedError(
-                f"{op.name}: {p.name} is {ours!r} where it is left out, and {p.default!r} elsewhere; say the same"
+                f"{op.name}: {p.name} has the default {ours!r} here, and {p.default!r} elsewhere; write the same"
             )
 
 
@@ -450,7 +450,7 @@ def _guarded(name: str, what: str, f: Function) -> Function:
                 f"{name}: its {what} writes into an array it was given, which others read; make a new one: 2 * g, not g *= 2"
             ) from error
         if found is None:
-            raise GraphError(f"{name}: its {what} gave None; does it lack a return?")
+            raise GraphError(f"{name}: its {what} gave None; add a return")
         if what == "forward" and type(found) is np.ndarray:  # the very array that it got, and not the view of it
             return next((x for x in args if type(x) is np.ndarray and _is_all_of(found, x)), found)
         return found

@@ -18,7 +18,7 @@ from tinygrad2.ops.reductions import Axis, together, with_ones
 def sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None) -> Any:
     """The entries along an axis, the smallest first; without an axis, all of them."""
     if order is not None:
-        raise UnsupportedError(f"sort: order={order!r} is of fields, which arrays of numbers do not have")
+        raise UnsupportedError(f"sort: order={order!r} is for fields, which arrays of numbers do not have; leave it out")
     a = as_array(a)
     if axis is None:
         return sort(np.reshape(a, (-1,)), 0, kind, stable=stable)

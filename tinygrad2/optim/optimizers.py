@@ -18,7 +18,7 @@ from tinygrad2.types import Array
 def listed(who: str, given: Any, what: str) -> list[Any]:
     """A list of what somebody was given. Raises TinygradError for a single tensor: the list would be of its rows."""
     if isinstance(given, (Tensor, np.ndarray)) or not isinstance(given, Iterable):
-        raise TinygradError(f"{who}: {given!r:.60} is no list of {what}; put it into one, as in [x]")
+        raise TinygradError(f"{who}: {given!r:.60} is not a list of {what}; put it into one, as in [x]")
     return list(given)
 
 
@@ -70,10 +70,10 @@ class Optimizer:
         is not of real numbers, and where a parameter no longer fits what is kept for it.
         """
         if isinstance(gradients, Real):
-            raise TinygradError(f"step: {gradients!r} is no list of gradients; step(scale={gradients!r}) scales them")
+            raise TinygradError(f"step: {gradients!r} is not a list of gradients; step(scale={gradients!r}) scales them")
         for name, number in (("scale", scale), ("lr", self.lr)):
             if not isinstance(number, Real) or not math.isfinite(number):
-                raise TinygradError(f"step: {name}={number!r} is no finite number")
+                raise TinygradError(f"step: {name}={number!r} is not a finite number")
         given = [p.grad for p in self.parameters] if gradients is None else listed("step", gradients, "gradients")
         if len(given) != len(self.parameters):
             raise ShapeError(f"step: {len(given)} gradients for {len(self.parameters)} parameters; give one for each, or None")

@@ -24,14 +24,17 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m tinygrad2.study", description="Look at the backward pass of an expression."
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
-    about = "Write one page in which the backward pass of an expression is watched, predicted and diagnosed."
+    about = "Write a page to watch, predict and diagnose the backward pass of an expression."
     page = verbs.add_parser("lab", help=about, description=about)
     page.add_argument("code", nargs="?", default=EXAMPLE, help=f"NumPy statements; the last is the loss (default {EXAMPLE!r})")
     page.add_argument(
-        "inputs", nargs="*", metavar="NAME=ARRAY", help=f"x=3x4 for random numbers, x=[1,2,3] for these ({' '.join(INPUTS)})"
+        "inputs",
+        nargs="*",
+        metavar="NAME=ARRAY",
+        help=f"x=3x4 for random numbers, x=[1,2,3] for given ones ({' '.join(INPUTS)})",
     )
-    page.add_argument("--out", default="lab.html", help="the page to write (default lab.html)")
-    page.add_argument("--seed", type=int, default=0, help="of the random numbers (default 0)")
+    page.add_argument("--out", default="lab.html", help="HTML file to write (default lab.html)")
+    page.add_argument("--seed", type=int, default=0, help="seed of the random numbers (default 0)")
     args = parser.parse_args(argv)
     given = args.inputs or (list(INPUTS) if args.code == EXAMPLE else [])
     try:

@@ -212,7 +212,7 @@ def split(loss: Tensor, target: Tensor | Value | str) -> Split:
     backward = trace.backward()
     if value not in backward.contributions:
         why = "is what backward starts from" if value is trace.output else "gets no gradient"
-        raise GraphError(f"split: {value.full_name} {why}; choose a value that the loss was computed from")
+        raise GraphError(f"split: {value.full_name} {why}; choose a value from which the loss was computed")
     return Split(value, backward)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tinygrad2.errors import counted
 from tinygrad2.ops.op import arrays_in
 from tinygrad2.study.recording import Value
 from tinygrad2.study.trace import Trace
@@ -86,7 +87,8 @@ class Ledger:
     def table(self, depth: int = 3, arrays: int = 12) -> str:
         """Text: bytes by module and by kind of op, and the largest arrays with their readers and when they are freed."""
         steps = len(self._step)
-        lines = [f"kept for backward: {self.total:,} bytes in {len(self.kept)} arrays, by {steps} ops"]
+        kept = f"{counted(self.total, 'byte')} in {counted(len(self.kept), 'array')}, by {counted(steps, 'op')}"
+        lines = [f"kept for backward: {kept}"]
         for title, sums in (("module", self.by_module(depth)), ("op", self.by_kind())):
             lines += ["", f"{title:<32}{'bytes':>14}{'share':>8}"]
             lines += [f"{name or '(model)':<32}{n:>14,}{n / max(1, self.total):>8.1%}" for name, n in sums.items()]

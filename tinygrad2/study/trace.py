@@ -61,7 +61,8 @@ class Trace:
             found = [value for value in self.values if value is what]
         if not found:
             shown = what if isinstance(what, str) else f"a {type(what).__name__} of shape {_array(what).shape}"
-            raise GraphError(f"study: {shown!r} is no value of this computation; it has {', '.join(self.by_name)[:400]}")
+            names = ", ".join(self.by_name)[:400]
+            raise GraphError(f"study: {shown!r} is not a value of this computation; choose from {names}")
         return found[0]
 
     def forward(

@@ -6,27 +6,23 @@ import math
 from collections.abc import Iterator
 
 from gpt2.run.health.summary import Summary
-from gpt2.run.health.verdict import Verdict, listed
+from gpt2.run.health.verdict import Verdict, check, digits, listed, percent
 
 FUTURE = 1e-3
 """Standard deviations of the logits. Healthy runs: exactly 0."""
 
 
-def leak(run: Summary) -> Iterator[Verdict]:
+def causal_mask(run: Summary) -> Iterator[Verdict]:
     """Nothing sees the future."""
-    future = run.future
-    if future is None:
-        return
-    if future > FUTURE:
-        yield Verdict(
-            "leak",
-            "error",
-            f"logits change by {future:.2g} standard deviations when only later tokens change",
-            "a position sees what comes after it: the causal mask leaks",
-            "look at the mask: row t must have no weight beyond column t",
+    if run.future is not None:
+        yield check(
+            "causal mask",
+            run.future > FUTURE,
+            f"changing later tokens changes the predictions before them by {run.future:.2g} standard deviations",
+            "0",
+            "a position sees the tokens after it: the causal mask leaks",
+            "check the mask of the attention: row t must have no weight beyond column t",
         )
-    else:
-        yield Verdict("leak", "ok", "no logit depends on a later token")
 
 
 OFFSET = 0.2
@@ -36,127 +32,117 @@ CLOSER = 4.0
 """How many times closer the training loss is to that of the other token, at two evaluations in a row. Healthy runs: at one
 evaluation 2, with a tied head and text that repeats characters."""
 
+PLACES = {"0": "the token it just saw", "1": "the next token", "2": "the token after the next"}
+
 
 def targets(run: Summary) -> Iterator[Verdict]:
     """The model predicts the next token, not the one before or after it.
 
     With a tied head it predicts the token it sees, before it has learned anything: so the training loss must agree.
     """
-    if not run.offsets:
-        return
-    offsets, loss, best = _offsets(run, *run.offsets[-1])
-    suspects = {_other_target(*_offsets(run, *found)) for found in run.offsets}
-    numbers = "loss of the token " + ", ".join(f"{k} on: {value:.3f}" for k, value in offsets.items())
-    if suspects == {best}:
-        yield Verdict(
+    suspects, best = set(), ""
+    for step, offsets in run.offsets:
+        best, loss = min(offsets, key=lambda k: offsets[k]), run.train_loss(step)
+        clear = offsets[best] < offsets["1"] - OFFSET and CLOSER * abs(loss - offsets[best]) < abs(loss - offsets["1"])
+        suspects.add(best if clear else "1")
+    if run.offsets and (best == "1" or suspects == {best}):
+        yield check(
             "targets",
-            "error",
-            f"{numbers}; training loss {loss:.3f}",
-            "the model learned the token it sees" if best == "0" else "the model learned the token after the next",
-            f"targets are off by one: input t must be beside token t + 1, and is beside token t + {best}",
+            best != "1",
+            "the loss is " + ", ".join(f"{value:.3f} for {PLACES.get(k, k)}" for k, value in offsets.items()),
+            "lowest for the next token",
+            f"it was trained to predict {PLACES.get(best, best)}",
+            f"the targets are shifted: the target of token t must be token t + 1, and is token t + {best}",
         )
-    elif best == "1":
-        yield Verdict("targets", "ok", f"{numbers}: the next token is what it learned")
-
-
-def _other_target(offsets: dict[str, float], loss: float, best: str) -> str | None:
-    """Of which other token, k places on, the training loss is that of an evaluation; None if it is the next, or not clear."""
-    clear = offsets[best] < offsets["1"] - OFFSET and CLOSER * abs(loss - offsets[best]) < abs(loss - offsets["1"])
-    return best if clear else None
-
-
-def _offsets(run: Summary, step: int, offsets: dict[str, float]) -> tuple[dict[str, float], float, str]:
-    """Of an evaluation: the loss of the token k places on, by k; the training loss; and the k of the lowest."""
-    return offsets, run.train_loss(step), min(offsets, key=lambda k: offsets[k])
 
 
 def attention_formula(run: Summary) -> Iterator[Verdict]:
     """The attention is softmax(Q K^T / sqrt(d_k) + mask) V."""
-    for name, block in run.blocks.items():
-        if block["attention_error"] > FUTURE:
-            yield Verdict(
-                "attention formula",
-                "error",
-                f"the attention of {name} is {block['attention_error']:.2g} of its largest value from its formula",
-                "the kernel computes something else: a mask that leaks, or another scale than 1 / sqrt(d_k)",
-                "compare it with CausalAttention.spec",
-            )
-            return
+    error, name = max(((block["attention_error"], name) for name, block in run.blocks.items()), default=(0.0, ""))
+    if error > FUTURE:
+        yield Verdict(
+            "attention formula",
+            "error",
+            f"the attention of {name} differs from its formula by {percent(error)} of its largest value",
+            f"below {percent(FUTURE)}",
+            "the kernel is wrong: its mask leaks, or its scale is not 1 / sqrt(d_k)",
+            "compare it with CausalAttention.spec",
+        )
 
 
-COLLAPSED, UNIFORM = 0.95, 0.9999
-"""Mean weight of one position, in every head of a block; and entropy over its maximum, in every head of every block. Healthy
-runs: at most 0.5 and, once they learned anything, 0.998. Single heads may rest on one position, and in large models
-many do (Xiao et al., 2024, "attention sinks")."""
+COLLAPSED, SHARP, UNIFORM = 0.95, 0.01, 0.9999
+"""Mean weight of one position, in every head of a block; entropy over its maximum, in every head of a block, and of all blocks.
+Healthy runs: at most 0.5, at least 0.3 and, once they learned anything, at most 0.998. Single heads may rest on one
+position, and in large models many do (Xiao et al., 2024, "attention sinks")."""
 
 
 def attention(run: Summary) -> Iterator[Verdict]:
     """Attention chooses, and not always the same."""
     if not run.blocks:
         return
-    collapsed = [name for name, block in run.blocks.items() if min(block["sink"].values()) > COLLAPSED]
+    sharp = [
+        name
+        for name, block in run.blocks.items()
+        if min(block["sink"].values()) > COLLAPSED or max(block["entropy"].values()) < SHARP
+    ]
     entropies = [value for block in run.blocks.values() for value in block["entropy"].values()]
-    numbers = f"entropy of attention {min(entropies):.2f} to {max(entropies):.2f} of its largest"
-    if collapsed:
-        yield Verdict(
-            "attention collapsed",
-            "warning",
-            f"in {listed(collapsed)} every head gives more than {COLLAPSED:.0%} of its weight to one position",
-            "the scores are too large, or keys are all alike but one: nothing is gathered from the text",
-            "a lower --learning-rate; check the scale 1 / sqrt(d_k) and the layer norm before",
-        )
-    elif min(entropies) > UNIFORM and run.trained_enough:
-        yield Verdict(
-            "attention uniform",
-            "warning",
-            f"{numbers}, in every head: all positions count the same",
-            "queries and keys do not learn: the model sees a bag of tokens",
-            "check that Q and K get gradients and are not scaled away",
-        )
-    else:
-        yield Verdict("attention", "ok", numbers)
+    uniform = min(entropies) > UNIFORM and run.trained_enough
+    numbers = f"its entropy is {min(entropies):.2f} to {max(entropies):.2f} by head: 0 for one token only, 1 for all alike"
+    yield check(
+        "attention",
+        bool(sharp) or uniform,
+        f"{numbers}; every head of {listed(sharp)} looks at one token only" if sharp else numbers,
+        "in between, for some head of each block",
+        "the scores are too large, or all keys but one are alike: the heads gather nothing from the text"
+        if sharp
+        else "queries and keys do not learn: the model sees tokens without their order",
+        "a lower --learning-rate" if sharp else "check that Q and K get gradients, and that --weight-decay is not too large",
+        "warning",
+    )
 
 
-DEAD = 0.25
-"""The share of GELU units of a block. Healthy runs: at most 0.02."""
+DEAD = 0.1
+"""The share of GELU units of a block. Healthy runs: at most 0.02; ones at a learning rate of 1: 0.16 to 0.7."""
 
 
 def dead_units(run: Summary) -> Iterator[Verdict]:
     """Units that can still learn."""
     if not run.blocks:
         return
-    shares = {name: block["dead"] for name, block in run.blocks.items()}
-    dead = {name: share for name, share in shares.items() if share > DEAD}
-    if dead:
-        yield Verdict(
-            "dead units",
-            "warning",
-            "GELU units that are off at every position: " + ", ".join(f"{share:.0%} in {name}" for name, share in dead.items()),
-            "large negative biases or updates that were too large: these units get no gradient any more",
-            "a lower --learning-rate or a longer --warmup-steps; start again, they will not come back",
-        )
-    else:
-        yield Verdict("dead units", "ok", f"at most {max(shares.values()):.1%} of a block's GELU units are dead")
+    name, most = max(((name, block["dead"]) for name, block in run.blocks.items()), key=lambda found: found[1])
+    yield check(
+        "dead units",
+        any(block["dead"] > DEAD for block in run.blocks.values()),
+        f"{percent(most)} of the feed-forward units of {name} are off at every position",
+        f"at most {percent(DEAD)}",
+        "updates were too large and left biases far below 0: these units no longer get a gradient",
+        "start again with a lower --learning-rate or a longer --warmup-steps",
+        "warning",
+    )
 
 
-FAINT = math.sqrt(1e-5)
-"""The standard deviation at which the epsilon of LayerNorm is as large as the variance: below, it no longer normalises."""
+RESIDUAL = math.sqrt(1e-5), 100.0
+"""Standard deviations of the residual stream, before the first block at the start and behind any block later. Below the lowest
+the epsilon of LayerNorm is larger than the variance, and it no longer normalises. Healthy runs: 0.02 to 23;
+ones at a learning rate of 0.05: 130, and of 1: 30,000 and more."""
 
 
 def residual(run: Summary) -> Iterator[Verdict]:
-    """The residual stream began large enough to be normalised."""
-    first = run.first_in_std
+    """The residual stream began large enough to be normalised, and is no larger than what blocks add to it can move."""
+    first, (low, high) = run.first_in_std, RESIDUAL
     if first is None or not run.blocks:
         return
-    if first < FAINT:
-        yield Verdict(
-            "faint activations",
-            "warning",
-            f"the embeddings began with a standard deviation of {first:.2g}, less than sqrt(1e-5) = {FAINT:.2g}",
-            "the initial weights are too small: the epsilon of LayerNorm is larger than what it normalises",
-            "scale the embeddings up; see --init",
-        )
-    else:
-        blocks = list(run.blocks.values())
-        stds = f"{blocks[0]['in_std']:.3g}, {blocks[-1]['out_std']:.3g}"
-        yield Verdict("residual stream", "ok", f"standard deviation of the residual stream {stds} from first to last")
+    stds = {name: block["out_std"] for name, block in run.blocks.items()}
+    name = max(stds, key=lambda name: stds[name])
+    faint = first < low
+    yield check(
+        "residual stream",
+        faint or not stds[name] <= high,
+        f"its standard deviation began at {first:.2g} before the first block; behind {name} it is {digits(stds[name])}",
+        f"{low:.1g} to {high:g}",
+        "the initial weights are too small: LayerNorm does not normalise what is smaller than its epsilon"
+        if faint
+        else "updates were too large: the weights have grown so much that a block adds next to nothing",
+        "larger embeddings; see --init" if faint else f"start again with {run.lower_rate}",
+        "warning",
+    )

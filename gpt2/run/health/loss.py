@@ -3,12 +3,68 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
 from gpt2.run.health.summary import Summary
-from gpt2.run.health.verdict import Verdict
+from gpt2.run.health.verdict import Verdict, check, digits
+
+FAR = 10.0
+"""Times ln V: the loss of a batch from which no training comes back. Healthy runs: at most 2, at their first step."""
+
+
+def diverged(run: Summary) -> Iterator[Verdict]:
+    """What the model computes are numbers, and no batch must be left out."""
+    last, losses = run.evaluation, run.losses.table()
+    seen = ""
+    if run.stopped:
+        seen = f"the training stopped: {run.stopped.partition('; ')[0]}"
+    elif last is not None and not math.isfinite(last.loss):
+        seen = f"validation loss {last.loss} at step {last.step}"
+    elif len(losses) and run.uniform and not losses[-1, 1] < FAR * run.uniform:
+        seen = f"training loss {digits(losses[-1, 1])} at step {run.step}"
+    elif not math.isfinite(run.grad_norm):
+        seen = f"a gradient of norm {run.grad_norm} at step {run.step}"
+    if seen:
+        yield Verdict(
+            "diverged",
+            "error",
+            seen,
+            "a loss that falls",
+            "updates were too large: the weights grew until the model computes NaN or infinity, or soon will",
+            f"{run.lower_rate}, with a longer --warmup-steps and --grad-clip 1"
+            + "; --best takes the weights from before, for sample, eval and export" * (run.best_later is not None),
+        )
+    if run.skips:
+        step, why = run.last_skip
+        yield Verdict(
+            "skipped batches",
+            "warning",
+            f"{run.skips:,} of {run.skips + (run.step or 0):,} batches were skipped, the last at step {step}: {why}",
+            "none",
+            "the training is barely stable, or some of the text is unlike the rest",
+            f"{run.lower_rate}, or a longer --warmup-steps",
+        )
+
+
+PREDICTABLE = 0.05
+"""Nats per token with the token before known. Texts that people write: 2 and more by character (Shannon, 1951)."""
+
+
+def predictable(run: Summary) -> Iterator[Verdict]:
+    """There is something to learn."""
+    known = run.baselines.get("bigram", run.uniform)
+    if known < PREDICTABLE:
+        yield Verdict(
+            "text",
+            "error",
+            f"a table of which token follows which already reaches a loss of {known:.3f}",
+            "above 1",
+            "the text repeats one token or a short pattern: a model learns nothing from it, and a low loss means nothing",
+            "take another text: --data",
+        )
+
 
 ABOVE_UNIFORM = 1.5
 """Nats above ln V at step 0. Xavier's untied head gives logits of variance 2 C / (V + C), which cost half of that: below 1."""
@@ -20,38 +76,33 @@ characters repeat."""
 
 def initial_loss(run: Summary) -> Iterator[Verdict]:
     """The loss at step 0 is that of a guess."""
-    loss, uniform = run.at_start, run.uniform
+    loss, low, high = run.at_start, run.uniform - BELOW_UNIFORM, run.uniform + ABOVE_UNIFORM
     if loss is None:
         return
-    numbers = f"loss at step 0: {loss:.3f}, ln V = {uniform:.3f}"
-    if run.facts.pretrained:
-        yield Verdict("initial loss", "info", f"{numbers}; the weights are not new")
-    elif not loss < uniform + ABOVE_UNIFORM:
-        yield Verdict(
-            "initial loss",
-            "error",
-            f"{numbers}: {loss - uniform:.2f} above",
-            "the initial weights are too large: the model is sure of itself before it has seen anything",
-            "scale the weights down, the head's first; see --init",
-        )
-    elif loss < uniform - BELOW_UNIFORM:
-        yield Verdict(
-            "initial loss",
-            "error",
-            f"{numbers}: {uniform - loss:.2f} below",
-            "a new model cannot know anything: its weights are not new, or it is shown what it is to predict",
-            "check the targets, and where the weights come from",
-        )
-    else:
-        yield Verdict("initial loss", "ok", f"{numbers}: as it should be")
+    seen = f"{loss:.3f} before the first update; guessing among {run.model.vocab_size:,} tokens gives {run.uniform:.3f}"
+    if run.training.init_from:
+        yield Verdict("initial loss", "info", f"{seen}; the weights were trained before")
+        return
+    known = loss < low
+    yield check(
+        "initial loss",
+        known or not loss < high,
+        seen,
+        f"{max(0.0, low):.1f} to {high:.1f}",
+        "a new model cannot know anything: its weights were trained before, or it sees the tokens it must predict"
+        if known
+        else "the initial weights are too large: the model is sure of its guesses before it has seen any text",
+        "check the targets, and where the weights come from"
+        if known
+        else "scale the initial weights down, the head's first; see --init",
+    )
 
-
-CLEARLY = 0.02
-"""Nats below a baseline; by less, a model that knows only the frequencies of tokens may be better by chance."""
 
 TELLING = 0.1
 """Nats between the unigram and the bigram baseline from which the token before tells enough to be learned soon. In `markov`
 there are 0.03, and a small model needs ten times as long."""
+
+KNOWING = {"unigram": "how often each token occurs", "bigram": "which token follows which"}
 
 
 def baselines_crossed(run: Summary) -> Iterator[Verdict]:
@@ -59,28 +110,32 @@ def baselines_crossed(run: Summary) -> Iterator[Verdict]:
     last = run.evaluation
     if last is None:
         return
-    for name in ("unigram", "bigram"):
+    for name, knowing in KNOWING.items():
         if name not in run.baselines:
             continue
-        value = run.baselines[name]
-        crossed = next((low.step for low in run.lows.values() if low.loss < value - CLEARLY), None)
-        if crossed is not None:
-            yield Verdict(name, "ok", f"{name} baseline {value:.3f}: crossed by step {crossed}")
-        elif name == "unigram" and run.trained_enough and _should_be_below(value, last.loss, run.baselines):
+        value, step = run.baselines[name], run.crossed(name)
+        knows = f"the loss of knowing only {knowing}"
+        if step is not None:
+            yield Verdict(name, "ok", f"the validation loss is below {value:.3f}, {knows}, since step {step}")
+            continue
+        if run.recent is not None:
+            how = "below" if run.recent < value else "not below"
+            seen = f"the training loss is now about {run.recent:.3f}, {how} {value:.3f}, {knows}"
+            yield Verdict(name, "info", f"{seen}; the validation loss was not evaluated since step 0")
+            continue
+        seen = f"the validation loss, {last.loss:.3f} at step {last.step}, never fell below {value:.3f}, {knows}"
+        telling = run.baselines.get("bigram", value) < value - TELLING
+        if name == "unigram" and run.trained_enough and (telling or last.loss > value + TELLING):
             yield Verdict(
                 name,
                 "error",
-                f"validation loss {last.loss:.3f} at step {last.step}, never below the unigram baseline {value:.3f}",
-                "the model learns nothing from the tokens before: inputs and targets do not belong together, the gradient is "
-                "wrong, or the learning rate is far off",
-                "look at a batch, decoded, beside its targets; then at the verdicts on gradient and updates",
+                seen,
+                "",
+                "it learns nothing from earlier tokens: the learning rate is far off, or inputs and targets do not match",
+                "first mend the other problems; then try another --learning-rate; then look at a batch with gpt2 replay",
             )
         else:
-            yield Verdict(name, "info", f"{name} baseline {value:.3f}: not crossed by step {last.step}")
-
-
-def _should_be_below(unigram: float, loss: float, baselines: Mapping[str, float]) -> bool:
-    return loss > unigram + TELLING or baselines.get("bigram", unigram) < unigram - TELLING
+            yield Verdict(name, "info", seen)
 
 
 BY_CHANCE = 20.0
@@ -98,25 +153,31 @@ def loss_floor(run: Summary) -> Iterator[Verdict]:
     best = run.best
     if best is None:
         return
-    loss = best.loss
-    cause = "the model sees what it is to predict, or learned the validation text by heart"
-    remedy = "check the mask and the targets, and whether the validation text also stands in the training text"
-    if "perfect" in run.baselines:
-        floor = run.baselines["perfect"]
-        margin = BY_CHANCE / best.tokens + ROUNDING * floor
-        numbers = f"lowest validation loss {loss:.4f} (step {best.step}), a perfect model {floor:.4f}"
-        if loss < floor - margin:
-            yield Verdict("floor", "error", f"{numbers}: nothing honest is better than by {margin:.4f}", cause, remedy)
-        else:
-            yield Verdict("floor", "ok", f"{numbers}: not below")
-    elif "bigram" in run.baselines and loss < TOO_GOOD * run.baselines["bigram"]:
-        numbers = f"validation loss {loss:.4f} at step {best.step}, bigram baseline {run.baselines['bigram']:.3f}"
-        yield Verdict("floor", "error", f"{numbers}: too good to be true, unless the text repeats itself", cause, remedy)
+    perfect, bigram = run.baselines.get("perfect"), run.baselines.get("bigram", 0.0)
+    seen = f"the lowest validation loss is {best.loss:.4f} (step {best.step})"
+    if perfect is not None:
+        lowest = perfect - BY_CHANCE / best.tokens - ROUNDING * perfect
+        usual = f"at least {lowest:.4f}; a perfect model has {perfect:.4f}, up to chance"
+    else:
+        lowest, usual = TOO_GOOD * bigram, f"above {TOO_GOOD * bigram:.3f}, a tenth of the bigram baseline"
+    if perfect is not None or best.loss < lowest:
+        yield check(
+            "floor",
+            best.loss < lowest,
+            seen,
+            usual,
+            "the model sees the tokens it must predict, the training text contains the validation text, or the text repeats "
+            "itself",
+            "gpt2 eval --memorised shows what it knows by heart; check the mask and the targets",
+        )
 
 
 RISEN = 0.1
 """Nats by which the validation loss is above its lowest, at two evaluations in a row, while the training loss has fallen by as
 much. In healthy runs with only 3,000 tokens to validate on, chance gives up to 0.07."""
+
+GAP = 1.5
+"""The validation loss over the training loss. Healthy runs: at most 1.1."""
 
 
 def overfitting(run: Summary) -> Iterator[Verdict]:
@@ -126,71 +187,51 @@ def overfitting(run: Summary) -> Iterator[Verdict]:
         return
     last = run.later[-1]
     train_best, train_last = run.train_loss(best.step), run.train_loss(last.step)
-    rise = min(evaluation.loss - best.loss for evaluation in run.later)
-    numbers = f"training loss {train_last:.3f}, validation loss {last.loss:.3f} at step {last.step}"
-    if rise > RISEN and train_last < train_best - RISEN:
-        yield Verdict(
-            "overfitting",
-            "warning",
-            f"{numbers}; validation is {rise:.3f} above its lowest, {best.loss:.3f} at step {best.step}",
-            f"from about step {best.step} on it learns the training text by heart",
-            f"use the weights of step {best.step} (--best takes them; --patience stops there); more text, "
-            "dropout, or a smaller model",
-        )
-    else:
-        yield Verdict("overfitting", "ok", f"{numbers}: a gap of {last.loss - train_last:+.3f}, no overfitting")
+    risen = min(evaluation.loss - best.loss for evaluation in run.later) > RISEN and train_last < train_best - RISEN
+    seen = f"validation loss {last.loss:.3f}, training loss {train_last:.3f} at step {last.step}"
+    hinders = {"dropout": run.model.dropout, "label smoothing": run.training.label_smoothing}
+    raised = " and ".join(f"{name} {value:g}" for name, value in hinders.items() if value)
+    yield check(
+        "overfitting",
+        risen or (last.loss > GAP * train_last and run.learned),
+        seen
+        + f" (which {raised} makes higher)" * bool(raised)
+        + f"; the lowest validation loss was {best.loss:.3f} at step {best.step}" * risen,
+        f"validation at most {GAP:g} times training, and no more than {RISEN:g} above its lowest",
+        "it learns the training text by heart" + f", from about step {best.step} on" * risen,
+        f"more text, --dropout 0.2 or a smaller model; --best takes the weights of step {best.step}, --patience stops there",
+        "warning",
+    )
 
 
 LEAST_STEPS = 20
 """Before, a mean of losses says nothing."""
 
 OSCILLATES = 0.5
-"""By how many nats a mean of the training loss is above the lowest before it. Healthy runs: at most 0.2."""
+"""By how many nats a mean of the training loss is above the lowest before it. Healthy runs: at most 0.25."""
 
 
-def divergence(run: Summary) -> Iterator[Verdict]:
-    """The validation loss is a number, and the training loss falls."""
-    last = run.evaluation
-    if last is not None and not math.isfinite(last.loss):
-        yield Verdict(
-            "diverged",
-            "error",
-            f"validation loss {last.loss} at step {last.step}",
-            "what the model computes is too large for a float32, or no number any more",
-            "a lower --learning-rate, from the checkpoint with the lowest validation loss (--best) or from the beginning",
-        )
-    if run.skips:
-        step, why = run.last_skip
-        yield Verdict(
-            "skipped batches",
-            "warning",
-            f"{run.skips} batches were skipped, the last at step {step}: {why}",
-            "the training is at the edge of what is stable, or some text is unlike all other",
-            "a lower --learning-rate, or a longer --warmup-steps",
-        )
-    steps, losses, window = run.training()
+def training_loss(run: Summary) -> Iterator[Verdict]:
+    """The training loss falls, and falls below that of a guess."""
+    steps, losses, window = run.train_losses()
     if len(losses) < LEAST_STEPS:
         return
     means = np.convolve(losses, np.ones(window) / window, "valid")
     above = means - np.minimum.accumulate(means)  # the lowest so far
     above[~np.isfinite(above)] = math.inf
     worst, now = int(above.argmax()), float(means[-1])
-    numbers = f"training loss {now:.3f} (mean of {window * run.losses.width} steps)"
-    if above[worst] > OSCILLATES:
-        yield Verdict(
-            "oscillation",
-            "error",
-            f"{numbers}; at step {steps[worst + window - 1]:.0f} it was {above[worst]:.2f} above its lowest before",
-            "the learning rate is too high: updates jump over the valley",
-            "a lower --learning-rate, a longer --warmup-steps, or --grad-clip 1",
-        )
-    elif now > run.uniform:
-        yield Verdict(
-            "above a guess",
-            "error" if run.trained_enough else "info",
-            f"{numbers}, ln V = {run.uniform:.3f}: worse than guessing",
-            "the learning rate is too high, or the gradient is wrong",
-            "a lower --learning-rate",
+    seen = f"{now:.3f}, the mean of the last {window * run.losses.width} steps"
+    oscillates, guesses = bool(above[worst] > OSCILLATES), now > run.uniform
+    if oscillates or not guesses or run.trained_enough:
+        yield check(
+            "training loss",
+            oscillates or guesses,
+            f"{seen}; on its way it rose by {above[worst]:.2f}" + f", up to step {steps[worst + window - 1]:.0f}" * oscillates,
+            f"it rises by at most {OSCILLATES:g} and falls below {run.uniform:.3f}, the loss of a guess",
+            "the learning rate is too high: updates overshoot"
+            if oscillates
+            else "it is worse than guessing: the learning rate is too high, or the gradient is wrong",
+            f"{run.lower_rate}, a longer --warmup-steps, or --grad-clip 1",
         )
     else:
-        yield Verdict("training loss", "ok", f"{numbers}: at most {above[worst]:.2f} above its lowest on the way")
+        yield Verdict("training loss", "info", f"{seen}, is still above {run.uniform:.3f}, the loss of a guess")

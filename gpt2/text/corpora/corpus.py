@@ -53,6 +53,10 @@ class Corpus:
     """What whoever asked for it should know, such as files that were left out."""
     once: bool = False
     """Whether it came through a pipe, so that its name will not give it again."""
+    path: str | tuple[str, ...] = ""
+    """Of what files it is: a file, a folder or a glob, absolute; empty where it is of none that will be there again.
+
+    Of several texts these are all of theirs, or their names."""
 
     @classmethod
     def of_text(cls, name: str, *texts: str) -> Corpus:
@@ -73,7 +77,7 @@ class Corpus:
     def survey(self) -> Survey:
         """Lengths and digests; reads everything, once. Raises DataError for a file that cannot be read or is not text."""
         digests, sizes, ends = [], array("q"), 0
-        with progress(desc="reading", unit="char", unit_scale=True, delay=1, leave=False) as bar:
+        with progress(desc="reading", unit="char", unit_scale=True) as bar:
             for document in self.documents():
                 digest, size = hashlib.sha256(), 0
                 for piece in document.pieces:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import itertools
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gpt2.errors import DataError
 from gpt2.files import cache_folder, download, read_regular
 from gpt2.text.corpora.corpus import Corpus, Document
 from gpt2.text.corpora.generated import GENERATED
-from gpt2.text.corpora.piped import piped_corpus, standard_input_corpus
-from gpt2.text.corpora.reading import TextFile, files_corpus
+from gpt2.text.corpora.piped import STANDARD_INPUT, is_pipe, piped_corpus
+from gpt2.text.corpora.reading import Form, TextFile, files_corpus
 
 SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
@@ -39,9 +42,7 @@ def shakespeare() -> Corpus:
         try:
             download(SHAKESPEARE_URL, path, SHAKESPEARE_SHA256, SHAKESPEARE_BYTES)
         except DataError as error:
-            raise DataError(
-                f"--data shakespeare: {error}; get it elsewhere and put it at {path}, or give the file itself: --data FILE"
-            ) from error
+            raise DataError(f"shakespeare: {error}; copy it to {path}, or give the file: --data FILE") from error
     return Corpus("shakespeare", lambda: [Document(TextFile(path))])
 
 
@@ -52,41 +53,60 @@ NAMED: dict[str, Callable[[], Corpus]] = {
 }
 
 
+GIVE = f"give a file, a folder, or a corpus by name ({', '.join(NAMED)})"
+
 STDIN = "-"
 """Standard input; and what a run has noted that was trained on a text which could be read only once."""
 
-STANDARD_INPUT = (STDIN, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+Texts = str | Sequence[str]
+"""The name of a text, or of several, that follow one another."""
 
 
-def is_read_once(data: str) -> bool:
+def names(data: Texts) -> tuple[str, ...]:
+    """Each name."""
+    return (data,) if isinstance(data, str) else tuple(data)
+
+
+def is_read_once(data: Texts) -> bool:
     """Whether a text can be read only once: standard input, a pipe, or a descriptor of this process (`<(...)` of a shell)."""
-    path = Path(data)
-    return data in STANDARD_INPUT or str(path.parent) in ("/dev/fd", "/proc/self/fd") or path.is_fifo()
+    return any(name in STANDARD_INPUT or is_pipe(Path(name)) for name in names(data))
 
 
-def load_corpus(data: str) -> Corpus:
+def noted(data: Texts) -> tuple[str, ...]:
+    """What a run notes of its text: whatever the shell called what came through a pipe, there is no text of that name now."""
+    return tuple(STDIN if is_read_once(name) else name for name in names(data))
+
+
+def load_corpus(data: Texts, form: Form | None = None) -> Corpus:
     """A corpus by its name in NAMED, standard input for `-`, or else a file, a pipe, a folder, or the files of a glob.
 
-    Files are read only when the corpus is; what can be read only once is copied now. Raises DataError where there is nothing
-    to read.
+    Of several, the documents follow one another. Files are read only when the corpus is; what can be read only once is copied
+    now. Raises DataError where there is nothing to read.
     """
+    parts = [_load(name, form or Form()) for name in names(data)]
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        raise DataError(f"no text is named; {GIVE}")
+    twice = sorted({name for name in data if list(data).count(name) > 1})
+    return Corpus(
+        "+".join(part.name for part in parts[:3]) + f" and {len(parts) - 3} more" * (len(parts) > 3),
+        lambda: itertools.chain.from_iterable(part.documents() for part in parts),
+        (*(note for part in parts for note in part.notes), *(f"{name} is given more than once" for name in twice)),
+        any(part.once for part in parts),
+        tuple(str(part.path or name) for part, name in zip(parts, data, strict=True)),
+    )
+
+
+def _load(data: str, form: Form) -> Corpus:
     if data in NAMED:
         return NAMED[data]()
     if not data.strip():
-        raise DataError(f"--data {data!r} names no text; give a file, a folder, or a corpus by name ({', '.join(NAMED)})")
+        raise DataError(f"{data!r} is not a text; {GIVE}")
     try:
-        if data in STANDARD_INPUT:
-            return standard_input_corpus()
-        corpus = piped_corpus(Path(data)) if is_read_once(data) else files_corpus(data)
+        corpus = piped_corpus(data, form.encoding) if is_read_once(data) else files_corpus(data, form)
     except OSError as error:
-        raise DataError(f"--data {error.filename or data}: {error.strerror}") from error
+        raise DataError(f"{error.filename or data}: {error.strerror}") from error
     if corpus is None:
-        raise DataError(f"--data {data}: no such file, nor a corpus of that name (there is {', '.join(NAMED)})")
-    return corpus
-
-
-def load_again(data: str) -> Corpus:
-    """The corpus that a run has noted. Raises DataError, also for a text that could be read only once."""
-    if data == STDIN:
-        raise DataError("the run was trained on a text that came through a pipe and was not kept: give it again with --data")
-    return load_corpus(data)
+        raise DataError(f"{data}: no such file; {GIVE}")
+    return corpus if corpus.once else replace(corpus, path=os.path.abspath(data))

@@ -86,7 +86,7 @@ class Comm:
             if rank:
                 wrong.append(f"{name} is {rest[rank - 1].get(name)} on rank {rank}, and {value} on rank 0")
         if wrong:
-            raise ConfigError(f"the ranks do not agree: {'; '.join(wrong)}: start them with the same command, text and code")
+            raise ConfigError(f"the ranks differ: {'; '.join(wrong)}: start them with the same command, text and code")
 
     def abort(self, code: int) -> None:
         """End all processes of the job, without coming back; nothing where this one is alone."""
@@ -182,14 +182,14 @@ class MpiComm(Comm):
             self._require([0], what)
         calls = [self._comm.Irecv(here, i, 4) for i in range(1, self.size)]
         self._require([i + 1 for i in self._left(calls, self.timeout / 2)], what)
-        raise LostRankError(f"all ranks are there, but {what} takes more than {self.timeout:g} s: raise --rank-timeout")
+        raise LostRankError(f"all ranks are running, but {what} takes more than {self.timeout:g} s: raise --rank-timeout")
 
     def _require(self, missing: list[int], what: str) -> None:
         """Raise LostRankError if any are missing."""
         if missing:
             names = " and ".join(f"rank {i}" for i in missing)
             raise LostRankError(
-                f"{names} did not come to {what} in {self.timeout:g} s: see whether it hangs, or raise --rank-timeout"
+                f"{names} did not reach {what} in {self.timeout:g} s: check whether it hangs, or raise --rank-timeout"
             )
 
     def _left(self, requests: list[Any], seconds: float) -> list[int]:

@@ -106,6 +106,25 @@ def test_eval_as_json_and_in_words(trained, capsys):
     assert "--stride 17 must be in 1..16" in capsys.readouterr().err
 
 
+def test_another_text_stands_beside_baselines_too(trained, tmp_path, capsys):
+    """Those of the text that the run learned from, as long as it is there; else what any model has to beat."""
+    shutil.copytree(trained / "run", tmp_path / "run")
+    (tmp_path / "other.txt").write_text((trained / "my.txt").read_text()[3000:3400])
+    command = ["eval", str(tmp_path / "run"), "--data", str(tmp_path / "other.txt")]
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert found["uniform"] == pytest.approx(math.log(config["model"]["vocab_size"]))
+    assert found["bigram"] < found["unigram"] < found["uniform"]
+    assert main(command) == 0
+    assert f"bigram baseline {found['bigram']:.4f}\n" in capsys.readouterr().out
+    config["training"]["data"] = config["corpus"]["path"] = "nowhere.txt"
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    assert main([*command, "--json"]) == 0
+    left = json.loads(capsys.readouterr().out)
+    assert left == {name: value for name, value in found.items() if name not in ("unigram", "bigram")}
+
+
 def test_what_the_model_repeats(trained, capsys):
     assert main(["eval", "--run", str(trained / "run"), "--memorised", "--tokens", "40", "--json"]) == 0
     text = (trained / "my.txt").read_text()
@@ -118,7 +137,7 @@ def test_a_text_that_has_changed_is_not_the_runs(trained, tmp_path, capsys, text
     shutil.copytree(trained / "run", run := tmp_path / "run")
     (tmp_path / "my.txt").write_text(text[:6000])
     about = json.loads((run / "config.json").read_text())
-    about["training"]["data"] = str(tmp_path / "my.txt")
+    about["training"]["data"] = about["corpus"]["path"] = str(tmp_path / "my.txt")
     (run / "config.json").write_text(json.dumps(about))
     assert main(["eval", "--run", str(run)]) == 0
     (tmp_path / "my.txt").write_text(text[:5998] + text[5999] + text[5998])
@@ -127,17 +146,20 @@ def test_a_text_that_has_changed_is_not_the_runs(trained, tmp_path, capsys, text
     for flags in ([], ["--best"], ["--memorised"], ["--memorised", "--data", str(tmp_path / "my.txt")]):
         assert main(["eval", "--run", str(run), *flags]) == 2
         (line,) = capsys.readouterr().err.splitlines()
-        assert f"its sha256 is {now}, and was {about['corpus']['sha256']}; --data evaluates another text" in line
+        assert f"its sha256 is {now}, and was {about['corpus']['sha256']}; " in line
+        given = "--data" in flags  # one fix
+        assert line.endswith("evaluates another text, without --memorised" if given else "; --data FILE says where it is now")
+        assert line.count("--data") == 1 + given
     assert main(["eval", "--run", str(run), "--data", str(tmp_path / "my.txt")]) == 0
     assert main(["eval", "--run", str(run), "--memorised", "--tokens", "5", "--data", str(trained / "my.txt")]) == 0
     capsys.readouterr()
     assert main(["eval", "--run", str(run), "--data", ""]) == 2
-    assert "names no text" in capsys.readouterr().err
+    assert "is not a text" in capsys.readouterr().err
 
 
 def test_an_exported_model_is_the_model(trained, tmp_path, capsys):
     assert main(["export", "--run", str(trained / "bpe"), "--out", str(tmp_path / "hf")]) == 0
-    names = {"config.json", "model.safetensors", "tokenizer.json", "vocab.json", "merges.txt"}
+    names = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"}
     assert {path.name for path in (tmp_path / "hf").iterdir()} == names
     (model, tokenizer), (other, other_tokenizer) = load_model(trained / "bpe"), load_model(tmp_path / "hf")
     ids = tokenizer.encode("The statement")
@@ -150,13 +172,21 @@ def test_an_exported_model_is_the_model(trained, tmp_path, capsys):
     assert "--- seed 0\nThe" in out
     assert "--- seed 1\nThe" in out
     assert main(["eval", "--run", str(tmp_path / "hf")]) == 2
-    assert "does not say what it was trained on" in capsys.readouterr().err
+    assert "is not a run, and names no text: give --data\n" in capsys.readouterr().err
+    assert main(["eval", str(tmp_path / "hf"), "--memorised", "--data", str(trained / "my.txt")]) == 2
+    assert "does not say what it was trained on: leave it out\n" in capsys.readouterr().err
+    assert main(["eval", str(tmp_path / "hf"), "--data", str(trained / "my.txt")]) == 0
+    assert "  uniform baseline " in capsys.readouterr().out
 
 
 def test_a_head_bias_is_not_dropped_silently(trained, tmp_path, capsys):
-    assert main(["export", "--run", str(trained / "run"), "--out", str(tmp_path / "hf")]) == 2
-    assert "lm_head.bias has" in capsys.readouterr().err
-    assert not (tmp_path / "hf").exists()
+    assert main(["export", "--run", str(trained / "run"), "--out", str(tmp_path / "hf")]) == 0
+    assert "the head's bias is now part of its matrix" in capsys.readouterr().out
+    (model, tokenizer), (other, _) = load_model(trained / "run"), load_model(tmp_path / "hf")
+    ids = tokenizer.encode("The statement")
+    assert model.lm_head.bias.data.any()
+    assert not other.config.head_bias
+    np.testing.assert_allclose(other(ids).data, model(ids).data, atol=1e-5)
 
 
 def test_training_goes_on_from_another_model(trained, tmp_path, capsys):

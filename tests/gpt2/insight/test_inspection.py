@@ -236,8 +236,9 @@ def test_the_page_holds_what_was_computed_and_needs_nothing_else(run, tmp_path, 
     monkeypatch.chdir(tmp_path)
     prompt = "a</script>@js\nü"
     assert main(["inspect", str(run), "--prompt", prompt]) == 0
-    assert capsys.readouterr().out == "inspect.html\n"
-    html = (tmp_path / "inspect.html").read_text("utf-8")
+    assert capsys.readouterr().out.endswith(" MB; open it in a browser\n")
+    assert not list(tmp_path.iterdir())
+    html = (run / "inspect.html").read_text("utf-8")
     data = data_in(html)
     assert html.count("</script>") == 2  # one of the data, one of the code
     assert not re.findall(r"""(?:src|href)=(?!["']#)|@import|url\(|fetch\(|@(?:style|script|data)@""", html)
@@ -287,8 +288,8 @@ def test_special_makes_a_token_of_end_of_text(run, capsys):
 @pytest.mark.parametrize(
     ("prompt", "out", "message"),
     [
-        ("", "p.html", '--prompt "" is empty'),
-        ("x" * 17, "p.html", "--prompt: 17 tokens, and the context is 16: give 1 to 16"),
+        ("", "p.html", "the prompt is empty"),
+        ("x" * 17, "p.html", "the prompt: 17 tokens, and the context is 16: give 1 to 16"),
         ("fine", "nowhere/p.html", "p.html: cannot be written: No such file or directory"),
         ("fine", "folder", "folder: cannot be written: Is a directory"),
     ],
@@ -305,7 +306,7 @@ def test_bad_input_is_one_line_and_leaves_nothing_behind(run, tmp_path, capsys, 
 def test_a_character_that_is_not_in_the_vocabulary_is_named(tmp_path, text, capsys):
     run_once(tmp_path / "run", text[:1000], {"num_layers": 1}, steps=1, sample_tokens=0)
     assert main(["inspect", str(tmp_path / "run"), "--prompt", "a\u2603", "--out", str(tmp_path / "p.html")]) == 2
-    assert "character '☃' (U+2603) at position 1 is not among" in capsys.readouterr().err
+    assert "'☃' (U+2603) is not among" in capsys.readouterr().err
     assert not (tmp_path / "p.html").exists()
 
 

@@ -20,7 +20,15 @@ TINY = {
     "batch-size": 6,
     "tokenizer": "char",
 }
-GETS_WORSE = {"steps": 24, "eval-every": 6, "learning-rate": 1, "warmup-steps": 24, "schedule": "constant", "sample-tokens": 0}
+GETS_WORSE = {
+    "steps": 24,
+    "eval-every": 6,
+    "learning-rate": 1,
+    "warmup-steps": 24,
+    "schedule": "constant",
+    "sample-tokens": 0,
+    "eval-windows": 0,
+}
 
 
 @pytest.fixture(scope="module")

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from small_runs import run_once
 
-from gpt2.run.health import Facts, Monitor, Summary, examine, judge
-from gpt2.run.health.report import RULES
-from gpt2.run.health.summary import SLOPE, UPDATE_SCALE
+from gpt2 import GPT2Config, TrainConfig
+from gpt2.run.health import Monitor, Summary, examine, judge
+from gpt2.run.health.summary import SLOPE, UPDATE_SCALE, Deviation
 from gpt2.run.metrics import as_line, history, read_metrics
 from gpt2.training.shards import Shards
 
 pytestmark = pytest.mark.slow
 
-FACTS = Facts(vocab_size=65, d_model=16, steps=1000)
+SETTINGS = GPT2Config(vocab_size=65, d_model=16, num_heads=2), TrainConfig(steps=1000)
 MATRICES = ["wte.weight", "h.0.mlp.c_fc.weight", "h.1.mlp.c_fc.weight"]
 
 
@@ -75,10 +75,10 @@ def random_log(seed):
     return rows
 
 
-class Whole:
-    """What `Summary` is after all rows, each part computed from all of them at once."""
+class Whole(Summary):
+    """What `Summary` is after all rows, each part computed from all of them at once; what follows from the parts is its own."""
 
-    def __init__(self, facts, rows):
+    def __init__(self, model, training, rows):
         own = [row for _, row in sorted({row["step"]: row for row in rows if "skipped" not in row}.items())]
         updates = [row for row in own if "train_loss" in row]
         measured = [row for row in own if row.get("update_ratios")]
@@ -90,7 +90,8 @@ class Whole:
         later = [found for found in evaluations if found.step > 0 and math.isfinite(found.loss)]
         skipped = [(row["step"], row["skipped"]) for row in rows if "skipped" in row]
         diagnosed = [(row["step"], row["diagnostics"]) for row in own if "diagnostics" in row]
-        self.facts, self.uniform, self.losses = facts, math.log(facts.vocab_size), SimpleNamespace(width=1)
+        self.model, self.training, self.uniform = model, training, math.log(model.vocab_size)
+        self.step, self.stopped = own[-1]["step"] if own else None, ""
         self.skips, self.last_skip = len(skipped), skipped[-1] if skipped else None
         self.at_start = next((found.loss for found in evaluations if found.step == 0), None)
         self.evaluation = evaluations[-1] if evaluations else None
@@ -101,7 +102,8 @@ class Whole:
         for found in evaluations:
             self.baselines |= found.row.get("baselines", {})
         self.measured = measured[-1] if measured else None
-        self.rates = [(row["learning_rate"], np.median(list(row["update_ratios"].values()))) for row in measured]
+        self.grad_norm = updates[-1].get("grad_norm", 0.0) if updates else 0.0
+        self.ratios = [(row["learning_rate"], np.median(list(row["update_ratios"].values()))) for row in measured]
         self.future = max((found["future"] for _, found in diagnosed), default=None)
         self.offsets = [(step, found["offsets"]) for step, found in diagnosed if found["offsets"]][-2:]
         self.first_in_std = diagnosed[0][1]["blocks"]["h.0"]["in_std"] if diagnosed else None
@@ -110,17 +112,21 @@ class Whole:
         self.update_scale = self.deviation(diagnosed, "update_scale", lambda _: UPDATE_SCALE)
         self.steps = np.array([row["step"] for row in updates])
         self.all_losses = np.array([row["train_loss"] for row in updates], float)
-        self.trained_enough = sum(row["learning_rate"] for row in updates) * facts.d_model > 40
+        self.losses = SimpleNamespace(width=1, table=lambda: np.stack([self.steps, self.all_losses], axis=1))
+        self.peak = max(((row["step"], row["learning_rate"]) for row in updates), key=lambda pair: pair[1], default=(0, 0.0))
+        evaluated = self.evaluation.step if evaluations else 0
+        self.rates_evaluated = sum(row["learning_rate"] for row in updates if row["step"] <= evaluated)
 
     @staticmethod
     def deviation(diagnosed, name, margin):
         known = [(step, f[name], margin(f)) for step, f in diagnosed if name in f and math.isfinite(margin(f))]
         off = [(step, value) for step, value, limit in known if not abs(value - 1) <= limit]
-        worst = max(off, key=lambda pair: abs(math.log(pair[1])) if 0 < pair[1] < math.inf else math.inf, default=None)
-        last, last_off = (pairs[-1][1] if pairs else None for pairs in (known, off))
-        return SimpleNamespace(known=len(known), off=len(off), last=last, last_off=last_off, worst=worst)
+        found = Deviation()
+        found.known, found.off = len(known), len(off)
+        found.last, found.last_off = (pairs[-1][1] if pairs else math.nan for pairs in (known, off))
+        return found
 
-    def training(self):
+    def train_losses(self):
         return self.steps, self.all_losses, max(10, len(self.steps) // 20)
 
     def train_loss(self, step):
@@ -128,12 +134,12 @@ class Whole:
         return float(before[-max(10, len(self.steps) // 20) :].mean()) if len(before) else math.nan
 
     def at_full_rate(self):
-        return [pair for pair in self.rates if pair[0] >= max(rate for rate, _ in self.rates) / 2]
+        return [pair for pair in self.ratios if pair[0] >= max(rate for rate, _ in self.ratios) / 2]
 
 
 def judged_whole(rows):
     with np.errstate(all="ignore"):
-        return [verdict for rule in RULES for verdict in rule(Whole(FACTS, rows))]
+        return judge(Whole(*SETTINGS, rows))
 
 
 def written(folder, rows):
@@ -145,7 +151,7 @@ def written(folder, rows):
 @pytest.mark.parametrize("seed", range(60))
 def test_row_by_row_gives_the_verdicts_of_all_rows_word_for_word(tmp_path, seed):
     path = written(tmp_path, random_log(seed))
-    assert examine(history(path, skipped=True), FACTS) == judged_whole(read_metrics(path))
+    assert examine(*SETTINGS, history(path, skipped=True)) == judged_whole(read_metrics(path))
 
 
 def long_run(steps, every=100):
@@ -159,12 +165,12 @@ def test_means_of_bins_give_the_same_verdicts_but_for_the_digits(tmp_path):
     """Of 40,000 updates, which are more than there are bins; then with 3,000 of them above the others."""
     path = written(tmp_path, long_run(40_000))
     rows = read_metrics(path)
-    assert [(v.name, v.level) for v in examine(rows, FACTS)] == [(v.name, v.level) for v in judged_whole(rows)]
+    assert [(v.name, v.level) for v in examine(*SETTINGS, rows)] == [(v.name, v.level) for v in judged_whole(rows)]
     for row in rows[20_000:23_000]:
         row["train_loss"] += 1
-    seen = Summary(FACTS, rows)
+    seen = Summary(*SETTINGS, rows)
     assert seen.losses.width > 1
-    (found,), (whole,) = ([v for v in verdicts if v.name == "oscillation"] for verdicts in (judge(seen), judged_whole(rows)))
+    (found,), (whole,) = ([v for v in verdicts if v.name == "training loss"] for verdicts in (judge(seen), judged_whole(rows)))
     assert found.level == whole.level == "error"
     numbers = [[float(n) for n in re.findall(r"[0-9]+[.0-9]*", verdict.seen)] for verdict in (found, whole)]
     assert numbers[0] == pytest.approx(numbers[1], rel=5e-3)
@@ -173,12 +179,12 @@ def test_means_of_bins_give_the_same_verdicts_but_for_the_digits(tmp_path):
 def test_a_baseline_is_crossed_where_it_was_however_many_evaluations_follow():
     losses = [4.0, 3.5, 2.9, 2.5, *(3.0 + 0.001 * (step % 7) for step in range(20_000))]
     rows = [{"step": step, "val_loss": loss, "baselines": {"unigram": 3.0}} for step, loss in enumerate(losses)]
-    (found,) = (verdict for verdict in examine(rows, FACTS) if verdict.name == "unigram")
-    assert found.seen == "unigram baseline 3.000: crossed by step 2"
+    (found,) = (verdict for verdict in examine(*SETTINGS, rows) if verdict.name == "unigram")
+    assert found.seen.endswith("occurs, since step 2")
 
 
 def test_a_batch_that_was_skipped_is_no_step():
-    seen = Summary(FACTS, [{"step": 1, "train_loss": 4.0}, {"step": 2, "train_loss": 4.0, "skipped": "spike"}])
+    seen = Summary(*SETTINGS, [{"step": 1, "train_loss": 4.0}, {"step": 2, "train_loss": 4.0, "skipped": "spike"}])
     assert seen.step == 1
 
 
@@ -201,20 +207,20 @@ def test_a_watch_sees_at_each_evaluation_what_the_log_says(tmp_path, seed):
     path = tmp_path / "metrics.jsonl"
     rows = random_log(seed)
     for part in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
-        watch = Monitor(path, FACTS, lambda _: None)
+        watch = Monitor(path, *SETTINGS, lambda _: None)
         for row in watched(path, part, watch):
             if "val_loss" in row:
-                assert judge(watch.summary) == examine(history(path, skipped=True), FACTS)
+                assert judge(watch.summary) == examine(*SETTINGS, history(path, skipped=True))
 
 
 def test_what_a_rollback_took_back_is_judged_no_more(tmp_path):
     rows = [random_row(random.Random(0), step, step % 10 == 0, 0.0) for step in range(31)]
     bad = {**rows[20], "diagnostics": {**rows[20]["diagnostics"], "future": 1.0}}
     said = []
-    watch = Monitor(tmp_path / "metrics.jsonl", FACTS, said.append)
+    watch = Monitor(tmp_path / "metrics.jsonl", *SETTINGS, said.append)
     assert len(list(watched(watch.metrics, [*rows[:20], bad, *rows[15:]], watch))) == 37
-    assert [line.split(":")[1] for line in said if "leak" in line] == [" leak"]  # it was said
-    assert [verdict.level for verdict in judge(watch.summary) if verdict.name == "leak"] == ["ok"]
+    assert [line.split(":")[1] for line in said if "causal mask" in line] == [" causal mask"]  # it was said
+    assert [verdict.level for verdict in judge(watch.summary) if verdict.name == "causal mask"] == ["ok"]
 
 
 def test_what_is_skipped_is_said_while_it_trains(tmp_path, text, monkeypatch):
@@ -226,12 +232,12 @@ def test_what_is_skipped_is_said_while_it_trains(tmp_path, text, monkeypatch):
     said = []
     run_once(tmp_path / "a", text, say=said.append, on_nonfinite="skip")
     (line,) = (line for line in said if line.startswith("warning: skipped batches"))
-    assert "1 batches were skipped, the last at step 6: loss is nan" in line
+    assert " batches were skipped, the last at step 6: loss is nan" in line
 
 
 def test_memory_does_not_grow_with_the_steps():
     """All the rows would have 60 million bytes."""
-    seen, sizes = Summary(FACTS), []
+    seen, sizes = Summary(*SETTINGS), []
     tracemalloc.start()
     try:
         for row in long_run(120_000):
@@ -245,12 +251,12 @@ def test_memory_does_not_grow_with_the_steps():
 
 def test_a_damaged_log_ends_no_training(tmp_path):
     said = []
-    watch = Monitor(tmp_path / "metrics.jsonl", FACTS, said.append)
+    watch = Monitor(tmp_path / "metrics.jsonl", *SETTINGS, said.append)
     watch.metrics.write_text("no row\n")
     rows = list(long_run(30, every=5))
     rows[20]["diagnostics"]["future"] = 1.0
     assert len(list(watched(watch.metrics, [*rows[:10], *rows[5:]], watch))) == 36
     warned = [line for line in said if "judged" in line]
     assert len(warned) == 1
-    assert warned[0].startswith(f"warning: what went before is not judged: {watch.metrics}, line 1 is damaged: ")
-    assert any(line.startswith("error: leak") for line in said)
+    assert warned[0].startswith(f"warning: the steps before are not judged: {watch.metrics}, line 1 is damaged: ")
+    assert any(line.startswith("error: causal mask") for line in said)

@@ -140,7 +140,7 @@ def test_damage_behind_the_first_block(log):
 
 def test_one_that_goes_back_for_ever(log):
     path = log(*(b'{"step": %d}\n{"step": %d}' % (2 * step + 3, step) for step in range(metrics.MOST_RETURNS + 10)))
-    with pytest.raises(RunError, match="it went back more than 100,000 times"):
+    with pytest.raises(RunError, match="its steps went back more than 100,000 times"):
         list(history(path))
 
 

@@ -1,15 +1,19 @@
 """Pictures: what is in them, for runs of every shape. How they look was judged by eye."""
 
 import errno
+import itertools
 import math
 import os
 import signal
 
 import matplotlib.figure
+import numpy as np
 import pytest
 from small_runs import run_once
 
 from gpt2.cli import main
+from gpt2.run.health.updates import UPDATE
+from gpt2.run.health.verdict import percent
 from gpt2.run.metrics import as_line, history
 from gpt2.run.plots import plot_loss, plot_training
 from gpt2.training.step import Trainer
@@ -42,17 +46,17 @@ def test_the_command_draws_the_pictures_of_a_training(tmp_path, text, capsys, fl
     assert main(["train", "--data", str(tmp_path / "my.txt"), "--out", str(tmp_path / "a"), *SMALL, *flags]) == 0
     assert sorted(path.name for path in (tmp_path / "a").glob("*.png")) == names
     assert all((tmp_path / "a" / name).read_bytes().startswith(b"\x89PNG") for name in names)
-    assert ("look at" in capsys.readouterr().out) == bool(names)
+    assert ("  open " in capsys.readouterr().out) == bool(names)
 
 
 def test_a_picture_that_could_not_be_drawn_is_not_shown(tmp_path, text, monkeypatch, capsys):
     (tmp_path / "my.txt").write_text(text[:3000])
     train = ["train", "--data", str(tmp_path / "my.txt"), "--out", str(tmp_path / "a"), *SMALL]
-    monkeypatch.setattr("gpt2.commands.train.plot_loss", lambda *_: 1 / 0)
+    monkeypatch.setattr("gpt2.run.plots.plot_loss", lambda *_: 1 / 0)
     assert main(train) == 0
     output = capsys.readouterr().out
     assert "loss.png is not drawn: division by zero" in output
-    assert "look at" not in output
+    assert "open " not in output
     assert (tmp_path / "a" / "training.png").exists()
 
 
@@ -68,8 +72,8 @@ def test_an_interrupted_training_without_pictures_goes_on_without(tmp_path, text
 
 
 def test_the_loss_has_tokens_above_steps_and_the_baselines(finished, drawn, tmp_path):
-    _, result, rows = finished
-    plot_loss(tmp_path / "a.png", rows, result.baselines, "title", step_tokens=192)
+    _, _, rows = finished
+    plot_loss(tmp_path / "a.png", rows, "title", step_tokens=192)
     (axes,) = drawn[0].axes
     (above,) = axes.child_axes
     assert above.get_xlabel() == "tokens seen"
@@ -88,7 +92,10 @@ def test_the_inside_of_a_training(finished, drawn, tmp_path):
     by_name = {line.get_label(): line for line in gradients.lines}
     assert list(by_name["h.8"].get_ydata()) == [row["grad_norms"]["h.8"] for row in rows if "grad_norms" in row]
     assert gradients.get_yscale() == "log"
-    assert [-3, -3] in [list(line.get_ydata()) for line in ratios.lines]
+    assert ratios.get_yscale() == "log"
+    (band,) = (shape.get_paths()[0].vertices for shape in ratios.collections if len(shape.get_paths()[0].vertices) == 7)
+    assert (band[:, 1].min(), band[:, 1].max()) == UPDATE  # what health calls usual
+    assert f"{percent(UPDATE[0])} to {percent(UPDATE[1])}" in ratios.get_title("left")
     names = {"wte", "wpe", "attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj", "lm_head"}
     assert names == {text.get_text() for text in ratios.get_legend().get_texts()}
     blocks = [row["diagnostics"]["blocks"] for row in rows if "diagnostics" in row]
@@ -106,15 +113,65 @@ def test_one_colour_per_kind_of_matrix_is_the_mean_of_the_blocks_that_moved(draw
     plot_training(tmp_path / "a.png", rows, "title")
     line = drawn[0].axes[2].lines[0]
     assert line.get_label() == "mlp.c_fc"
-    assert line.get_ydata()[0] == -3
+    assert line.get_ydata()[0] == pytest.approx(1e-3)
     assert math.isnan(line.get_ydata()[1])
+
+
+def within(axes):
+    """Whether each point of each curve is inside of its panel, and not on its frame."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    points = np.concatenate([line.get_xydata() for line in axes.lines if line.get_linestyle() != "--"])
+    points = points[np.isfinite(points).all(axis=1)]
+    return bool(((points > (left, low - (low == 0))) & (points < (right, high))).all())
+
+
+def row_of(step, size, every):
+    row = {"step": step, "train_loss": 1.0, "learning_rate": size, "grad_norm": size}
+    if step % every == 0:
+        block = {"in_std": 1.0, "out_std": size, "dead": min(size, 0.9), "off": min(size, 0.9), "entropy": {"0": size % 1}}
+        row |= {"val_loss": 2.0, "grad_norms": {"h.0": size}, "update_ratios": {"wte.weight": math.log10(size)}}
+        row["diagnostics"] = {"blocks": {"h.0": {**block, "sink": {"0": 0.5}, "attention_error": 0.0}}}
+    return row
+
+
+@pytest.mark.parametrize("steps", [1, 20, 400])
+@pytest.mark.parametrize("size", [1e-9, 1e-5, 0.0024, 1.0, 990.0, 1e12])
+def test_no_curve_leaves_its_panel_and_no_two_texts_meet(drawn, tmp_path, steps, size):
+    plot_training(
+        tmp_path / "a.png",
+        [row_of(step, size * (1 - step / 2000), max(1, steps // 10)) for step in range(1, steps + 1)],
+        "title",
+    )
+    (figure,) = drawn
+    assert all(within(axes) for axes in figure.axes)
+    texts = [text for axes in figure.axes for text in (axes._left_title, axes.get_legend(), axes.xaxis.label) if text]
+    boxes = [text.get_window_extent() for text in texts]
+    assert not [pair for pair in itertools.combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+    ticks = [label for axes in figure.axes for label in (*axes.get_yticklabels(), *axes.get_xticklabels()) if label.get_text()]
+    assert not [label for label in ticks if label.get_window_extent().count_overlaps(boxes)]
+    assert not any("e-" in label.get_text() for label in figure.axes[4].get_yticklabels())
+
+
+def test_a_part_has_one_colour_and_blocks_have_a_scale_that_grey_keeps(finished, drawn, tmp_path):
+    plot_training(tmp_path / "a.png", finished[2], "title")
+    styles = {}
+    for axes in drawn[0].axes[1:3]:
+        for line in axes.lines:
+            styles.setdefault(line.get_label(), set()).add((line.get_color(), line.get_marker()))
+    both = {"wte", "wpe", "lm_head"}
+    assert all(len(styles[name]) == 1 for name in both)
+    kinds = [styles[text.get_text()] for text in drawn[0].axes[2].get_legend().get_texts()]
+    assert len({marker for ((_, marker),) in kinds}) == len(kinds)  # colours alone are not told apart in grey
+    blocks = [line.get_color() for line in drawn[0].axes[3].lines]
+    light = [0.3 * red + 0.59 * green + 0.11 * blue for red, green, blue, _ in blocks]
+    assert light == sorted(light)
 
 
 @pytest.mark.parametrize(
     "rows", [[{"step": 0, "val_loss": 4.0}], [{"step": 0, "val_loss": math.inf}, {"step": 1, "val_loss": 2.0}]]
 )
 def test_a_run_that_has_hardly_begun_and_one_of_an_older_version(rows, tmp_path):
-    plot_loss(tmp_path / "a.png", rows, {"uniform": 4.0}, "title", step_tokens=10)
+    plot_loss(tmp_path / "a.png", rows, "title", step_tokens=10)
     plot_training(tmp_path / "b.png", rows, "title")
     assert (tmp_path / "b.png").exists()
 
@@ -141,7 +198,7 @@ def many_rows(steps):
 
 
 def test_a_long_run_is_drawn_from_means_and_from_some_of_its_evaluations(drawn, tmp_path):
-    plot_loss(tmp_path / "a.png", many_rows(70_000), {"uniform": 4.0}, "title")
+    plot_loss(tmp_path / "a.png", many_rows(70_000), "title")
     (axes,) = drawn[0].axes
     raw, smooth, val = axes.lines[:3]
     assert 16_000 < len(raw.get_xdata()) < 34_000
@@ -168,9 +225,17 @@ def test_numbers_and_names_that_nobody_would_write(tmp_path):
         row |= {"train_loss": odd[i % 7], "grad_norm": odd[i % 5], "learning_rate": odd[i % 6], "step": i * 10**10}
         if "diagnostics" in row:
             row |= {"val_loss": odd[i // 10 % 7], "grad_norms": dict(zip(names, odd, strict=False))}
+            row["baselines"] = {"uniform": odd[i // 10 % 7], "bigram": odd[i // 5 % 7]} | dict(zip(names, odd, strict=False))
             row["diagnostics"]["blocks"] = {name: {**row["diagnostics"]["blocks"]["h.0"], "out_std": 1e308} for name in names}
-    plot_loss(tmp_path / "a.png", rows, {"uniform": 4.0}, "$\\frac{ \n\x1b", step_tokens=10)
+    plot_loss(tmp_path / "a.png", rows, "$\\frac{ \n\x1b", step_tokens=10)
     plot_training(tmp_path / "b.png", rows, "$\\frac{ \n\x1b")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("rate", [math.nan, math.inf, -math.inf, -1.0, 1e308, 0.0])
+def test_a_learning_rate_that_none_has(tmp_path, rate):
+    plot_training(tmp_path / "a.png", [{**row, "learning_rate": rate} for row in many_rows(20)], "odd")
+    assert (tmp_path / "a.png").stat().st_size
 
 
 # -- what can go wrong when they are written
@@ -182,7 +247,7 @@ def test_a_picture_that_fails_costs_no_run(tmp_path, text, monkeypatch, capsys, 
         raise ValueError("two\nlines")
 
     (tmp_path / "my.txt").write_text(text[:3000])
-    monkeypatch.setattr(f"gpt2.commands.train.plot_{where}", fail)
+    monkeypatch.setattr(f"gpt2.run.plots.plot_{where}", fail)
     assert main(["train", "--data", str(tmp_path / "my.txt"), "--out", str(tmp_path / "a"), *SMALL]) == 0
     assert (tmp_path / "a" / "model.safetensors").exists()
     assert f"{tmp_path / 'a' / where}.png is not drawn: two lines" in capsys.readouterr().out

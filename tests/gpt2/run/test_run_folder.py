@@ -164,14 +164,14 @@ def test_sizes_are_believed_only_where_the_weights_have_them(folder, capsys):
     config = json.dumps(about["model"], sort_keys=True)
     write_weights(run.model, {name: entry.read() for name, entry in stored.items()}, {**metadata, "config": config})
     assert main(["sample", "--prompt", "a", "--run", str(run.folder)]) == 2
-    assert "h.1.ln_1.weight is missing, and should have shape (8,)" in capsys.readouterr().err
+    assert "h.1.ln_1.weight is missing; it must have shape (8,)" in capsys.readouterr().err
 
 
 def test_a_header_of_200_000_layers_is_refused_before_it_is_read(tmp_path):
     entries = {f"h.{i}.ln_1.bias": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(200_000)}
     header = json.dumps(entries).encode()
     (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
-    with pytest.raises(RunError, match=r"its header should have [\d,]+ bytes, and may have 8,388,608"):
+    with pytest.raises(RunError, match=r"its header has [\d,]+ bytes, above the limit of 8,388,608"):
         read_weights(tmp_path / "model.safetensors")
 
 
@@ -179,7 +179,7 @@ def test_a_header_of_200_000_layers_is_refused_before_it_is_read(tmp_path):
     ("change", "message"),
     [
         ({"step": 2**63}, "at `$.step`"),
-        ({"step": 2}, "it says to be of step 2"),
+        ({"step": 2}, "it says that it is of step 2"),
         ({"position": -1}, "at `$.position`"),
         ({"spikes": {"loss": ["x"]}}, "at `$.spikes[...][0]`"),
         ({"progress": None}, "at `$.progress`"),
@@ -213,7 +213,7 @@ def test_a_folder_that_is_neither_empty_nor_a_run_is_refused(tmp_path, trained, 
     for out in ("w", "."):
         for resume in ([], ["--resume"]):
             assert main(["train", *resume, "--data", str(trained / "my.txt"), "--out", out, *SHORT]) == 2
-            found = "holds checkpoints and no config.json" if out == "w" else "is not empty (it holds 'w'), and no run"
+            found = "holds checkpoints but no config.json" if out == "w" else "is not empty (it holds 'w'), and not a run"
             assert f"--out {out}: {found}" in capsys.readouterr().err
     assert everything(tmp_path) == before
     (tmp_path / "empty").mkdir()
@@ -275,8 +275,8 @@ def test_a_resume_that_is_refused_changes_nothing_at_all(folder, capsys, damage)
     said = capsys.readouterr().err
     assert str(run) in said
     if damage in ("flipped", "gone", "not mounted"):
-        assert "there are steps in it, and no checkpoint to go on from" in said
-        assert "start anew in another --out" in said
+        assert "holds steps, but no checkpoint to continue from" in said
+        assert "begin another run in a new --out" in said
     assert everything(run) == before
     shutil.rmtree(run)
     shutil.copytree(whole, run)
@@ -307,7 +307,7 @@ def test_of_two_checkpoints_one_may_be_damaged(folder, capsys):
     path = Checkpoints(run / "checkpoints").path(4)
     path.write_bytes(path.read_bytes()[:-1])
     assert resumed(run) == 0
-    assert "going on after step 2" in capsys.readouterr().out
+    assert "continuing after step 2" in capsys.readouterr().out
     assert (run / "model.safetensors").read_bytes() == weights
 
 
@@ -395,7 +395,7 @@ def test_what_a_command_writes_takes_the_place_only_of_a_file_of_its_kind(folder
     path.write_text('{"model": "mine"}')
     before = everything(folder)
     assert main(words) == 2
-    assert f"{path}: cannot be written: a file of another kind is there" in capsys.readouterr().err
+    assert f"{path}: cannot be written: a file of another format has that name" in capsys.readouterr().err
     assert everything(folder) == before
     path.unlink()
     assert [main(words), main(words)] == [0, 0]

@@ -18,7 +18,7 @@ def test_split_never_overlaps_and_refuses_what_is_too_short():
     train, val = batches.split(np.arange(100), 0.1, 5)
     np.testing.assert_array_equal(np.concatenate([train, val]), np.arange(100))
     assert len(val) == 10
-    with pytest.raises(DataError, match=r"100 tokens: 90 to train on and 10 to validate on; a context of 10"):
+    with pytest.raises(DataError, match=r"100 tokens, 90 to train on and 10 to validate on; a context of 10"):
         batches.split(np.arange(100), 0.1, 10)
     batches.split(np.arange(100), 0.1, 9)
 

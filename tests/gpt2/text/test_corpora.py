@@ -90,7 +90,7 @@ def test_what_is_wrong_is_found_where_it_is(tmp_path, wrong, block):
 
 def test_what_cannot_be_read(tmp_path):
     with pytest.raises(
-        DataError, match=r"nope\.txt: no such file, nor a corpus of that name .there is pydocs, shakespeare, add"
+        DataError, match=r"nope\.txt: no such file; give a file, a folder, or a corpus by name .pydocs, shakespeare, add"
     ):
         load_corpus(str(tmp_path / "nope.txt"))
     with pytest.raises(DataError, match="it is a folder, and not a file"):
@@ -99,8 +99,10 @@ def test_what_cannot_be_read(tmp_path):
     (tmp_path / "not.gz").write_bytes(b"abc")
     (tmp_path / "crc.gz").write_bytes(gzip.compress(b"abc")[:-8] + bytes(8))
     (tmp_path / "bits.gz").write_bytes(gzip.compress(b"abc")[:10] + b"\xff" * 20)
-    for name in ("cut.gz", "not.gz", "crc.gz", "bits.gz"):
-        with pytest.raises(DataError, match=f"{name}: a damaged .gz file"):
+    damaged = "a damaged .gz file"
+    for name, why in {"cut": damaged, "not": "it is not compressed: rename it", "crc": damaged, "bits": damaged}.items():
+        name += ".gz"
+        with pytest.raises(DataError, match=f"{name}: {why}"):
             load_corpus(str(tmp_path / name)).characters  # noqa: B018
 
 
@@ -152,7 +154,7 @@ def test_a_folder_is_its_texts_in_order_of_their_paths(folder):
     assert documents(corpus) == ["A10", "A2", "A", "B", "C"]
     assert documents(corpus) == ["A10", "A2", "A", "B", "C"]  # again
     (note,) = corpus.notes
-    assert note.endswith(f"left out what is not UTF-8 text: {folder / 'latin.txt'}, {folder / 'picture.png'}")
+    assert note.endswith(f"left out files that are not UTF-8 text: {folder / 'latin.txt'}, {folder / 'picture.png'}")
 
 
 def test_the_digest_of_a_folder_tells_its_documents_apart(tmp_path):
@@ -274,7 +276,7 @@ def test_without_shakespeare_it_says_what_to_do(cache, monkeypatch, small, conte
     with pytest.raises(DataError, match=message) as error:
         load_corpus("shakespeare")
     path = cache / "corpora" / "tinyshakespeare.txt"
-    assert f"put it at {path}, or give the file itself: --data FILE" in str(error.value)
+    assert f"copy it to {path}, or give the file: --data FILE" in str(error.value)
     assert named.SHAKESPEARE_URL in str(error.value)
     assert not path.exists()
 

@@ -114,7 +114,7 @@ def test_two_documents_are_enough():
 @pytest.mark.parametrize("split", ["document", "position"])
 def test_too_short(split):
     config = TrainConfig(split=split, val_fraction=0.3)
-    with pytest.raises(DataError, match=r"tokens: \d+ to train on and \d+ to validate on; a context of 12 needs at least 13"):
+    with pytest.raises(DataError, match=r"tokens, \d+ to train on and \d+ to validate on; a context of 12 needs at least 13"):
         prepare(Corpus.of_text("x", "abc" * 9, "d" * 9), ByteTokenizer(), config, 12)
 
 
@@ -156,7 +156,7 @@ def test_tokenizers_by_name_and_from_files(tmp_path):
     CharTokenizer.train("helo!").save(tmp_path / "tokenizer.json")
     for path in (tmp_path, tmp_path / "tokenizer.json"):
         assert tokenizer_for(corpus, TrainConfig(tokenizer=str(path))).characters == "!ehlo"
-    with pytest.raises(ConfigError, match="tokenizer = 'wrod' is none of char, byte, bpe and gpt2, and there is no such file"):
+    with pytest.raises(ConfigError, match="tokenizer = 'wrod' is neither char, byte, bpe, gpt2 nor a file"):
         tokenizer_for(corpus, TrainConfig(tokenizer="wrod"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunError, match=r"empty/tokenizer\.json"):
@@ -255,7 +255,7 @@ def test_a_damaged_file_is_noticed_and_made_again(long, cache, suffix, damage, s
     messages, tokenizer = [], Counting()
     assert content(prepare(long, tokenizer, TrainConfig(), 8, messages.append)) == expected
     assert tokenizer.pieces == 40
-    assert ["is damaged and made again: " in message for message in messages] == [True] * said
+    assert ["is damaged, so it is written again: " in message for message in messages] == [True] * said
     assert content(prepare(long, tokenizer, TrainConfig(), 8, messages.append)) == expected
     assert tokenizer.pieces == 40
 
@@ -269,7 +269,7 @@ def test_without_a_cache_folder_a_temporary_file_will_do(long, tmp_path, monkeyp
     assert content(prepared) == expected
     assert mapped(prepared.train)
     assert len(messages) == 1
-    assert "is not used (Not a directory): the ids go into a temporary file" in messages[0]
+    assert "is not used (Not a directory): this time the ids go into a temporary file" in messages[0]
 
 
 def test_a_full_disk(long, cache, monkeypatch):

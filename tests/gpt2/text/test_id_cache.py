@@ -81,7 +81,7 @@ def test_a_note_that_says_something_else_is_not_believed(kept, change):
     messages = []
     assert ids(messages.append) == expected
     assert len(messages) == 1
-    assert "is damaged and made again: " in messages[0]
+    assert "is damaged, so it is written again: " in messages[0]
     assert ids() == expected
 
 
@@ -91,7 +91,7 @@ def test_a_note_that_lacks_something(kept, missing):
     note.write_text(json.dumps({k: v for k, v in json.loads(note.read_text()).items() if k != missing}))
     messages = []
     assert ids(messages.append) == expected
-    assert "is damaged and made again: " in messages[0]
+    assert "is damaged, so it is written again: " in messages[0]
 
 
 NONSENSE = [b"[" * 100_000, b'{"a":' * 100_000, b"\xff", b"null", b" " * (1 << 21), b'{"key": "", "key": ""}']
@@ -103,7 +103,7 @@ def test_a_note_of_nonsense(kept, content):
     note.write_bytes(content)
     messages = []
     assert ids(messages.append) == expected
-    assert "is damaged and made again: " in messages[0]
+    assert "is damaged, so it is written again: " in messages[0]
 
 
 def test_a_note_that_was_sealed_again_must_still_be_possible(kept):
@@ -125,7 +125,7 @@ def test_a_note_that_was_sealed_again_must_still_be_possible(kept):
         seal(path, note, **changes)
         messages = []
         assert ids(messages.append) == expected
-        assert "is damaged and made again: " in messages[0]
+        assert "is damaged, so it is written again: " in messages[0]
         assert ids() == expected
 
 
@@ -141,7 +141,7 @@ def test_ids_of_one_text_are_not_those_of_another(kept, cache):
     theirs.with_suffix(".json").write_bytes(note.read_bytes())
     messages = []
     assert prepare(other, ByteTokenizer(), BY_DOCUMENT, 8, messages.append).train.tolist() == right != expected[0]
-    assert "is damaged and made again: its note does not fit" in messages[0]
+    assert "is damaged, so it is written again: its .json file does not match it" in messages[0]
 
 
 def linked(path, tmp_path):
@@ -167,7 +167,7 @@ def test_something_else_in_the_place_of_a_file(kept, tmp_path, put, which):
     put(kept[which], tmp_path)
     messages = []
     assert ids(messages.append) == expected
-    assert "is damaged and made again: it is a" in messages[0]
+    assert "is damaged, so it is written again: it is a" in messages[0]
     assert len(messages) == (1 if put is linked else 2)
     assert put is linked or "is not used (" in messages[1]
     assert put is not linked or (tmp_path / "outside").stat().st_size > 100  # what the link led to is as it was
@@ -186,7 +186,7 @@ def test_a_folder_in_which_others_may_write_is_not_used(cache, place, mode):
         return
     (message,) = messages
     assert f"others may write into {cache.parent / place}; chmod go-w" in message
-    assert message.endswith("the ids go into a temporary file, this time only")
+    assert message.endswith("this time the ids go into a temporary file")
     assert list(cache.iterdir()) == []
     (cache.parent / place).chmod(0o755)
     assert ids() == expected

@@ -100,7 +100,7 @@ def test_names_that_are_refused(tmp_path):
     TRAINED.save_pretrained(tmp_path)
     (tmp_path / "tokenizer.json").unlink()
     (tmp_path / "added_tokens.json").write_text('{"<x>": 270}')
-    with pytest.raises(RunError, match=r"added_tokens\.json: how these are found in a text only a tokenizer\.json says"):
+    with pytest.raises(RunError, match=r"added_tokens\.json: only a tokenizer\.json can hold these"):
         BPETokenizer.from_pretrained(tmp_path)
 
 
@@ -144,7 +144,7 @@ def test_end_of_text_in_a_text_is_text_and_said_so(tmp_path, tokenizer_file, cap
     """Its tokens are those of its name, in all commands; a folder has the token between its files."""
     (tmp_path / "my.txt").write_text("low lower<|endoftext|>lowest newest\n" * 30)
     size = len(TRAINED.encode("<|endoftext|>"))
-    said = f"my: <|endoftext|> stands in it 30 times, as text of {size} tokens that ends no document; make each document a file"
+    said = f"my: its 30 <|endoftext|> are read as text ({size} tokens each); to separate documents, make each one a file"
     data, out = ["--data", str(tmp_path / "my.txt")], str(tmp_path / "run")
     assert main(["train", *data, "--out", out, "--tokenizer", str(tokenizer_file), *SMALL]) == 0
     assert said in capsys.readouterr().err
@@ -153,11 +153,11 @@ def test_end_of_text_in_a_text_is_text_and_said_so(tmp_path, tokenizer_file, cap
     assert (
         main(["tokenize", "--train", str(tmp_path / "my.txt"), "--vocab-size", "262", "--out", str(tmp_path / "t.json")]) == 0
     )
-    assert "my: <|endoftext|> stands in it 30 times, as text; merges are learned of what is between" in capsys.readouterr().err
+    assert "my: its 30 <|endoftext|> are left out, and merges are learned from the text between them" in capsys.readouterr().err
     (tmp_path / "plain.txt").write_text("low lower lowest newest\n" * 30)
     assert main(["train", "--data", str(tmp_path / "plain.txt"), "--out", str(tmp_path / "plain"), *SMALL]) == 0
     assert main(["eval", "--run", str(tmp_path / "plain"), *data]) == 2  # of characters: it has no such token
-    assert "character '<' (U+003C) at position 9 is not among" in capsys.readouterr().err
+    assert "'<' (U+003C), '|' (U+007C), " in capsys.readouterr().err
     for tokenizer in ("char", "byte"):
         assert main(["train", *data, "--out", str(tmp_path / tokenizer), "--tokenizer", tokenizer, *SMALL]) == 0
         assert ("<|endoftext|>" in capsys.readouterr().err) == (tokenizer == "byte")
@@ -171,9 +171,8 @@ def test_end_of_text_in_a_text_is_text_and_said_so(tmp_path, tokenizer_file, cap
         for flags in ([], ["--special"]):
             code = main([*command, *flags])
             assert code == 0 or (name == "inspect" and not flags)  # more tokens than its context
-            found = (
-                f"<|endoftext|> is text here, of {size} tokens; --special takes it for that token" in capsys.readouterr().err
-            )
+            said = f"<|endoftext|> is read as text ({size} tokens); --special reads it as that token"
+            found = said in capsys.readouterr().err
             assert found == (not flags), name
 
 

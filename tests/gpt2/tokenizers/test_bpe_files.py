@@ -29,7 +29,7 @@ def test_saved_and_loaded(tmp_path, trained):
 @pytest.mark.parametrize("kept", [["tokenizer.json"], ["vocab.json", "merges.txt"]])
 def test_a_folder_as_hugging_face_lays_it_out(tmp_path, trained, kept):
     trained.save_pretrained(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["merges.txt", "tokenizer.json", "vocab.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["merges.txt", "tokenizer.json", "tokenizer_config.json", "vocab.json"]
     for path in tmp_path.iterdir():
         if path.name not in kept:
             path.unlink()
@@ -74,7 +74,7 @@ def test_several_special_tokens_and_the_longest_is_found(tmp_path, trained):
         (lambda t: t[1:], [], {}, "1 of the 256 bytes have no token, the first is 0x21"),
         (lambda t: [*t, b"a"], [], {}, "token b'a' comes twice"),
         (lambda t: [*t, b""], [], {}, "token 256 is empty"),
-        (lambda t: t, [(0, 1)], {}, "the merge of b'!' and b'\"' makes what is no token"),
+        (lambda t: t, [(0, 1)], {}, "the merge of b'!' and b'\"' makes no token"),
         (lambda t: [*t, b'!"'], [(0, 1), (0, 1)], {}, "the merge of b'!' and b'\"' comes twice"),
         (lambda t: [*t, b"<x>"], [], {"<x>": 255}, "special token '<x>' is not token 255"),
         (lambda t: [*t, b"<x>"], [], {"<x>": 257}, "special token '<x>' is not token 257"),
@@ -130,7 +130,7 @@ DAMAGE = [
     (put(["model", "merges", 0], 7), "merge 1 is 7, not two tokens"),
     (put(["model", "merges", 0], "a zz"), "merge 1 is 'a zz', but there is no token 'zz'"),
     (put(["model", "merges", 0], "a <|endoftext|>"), "there is no token '<.endoftext.>'"),
-    (put(["model", "merges", 0], "z q"), "the merge of b'z' and b'q' makes what is no token"),
+    (put(["model", "merges", 0], "z q"), "the merge of b'z' and b'q' makes no token"),
     (lambda saved: saved["model"]["merges"].append(saved["model"]["merges"][0]), "the merge of .* comes twice"),
     (put(["model", "vocab", "a"], "0"), "token 'a' has the id '0'; 300 tokens have the ids 0 to 299"),
     (put(["model", "vocab", "a"], True), "token 'a' has the id True"),
@@ -197,8 +197,8 @@ def test_half_a_file(tmp_path, trained, part):
         ("vocab.json", b'{"a": 0', "Expecting"),
         ("vocab.json", b"\xff", "can't decode byte 0xff"),
         ("merges.txt", b"#version: 0.2\na b c\n", "merge 1 is 'a b c', not two tokens"),
-        ("merges.txt", b"#version: 0.2\na b\n\n", "merge 2 is '', not two tokens|makes what is no token"),
-        ("merges.txt", b"#version: 0.2\nq z\n", "makes what is no token"),
+        ("merges.txt", b"#version: 0.2\na b\n\n", "merge 2 is '', not two tokens|makes no token"),
+        ("merges.txt", b"#version: 0.2\nq z\n", "makes no token"),
         ("merges.txt", b"#version: 0.2\nz zz\n", "merge 1 is 'z zz', but there is no token 'zz'"),
         ("merges.txt", b"\xff", "can't decode byte 0xff"),
     ],

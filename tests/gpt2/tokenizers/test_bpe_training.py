@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpt2.cli import main
 from gpt2.errors import DataError
 from gpt2.tokenizers import BPETokenizer
 from gpt2.tokenizers.alphabet import BYTES
@@ -122,12 +123,22 @@ def test_hash_seeds_do_not_matter():
     assert len(found) == 1
 
 
-def test_it_ends_where_there_is_nothing_to_merge(capsys):
+def test_it_ends_where_there_is_nothing_to_merge(tmp_path, capsys):
     tokenizer = BPETokenizer.train("ab ab", 1000, progress=True)
     assert tokenizer.vocab_size == 257 + 2  # ab, " ab"
-    assert "after 2 merges of 743: vocab_size is 259" in capsys.readouterr().err
-    BPETokenizer.train("ab ab", 259, progress=True)
-    assert "vocab_size is" not in capsys.readouterr().err
+    (tmp_path / "ab.txt").write_text("ab ab")
+    for size, said in ((1000, True), (259, False)):
+        command = [
+            "tokenize",
+            "--train",
+            str(tmp_path / "ab.txt"),
+            "--vocab-size",
+            str(size),
+            "--out",
+            str(tmp_path / "t.json"),
+        ]
+        assert main(command) == 0
+        assert ("the text has merges for only 259 tokens" in capsys.readouterr().err) == said
     assert BPETokenizer.train("", 300).vocab_size == BPETokenizer.train([], 300).vocab_size == 257
 
 

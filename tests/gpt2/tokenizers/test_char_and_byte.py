@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt2.errors import DataError, RunError
-from gpt2.tokenizers import ByteTokenizer, CharTokenizer, load_tokenizer
+from gpt2.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer, load_tokenizer
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -36,10 +36,12 @@ def test_every_text_of_its_characters_round_trips(text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("hexe", r"character 'x' \(U\+0078\) at position 2"),  # between known characters
-        ("h😀e", r"U\+1F600\) at position 1"),  # above all of them
-        ("\0", r"U\+0000\) at position 0"),  # below
-        ("\ud800", r"U\+D800\) at position 0"),
+        ("hexe", r"^'x' \(U\+0078\) is not among the 4 characters"),  # between known characters
+        ("h😀e", r"U\+1F600\) is not"),  # above all of them
+        ("\0", r"U\+0000\) is not"),  # below
+        ("\ud800", r"U\+D800\) is not"),
+        ("xylophxne", r"'x' \(U\+0078\), 'y' \(U\+0079\), 'p' \(U\+0070\), 'n' \(U\+006E\) are not among"),
+        ("abcdeäöü", r"'d' \(U\+0064\), 'ä' \(U\+00E4\) and 2 more are not among"),
     ],
 )
 def test_a_character_that_was_not_trained_on(text, message):
@@ -136,7 +138,7 @@ def test_other_characters_another_sha256():
         (b'{"type": "char", "characters": "ab', "Unterminated string"),
         (b"[" * 200_000, "nested too deeply"),
         (b'{"a":' * 200_000, "nested too deeply"),
-        (b"9" * 5000, "integer string conversion|not an object"),
+        (b"9" * 5000, "whole number has 5,000 digits|not an object"),
         (None, "No such file"),
     ],
 )
@@ -148,6 +150,14 @@ def test_damaged_files(tmp_path, content, cause):
         load_tokenizer(path)
 
 
-def test_a_folder_is_not_a_file(tmp_path):
-    with pytest.raises(RunError, match="it is a folder, and not a file"):
+def test_what_is_in_a_folder(tmp_path):
+    with pytest.raises(RunError, match=r"tokenizer\.json: No such file"):
+        load_tokenizer(tmp_path)
+    tokenizer = BPETokenizer.train("low lower lowest " * 9, 262)
+    tokenizer.save_pretrained(tmp_path)
+    assert load_tokenizer(tmp_path).sha256 == tokenizer.sha256
+    (tmp_path / "tokenizer.json").unlink()
+    assert load_tokenizer(str(tmp_path)).sha256 == tokenizer.sha256
+    (tmp_path / "tokenizer.json").mkdir()
+    with pytest.raises(RunError, match=r"tokenizer\.json.*it is a folder, and not a file"):
         load_tokenizer(tmp_path)

@@ -130,16 +130,18 @@ def test_standard_input_and_the_other_places_of_a_tokenizer(tmp_path, capsys, mo
     (tmp_path / "text").write_bytes(b"a\xff")
     with open(tmp_path / "text") as text:
         monkeypatch.setattr(sys, "stdin", text)
-        with pytest.raises(ConfigError, match=r"standard input is not UTF-8 text \(at byte 1\)"):
+        with pytest.raises(DataError, match=r"standard input: not UTF-8 text \(byte 0xff at offset 1\)"):
             command("-", "--tokenizer", "byte")
     with pytest.raises(DataError, match="standard input is closed"):
         command("-", "--tokenizer", "byte")
-    with open("/dev/zero") as text:
-        monkeypatch.setattr(sys, "stdin", text)
-        with pytest.raises(ConfigError, match="has more than 16,777,216 bytes"):
-            command("-", "--tokenizer", "byte")
+    (tmp_path / "text").write_bytes(b"a" * ((1 << 24) + 1))
+    for name, message in (("/dev/zero", "a binary file"), (tmp_path / "text", "has more than 16,777,216 characters")):
+        with open(name) as text:
+            monkeypatch.setattr(sys, "stdin", text)
+            with pytest.raises(DataError, match=message):
+                command("-", "--tokenizer", "byte")
     for name in ("", "a\0b", "n" * 300, "\ud800"):
-        with pytest.raises(RunError, match="no such file or folder, nor gpt2 or byte"):
+        with pytest.raises(RunError, match="no such file or folder; the names are gpt2 and byte"):
             command("a", "--tokenizer", name)
 
 
@@ -165,21 +167,25 @@ def test_training_says_what_was_left_out(tmp_path, capsys):
     (tmp_path / "texts" / "a.txt").write_text("ab")
     os.mkfifo(tmp_path / "texts" / "pipe")
     assert command("--train", str(tmp_path / "texts"), "--vocab-size", "258", "--out", str(tmp_path / "t.json")) == 0
-    assert f"left out what is no file: {tmp_path}/texts/pipe (a pipe)" in capsys.readouterr().err
+    assert f"left out what is not a file: {tmp_path}/texts/pipe (a pipe)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("argv", "error", "message"),
     [
         ([], ConfigError, "give a text"),
-        (["a", "--out", "x"], ConfigError, "--out and --vocab-size belong to --train"),
-        (["a", "--vocab-size", "0"], ConfigError, "--out and --vocab-size belong to --train"),
-        (["a", "--tokenizer", "byte", "--show"], ConfigError, "the tokenizer byte has no merges to show"),
-        (["a", "--tokenizer", "/nowhere"], RunError, "--tokenizer /nowhere: no such file or folder, nor gpt2 or byte"),
+        (["a", "--out", "x"], ConfigError, "--out and --vocab-size are for --train"),
+        (["a", "--vocab-size", "0"], ConfigError, "--out and --vocab-size are for --train"),
+        (["a", "--tokenizer", "byte", "--show"], ConfigError, "the tokenizer byte has no merges; choose a BPE"),
+        (
+            ["a", "--tokenizer", "/nowhere"],
+            RunError,
+            "--tokenizer /nowhere: no such file or folder; the names are gpt2 and byte",
+        ),
         (["--train", "pydocs", "--out", "x"], ConfigError, "--train needs --vocab-size and --out"),
         (["--train", "pydocs", "--vocab-size", "300"], ConfigError, "--train needs --vocab-size and --out"),
-        (["a", "--train", "pydocs", "--vocab-size", "300", "--out", "x"], ConfigError, "takes no text"),
-        (["--train", "pydocs", "--vocab-size", "300", "--out", "x", "--show"], ConfigError, "belong to a text"),
+        (["a", "--train", "pydocs", "--vocab-size", "300", "--out", "x"], ConfigError, "and no other text"),
+        (["--train", "pydocs", "--vocab-size", "300", "--out", "x", "--show"], ConfigError, "are for a text"),
         (["--train", "/nowhere", "--vocab-size", "300", "--out", "x"], DataError, "/nowhere"),
         (["--train", "pydocs", "--vocab-size", "256", "--out", "x"], DataError, "vocab_size = 256"),
         (["--train", "pydocs", "--vocab-size", "257", "--out", "/nowhere/x"], RunError, "/nowhere/x: cannot be written"),
@@ -188,6 +194,15 @@ def test_training_says_what_was_left_out(tmp_path, capsys):
 def test_what_it_refuses(argv, error, message):
     with pytest.raises(error, match=message):
         command(*argv)
+
+
+def test_without_the_vocabulary_of_gpt2_it_is_said_first_what_works(monkeypatch):
+    def nowhere():
+        raise RunError("GPT-2's vocabulary was not found.")
+
+    monkeypatch.setattr(BPETokenizer, "gpt2", nowhere)
+    with pytest.raises(RunError, match=r"^--tokenizer RUN or --tokenizer byte works without GPT-2's vocabulary. GPT-2's v"):
+        command("To be")
 
 
 @pytest.mark.oracle

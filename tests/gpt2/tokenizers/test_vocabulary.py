@@ -122,7 +122,7 @@ def test_a_damaged_cache_is_repaired(world):
 @pytest.mark.parametrize("damage", [b"", b"x" * 400, b"x" * 10_000])
 def test_what_is_downloaded_is_checked_and_never_kept_if_it_is_wrong(world, damage):
     world.served["encoder.json"] = damage
-    with pytest.raises(RunError, match=r"GPT-2's vocabulary is not to be had.*download: http://127"):
+    with pytest.raises(RunError, match=r"GPT-2's vocabulary was not found.*download: http://127"):
         vocabulary.find()
     assert not world.cache.exists() or not list(world.cache.iterdir())
 

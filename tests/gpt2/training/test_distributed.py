@@ -287,6 +287,31 @@ def test_a_signal_to_one_rank_ends_all_after_the_same_step(folder):
     assert same(folder / "signal", folder / "ordered")
 
 
+IN_AN_EVALUATION = """
+import signal
+from gpt2.training import measurements
+real = measurements._future
+def signalled(*about):
+    if rank == {rank}:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return real(*about)
+measurements._future = signalled
+"""
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("rank", [0, 2])
+def test_a_signal_to_one_rank_in_an_evaluation_ends_all_of_them_there(folder, rank):
+    out = f"evaluating-{rank}"
+    code, said, err = Job(folder, out, 3, "--reduction=ordered", plant=IN_AN_EVALUATION.format(rank=rank)).ended()
+    assert code == 128 + signal.SIGTERM, err
+    assert "interrupted after 0 of 50 steps" in said
+    assert "--- step 0" not in said
+    assert err.count("press Ctrl-C again") == (rank == 0)  # who speaks is rank 0
+    assert Job(folder, out, 1, "--resume", "--reduction=ordered").ended()[0] == 0
+    assert same(folder / out, folder / "ordered")
+
+
 @pytest.mark.mpi
 def test_off_is_one_process_each(folder):
     code, said, _ = Job(folder, "off", 1, "--distributed=off").ended()

@@ -107,7 +107,7 @@ def test_a_run_is_not_resumed_by_other_kernels(begun, pair, monkeypatch, capsys)
     error = capsys.readouterr().err
     for what, here in zip(("kernels", "products"), pair, strict=True):
         assert (f"{what} = {here} on this machine, was numpy" in error) == (here != "numpy")
-    assert "--accept-changes goes on all the same" in error
+    assert "--accept-changes trains on with them" in error
     assert (begun / "metrics.jsonl").read_bytes() == before
 
 

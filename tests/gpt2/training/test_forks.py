@@ -51,11 +51,11 @@ def test_a_child_has_the_numbers_of_its_parent(case):
 def test_after_compiled_kernels_a_child_has_those_of_numpy(case):
     parent, child, said = run(case)
     np.testing.assert_allclose(child, parent, rtol=2e-3, atol=1e-4)
-    assert "NumPy's compute here" in said
+    assert "NumPy's compute instead" in said
 
 
 @compiled
 def test_compiled_kernels_by_name_are_refused_in_a_child():
     _, child, _ = run("after", TINYGRAD2_KERNELS="numba")
     assert "UnsupportedError" in child
-    assert "spawn it, or TINYGRAD2_KERNELS=numpy" in child
+    assert "spawn the process, or set TINYGRAD2_KERNELS=numpy" in child

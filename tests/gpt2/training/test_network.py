@@ -237,15 +237,15 @@ def test_a_link_that_is_cut_ends_all_and_says_why_where_it_is_found(link, folder
     assert code
     assert seconds < 2 * TIMEOUT + 4
     lines = left_behind(job.run)
-    assert [line.partition(" did not come to ")[0] for line in lines] == [
+    assert [line.partition(" did not reach ")[0] for line in lines] == [
         "gpt2 train: error: rank 0: rank 1",
         "gpt2 train: error: rank 1: rank 0",
     ]
-    assert all(f" in {TIMEOUT} s: see whether it hangs, or raise --rank-timeout" in line for line in lines)
+    assert all(f" in {TIMEOUT} s: check whether it hangs, or raise --rank-timeout" in line for line in lines)
     link.mend()
     said = goes_on(link, folder, out, f"--reduction={reduction}")
-    assert "gave-up.txt: rank 0: rank 1 did not come to " in said
-    assert f"{out}.gave-up-1.txt: rank 1: rank 0 did not come to " in said
+    assert "gave-up.txt: rank 0: rank 1 did not reach " in said
+    assert f"{out}.gave-up-1.txt: rank 1: rank 0 did not reach " in said
     assert_as_one_process(folder, out, reduction)
 
 
@@ -260,7 +260,7 @@ def test_a_rank_that_comes_back_too_late_ends_too(link, folder, reduction):
     code, seconds = job.ended()
     assert code
     assert seconds < TIMEOUT + 4
-    assert left_behind(job.run)[0].startswith("gpt2 train: error: rank 0: rank 1 did not come to ")
+    assert left_behind(job.run)[0].startswith("gpt2 train: error: rank 0: rank 1 did not reach ")
     goes_on(link, folder, out, f"--reduction={reduction}")
     assert_as_one_process(folder, out, reduction)
 

@@ -76,7 +76,7 @@ def test_a_step_that_is_skipped_now_is_no_reason_to_go_on_for_ever(plain, monkey
     spiked(monkeypatch, range(3, 1000), math.nan)
     for step in (4, 7):
         assert main(["replay", str(plain), "--step", str(step)]) == 2
-        assert "step 4 was taken, and is skipped when it is taken again: loss is nan" in capsys.readouterr().err
+        assert "step 4 was taken in the run, and is skipped now: loss is nan" in capsys.readouterr().err
 
 
 # -- other settings on the way
@@ -109,7 +109,7 @@ def test_a_run_without_a_record_of_changes_is_read(changed, tmp_path, capsys):
     assert [part["until"] for part in about.pop("before")] == [8, 16]
     (tmp_path / "x" / "config.json").write_text(json.dumps(about))
     assert main(["replay", str(tmp_path / "x"), "--step", "5"]) == 1
-    assert "settings that were changed on the way" in capsys.readouterr().out
+    assert "an older version that did not record" in capsys.readouterr().out
     assert main(["train", "--no-plots", "--resume", "--out", str(tmp_path / "x")]) == 0
 
 
@@ -190,9 +190,9 @@ def test_batches_that_are_skipped_are_no_steps(guarded, capsys):
 def test_going_back_ends_it_and_says_so(guarded, capsys, change):
     found = replayed(guarded, capsys, "--step", 18, "--steps", 12, "--set", change)
     assert [row["step"] for row in found["changed"]] == [*range(18, 27)]
-    assert "rolled back" in found["ended"]
+    assert "would roll back" in found["ended"]
     assert main(["replay", str(guarded), "--step", "18", "--steps", "12", "--set", change]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("it ends here: step 26: the training would be rolled back")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("it ends here: step 26: the training would roll back")
 
 
 def test_what_leads_nowhere_ends(plain, monkeypatch, capsys):
@@ -217,16 +217,16 @@ def test_a_batch_that_does_not_fit_is_refused(plain, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--set preset=3", "--set preset=3: 'preset' is not a setting that can change"),
-        ("--set __init__=3", "'__init__' is not a setting that can change"),
-        ("--set shards=1", "'shards' is not a setting that can change"),
-        ("--set threads=2", "'threads' is not a setting that can change"),
-        ("--set zero=false", "'zero' is not a setting that can change"),
-        ("--set ema_decay=0.5", "'ema_decay' is not a setting that can change"),
-        ("--set eval_every=5", "'eval_every' is not a setting that can change"),
+        ("--set preset=3", "--set preset=3: 'preset' cannot change in the middle of a run"),
+        ("--set __init__=3", "'__init__' cannot change in the middle of a run"),
+        ("--set shards=1", "'shards' cannot change in the middle of a run"),
+        ("--set threads=2", "'threads' cannot change in the middle of a run"),
+        ("--set zero=false", "'zero' cannot change in the middle of a run"),
+        ("--set ema_decay=0.5", "'ema_decay' cannot change in the middle of a run"),
+        ("--set eval_every=5", "'eval_every' cannot change in the middle of a run"),
         ("--set lr", "--set lr: is not NAME=VALUE"),
         ("--set batch_size=0", "batch_size = 0 must be at least 1"),
-        ("--set batch_size=1.5", "--set batch_size=1.5: '1.5' must be int"),
+        ("--set batch_size=1.5", "--set batch_size=1.5: '1.5' must be a whole number"),
         ("--set lr=1 --set learning-rate=2", "--set learning-rate=2: learning_rate is set twice"),
         ("--set lr=nan", "learning_rate = nan must be a finite number"),
         ("--set on_spike=stop", "on_spike = 'stop' must be skip or rollback"),

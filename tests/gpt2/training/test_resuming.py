@@ -130,7 +130,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, text):
     said = []
     resumed, _, _ = run_once(tmp_path / "cut", text, resume=True, say=said.append, **RUN)
     assert any("step-00000008.safetensors is damaged" in line for line in said)
-    assert "going on after step 7" in said
+    assert "continuing after step 7" in said
     assert differences(contents(resumed), contents(run)) == []
 
 
@@ -190,12 +190,18 @@ def begun(tmp_path_factory, text):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--steps 6 --learning-rate 0.5", "steps = 6, was 4, learning_rate = 0.5, was 0.002; --accept-changes"),
-        ("--d-model 16", "the model of a run cannot change: d_model = 16, was 8"),
+        ("--steps 6 --learning-rate 0.5", "run: learning_rate = 0.5, was 0.002; --accept-changes trains on with them"),
+        ("--steps 3", "run: --steps 3: the run has 4 steps: give at least 4"),
+        ("--d-model 16", "this cannot change within a run: d_model = 16, was 8"),
         ("--tokenizer byte", "tokenizer = 'byte', was 'char'"),
-        ("--steps 6 --tokenizer byte --accept-changes", "cannot change: tokenizer = 'byte', was 'char'; begin another"),
-        ("--init-from elsewhere --accept-changes", "cannot change: init_from = 'elsewhere', was ''"),
-        ("--preset small --accept-changes", "cannot change: d_model = 768, was 8, num_layers = 12, was 1"),
+        (
+            "--steps 6 --tokenizer byte --accept-changes",
+            "cannot change within a run: tokenizer = 'byte', was 'char'; begin another",
+        ),
+        ("--init-from elsewhere --accept-changes", "cannot change within a run: init_from = 'elsewhere', was ''"),
+        ("--preset small --accept-changes", "cannot change within a run: d_model = 768, was 8, num_layers = 12, was 1"),
+        ("--optimizer sgd --accept-changes", "cannot change within a run: optimizer = 'sgd', was 'adamw'; begin another"),
+        ("--ema-decay 0.9 --accept-changes", "cannot change within a run: ema_decay = 0.9, was 0.0; begin another"),
         ("--preset tiny --d-model 8 --num-layers 1 --num-heads 2 --max-seq-len 8", "steps = 4000, was 4; --accept-changes"),
     ],
 )
@@ -217,6 +223,20 @@ def test_a_preset_that_a_run_has_anyway_is_no_change(begun, tmp_path, capsys):
     tuned = ["train", "--no-plots", "--preset=small", "--init-from", str(tmp_path / "a"), "--steps=2", "--sample-tokens=0"]
     tuned += ["--data", str(begun / "my.txt"), "--resume", "--out", str(tmp_path / "b")]
     assert [main(tuned), main(tuned)] == [0, 0]  # its sizes are those of the model that it began from
+    assert capsys.readouterr().err.count("--preset small decides how the model of") == 1
+
+
+def test_what_follows_from_the_steps_is_no_change(begun, tmp_path, capsys):
+    """As where the command that began a run is given again, with the values that say that they follow from others."""
+    flags = ["train", "--no-plots", "--steps=40", "--num-layers=1", "--d-model=8", "--num-heads=2", "--sample-tokens=0"]
+    flags += ["--data", str(begun / "my.txt"), "--resume", "--out", str(tmp_path / "a"), "--max-seq-len=8"]
+    flags += ["--eval-every=0", "--save-every=0", "--warmup-steps=-1", "--eval-windows=-1", "--d-ff=0"]
+    assert [main(flags), main(flags), main([*flags, "--steps=41"])] == [0, 0, 0]
+    capsys.readouterr()
+    assert main([*flags, "--eval-every=5", "--d-ff=8"]) == 2
+    assert "cannot change within a run: d_ff = 8, was 32" in capsys.readouterr().err
+    assert main([*flags, "--steps=41", "--eval-every=5"]) == 2
+    assert "eval_every = 5, was 10; --accept" in capsys.readouterr().err
 
 
 def test_another_text_is_refused_and_changes_are_taken_when_accepted(begun, tmp_path, text, capsys):
@@ -228,7 +248,7 @@ def test_another_text_is_refused_and_changes_are_taken_when_accepted(begun, tmp_
     assert main(["train", "--resume", "--out", str(run)]) == 2
     assert "has changed: its sha256 is" in capsys.readouterr().err
     assert main(["train", "--no-plots", "--resume", "--out", str(run), "--steps", "6", "--accept-changes"]) == 0
-    assert "going on after step 4" in capsys.readouterr().out
+    assert "continuing after step 4" in capsys.readouterr().out
     assert gpt2.run.metrics.read_metrics(run / "metrics.jsonl")[-1]["step"] == 6
     assert main(["train", "--no-plots", "--resume", "--out", str(run), "--steps", "6"]) == 0  # that is how it is now
 
@@ -246,6 +266,34 @@ def test_resume_begins_what_is_not_there(tmp_path, begun, capsys):
     assert main(["train", "--no-plots", "--resume", "--out", str(tmp_path / "new"), *flags]) == 0
     assert main(["train", "--resume", *flags]) == 2
     assert "--resume needs --out" in capsys.readouterr().err
+    assert main(["train", "--resume", str(tmp_path / "new")]) == 2
+    assert f"--resume needs --out: the folder of the run to continue; did you mean --resume --out {tmp_path / 'new'}?" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_misspelt_folder_begins_nothing_where_nothing_says_what_to_begin(tmp_path, begun, capsys):
+    shutil.copytree(begun / "run", tmp_path / "shakespeare")
+    wrong = tmp_path / "shakespaere"
+    assert main(["train", "--resume", "--out", str(wrong)]) == 2
+    err = capsys.readouterr().err
+    assert f"--out {wrong}: no such folder; did you mean {tmp_path / 'shakespeare'}?" in err
+    assert not wrong.exists()
+    flags = ["--data", str(begun / "my.txt"), "--steps=1", "--d-model=8", "--num-layers=1", "--num-heads=2", "--no-plots"]
+    assert main(["train", "--resume", "--out", str(wrong), *flags]) == 0
+    assert "holds no run to resume: a new one begins; did you mean" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("accepting", [[], ["--accept-changes"]])
+def test_fewer_steps_than_were_taken_are_refused(tmp_path, begun, capsys, accepting):
+    shutil.copytree(begun, tmp_path / "x")
+    run = tmp_path / "x" / "run"
+    config = (run / "config.json").read_text()
+    command = ["train", "--no-plots", "--resume", "--out", str(run), *accepting, "--steps"]
+    assert main([*command, "3"]) == 2
+    assert "run: --steps 3: the run has 4 steps: give at least 4" in capsys.readouterr().err
+    assert (run / "config.json").read_text() == config
+    assert main([*command, "4"]) == 0
 
 
 def test_a_fine_tuning_with_dropout_goes_on_bit_for_bit(begun, tmp_path):

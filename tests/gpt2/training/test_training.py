@@ -120,7 +120,7 @@ def test_a_loss_that_is_not_a_number_never_reaches_the_parameters():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_run_after_the_step_with_a_model(tmp_path, text, monkeypatch, number):
+def test_a_signal_ends_a_run_with_the_model_of_the_last_step(tmp_path, text, monkeypatch, number):
     step = Trainer.step
 
     def interrupted(self, measure):
@@ -132,7 +132,7 @@ def test_a_signal_ends_a_run_after_the_step_with_a_model(tmp_path, text, monkeyp
     monkeypatch.setattr(Trainer, "step", interrupted)
     run, result, rows = run_once(tmp_path / "a", text)
     assert result.signal == number
-    assert result.steps == rows[-1]["step"] == 12
+    assert result.steps == rows[-1]["step"] == 11
     assert signal.getsignal(number) == handler
     run.load_model()
 
@@ -187,10 +187,11 @@ def test_a_folder_by_document_with_a_bpe(tmp_path, text, capsys):
         (tmp_path / "texts" / f"{i}.txt").write_text(text[3000 * i : 3000 * (i + 1)])
     (tmp_path / "texts" / "picture.png").write_bytes(b"\x89PNG\0")
     out = tmp_path / "run"
-    flags = ["--split", "document", "--tokenizer", "bpe", "--vocab-size", "300", "--max-seq-len", "16", "--out", str(out)]
+    flags = ["--split", "document", "--tokenizer", "bpe", "--vocab-size", "300", "--max-seq-len", "16", "--eval-windows", "0"]
+    flags += ["--out", str(out)]
     assert main(["train", "--no-plots", "--data", str(tmp_path / "texts"), *flags, *SMALL]) == 0
     output = capsys.readouterr()
-    assert "left out what is not UTF-8 text:" in output.err
+    assert "left out files that are not UTF-8 text:" in output.err
     assert "picture.png" in output.err
     assert "tiny on texts (24,000 characters, 300 tokens)" in output.out
     about = json.loads((out / "config.json").read_text())

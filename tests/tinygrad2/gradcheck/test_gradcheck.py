@@ -38,7 +38,7 @@ WRONG = {
     "off by a factor of 0.5: as if one of 2 uses": lambda g, x: 1.5 * g * x * x,
     "a cotangent of zero gives a gradient that is not zero": lambda g, x: 3 * x * x + 0 * g,
     "transposed": lambda g, x: (3 * g * x * x).T,
-    "always zero: nothing arrives here": lambda g, x: 0 * g,
+    "always zero: no gradient arrives here": lambda g, x: 0 * g,
     "not finite": lambda g, x: np.nan * g,
     "some contributions are missing": lambda g, x: 3 * g * x * x * (x > 0),
     "1 of 16 derivatives differ": one_entry,
@@ -304,6 +304,13 @@ def test_float32_is_checked_with_its_own_budget():
     result = gradcheck(Leaves.call, [X])
     assert result.verdict == "wrong"
     assert "float32: the gradient of input 0 is off by" in str(result)
+
+
+def test_what_was_compared_is_counted():
+    inputs, f = [np.ones((2, 3)), np.ones(3)], lambda x, y: np.sum(np.sin(x) * y)
+    for fast, what in ((False, "9 entries"), (True, "2 random directions through 9 entries")):
+        assert f"\nright: {what}, worst" in str(gradcheck(f, inputs, fast=fast))
+    assert "\nright: 4 random directions through 18 entries, worst" in str(gradcheck(f, inputs, fast=True, order=2))
 
 
 def test_fast_takes_a_fixed_number_of_evaluations():

@@ -384,7 +384,7 @@ def python(*arguments, **environment):
 def test_an_unknown_implementation_is_one_clear_error():
     done = python("-m", "gpt2", "bench", "--steps", "1", TINYGRAD2_KERNELS="nonsense")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("gpt2 bench: error: TINYGRAD2_KERNELS='nonsense': there is numpy")
+    assert done.stderr.startswith("gpt2 bench: error: TINYGRAD2_KERNELS='nonsense': choose from numpy")
     assert done.stderr.count("\n") == 1
 
 

@@ -177,9 +177,9 @@ def test_what_cannot_be_an_attribute_is_refused():
         ("a.b", linear(), "cannot name a Linear; the name of an attribute is text without dots"),
         ("", [], "cannot name a list"),
         ("x", (linear() for _ in range(2)), "x: the items of a generator come only once; make it a list"),
-        ("w", Tensor([1.0, 2.0]), r"w is a Parameter, and this Tensor is none; set w\.data"),
-        ("w", np.ones(2), "w is a Parameter, and this ndarray is none"),
-        ("w", 0.0, "w is a Parameter, and this float is none"),
+        ("w", Tensor([1.0, 2.0]), r"w is a Parameter, and this Tensor is not; set w\.data"),
+        ("w", np.ones(2), "w is a Parameter, and this ndarray is not"),
+        ("w", 0.0, "w is a Parameter, and this float is not"),
     ):
         net = Free(w=parameter(2))
         with pytest.raises(ModuleError, match=why):

@@ -201,7 +201,7 @@ def test_what_is_open():
     assert [g.get("aria-label") for g in eleven.frames.values()] == ["h.10"]
     inner = [eleven.texts(key) for key in eleven.nodes if eleven.texts(key)[0] in ("▸ attn", "▸ mlp")]
     assert [texts[1] for texts in inner] == ["3 ops, 4 parameters: 288", "3 ops, 4 parameters: 280"]
-    with pytest.raises(GraphError, match=r"no module 'h.7' to open; there is h.0, h.0.attn, "):
+    with pytest.raises(GraphError, match=r"no module 'h.7' to open; choose from h.0, h.0.attn, "):
         draw(loss, open=["h.7"])
 
 

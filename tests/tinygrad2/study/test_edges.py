@@ -200,7 +200,7 @@ def test_what_cannot_be_split():
     loss = recorded_loss()
     with pytest.raises(GraphError, match=r"split: lm_head.linear_cross_entropy is what backward starts from; choose a value"):
         split(loss, loss)
-    with pytest.raises(GraphError, match="'h_7_add' is no value of this computation"):
+    with pytest.raises(GraphError, match="'h_7_add' is not a value of this computation"):
         split(loss, "h_7_add")
     (x, _), loss = recorded(lambda x, y: np.sum(np.where(x, y, 0)), [1.0, 0.0], [2.0, 3.0])
     with pytest.raises(GraphError, match="split: x gets no gradient"):

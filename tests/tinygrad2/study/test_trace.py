@@ -68,7 +68,7 @@ def test_names_say_where_a_value_is_and_which():
     source = trace.find("h_0_mlp_gelu").source
     assert source.startswith("feed_forward.py:")
     assert source.endswith("return self.dropout(self.c_proj(ops.gelu(self.c_fc(x))))")
-    with pytest.raises(GraphError, match="'h_7_add' is no value of this computation; it has wte_weight, "):
+    with pytest.raises(GraphError, match="'h_7_add' is not a value of this computation; choose from wte_weight, "):
         trace.find("h_7_add")
 
 

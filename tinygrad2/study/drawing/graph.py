@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad2.errors import GraphError
+from tinygrad2.errors import GraphError, counted
 from tinygrad2.study.drawing.summary import summary
 from tinygrad2.study.recording import Value
 from tinygrad2.study.trace import Trace
@@ -81,7 +81,8 @@ class Graph:
         """How many ops a module has, and parameters."""
         parameters = [leaf for leaf in self.of("l") if module.key in leaf.around]
         entries = sum(np.size(leaf.array) for leaf in parameters)
-        return f"{module.end - module.first} ops" + (f", {len(parameters)} parameters: {entries:,}" if parameters else "")
+        shown = f", {counted(len(parameters), 'parameter')}: {entries:,}" if parameters else ""
+        return counted(module.end - module.first, "op") + shown
 
     def opened(self, which: Iterable[str] | bool | None) -> set[str]:
         """The keys of the modules that are open."""
@@ -93,7 +94,7 @@ class Graph:
         known = {module.name for module in modules}
         for name in names:
             if name not in known:
-                raise GraphError(f"draw: there is no module {name!r} to open; there is {', '.join(sorted(known)) or 'none'}")
+                raise GraphError(f"draw: no module {name!r} to open; choose from {', '.join(sorted(known)) or 'none'}")
         return {module.key for module in modules if any(_inside(name, module.name) for name in names)}
 
     def _split(self, first: int, end: int, around: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ from importlib.resources import files
 
 import numpy as np
 
+from tinygrad2.errors import counted
 from tinygrad2.study.drawing.graph import Node
 from tinygrad2.study.drawing.layout import Layout, S, two_lines
 
@@ -17,7 +18,8 @@ def svg(layout: Layout) -> str:
     """The picture, with all of it that is hidden now and the script that shows it, if there are modules."""
     graph, here = layout.graph, files(__package__)
     output, leaves = graph.output, graph.of("l")
-    what = _text(f"{output.full_name} {output.array.shape}: {len(graph.of('o'))} ops, {len(leaves)} leaves")
+    sizes = f"{counted(len(graph.of('o')), 'op')}, {len(leaves)} {'leaf' if len(leaves) == 1 else 'leaves'}"
+    what = _text(f"{output.full_name} {output.array.shape}: {sizes}")
     names = {key: _text(_fit(node.name, 38)) for key, node in graph.nodes.items()}
     templates = _templates(layout)
     edges = (templates[edge.how].format(**vars(edge), name=names[edge.origin]) for edge in layout.edges)

@@ -54,7 +54,7 @@ def lab(loss: Tensor, path: str | Path, title: str = "a computation", about: str
     for limits in itertools.product(LIMITS, LIMITS):
         page = _page({**data, "arrays": arrays.packed(*limits)}, title, about)
         if len(page) <= SIZE:
-            write_anew(Path(path), page)
+            write_anew(Path(path), page, b" - VJP Lab</title>")
             return len(page)
     raise GraphError(
         f"lab: {len(trace.results)} ops do not fit into a page of {SIZE} bytes; take fewer layers, or a part of them"

@@ -15,7 +15,7 @@ function crc32(text) {
 function selfCheck() {
   const wrong = [];
   const element = document.getElementById("data");
-  if (crc32(element.textContent) !== Number(element.dataset.crc)) wrong.push("the data is not what was written");
+  if (crc32(element.textContent) !== Number(element.dataset.crc)) wrong.push("the data has changed");
   const rounded = (array) => (array.type === "f4" ? Math.fround : (x) => x);
   let [receipts, rules] = [0, 0];
   for (const parts of incoming) {
@@ -30,7 +30,7 @@ function selfCheck() {
       if (!p.every(adds)) wrong.push(`the receipt of ${nameOf(edge.target)} does not add up`);
       else receipts++;
       const found = recomputed(edge);
-      if (found === false) wrong.push(`the rule of ${nameOf(edge.user)} gives something else`);
+      if (found === false) wrong.push(`the rule of ${nameOf(edge.user)} gives another result`);
       rules += found === true ? 1 : 0;
     });
   }
@@ -74,5 +74,5 @@ function showCheck() {
   badge.className = wrong.length ? "red" : "";
   badge.textContent = wrong.length
     ? `✗ self-check: ${wrong[0]}${wrong.length > 1 ? `, and ${wrong.length - 1} more` : ""}`
-    : `✓ checked here: ${receipts} receipts add up, ${rules} rules give the same again`;
+    : `✓ checked here: ${receipts} receipts add up, ${rules} rules give the same result`;
 }

@@ -35,7 +35,7 @@ const Diagnose = {
       here: this.here(now),
       done: (value) => probed.includes(value),
       mark: (value) => (value === culprit ? ["bad", "✗"] : probed.includes(value) ? (this.probe(i, value).agree ? ["good", "="] : ["bad", "≠"]) : null),
-      hint: "A probe that agrees clears the op and all between it and the loss. One that does not says: it is one of those.",
+      hint: "A probe that agrees clears the op and all between it and the loss. If it disagrees, one of those is wrong.",
       pick: (op) => go({ op }),
     };
   },
@@ -72,7 +72,7 @@ const Diagnose = {
     say(over ? this.verdict(now, i) : `Case ${i + 1}: ${left} probes left. Looking at ${values[op].name}.`);
     return [
       h("h2", null, `Case ${i + 1}: which step of this backward pass is wrong?`),
-      h("p", { class: "soft" }, "At most one op sends a wrong gradient to one of its inputs, and all that is computed from that is wrong too. Or nothing is."),
+      h("p", { class: "soft" }, "At most one op sends a wrong gradient to one of its inputs, and everything computed from it is wrong too. Or nothing is wrong."),
       h("div", { class: "cases" }, this.cases().map((_, k) => this.tab(now, k))),
       h(
         "div",

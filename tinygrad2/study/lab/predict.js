@@ -58,7 +58,7 @@ const Predict = {
   question(edge) {
     const target = values[edge.target];
     const input = values[edge.user].inputs[edge.index].name;
-    const sum = edge.before === null ? "" : " (From other uses it has what is called before.)";
+    const sum = edge.before === null ? "" : " (What other uses gave it is called before.)";
     return `What is the gradient of ${input} (${target.name}) after this step?${sum}`;
   },
 
@@ -77,7 +77,7 @@ const Predict = {
     return h(
       "section",
       null,
-      h("h3", null, "What there is"),
+      h("h3", null, "What is given"),
       h("div", { class: "row" }, shown),
       settings.length ? h("p", { class: "names soft" }, "Settings: ", h("code", null, settings.join(", "))) : null,
     );
@@ -97,7 +97,7 @@ const Predict = {
   form(edge, now) {
     const kind = this.kind(now);
     if (kind === "pick") {
-      if (!edge.choices.length) return h("p", { class: "soft" }, `${NO_FORMULA} So there are none to choose from; type yours.`);
+      if (!edge.choices.length) return h("p", { class: "soft" }, `${NO_FORMULA} So there is none to choose; type yours.`);
       return edge.choices.map((choice, i) => {
         const chosen = now.said === String(i);
         const state = chosen ? (choice.mistake === null ? "right" : "wrong") : "";
@@ -161,7 +161,7 @@ const Predict = {
       const user = values[edge.user];
       const names = { ...namesOf(user, arrays[user.gradient]), ...(edge.before === null ? {} : { before: arrays[edge.before] }) };
       const answer = evaluate(said, names).at(-1);
-      if (!answer) return { right: false, kind: "error", text: "this gives no array." };
+      if (!answer) return { right: false, kind: "error", text: "this is not an array." };
       const rule = edge.choices.find((choice) => choice.mistake === null);
       if (!after.whole && !rule) return { right: false, kind: "error", text: "the gradient is too large to be in this page, and there is no formula for it." };
       const truth = after.whole ? convert(after) : evaluate(rule.code, names).at(-1);

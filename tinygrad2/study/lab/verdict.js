@@ -220,8 +220,8 @@ const { verdict, verdictShape, verdictNumber } = (() => {
   function verdict(answer, truth, about = {}) {
     if (answer === null || truth === null) {
       if (answer === truth) return answered("right", "Right: it gets no gradient.");
-      if (truth === null) return answered("wrong", "It gets no gradient at all: the answer is None.");
-      return answered("wrong", `You say that there is no gradient, but there is one, of shape ${shapeText(truth.shape)}.`);
+      if (truth === null) return answered("wrong", "It gets no gradient: the answer is None.");
+      return answered("wrong", `There is a gradient, of shape ${shapeText(truth.shape)}.`);
     }
     const judge = new Judge(truth, about);
     if (judge.fits(answer)) return answered("right", "Right.");
@@ -237,9 +237,9 @@ const { verdict, verdictShape, verdictNumber } = (() => {
     const exact = same ? accumulated(answer, judge, about.parts ?? []) : null;
     if (exact) return exact;
     if (found) return answered(found[0], `${say(found[1])}.`);
-    if (judge.fits(answer, -1)) return answered("sign", "The sign is turned around: your answer is minus the gradient.");
+    if (judge.fits(answer, -1)) return answered("sign", "The sign is wrong: your answer is minus the gradient.");
     const flipped = all.find(([, , fixed]) => judge.fits(fixed, -1));
-    if (flipped) return answered(flipped[0], `${say(flipped[1])}, and the sign is turned around.`);
+    if (flipped) return answered(flipped[0], `${say(flipped[1])}, and the sign is wrong.`);
     const tolerance = judge.tolerance;
     const lengths = (about.before ?? truth).shape;
     const c = judge.factor(answer);
@@ -305,7 +305,7 @@ const { verdict, verdictShape, verdictNumber } = (() => {
     if (used) {
       return answered("accumulate", `You have ${used.length} of the ${parts.length} contributions; the gradient is their sum.`);
     }
-    if (rounds(-own)) return answered("sign", "The sign is turned around.");
+    if (rounds(-own)) return answered("sign", "The sign is wrong.");
     for (const n of [2, 3, 4, 5, 6, 8, 10, 12, 16, 32, 64, 100, 1000]) {
       for (const [c, text] of [[n, `${n}`], [1 / n, `1/${n}`]]) {
         for (const sign of [1, -1]) {

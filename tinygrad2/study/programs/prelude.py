@@ -82,7 +82,7 @@ class Prelude:
         key = module, name
         if key not in self._names:
             if name not in _assignments(module):
-                raise GraphError(f"explain: {name} of {module} is not written there, so a program cannot have it")
+                raise GraphError(f"explain: {name} of {module} is not defined there, so a program cannot contain it")
             line, used = _assignments(module)[name]
             for other in used - {name}:
                 self.resolve(names, other)
@@ -228,7 +228,7 @@ def source_of(f: Callable[..., Any]) -> str:
     try:
         return textwrap.dedent(inspect.getsource(f))
     except (OSError, TypeError) as error:
-        raise GraphError(f"explain: the source of {f!r} is not to be had; define it in a file") from error
+        raise GraphError(f"explain: the source of {f!r} cannot be read; define it in a file") from error
 
 
 @cache

@@ -20,7 +20,7 @@ def test_a_folder_leaves_out_what_is_no_file_and_says_so(odd):
     corpus = load_corpus(str(odd))
     assert documents(corpus) == ["through a link", "a text"]
     (note,) = corpus.notes
-    for part in ("left out what is no file", "again (a link to a folder)", "device.txt (a link to a device)", "and 3 more"):
+    for part in ("left out what is not a file", "again (a link to a folder)", "device.txt (a link to a device)", "and 3 more"):
         assert part in note
 
 
@@ -109,7 +109,7 @@ def test_a_socket_is_not_read(odd):
 def test_a_name_of_nothing_is_refused(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").write_text("never read")
-    with pytest.raises(DataError, match=r"names no text; give a file, a folder, or a corpus by name .pydocs"):
+    with pytest.raises(DataError, match=r"is not a text; give a file, a folder, or a corpus by name .pydocs"):
         load_corpus(name)
     (tmp_path / "c.toml").write_text(f"data = {name!r}\n".replace("'", '"'))
     for command in (
@@ -118,9 +118,9 @@ def test_a_name_of_nothing_is_refused(name, tmp_path, monkeypatch, capsys):
         ["tokenize", "--train", name, "--vocab-size", "300", "--out", "t.json"],
     ):
         assert main(command) == 2
-        assert "names no text" in capsys.readouterr().err
+        assert "is not a text" in capsys.readouterr().err
     assert main(["train", "--data", "a.txt", "--tokenizer", name]) == 2
-    assert "is none of char, byte, bpe and gpt2" in capsys.readouterr().err
+    assert "is neither char, byte, bpe, gpt2 nor a file" in capsys.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.txt", "c.toml"]
 
 
@@ -177,7 +177,7 @@ def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path, unprivileged,
     lines = done.stdout.splitlines()
     assert len(lines) == len(patterns)
     for line in lines:
-        assert line.startswith("refused: --data ")
+        assert line.startswith("refused: ")
         assert "closed" in line
         assert "Permission denied" in line
 
@@ -187,7 +187,7 @@ def test_a_file_that_cannot_be_read_is_not_passed_over(tmp_path, unprivileged):
     (tmp_path / "b.txt").write_text("B")
     (tmp_path / "b.txt").chmod(0)
     done = unprivileged(READ, tmp_path, tmp_path / "*.txt", tmp_path / "b.txt")
-    assert done.stdout == f"refused: --data {tmp_path}/b.txt: Permission denied\n" * 3
+    assert done.stdout == f"refused: {tmp_path}/b.txt: Permission denied\n" * 3
 
 
 def test_what_changes_while_it_is_read(tmp_path):
@@ -200,3 +200,49 @@ def test_what_changes_while_it_is_read(tmp_path):
     os.mkfifo(tmp_path / "b.txt")
     with pytest.raises(DataError, match=r"b\.txt: it is a pipe"):
         corpus.sha256  # noqa: B018
+
+
+def test_a_run_among_its_texts_is_no_text(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.txt").write_text("a text, and it is here.\n" * 60)
+    (tmp_path / "sub" / "config.json").write_text('{"model": "a text that is none of a run"}')
+    before = {data: load_corpus(data).sha256 for data in (".", "**/*", "**")}
+    sizes = {"--d-model": 16, "--num-layers": 1, "--num-heads": 2, "--max-seq-len": 16, "--threads": 1, "--batch-size": 2}
+    small = ["--no-plots", *(f"{flag}={size}" for flag, size in sizes.items())]
+    for flags in (["--out", "sub/mine"], ["--out", "sub/mine", "--resume"], [], ["--out", "other"]):
+        assert main(["train", ".", "--steps", "2", *small, *flags]) == 0
+        assert "config.json: not" not in capsys.readouterr().err
+    for data, sha256 in before.items():
+        corpus = load_corpus(data)
+        assert corpus.sha256 == sha256
+        assert "left out what gpt2 train wrote: " in corpus.notes[-1]
+        assert "other (a folder)" in corpus.notes[-1]
+    for folder in ("sub/mine", "other"):
+        assert main(["eval", folder]) == 0
+    assert main(["train", ".", "--steps", "4", "--out", "other", "--resume", "--accept-changes", *small]) == 0
+    with pytest.raises(DataError, match=r"matches no text, only other \(a folder\)"):
+        load_corpus("other*/*.txt")
+    assert documents(load_corpus("other/s*.txt"))  # who names the run means it
+
+
+def test_a_link_to_nothing_is_left_out(tmp_path):
+    (tmp_path / "a.txt").write_text("a text")
+    (tmp_path / "b.txt").symlink_to("nowhere")
+    for data in (tmp_path, f"{tmp_path}/*"):
+        corpus = load_corpus(str(data))
+        assert documents(corpus) == ["a text"]
+        assert "left out what is not a file: " in corpus.notes[0]
+        assert "b.txt (a link to nothing)" in corpus.notes[0]
+
+
+def test_a_name_in_capitals_or_of_another_kind_has_lines(tmp_path):
+    for name in ("a.JSONL", "a.ndjson"):
+        (tmp_path / name).write_text('{"text": "one"}\n{"text": "two"}\n')
+        assert documents(load_corpus(str(tmp_path / name))) == ["one", "two"]
+
+
+def test_what_is_called_gz_and_is_none(tmp_path):
+    (tmp_path / "a.txt.gz").write_text("a text")
+    with pytest.raises(DataError, match=r"a\.txt\.gz: it is not compressed: rename it, without \.gz"):
+        load_corpus(str(tmp_path / "a.txt.gz"))

@@ -114,7 +114,7 @@ def test_a_named_pipe(tmp_path):
 def test_a_pipe_that_nobody_writes_into_is_not_waited_for(tmp_path, fast):
     os.mkfifo(tmp_path / "p")
     start = time.perf_counter()
-    with pytest.raises(DataError, match=r"/p: nobody writes into this pipe; start the program that does first"):
+    with pytest.raises(DataError, match=r"/p: no program writes into this pipe; start the writing program first"):
         load_corpus(str(tmp_path / "p"))
     assert time.perf_counter() - start < 2
 
@@ -138,7 +138,7 @@ def test_standard_input_without_text(monkeypatch):
         b"\xff": "not UTF-8 text",
         b"ab\0": "a binary file",
     }.items():
-        with stdin(content), pytest.raises(DataError, match=f"--data -: .*{message}"):
+        with stdin(content), pytest.raises(DataError, match=f"standard input.*{message}"):
             load_corpus("-")
     endless = open("/dev/zero")  # noqa: SIM115
     monkeypatch.setattr(sys, "stdin", endless)
@@ -174,7 +174,7 @@ def test_no_place_for_temporary_files(monkeypatch):
 
     monkeypatch.setattr(tempfile, "TemporaryFile", nowhere)
     monkeypatch.setattr(tempfile, "gettempdir", nowhere)
-    with stdin(b"a text"), pytest.raises(DataError, match=r"--data .*: No usable temporary directory found"):
+    with stdin(b"a text"), pytest.raises(DataError, match=r"standard input: .*: No usable temporary directory found"):
         load_corpus("-")
 
 
@@ -200,9 +200,9 @@ def test_a_run_on_standard_input(tmp_path, capsys):
     train = ["train", "--out", str(out), *SMALL]
     with writer(TEXT.encode()) as here:
         assert main([*train, "--data", f"/dev/fd/{here}"]) == 0
-    assert f"gpt2 eval --run {out} --data -" in capsys.readouterr().out
+    assert f"gpt2 eval {out} --data -" in capsys.readouterr().out
     assert json.loads((out / "config.json").read_text())["training"]["data"] == "-"
-    gone = "trained on a text that came through a pipe and was not kept: give it again with --data"
+    gone = "its text came through a pipe and was not kept: give it again with --data"
     with stdin(TEXT.encode()):  # not taken for the text unless it is named
         for command in (
             ["eval", "--run", str(out)],
@@ -219,7 +219,7 @@ def test_a_run_on_standard_input(tmp_path, capsys):
     capsys.readouterr()
     with stdin(b"another text"):
         assert main(["train", "--out", str(out), "--resume", "--data", "-"]) == 2
-    assert "has changed: its sha256 is" in capsys.readouterr().err
+    assert "--data - is another text: its sha256 is" in capsys.readouterr().err
     with stdin(TEXT.encode()):
         assert main(["replay", str(out), "--step", "3", "--data", "-"]) == 0
     assert "equal to the log, bit for bit" in capsys.readouterr().out
@@ -335,7 +335,7 @@ def test_of_several_ranks_none_takes_anything_from_a_pipe(tmp_path, monkeypatch)
     monkeypatch.setattr(comm, "current", lambda: two)
     with writer(b"a text") as here:
         for name in ("-", "/dev/stdin", f"/dev/fd/{here}"):
-            with pytest.raises(ConfigError, match=f"--data {name}: only one of several ranks could read it; give a file"):
+            with pytest.raises(ConfigError, match=f"--data {name}: only one rank could read it; give a file"):
                 train.run(_parser().parse_args(["train", "--data", name, "--out", str(tmp_path / "run")]))
         assert os.read(here, 100) == b"a text"
     assert not (tmp_path / "run").exists()
@@ -345,7 +345,7 @@ def test_nothing_through_any_name(fast):
     for name in ("-", "/dev/stdin", "/dev/fd/0"):
         with stdin(b""), pytest.raises(DataError, match="standard input is empty"):
             load_corpus(name)
-    with writer(b"") as here, pytest.raises(DataError, match="nobody writes into this pipe"):
+    with writer(b"") as here, pytest.raises(DataError, match="the pipe is empty; check whether the program"):
         load_corpus(f"/dev/fd/{here}")
 
 

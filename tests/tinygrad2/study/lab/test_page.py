@@ -178,7 +178,7 @@ def test_it_opens_without_a_network_and_without_complaint(page):
     page.open(anew=True)
     assert page.one("#check").get_attribute("class") == ""
     edges = len(page.data["edges"])
-    assert page.text("#check") == f"✓ checked here: {edges} receipts add up, {edges} rules give the same again"
+    assert page.text("#check") == f"✓ checked here: {edges} receipts add up, {edges} rules give the same result"
     for mode in ("watch", "predict", "diagnose"):
         page.open(mode=mode)
         assert page.all("#card h2")[0].text
@@ -476,14 +476,14 @@ def test_an_op_without_a_formula_is_shown_without_it_and_can_be_predicted(browse
     study.lab(loss, tmp_path / "lab.html")
     page = Page(browser, tmp_path / "lab.html")
     page.open(anew=True)
-    assert page.text("#check") == "✓ checked here: 4 receipts add up, 3 rules give the same again"
+    assert page.text("#check") == "✓ checked here: 4 receipts add up, 3 rules give the same result"
     step = next(i for i, op in enumerate(page.data["steps"]) if page.data["values"][op]["variable"] == "halves")
     page.open(mode="watch", step=step)
     assert "Its formula is not shown" in page.text(".send")
     assert page.numbers(".send .part")[0][1] == [0.25, 1.0, 0.5]
     edge = edge_of(page, "halves", "tanh")
     page.open(mode="predict", edge=edge)
-    assert "none to choose from" in page.text(".ask")
+    assert "there is none to choose" in page.text(".ask")
     page.open(mode="predict", edge=edge, said="0")  # an address that somebody typed
     assert not page.all(".verdict")
     assert answer(page, "type", "g / 4", edge)[0] == "right"

@@ -1,0 +1,183 @@
+"""`python -m tinygrad2.gradcheck` and the pytest plugin."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tinygrad2.gradcheck.__main__ import main
+
+ROOT = Path(__file__).parents[3]
+LAYERS = """
+import numpy as np
+
+def affine_forward(x, w, b):
+    return x @ w + b, (x, w)
+
+def affine_backward(dout, cache):
+    x, w = cache
+    return dout @ w.T, x.T @ dout, dout.sum(0)
+
+def careless_backward(dout, cache):
+    x, w = cache
+    return dout @ w.T, x.T @ dout, dout.mean(0)
+
+def scaled(x, y):
+    return x * y
+
+def scaled_vjp(g, x, y):
+    return g * y, g * x
+
+def step(x):
+    return np.sign(x)
+
+def step_vjp(g, x):
+    return 0 * g
+
+step_inputs = [np.zeros(2)]
+
+def tail(x):
+    return np.tanh(x)
+
+def tail_vjp(g, x):
+    return g * (1 - np.tanh(x) ** 2)
+
+def tail_inputs():
+    return [np.array([20.0])]
+
+def loss(x, y):
+    p = np.exp(x - x.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    value = -np.log(p[np.arange(len(y)), y]).mean()
+    p[np.arange(len(y)), y] -= 1
+    return value, p / len(y)
+
+def of_tensors(x, mask):
+    return np.sum(np.sin(x) * x * mask)
+
+def broken(x):
+    raise KeyError("mine")
+
+def of_nothing(*xs):
+    return 1.0
+
+five = 5
+"""
+
+
+@pytest.fixture
+def layers(tmp_path):
+    path = tmp_path / "some_layers.py"
+    path.write_text(LAYERS)
+    yield str(path)
+    sys.modules.pop("some_layers", None)
+    sys.path.remove(str(tmp_path)) if str(tmp_path) in sys.path else None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ("affine_forward --inputs 3x4,4x2,2", 0, "right: 22 entries"),
+        ("affine_forward --inputs 3x4,4x2,2 --fast --seed 3", 0, "random directions through 22 entries"),
+        ("affine_forward --inputs 3x4,4x2,2 --backward careless_backward", 1, "it is 1 / 3, and 3 is the length of axis 0"),
+        ("scaled", 0, "right: 24 entries"),
+        ("scaled --inputs 0d,0d+", 0, "right: 2 entries"),
+        ("step", 3, "the function jumps there"),
+        ("tail", 0, "right: 1 entry"),
+        ("tail --ulps 4", 4, "units in the last place, where x is 20.0"),
+        ("loss --value-and-grad --inputs 3x4,3<4", 0, "right: 12 entries"),
+        ("of_tensors --inputs 3x4,3x4? --engine tensors", 0, "right: 24 entries"),
+        ("of_tensors --inputs 3x4+,3x4 --order 2", 0, "right: 48 entries"),
+    ],
+)
+def test_a_function_in_a_file(layers, arguments, code, said, capsys):
+    name, *flags = arguments.split()
+    assert main([f"{layers}::{name}", *flags]) == code
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("target", "flags", "said"),
+    [
+        ("nowhere.py::f", [], "there is no file 'nowhere.py'"),
+        ("{}", [], "names no function; say FILE.py::NAME"),
+        ("{}::five", [], "has no function 'five'; it has affine_forward"),
+        ("{}::scaled", ["--vjp", "scaled_bjp"], "has no function 'scaled_bjp'"),
+        ("{}::scaled", ["--inputs", "3by4"], "'3by4' is no shape; say 3x4"),
+        ("{}::of_nothing", [], "Say --inputs 3x4,4"),
+        ("{}::scaled", ["--engine", "theano"], "there is no engine 'theano'"),
+        ("{}::scaled", ["--inputs", "0x3,0x3"], "there is nothing to check"),
+        ("{}::broken", ["--vjp", "scaled_vjp"], "KeyError: 'mine'"),
+    ],
+)
+def test_what_cannot_be_checked_is_said_and_is_no_verdict(layers, target, flags, said, capsys):
+    assert main([target.format(layers), *flags]) == 2
+    assert said in capsys.readouterr().err
+    assert main([target.format(layers), *flags, "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["verdict"] == "error"
+
+
+def test_json_has_the_worst_entry_both_numbers_and_the_diagnosis(layers, capsys):
+    assert main([f"{layers}::affine_forward", "--inputs", "3x4,4x2,2", "--backward", "careless_backward", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["verdict"] == "wrong"
+    assert found["worst"]["name"] == "b"
+    assert found["worst"]["analytic"] == pytest.approx(1 / 3)
+    assert found["worst"]["numeric"] == pytest.approx(1)
+    assert found["worst"]["index"] in [[i, j, j] for i in range(3) for j in range(2)]
+    assert "off by a factor of 0.333333" in found["diagnosis"]
+    assert [row["verdict"] for row in found["inputs"]] == ["right", "right", "wrong"]
+
+
+def test_numbers_that_are_not_finite_are_text_in_json(layers, capsys):
+    Path(layers).write_text(
+        "import numpy as np\nf = np.log\ndef f_vjp(g, x):\n    return g * np.nan\nf_inputs = [np.ones(2)]\n"
+    )
+    assert main([f"{layers}::f", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert found["worst"]["analytic"] == "nan"
+
+
+# -- the plugin
+
+TESTS = """
+import numpy as np
+
+def test_right(gradcheck):
+    assert gradcheck(np.sin, [np.ones(2)], vjp=lambda g, x: g * np.cos(x)).verdict == "right"
+
+def test_wrong(gradcheck):
+    gradcheck(np.sin, [np.ones(2)], vjp=lambda g, x: -g * np.cos(x))
+
+def test_expected(gradcheck):
+    gradcheck(np.sin, [np.ones(2)], vjp=lambda g, x: -g * np.cos(x), expect="wrong", seed=4)
+
+def test_not_as_expected(gradcheck):
+    gradcheck(np.sin, [np.ones(2)], vjp=lambda g, x: g * np.cos(x), expect="wrong", fast=True)
+"""
+
+
+def pytest_run(folder, *flags):
+    """What pytest prints, where the plugin is loaded as it is by its entry point."""
+    command = [sys.executable, "-m", "pytest", "-p", "pytest_tinygrad2", "-p", "no:cacheprovider", "-q", *flags]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120).stdout
+
+
+def test_the_fixture_prints_the_table_when_it_fails(tmp_path):
+    (tmp_path / "test_mine.py").write_text(TESTS)
+    said = pytest_run(tmp_path, "--gradcheck-seed", "7")
+    assert "2 failed, 2 passed" in said
+    assert "gradcheck: wrong, with --gradcheck-seed 7" in said
+    assert "<- wrong at [0, 0]: the sign is wrong" in said
+    assert "gradcheck: right (expected: wrong), with --gradcheck-seed 7" in said
+
+
+def test_it_costs_nothing_where_it_is_not_used(tmp_path):
+    (tmp_path / "test_mine.py").write_text(
+        "import sys\ndef test_it():\n    assert not {'numpy', 'tinygrad2'} & set(sys.modules)\n"
+    )
+    assert "1 passed" in pytest_run(tmp_path)

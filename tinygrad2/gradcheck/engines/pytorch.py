@@ -1,0 +1,163 @@
+"""Functions, autograd.Functions and modules of PyTorch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from tinygrad2.containers import leaves, rebuilt
+from tinygrad2.errors import TinygradError
+from tinygrad2.gradcheck.engines.names import path_names
+from tinygrad2.gradcheck.subject import Case, ContractError, DoubtError
+from tinygrad2.types import Array
+
+BROKEN = ("returned an incorrect number of gradients", "returned an invalid gradient", "modified by an inplace operation")
+"""What PyTorch says of a backward that is none."""
+
+
+class Torch:
+    """A function of PyTorch's Tensors, and of the parameters that it reads elsewhere."""
+
+    def __init__(self, f: Callable[..., Any], inputs: Sequence[Any], parameters: Sequence[torch.Tensor]) -> None:
+        self.f, self.like = f, dict(enumerate(inputs))
+        self.leaves = leaves(self.like)
+        self.parameters = list(parameters)
+        wanted = [_is_float(x) and getattr(x, "requires_grad", False) for x in self.leaves]
+        several = any(wanted) or bool(self.parameters and not any(map(_is_float, self.leaves)))
+        self.checked = wanted if several else [_is_float(x) for x in self.leaves]
+
+    def arrays(self) -> list[Array]:
+        """Of all that is checked: those of the parameters are their own, those of the inputs new."""
+        given = [np.array(_numpy(x)) for x, flag in zip(self.leaves, self.checked, strict=True) if flag]
+        return given + [p.detach().numpy() for p in self.parameters]
+
+    def value(self, inputs: list[Array]) -> list[Array]:
+        """The results, as far as they are floating-point; a complex one as pairs of real numbers."""
+        given = iter(inputs)
+        self.variables = []
+        placed = []
+        for x, flag in zip(self.leaves, self.checked, strict=True):
+            if flag:
+                leaf = torch.from_numpy(next(given))
+                leaf = leaf.to(x.device) if isinstance(x, torch.Tensor) else leaf
+                self.variables.append(leaf.requires_grad_())
+                placed.append(leaf)
+            else:
+                placed.append(torch.from_numpy(x) if isinstance(x, np.ndarray) else x)
+        before = [p.data for p in self.parameters]
+        try:
+            for p, a in zip(self.parameters, given, strict=True):
+                if not (p.data.dtype == torch.float64 and np.shares_memory(p.detach().numpy(), a)):
+                    p.data = torch.from_numpy(a)
+            found = self.f(*rebuilt(self.like, iter(placed)).values())
+        finally:
+            for p, data in zip(self.parameters, before, strict=True):
+                p.data = data
+        parts = [found] if isinstance(found, torch.Tensor) else leaves(found)
+        for part in parts:
+            if not isinstance(part, (torch.Tensor, int, float, bool, str)):
+                raise TinygradError(
+                    f"gradcheck: the function gave a {type(part).__name__}; give PyTorch's Tensors: {part!r:.60}"
+                )
+        turned = not any(x.dtype.kind == "c" for x in inputs)  # of real inputs
+        self.outs = [_as_real(part) if turned else part for part in parts if _is_number(part)]
+        if not self.outs:
+            raise TinygradError(f"gradcheck: the function gave {found!r:.60}; give floating-point Tensors of PyTorch")
+        if any(out.requires_grad for out in self.outs):  # others are said to have no gradient, such as statistics and indices
+            self.outs = [out for out in self.outs if out.requires_grad]
+        for out in self.outs:
+            if out.dtype == torch.bfloat16:  # which NumPy does not have
+                raise DoubtError("the result is bfloat16, and differences can tell something of float64 and float32 alone")
+        return [_numpy(out) for out in self.outs]
+
+    def pull(self, cotangents: list[Array]) -> list[Array | None]:
+        """What autograd gives; None where nothing was recorded."""
+        variables = [*self.variables, *self.parameters]
+        pairs = [
+            (out, torch.from_numpy(g).to(out.device)) for out, g in zip(self.outs, cotangents, strict=True) if out.requires_grad
+        ]
+        if not pairs:
+            return [None] * len(variables)
+        outs, given = zip(*pairs, strict=True)
+        try:
+            found = torch.autograd.grad(outs, variables, given, retain_graph=True, allow_unused=True)
+        except RuntimeError as error:
+            if any(words in str(error) for words in BROKEN):
+                raise ContractError(str(error).split("; but")[0].splitlines()[0]) from error
+            raise
+        return [None if g is None else _numpy(g) for g in found]
+
+    def slope(self, seed: int) -> Callable[..., Any]:
+        """A function whose gradient needs the second derivatives of this one: its gradients, in a random mixture."""
+
+        def slope(*flat: Any) -> Any:
+            rng = np.random.default_rng(seed)
+            found = self.f(*rebuilt(self.like, iter(flat)).values())
+            outs = [out for out in ([found] if isinstance(found, torch.Tensor) else leaves(found)) if _is_number(out)]
+            outs = [_as_real(out) for out in outs if out.requires_grad]
+            if not outs:
+                return sum(x.sum() for x in flat if _is_float(x)) * 0.0
+            variables = [x for x, flag in zip(flat, self.checked, strict=True) if flag] + self.parameters
+            given = [torch.from_numpy(np.array(rng.standard_normal(out.shape))) for out in outs]
+            first = torch.autograd.grad(outs, variables, given, create_graph=True, allow_unused=True)
+            total = sum(out.sum() for out in outs) * 0.0
+            for g in first:
+                if g is not None:
+                    total = total + (torch.sin(g) * torch.from_numpy(np.array(rng.standard_normal(g.shape)))).sum()
+            return total
+
+        return slope
+
+
+def _as_real(x: torch.Tensor) -> torch.Tensor:
+    return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, torch.Tensor) and (x.is_floating_point() or x.is_complex())
+
+
+def _is_float(x: Any) -> bool:
+    if isinstance(x, np.ndarray):
+        return x.dtype.kind == "f"
+    return _is_number(x)
+
+
+def _numpy(x: Any) -> Array:
+    return x if isinstance(x, np.ndarray) else x.detach().cpu().resolve_conj().resolve_neg().numpy()
+
+
+def case(f: Any, inputs: Sequence[Any], names: list[str]) -> Case:
+    """Of a function or of a module, which is checked in a copy in float64 with all parameters that want a gradient.
+
+    Of the inputs those that want a gradient are checked, and if none does, all floating-point ones.
+    """
+    if isinstance(f, type) and issubclass(f, torch.autograd.Function):
+        f = f.apply  # type: ignore[attr-defined]
+    parameters: dict[str, torch.Tensor] = {}
+    if isinstance(f, torch.nn.Module):
+        f = _in_double(f, inputs)
+        names = path_names(f.forward, inputs)
+        parameters = {name: p for name, p in f.named_parameters() if p.requires_grad}
+    subject = Torch(f, inputs, list(parameters.values()))
+    flags = zip(subject.leaves, names, subject.checked, strict=True)
+    others = {name: x for x, name, flag in flags if not flag}
+    names = [name for name in names if name not in others]
+    hint = ": .eval() of the module turns dropout off" if getattr(f, "training", False) else ""
+    deep = None if parameters else subject.slope
+    return Case(subject, subject.arrays(), [*names, *parameters], others, hint=hint, deep=deep)
+
+
+def _in_double(module: torch.nn.Module, inputs: Sequence[Any]) -> torch.nn.Module:
+    """A copy of a module, so that its own numbers, and its buffers, stay as they are; as it is, if it is not for float64."""
+    double = copy.deepcopy(module).double()
+    trial = Torch(double, inputs, [])
+    try:
+        trial.value([a.astype(np.float64) for a in trial.arrays()])
+    except Exception:  # whatever it is, it says that the module is not for float64
+        return copy.deepcopy(module)
+    return double

@@ -1,0 +1,187 @@
+"""What is checked: a function with a gradient of its own, of whatever engine, as vectors of numbers.
+
+An engine says two things of a function, and knows nothing of checks: its value at some arrays, and what a cotangent is
+pulled back to. Here these become one function of vectors, and what breaks the contract of a gradient is refused by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from tinygrad2.errors import DtypeError, TinygradError
+from tinygrad2.gradcheck.differences import DOUBLE, SINGLE, Precision
+from tinygrad2.types import Array
+
+KNOWN = {np.dtype(np.float32), np.dtype(np.float64)}
+"""What inputs may be: coarser numbers have no digits left for differences, and steps are not made for finer ones."""
+
+
+class Subject(Protocol):
+    """A function and its gradient, as an engine has them. Arrays may be moved in place between two calls of `value`."""
+
+    def value(self, inputs: list[Array]) -> Any:
+        """The result at these inputs: an array, a number, or a list of them. Remembers what `pull` needs."""
+
+    def pull(self, cotangents: list[Array]) -> Sequence[Any]:
+        """For a cotangent of each result that `value` gave last, that of each input; None for zeros."""
+
+
+class ContractError(TinygradError):
+    """A gradient that is no cotangent of its input: of another shape or dtype, too few of them, or made by writing into
+    what it was given."""
+
+
+class DoubtError(Exception):
+    """A reason why nothing can be said."""
+
+
+@dataclass
+class Case:
+    """A function, where it is checked, and what to call its inputs."""
+
+    subject: Subject
+    inputs: list[Array]  # that a gradient is wanted of; they are moved in place
+    names: list[str]
+    others: dict[str, Any] = field(default_factory=dict)  # the other inputs, such as targets and masks
+    precision: Precision = DOUBLE
+    note: str = ""
+    hint: str = ""  # why it may not be deterministic
+    engine: str = ""
+    deep: Any = None  # of an engine whose gradients can be differentiated: seed -> the function that order=2 checks
+
+
+class Flat:
+    """A case as a function of nothing, which gives one vector: all results at the inputs as they are now."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.shapes: list[tuple[int, ...]] = []
+        self.dtypes: list[np.dtype[Any]] = []
+
+    def __call__(self) -> Array:
+        parts = self._parts()
+        self.shapes, self.dtypes = [part.shape for part in parts], [part.dtype for part in parts]
+        if len(parts) == 1:
+            return parts[0].astype(np.float64).reshape(-1)  # a copy: the result may be a view of an input
+        return np.concatenate([part.reshape(-1) for part in parts]).astype(np.float64)
+
+    def at(self, inputs: list[Any]) -> Array:
+        """The same at other arrays, which may be complex, of more digits, or objects."""
+        return np.concatenate([np.asarray(part).reshape(-1) for part in listed(self.case.subject.value(inputs))])
+
+    def _parts(self) -> list[Array]:
+        parts = [np.asarray(part) for part in listed(self.case.subject.value(self.case.inputs))]
+        for i, part in enumerate(parts):
+            if part.dtype.kind != "f":
+                which = f"output {i}" if len(parts) > 1 else "the function's output"
+                raise DtypeError(f"gradcheck: {which} is {part.dtype}; give floating-point numbers, or leave it out")
+            if part.dtype not in KNOWN:
+                raise DoubtError(f"the result is {part.dtype}, and differences can tell something of float64 and float32 alone")
+        return parts
+
+    def is_single(self) -> bool:
+        """Whether the last results were, in part, float32; and from then on so is the budget of the check."""
+        single = np.dtype(np.float32) in self.dtypes
+        if single and self.case.precision is not SINGLE:
+            self.case.precision, self.case.note = SINGLE, SINGLE_NOTE
+        return single
+
+    def index(self, i: int) -> tuple[int, ...]:
+        """Where a number of the vector is: in the only result, or the number of one of several and where it is there."""
+        for number, shape in enumerate(self.shapes):
+            size = math.prod(shape)
+            if i < size:
+                place = tuple(map(int, np.unravel_index(i, shape)))
+                return place if len(self.shapes) == 1 else (number, *place)
+            i -= size
+        raise IndexError(i)
+
+    def split(self, u: Array) -> list[Array]:
+        """A vector as arrays like the results; new ones."""
+        if len(self.shapes) == 1:
+            return [u.reshape(self.shapes[0]).astype(self.dtypes[0])]
+        parts = np.split(u, np.cumsum([math.prod(shape) for shape in self.shapes])[:-1])
+        return [part.reshape(shape).astype(dtype) for part, shape, dtype in zip(parts, self.shapes, self.dtypes, strict=True)]
+
+    def pull(self, u: Array) -> list[Array]:
+        """The cotangents of all inputs. Raises ContractError where they are none."""
+        given = self.split(u)
+        found = list(self.case.subject.pull(given))
+        if not all(map(np.array_equal, given, self.split(u))):
+            raise ContractError(
+                "the rule writes into the cotangent that it is given, which others may read: make a new array, "
+                "2 * g and not g *= 2"
+            )
+        names, inputs = self.case.names, self.case.inputs
+        if len(found) != len(inputs):
+            raise ContractError(f"{len(found)} cotangents were given for {len(inputs)} inputs: {', '.join(names)}")
+        return [self._cotangent(g, x, name) for g, x, name in zip(found, inputs, names, strict=True)]
+
+    def _cotangent(self, g: Any, x: Array, name: str) -> Array:
+        if g is None:
+            return np.zeros(x.shape)
+        g = np.asarray(g)
+        if g.shape != x.shape:
+            raise ContractError(
+                f"the gradient of {name} has shape {g.shape}, and {name} has {x.shape}{_misfit(g.shape, x.shape)}"
+            )
+        if g.dtype.kind != "f" or g.dtype.itemsize < self.case.precision.dtype(0).itemsize:
+            raise ContractError(f"the gradient of {name} is {g.dtype}, and {name} is {x.dtype}{_narrow(g.dtype)}")
+        return g
+
+
+def listed(value: Any) -> Sequence[Any]:
+    """The results of a function one by one."""
+    return value if isinstance(value, (list, tuple)) else [value]
+
+
+def _narrow(dtype: np.dtype[Any]) -> str:
+    if dtype.kind in "iub":
+        return ": what is behind the point is lost; was it made with np.zeros_like of integers, or dtype=int?"
+    return ": it was rounded on the way" if dtype.kind == "f" else ": take the real part of what is to be real"
+
+
+def _misfit(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """What to do with a gradient of another shape, where that can be guessed."""
+    if math.prod(found) == math.prod(wanted):
+        turned = ": transposed" if found == wanted[::-1] else ""
+        return turned or ": the same number of entries, so a reshape is missing"
+    extra = len(found) - len(wanted)
+    padded = (1,) * extra + wanted
+    if extra >= 0 and all(n in (1, m) for n, m in zip(padded, found, strict=True)):
+        axes = [i for i, (n, m) in enumerate(zip(padded, found, strict=True)) if i < extra or n != m]
+        name = f"axis {axes[0]}" if len(axes) == 1 else f"axes {', '.join(map(str, axes))}"
+        return f": it was broadcast, and the sum over {name} is missing"
+    padded = (1,) * -extra + found
+    if extra <= 0 and all(n in (1, m) for n, m in zip(padded, wanted, strict=True)):
+        return ": summed over an axis that is one of the input's own"
+    return ""
+
+
+COARSE_NOTE = "as rough as float32: derivatives are known to about a thousandth of the largest"
+SINGLE_NOTE = "in float32, where derivatives are known to about a thousandth of the largest"
+
+
+def settle(case: Case) -> None:
+    """Choose the best precision that a function with float32 inputs computes in.
+
+    They become float64 where the function takes that and gives float64. Otherwise it is checked with the steps and the budget
+    of float32, and that is said.
+    """
+    for x, name in zip(case.inputs, case.names, strict=True):
+        if x.dtype not in KNOWN:
+            raise DtypeError(f"gradcheck: {name} is {x.dtype}; differences need float64 or float32: convert it first")
+    if any(x.dtype == np.float32 for x in case.inputs):
+        narrow, flat = case.inputs, Flat(case)
+        case.inputs = [x.astype(np.float64) for x in narrow]
+        try:
+            flat.pull(np.zeros(flat().shape))
+        except Exception:  # whatever it is, it says that the function is not for float64
+            flat.dtypes = [np.dtype(np.float32)]
+        if flat.is_single():
+            case.inputs = narrow
