@@ -8,9 +8,9 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from tinygrad2.errors import DtypeError, ShapeError
-from tinygrad2.kernels.reference import MANY_ROWS, ROW_BLOCK
+from tinygrad2.kernels.reference import MANY_ROWS
 from tinygrad2.ops.op import RULES, as_array, primitive, values, wide
-from tinygrad2.ops.reductions import Shape, total
+from tinygrad2.ops.reductions import total
 from tinygrad2.ops.shape import along
 from tinygrad2.types import Array
 
@@ -32,27 +32,26 @@ class Scatter:
 
 
 def add_at(buffer: Array, index: Any, values: Array) -> None:
-    """np.add.at, in a dtype with digits enough: in float32 for float16, and in float64 where many values may meet."""
+    """Add the values at an index, once for every repetition of an entry.
+
+    Where many may meet in one, float32 is summed in float64, unless the buffer is too large to be copied for them.
+    """
+    if not may_repeat(index):
+        buffer[index] += values
+        return
     sums, number = wide(buffer), np.size(values)
-    if sums.dtype == np.float32 and number >= MANY_ROWS:
-        if 8 * number >= buffer.size:
-            sums = buffer.astype(np.float64)
-        else:  # too large a buffer to copy for them
-            index, values = meeting(buffer.shape, index, values)
+    if sums.dtype == np.float32 and number >= MANY_ROWS and 8 * number >= buffer.size:
+        sums = buffer.astype(np.float64)
     np.add.at(sums, index, np.astype(values, sums.dtype))  # of one dtype NumPy is faster here
     if sums is not buffer:
         buffer[...] = sums
 
 
-def meeting(shape: Shape, index: Any, values: Array) -> tuple[Any, Array]:
-    """Every entry that an index names, once, and the sum of the values there in float64; as given where not many meet."""
-    axes = [np.broadcast_to(np.arange(n).reshape(n, *(1,) * (len(shape) - 1 - i)), shape)[index] for i, n in enumerate(shape)]
-    named = np.ravel_multi_index(axes, shape).reshape(-1)
-    in_order = np.sort(named)
-    if not np.any(in_order[ROW_BLOCK:] == in_order[:-ROW_BLOCK]):
-        return index, values
-    places, inverse = np.unique(named, return_inverse=True)
-    return np.unravel_index(places, shape), np.bincount(inverse, np.broadcast_to(values, np.shape(axes[0])).reshape(-1))
+def may_repeat(index: Any) -> bool:
+    """Whether an index can name an entry twice: only integers in an array can, not slices, single numbers, or masks."""
+    parts = index if isinstance(index, tuple) else (index,)
+    arrays = (np.asarray(part) for part in parts if not (part is None or part is Ellipsis or isinstance(part, slice)))
+    return any(part.ndim and part.dtype.kind in "iu" for part in arrays)
 
 
 def add_rows(buffer: Array, index: Array, values: Array) -> None:
