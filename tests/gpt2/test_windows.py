@@ -24,12 +24,13 @@ def test_every_module_can_be_imported(tmp_path):
     code = """
 import importlib, pkgutil, gpt2, tinygrad2
 names = [m.name for p in (tinygrad2, gpt2) for m in pkgutil.walk_packages(p.__path__, p.__name__ + ".", onerror=print)]
-others = [f"tinygrad2.gradcheck.engines.{engine}" for engine in ("pytorch", "jax", "autograd")]  # import what they are of
-for name in set(names) - set(others):
+engines = [f"tinygrad2.gradcheck.engines.{engine}" for engine in ("pytorch", "jax", "autograd")]
+for name in set(names) - set(engines):  # these import what they are of, which asks for more than Windows has
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if not (name.startswith("tinygrad2.kernels.fast.compiled") and error.name in ("numba", "llvmlite")):
+        of_compiled = name.startswith("tinygrad2.kernels.fast.compiled") and error.name in ("numba", "llvmlite")
+        if not (of_compiled or (name, error.name) == ("tinygrad2.gradcheck.digits", "mpmath")):
             raise
 print(len(names))
 """

@@ -450,8 +450,8 @@ def test_a_resume_that_cannot_write_leaves_the_model_of_the_end(folder, capsys):
     model = (run / "model.safetensors").read_bytes()
     path = Checkpoints(run / "checkpoints").path(4)
     path.write_bytes(path.read_bytes()[:-1])
-    limit = ["bash", "-c", 'ulimit -f 4; exec "$@"', "-", sys.executable, "-m", "gpt2", "train", "--resume", "--out", str(run)]
-    ended = subprocess.run(limit, capture_output=True, text=True)
+    command = [sys.executable, "-B", "-m", "gpt2", "train", "--resume", "--out", str(run)]  # -B, or its bytecode would be cut
+    ended = subprocess.run(["bash", "-c", 'ulimit -f 4; exec "$@"', "-", *command], capture_output=True, text=True)
     assert ended.returncode == 2
     assert "cannot be written: File too large" in ended.stderr
     assert (run / "model.safetensors").read_bytes() == model
