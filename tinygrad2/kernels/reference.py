@@ -152,7 +152,7 @@ def gelu(x: Array) -> tuple[Array, Array]:
                 t -= 2 * SQRT_2_OVER_PI
                 t *= v
                 np.exp(t, out=t)
-                np.minimum(t, most, out=t)  # 0 times an infinity would be no number
+                np.clip(t, 0, most, out=t)  # 0 times an infinity would be no number
                 np.add(t, 1, out=o)
                 np.divide(v, o, out=o)
 
@@ -171,13 +171,12 @@ def gelu_vjp(g: Array, e: Array | None, x: Array) -> Array:
         scratch = np.empty(min(len(flat), BLOCK), x.dtype)
         for part in blocks(flat, span):
             v, o, s = flat[part], out[part], scratch[: len(flat[part])]
-            np.clip(v, -FAR, FAR, out=s)  # where the slope is 0 or 1; the square of x might overflow
-            if not math.isfinite(np.dot(v, v)):
-                s += 0 * v  # NaN for an infinity: it is to be found
-            np.multiply(s, s, out=o)
+            if not -FAR < v.min() <= v.max() < FAR:  # the slope is 0 or 1 there, and the square of x might overflow
+                v = np.clip(v, -FAR, FAR) + 0 * v  # NaN for an infinity: it is to be found
+            np.multiply(v, v, out=o)
             o *= 2 * 3 * 0.044715 * SQRT_2_OVER_PI
             o += 2 * SQRT_2_OVER_PI
-            o *= s
+            o *= v
             np.add(e[part], 1, out=s)
             np.divide(1, s, out=s)
             o *= s

@@ -63,11 +63,11 @@ def loses_digits(x: Array, axis: Axis) -> bool:
 def total(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """np.sum, but in blocks or in float64 where it would lose the digits of float32."""
     if not loses_digits(x, axis):
-        return np.sum(x, axis=axis, keepdims=keepdims)
+        return x.sum(axis=axis, keepdims=keepdims)
     gone = sorted(folded(x.shape, axis))
     first, last = gone[0], gone[-1] + 1
     if not x.flags.c_contiguous or last - first > len(gone):
-        return np.sum(x, axis=axis, keepdims=keepdims, dtype=np.float64).astype(x.dtype)
+        return x.sum(axis=axis, keepdims=keepdims, dtype=np.float64).astype(x.dtype)
     sums = [kernels.column_sums(part) for part in x.reshape(math.prod(x.shape[:first]), -1, math.prod(x.shape[last:]))]
     return np.reshape(sums, x.shape[:first] + (1,) * (last - first) * keepdims + x.shape[last:])
 
