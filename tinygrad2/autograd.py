@@ -21,6 +21,7 @@ from tinygrad2.graph import Node, T, TensorLike, ancestors, enable_grad, is_reco
 from tinygrad2.observer import observing
 from tinygrad2.ops.indexing import Scatter
 from tinygrad2.ops.op import Fused, Identity, Op, Outline, arrays_in, wide
+from tinygrad2.ops.reductions import total
 from tinygrad2.types import Array, numbers
 
 __all__ = ["backpropagate", "detect_anomaly", "enable_grad", "grad", "is_recording", "no_grad", "observing", "walk"]
@@ -327,7 +328,8 @@ def unbroadcast(g: Any, x: Array, op: type[Op] | None = None) -> Any:
                 f"{who}a cotangent of shape {g.shape} for an input of shape {x.shape}, to which it cannot be summed"
             )
         stretched = tuple(i + extra for i, n in enumerate(x.shape) if n == 1 and g.shape[i + extra] != 1)
-        g = np.reshape(np.sum(g, axis=(*range(extra), *stretched), keepdims=True), x.shape)
+        added = total if isinstance(g, np.ndarray) else np.sum
+        g = np.reshape(added(g, axis=(*range(extra), *stretched), keepdims=True), x.shape)
     if g.dtype == x.dtype:
         return g
     if g.dtype.kind not in "fiub":

@@ -27,7 +27,10 @@ QUERY_BLOCK = 64  # positions whose attention weights are computed at once
 ATTENTION_BLOCK = 1 << 18  # attention weights that are in the cache at once
 ADDED_ROWS = 1024  # of a product that are there before they are added
 LOGITS = 1 << 24  # that are there at once
+ROW_BLOCK = 256  # rows that are summed one after another
+MANY_ROWS = 1 << 12  # from here on, float32 has too few digits for a sum of so many, one after another
 FEW_ROWS = 4  # up to here, that many matrix-vector products read a matrix faster than one matrix product does
+FAR = 50.0  # where GELU is x, or 0, to the last digit
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)  # a Python float, so that float32 stays float32
 
 
@@ -108,8 +111,19 @@ def add_to_rows(x: Array, b: Array) -> None:
 
 
 def column_sums(x: Array) -> Array:
-    """The sum over the rows, as a product, which is faster than np.sum over the first axis."""
-    return np.ones(len(x), x.dtype) @ x
+    """The sum over the rows, as a product, which is faster than np.sum over the first axis.
+
+    A product adds row after row, and so does np.sum there: of a million equal rows in float32 the third digit would be wrong.
+    So the sums of ROW_BLOCK rows each come first, and of these again, and the few that are left are added in float64.
+    """
+    if len(x) < MANY_ROWS:
+        return np.ones(len(x), x.dtype) @ x
+    rest = x
+    while len(rest) >= MANY_ROWS:
+        whole, left = divmod(len(rest), ROW_BLOCK)
+        sums = np.matmul(np.ones((1, ROW_BLOCK), x.dtype), rest[: len(rest) - left].reshape(whole, ROW_BLOCK, -1))[:, 0]
+        rest = np.concatenate([sums, rest[len(rest) - left :]]) if left else sums
+    return rest.sum(axis=0, dtype=np.float64).astype(x.dtype)
 
 
 def add(a: Array, b: Array, out: Array | None = None) -> Array:
@@ -121,46 +135,53 @@ def add(a: Array, b: Array, out: Array | None = None) -> Array:
 
 
 def gelu(x: Array) -> tuple[Array, Array]:
-    """0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), and the tanh, flat."""
+    """0.5 x (1 + tanh(u)) with u = sqrt(2/pi) (x + 0.044715 x^3); also e = exp(-2u), flat.
+
+    It is computed as x / (1 + e): where tanh is nearly -1, 1 + tanh has no digit left.
+    """
     flat = x.reshape(-1)
-    out, tanh = np.empty_like(flat), np.empty_like(flat)
+    out, e = np.empty_like(flat), np.empty_like(flat)
+    most = np.finfo(x.dtype).max
 
     def work(span: slice) -> None:
-        for part in blocks(flat, span):
-            v, o, t = flat[part], out[part], tanh[part]
-            np.multiply(v, v, out=t)
-            t *= 0.044715 * SQRT_2_OVER_PI
-            t += SQRT_2_OVER_PI
-            t *= v
-            np.tanh(t, out=t)
-            np.multiply(v, 0.5, out=o)
-            o += o * t
+        with np.errstate(over="ignore"):
+            for part in blocks(flat, span):
+                v, o, t = flat[part], out[part], e[part]
+                np.multiply(v, v, out=t)
+                t *= -2 * 0.044715 * SQRT_2_OVER_PI
+                t -= 2 * SQRT_2_OVER_PI
+                t *= v
+                np.exp(t, out=t)
+                np.clip(t, 0, most, out=t)  # 0 times an infinity would be no number
+                np.add(t, 1, out=o)
+                np.divide(v, o, out=o)
 
     share(work, len(flat), BLOCK)
-    return out.reshape(x.shape), tanh
+    return out.reshape(x.shape), e
 
 
-def gelu_vjp(g: Array, tanh: Array | None, x: Array) -> Array:
-    """g * (0.5 (1 + tanh) + 0.5 x (1 - tanh^2) sqrt(2/pi) (1 + 3 * 0.044715 x^2)); other kernels than these keep no tanh."""
-    if tanh is None:
-        tanh = gelu(x)[1]
+def gelu_vjp(g: Array, e: Array | None, x: Array) -> Array:
+    """g * s * (1 + x 2u' e s) with s = 1 / (1 + e) and the e that `gelu` gave; other kernels than these do not keep it."""
+    if e is None:
+        e = gelu(x)[1]
     flat, flat_g = x.reshape(-1), g.reshape(-1)
     out = np.empty_like(flat)
 
     def work(span: slice) -> None:
         scratch = np.empty(min(len(flat), BLOCK), x.dtype)
         for part in blocks(flat, span):
-            v, o, t = flat[part], out[part], tanh[part]
-            s = scratch[: len(v)]
+            v, o, s = flat[part], out[part], scratch[: len(flat[part])]
+            if not -FAR < v.min() <= v.max() < FAR:  # the slope is 0 or 1 there, and the square of x might overflow
+                v = np.clip(v, -FAR, FAR) + 0 * v  # NaN for an infinity: it is to be found
             np.multiply(v, v, out=o)
-            o *= 3 * 0.044715 * SQRT_2_OVER_PI
-            o += SQRT_2_OVER_PI
+            o *= 2 * 3 * 0.044715 * SQRT_2_OVER_PI
+            o += 2 * SQRT_2_OVER_PI
             o *= v
-            np.subtract(1, t, out=s)
-            o *= s  # (1 - t) x inner'; times (1 + t) below
+            np.add(e[part], 1, out=s)
+            np.divide(1, s, out=s)
+            o *= s
+            o *= e[part]
             o += 1
-            np.add(t, 1, out=s)
-            s *= 0.5
             o *= s
             o *= flat_g[part]
 
@@ -202,7 +223,7 @@ def layer_norm_vjp(
     out = np.empty_like(x2)
 
     def work(span: slice) -> tuple[Array, Array]:
-        for_gain, for_bias = np.zeros((2, n), x.dtype)
+        for_gain, for_bias = np.zeros((2, n))  # of blocks there may be many
         for part in blocks(x2, span):
             h, r = out[part], rstd[part]
             unit = x2[part] - mean[part]
@@ -221,7 +242,7 @@ def layer_norm_vjp(
         return for_gain, for_bias
 
     found = share(work, len(x2), FEWEST)
-    for_gain, for_bias = (sum(part[i] for part in found) if needed[1 + i] else None for i in (0, 1))
+    for_gain, for_bias = (sum(part[i] for part in found).astype(x.dtype) if needed[1 + i] else None for i in (0, 1))
     return out.reshape(g.shape), for_gain, for_bias
 
 
@@ -234,11 +255,17 @@ def centred(x: Array, axis: int | tuple[int, ...] | None = -1) -> Array:
     return x - top
 
 
+def row_sums(x: Array) -> Array:
+    """The sums over the last axis, which is kept. Where its entries are not neighbours, NumPy adds them one after another."""
+    many = x.dtype == np.float32 and x.shape[-1] >= MANY_ROWS and x.strides[-1] != x.itemsize
+    return x.sum(axis=-1, keepdims=True, dtype=np.float64 if many else x.dtype).astype(x.dtype, copy=False)
+
+
 def softmax(x: Array) -> Array:
     """exp(x - max) / sum over the last axis. A row that is -inf everywhere becomes zeros; where some are inf, they share 1."""
     out = centred(x)
     np.exp(out, out=out)
-    total = out.sum(axis=-1, keepdims=True)
+    total = row_sums(out)
     out /= np.where(total == 0, 1, total)
     return out
 
@@ -246,7 +273,7 @@ def softmax(x: Array) -> Array:
 def softmax_vjp(g: Array, p: Array) -> Array:
     """p * (g - sum(g * p)) over the last axis."""
     out = g * p
-    along = out.sum(axis=-1, keepdims=True)
+    along = row_sums(out)
     out -= p * along
     return out
 

@@ -33,9 +33,12 @@ Divide = primitive(np.divide, lambda g, out, a, b: g / b, lambda g, out, a, b: -
 Negative = primitive(np.negative, lambda g, out, x: -g, samples="normal(3, 2); normal(); normal(0, 3); normal(1, 1)")
 
 # The gradient for b is 0 where a is 0, its limit for b > 0, but -inf for b < 0; and not a number where a is negative.
+# For b below 1/2, b - 1 is rounded, which the power would make worse.
 Power = primitive(
     np.power,
-    lambda g, out, a, b: g * b * np.where((a == 0) & (b == 0), 1, a) ** (b - 1),
+    lambda g, out, a, b: (
+        g * b * np.where((b < 0.5) & (a != 0), out / np.where(a == 0, 1, a), np.where((a == 0) & (b == 0), 1, a) ** (b - 1))
+    ),
     lambda g, out, a, b: (
         g * out * np.where(a == 0, np.where(b < 0, -np.inf, 0), np.log(np.where(a > 0, a, np.where(a == 0, 1, np.nan))))
     ),

@@ -14,6 +14,7 @@ import numpy as np
 from tinygrad2 import kernels
 from tinygrad2.errors import ShapeError
 from tinygrad2.ops.draws import uniform
+from tinygrad2.ops.functions import sigmoid
 from tinygrad2.ops.op import as_array, floating, fused, outline, real, refuse_tensors, values, wide
 from tinygrad2.ops.reductions import log_softmax
 from tinygrad2.types import Array
@@ -50,7 +51,7 @@ def gelu_rule(g: Any, out: Any, x: Any) -> Any:
 GELU = fused(
     lambda x: kernels.gelu(x),
     lambda g, saved, x: (kernels.gelu_vjp(g, saved, x),),
-    spec=lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))),
+    spec=lambda x: x * sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)),  # (1 + tanh u) / 2 = sigmoid 2u
     rule=gelu_rule,
     name="gelu",
     takes=real,

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from tinygrad2.errors import DtypeError, ShapeError
+from tinygrad2.kernels.reference import MANY_ROWS
 from tinygrad2.ops.op import RULES, as_array, primitive, values, wide
+from tinygrad2.ops.reductions import total
 from tinygrad2.ops.shape import along
 from tinygrad2.types import Array
 
@@ -30,11 +32,26 @@ class Scatter:
 
 
 def add_at(buffer: Array, index: Any, values: Array) -> None:
-    """np.add.at, with float16 summed in float32."""
-    total = wide(buffer)
-    np.add.at(total, index, values)
-    if total is not buffer:
-        buffer[...] = total
+    """Add the values at an index, once for every repetition of an entry.
+
+    Where many may meet in one, float32 is summed in float64, unless the buffer is too large to be copied for them.
+    """
+    if not may_repeat(index):
+        buffer[index] += values
+        return
+    sums, number = wide(buffer), np.size(values)
+    if sums.dtype == np.float32 and number >= MANY_ROWS and 8 * number >= buffer.size:
+        sums = buffer.astype(np.float64)
+    np.add.at(sums, index, np.astype(values, sums.dtype))  # of one dtype NumPy is faster here
+    if sums is not buffer:
+        buffer[...] = sums
+
+
+def may_repeat(index: Any) -> bool:
+    """Whether an index can name an entry twice: only integers in an array can, not slices, single numbers, or masks."""
+    parts = index if isinstance(index, tuple) else (index,)
+    arrays = (np.asarray(part) for part in parts if not (part is None or part is Ellipsis or isinstance(part, slice)))
+    return any(part.ndim and part.dtype.kind in "iu" for part in arrays)
 
 
 def add_rows(buffer: Array, index: Array, values: Array) -> None:
@@ -44,7 +61,7 @@ def add_rows(buffer: Array, index: Array, values: Array) -> None:
     ids = flat[order]
     starts = np.flatnonzero(np.append(True, ids[1:] != ids[:-1]))
     for some in np.split(order, starts[1:]):
-        buffer[flat[some[0]]] += rows[some].sum(axis=0, dtype=np.result_type(rows, np.float32))
+        buffer[flat[some[0]]] += total(rows[some].astype(np.result_type(rows, np.float32), copy=False), axis=0)
 
 
 def scatter(g: Any, shape: tuple[int, ...], index: Any) -> Any:

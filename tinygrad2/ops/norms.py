@@ -9,7 +9,8 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from tinygrad2.errors import UnsupportedError
 from tinygrad2.ops.op import RULES, primitive, real
-from tinygrad2.ops.reductions import Axis, spread
+from tinygrad2.ops.reductions import Axis, loses_digits, spread, total
+from tinygrad2.types import Array
 
 
 def for_norm(g: Any, out: Any, x: Any, *, axis: Axis = None, keepdims: bool = False, ord: float = 2) -> Any:
@@ -19,8 +20,14 @@ def for_norm(g: Any, out: Any, x: Any, *, axis: Axis = None, keepdims: bool = Fa
     return spread(np.where(out == 0, 0, g), x.shape, axis) * slope
 
 
+def _vector_norm(x: Array, *, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Array:
+    if not loses_digits(x, axis):
+        return np.linalg.vector_norm(x, axis=axis, keepdims=keepdims, ord=ord)
+    return total(np.abs(x) ** ord, axis=axis, keepdims=keepdims) ** (1 / ord)
+
+
 VectorNorm = primitive(
-    lambda x, *, axis=None, keepdims=False, ord=2: np.linalg.vector_norm(x, axis=axis, keepdims=keepdims, ord=ord),
+    _vector_norm,
     for_norm,
     name="vector_norm",
     samples="normal(2, 3, 4), axis=(0, -1); normal(2, 3); normal(2, 3), axis=1, keepdims=True, ord=3; normal(); "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from tinygrad2.kernels.reference import centred
+from tinygrad2 import kernels
+from tinygrad2.kernels.reference import MANY_ROWS, centred
 from tinygrad2.ops.arithmetic import same
 from tinygrad2.ops.op import primitive, real, wide
 from tinygrad2.types import Array
@@ -42,24 +44,85 @@ def folded(shape: Shape, axis: Axis) -> set[int]:
     return {a % n for a in (range(n) if axis is None else axis if isinstance(axis, tuple) else (axis,)) if n}
 
 
-Sum = primitive(np.sum, lambda g, out, x, *, axis=None, keepdims=False: spread(g, x.shape, axis), samples=FOLDS, takes=wide)
+def loses_digits(x: Array, axis: Axis) -> bool:
+    """Whether np.sum adds so many numbers one after another that float32 has too few digits for it.
+
+    Those that lie side by side in memory it adds in pairs, and of these sums one to the next.
+    """
+    if x.dtype != np.float32 or x.size < MANY_ROWS or (x.ndim < 3 and max(x.shape) < MANY_ROWS):
+        return False
+    most = count(x.shape, axis)
+    gone, pairs, step = folded(x.shape, axis), 1, x.itemsize
+    for i in sorted((i for i, n in enumerate(x.shape) if n > 1), key=lambda i: abs(x.strides[i])):
+        if i not in gone or (pairs > 1 and abs(x.strides[i]) != step):
+            break
+        pairs, step = pairs * x.shape[i], abs(x.strides[i]) * x.shape[i]
+    return most >= MANY_ROWS * pairs
+
+
+def total(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    """np.sum, but in blocks or in float64 where it would lose the digits of float32."""
+    if not loses_digits(x, axis):
+        return x.sum(axis=axis, keepdims=keepdims)
+    gone = sorted(folded(x.shape, axis))
+    first, last = gone[0], gone[-1] + 1
+    if not x.flags.c_contiguous or last - first > len(gone):
+        return x.sum(axis=axis, keepdims=keepdims, dtype=np.float64).astype(x.dtype)
+    sums = [kernels.column_sums(part) for part in x.reshape(math.prod(x.shape[:first]), -1, math.prod(x.shape[last:]))]
+    return np.reshape(sums, x.shape[:first] + (1,) * (last - first) * keepdims + x.shape[last:])
+
+
+def average(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    """np.mean, of the sum of `total`."""
+    if not loses_digits(x, axis):
+        return np.mean(x, axis=axis, keepdims=keepdims)
+    return total(x, axis=axis, keepdims=keepdims) / np.float32(count(x.shape, axis))
+
+
+Sum = primitive(
+    total,
+    lambda g, out, x, *, axis=None, keepdims=False: spread(g, x.shape, axis),
+    samples=FOLDS,
+    takes=wide,
+    of=np.sum,
+    name="sum",
+)
 Mean = primitive(
-    np.mean,
+    average,
     lambda g, out, x, *, axis=None, keepdims=False: spread(g, x.shape, axis) / count(x.shape, axis),
     samples=FOLDS,
     takes=wide,
+    of=np.mean,
+    name="mean",
 )
+sums: Any = Sum.call
+means: Any = Mean.call
+"""np.sum and np.mean, which rules call so: for arrays too, the digits of long sums are kept."""
+
+
+def variance(x: Array, *, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Array:
+    """np.var, of the sums of `total`."""
+    if not loses_digits(x, axis):
+        return np.var(x, axis=axis, ddof=ddof, keepdims=keepdims)
+    far = x - average(x, axis=axis, keepdims=True)
+    np.multiply(far, far, out=far)
+    return total(far, axis=axis, keepdims=keepdims) / np.float32(count(x.shape, axis, ddof))
+
+
+def deviation(x: Array, *, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Array:
+    """np.std, of the sums of `total`."""
+    return np.sqrt(variance(x, axis=axis, ddof=ddof, keepdims=keepdims))
 
 
 def for_var(g: Any, out: Any, x: Any, *, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
     """`ddof` is subtracted from the count that the squared distances from the mean are divided by."""
-    far = x - np.mean(x, axis=axis, keepdims=True)
+    far = x - means(x, axis=axis, keepdims=True)
     return 2 * spread(g, x.shape, axis) * far / count(x.shape, axis, ddof)
 
 
 def for_std(g: Any, out: Any, x: Any, *, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
     """Where the deviation is 0 the gradient is taken as 0."""
-    far = x - np.mean(x, axis=axis, keepdims=True)
+    far = x - means(x, axis=axis, keepdims=True)
     return spread(g / np.where(out == 0, 1, out), x.shape, axis) * far / count(x.shape, axis, ddof)
 
 
@@ -94,10 +157,12 @@ def product_of_others(x: Any, axis: Axis) -> Any:
     return apart(product_before(rows) * np.flip(product_before(np.flip(rows, -1)), -1), x.shape, axis)
 
 
-Var = primitive(np.var, for_var, samples=FOLDS + "; normal(3, 4), axis=1, ddof=1", takes=wide)
+Var = primitive(variance, for_var, samples=FOLDS + "; normal(3, 4), axis=1, ddof=1", takes=wide, of=np.var, name="var")
 Std = primitive(
-    np.std,
+    deviation,
     for_std,
+    of=np.std,
+    name="std",
     samples="normal(2, 3, 4), axis=(0, -1); normal(3, 4), axis=1, ddof=1; normal(2, 3), axis=1, keepdims=True; "
     "normal(0, 3), axis=1; normal(3, 1), axis=0",
     takes=wide,
@@ -113,14 +178,24 @@ Prod = primitive(
     takes=wide,
 )
 
+
+def running(x: Array, *, axis: int | None = None) -> Array:
+    """np.cumsum, in float64 where float32 has too few digits for so many."""
+    many = x.dtype == np.float32 and (x.size if axis is None else x.shape[axis]) >= MANY_ROWS
+    return np.cumsum(x, axis=axis, dtype=np.float64).astype(x.dtype) if many else np.cumsum(x, axis=axis)
+
+
 # Without an axis the sums are one row.
 Cumsum = primitive(
-    np.cumsum,
-    lambda g, out, x, *, axis=None: np.reshape(np.flip(np.cumsum(np.flip(g, axis or 0), axis=axis or 0), axis or 0), x.shape),
+    running,
+    lambda g, out, x, *, axis=None: np.reshape(np.flip(cumsum(np.flip(g, axis or 0), axis=axis or 0), axis or 0), x.shape),
+    of=np.cumsum,
+    name="cumsum",
     samples="normal(3, 4), axis=1; normal(3, 4), axis=0; normal(2, 3); normal(3), -1; normal(); "
     "normal(0, 3), axis=0; normal(1, 1), axis=0",
     takes=wide,
 )
+cumsum: Any = Cumsum.call
 
 
 def _horner(a: Array, x: Array) -> Array:
@@ -176,14 +251,14 @@ def _logsumexp(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, 0)
     with np.errstate(divide="ignore", over="ignore"):
-        total = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
-    return total if keepdims else np.squeeze(total, axis)
+        found = np.log(total(np.exp(x - top), axis=axis, keepdims=True)) + top
+    return found if keepdims else np.squeeze(found, axis)
 
 
 def _log_softmax(x: Array, *, axis: Axis = -1) -> Array:
     low = centred(x, axis)
-    total = np.sum(np.exp(low), axis=axis, keepdims=True)
-    return low - np.log(np.where(total == 0, 1, total))
+    below = total(np.exp(low), axis=axis, keepdims=True)
+    return low - np.log(np.where(below == 0, 1, below))
 
 
 def parts(x: Any, total: Any, axis: Axis) -> Any:
@@ -202,7 +277,7 @@ Logsumexp = primitive(
 )
 LogSoftmax = primitive(
     _log_softmax,
-    lambda g, out, x, *, axis=-1: g - np.exp(out) * np.sum(g, axis=axis, keepdims=True),
+    lambda g, out, x, *, axis=-1: g - np.exp(out) * sums(g, axis=axis, keepdims=True),
     name="log_softmax",
     samples="normal(2, 3, 4); normal(3, 4), axis=0; normal(2, 3, 2), axis=(0, 2); normal(0, 3); normal(3, 1)",
     takes=real,

@@ -172,6 +172,20 @@ def test_long_sums_of_float16_bit_for_bit(tmp_path):
     check(tmp_path, [([loss], {"b": b, "w": w, "t": t})])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_sums_of_thousands_bit_for_bit(tmp_path, dtype):
+    rng, ids = np.random.default_rng(0), np.arange(5000) % 7 % 2
+    b, w, t = (Tensor(rng.standard_normal(shape), requires_grad=True, dtype=dtype) for shape in ((2,), (2,), (2, 2)))
+    with study.record():
+        rows = b * rng.standard_normal((5000, 2)).astype(dtype) + ops.embedding(t, ids)
+        parts = np.mean(rows, axis=0) + np.std(rows, axis=0) + np.cumsum(rows, axis=0)[-1] / 5000 + ops.softmax(rows, axis=0)[7]
+        loss = np.sum(
+            (np.mean(np.sum(rows[:, None] * w, axis=0), axis=0) / 5000 + parts) * rng.standard_normal(2).astype(dtype)
+        )
+        loss = loss + np.sum(w[ids] * rng.standard_normal(5000).astype(dtype)) / 5000
+    check(tmp_path, [([loss], {"b": b, "w": w, "t": t})])
+
+
 def test_every_op_bit_for_bit(tmp_path, monkeypatch):
     """A program for each kind of memory and use, with every op in one sum; in the plain kind, with all of its samples."""
     monkeypatch.setattr(Observer, "line", lambda *_: (sys._getframe(), ""))  # looking for lines of code would take longest

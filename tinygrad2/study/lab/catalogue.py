@@ -147,7 +147,7 @@ CATALOGUE = (
         "gradient must sum to zero, which is quickly checked.",
         {
             "softmax": ("(g - np.sum(g * out, axis=axis, keepdims=True))", "g"),
-            "log_softmax": ("np.sum(g, axis=axis, keepdims=True)", "g"),
+            "log_softmax": ("sums(g, axis=axis, keepdims=True)", "g"),
             "causal_attention": ("(d - np.sum(d * p, axis=-1, keepdims=True))", "d"),
         },
     ),
@@ -241,8 +241,8 @@ CATALOGUE = (
         "far out, and wrong in between: GELU's is 1.08 at x = 1, and this gives 0.84.",
         {
             "gelu": (" + 0.5 * x * (1 - t ** 2) * c * (1 + 3 * 0.044715 * x ** 2)", ""),
-            "gelu_erf": (" + x * np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)", ""),
-            "silu": (" * (1 + x * (1 - sigmoid(x)))", ""),
+            "gelu_erf": (" + x * bell(x, by=0.5) / math.sqrt(2 * math.pi)", ""),
+            "silu": (" * (1 + x * sigmoid(-x))", ""),
         },
     ),
     Fault(
@@ -251,8 +251,8 @@ CATALOGUE = (
         "tanh' = 1 - tanh^2, sigmoid' = s (1 - s), exp' = exp, sqrt' = 1 / (2 sqrt), (x^2)' = 2 x. Rules typed from memory "
         "lose a square or a factor of two. The sign stays right, so a loss still goes down.",
         {
-            "tanh": ("1 - out * out", "1 - out"),
-            "sigmoid": (" * (1 - out)", ""),
+            "tanh": ("sech2(x)", "(1 - out)"),
+            "sigmoid": ("0.25 * g * sech2(0.5 * x)", "g * out"),
             "exp": ("g * out", "g"),
             "sqrt": ("(2 * out)", "out"),
             "square": ("2 * g * x", "g * x"),

@@ -76,11 +76,14 @@ class Prelude:
         return None
 
     def _constant(self, names: Mapping[str, Any], name: str) -> str:
-        key = names["__name__"], name
+        module = names["__name__"]
+        if name in _imported(module):
+            return self.resolve(vars(importlib.import_module(_imported(module)[name])), name)
+        key = module, name
         if key not in self._names:
-            if name not in _assignments(names["__name__"]):
-                raise GraphError(f"explain: {name} of {names['__name__']} is not defined there, so a program cannot contain it")
-            line, used = _assignments(names["__name__"])[name]
+            if name not in _assignments(module):
+                raise GraphError(f"explain: {name} of {module} is not defined there, so a program cannot contain it")
+            line, used = _assignments(module)[name]
             for other in used - {name}:
                 self.resolve(names, other)
             self._names[key] = self._new(name)
@@ -238,6 +241,14 @@ def _assignments(module: str) -> dict[str, tuple[str, set[str]]]:
             line = "\n".join(lines[node.lineno - 1 : node.end_lineno])
             found[node.targets[0].id] = line, {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
     return found
+
+
+@cache
+def _imported(module: str) -> dict[str, str]:
+    """From which module a module has a name, for those that it imports under their own names."""
+    tree = ast.parse(inspect.getsource(importlib.import_module(module)))
+    parts = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+    return {part.name: node.module or "" for node in parts for part in node.names if part.asname is None}
 
 
 def _without_threads(source: str) -> str:

@@ -13,6 +13,7 @@ from tinygrad2.kernels.reference import rows
 from tinygrad2.ops.arithmetic import Add
 from tinygrad2.ops.fused import Linear
 from tinygrad2.ops.op import Op
+from tinygrad2.ops.reductions import Axis, Mean, Sum, loses_digits
 from tinygrad2.types import Array
 
 
@@ -70,7 +71,7 @@ def added_like_first(a: Array, b: Array) -> Array:
     return np.add(a, b, out=np.empty_like(a))
 
 
-def forward_of(op: type[Op], arrays: Sequence[Any]) -> Callable[..., Any]:
+def forward_of(op: type[Op], arrays: Sequence[Any], axis: Axis = None) -> Callable[..., Any]:
     """The forward of an op as a program applies it."""
     if op is Linear:
         return linear
@@ -78,6 +79,8 @@ def forward_of(op: type[Op], arrays: Sequence[Any]) -> Callable[..., Any]:
         a, b = arrays
         kernel = np.ndim(a) > 1 and np.shape(a) == np.shape(b) and a.dtype == b.dtype
         return added_like_first if kernel and np.empty_like(a).strides != np.add(a, b).strides else np.add
+    if op in (Sum, Mean) and not loses_digits(arrays[0], axis):
+        return np.sum if op is Sum else np.mean
     return op.forward
 
 

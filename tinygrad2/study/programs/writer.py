@@ -19,9 +19,11 @@ import numpy as np
 
 from tinygrad2.autograd import unbroadcast, walk
 from tinygrad2.errors import GraphError
+from tinygrad2.kernels.reference import MANY_ROWS
 from tinygrad2.ops.fused import Linear
 from tinygrad2.ops.indexing import add_at, add_rows
-from tinygrad2.ops.op import HALF, Fused, Primitive
+from tinygrad2.ops.op import HALF, Fused, Primitive, wide
+from tinygrad2.ops.reductions import loses_digits, total
 from tinygrad2.study.programs.inline import expression, plain_call
 from tinygrad2.study.programs.literals import literal
 from tinygrad2.study.programs.prelude import Prelude
@@ -149,7 +151,7 @@ class Writer:
     # -- forward
     def _forward(self, value: Value) -> None:
         assert value.op is not None
-        forward = forward_of(value.op, value.arrays)
+        forward = forward_of(value.op, value.arrays, value.settings.get("axis"))
         name = self.names[value.node]
         expr = self._applied(value, forward, f"{value.op.name}_forward")
         result = self._eval(expr)
@@ -246,22 +248,34 @@ class Writer:
             if not isinstance(expr, ast.Name):
                 self.lines.append(Line(f"part = {ast.unparse(expr)}", str(c.shape), path))
                 expr = _expr("part")
-            expr, note = _unbroadcast(expr, c, like), f"{note}, un-broadcast"
+            expr, note = self._unbroadcast(expr, c, like), f"{note}, un-broadcast"
         if c.dtype != like.dtype or (c.dtype == HALF and c.shape != like.shape):  # which is summed in float32
             expr = ast.Call(ast.Attribute(expr, "astype"), [_expr(f"np.{like.dtype.name}")], [])
         if before is None:
-            total, code = fitted, f"{d} = {ast.unparse(expr)}"
+            found, code = fitted, f"{d} = {ast.unparse(expr)}"
             if fitted is not part.array or _is_new(part.array, part.kept):
                 self.owned.add(x)
         elif x in self.owned:
-            total, code = np.add(before, fitted, out=before), f"{d} += {ast.unparse(expr)}"
+            found, code = np.add(before, fitted, out=before), f"{d} += {ast.unparse(expr)}"
         else:
             found = before + fitted
-            total, code = np.asarray(found), f"{d} = {ast.unparse(_as_array(ast.BinOp(_expr(d), ast.Add(), expr), found))}"
+            code = f"{d} = {ast.unparse(_as_array(ast.BinOp(_expr(d), ast.Add(), expr), found))}"
+            found = np.asarray(found)
             self.owned.add(x)
-        self.space[d] = total
+        self.space[d] = found
         self.lines.append(Line(code, note, path))
-        return total
+        return found
+
+    def _unbroadcast(self, expr: ast.expr, c: Array, like: Array) -> ast.expr:
+        """`autograd.unbroadcast` written out."""
+        extra = c.ndim - like.ndim
+        axes = (*range(extra), *(i + extra for i, n in enumerate(like.shape) if n == 1 and c.shape[i + extra] != 1))
+        added, how = "np.sum", ", dtype=np.float32" if c.dtype == HALF else ""
+        if loses_digits(wide(c), axes):
+            expr = ast.Call(ast.Attribute(expr, "astype"), [_expr("np.float32")], []) if how else expr
+            added, how = self.prelude.function(total, "total"), ""
+        text = f"{added}({ast.unparse(expr)}, axis={axes}, keepdims=True{how})"
+        return _expr(f"np.reshape({text}, {like.shape})" if extra else text)
 
     def _scatter(self, x: Value, before: Array | None, part: _Part) -> Array:
         """Add a part that is zero but at an index."""
@@ -283,12 +297,13 @@ class Writer:
         elif _is_basic(at):
             code = f"{ast.unparse(ast.Subscript(_expr(d), place))} += {ast.unparse(g)}"
         else:
-            function = self.prelude.function(add_at, "add_at") if like.dtype == HALF else "np.add.at"
+            plain = like.dtype == np.float64 or (like.dtype == np.float32 and np.size(self._eval(g)) < MANY_ROWS)
+            function = "np.add.at" if plain else self.prelude.function(add_at, "add_at")
             code = f"{function}({d}, {ast.unparse(index)}, {ast.unparse(g)})"
         exec(code, self.space)
         self.lines.append(Line(code, str(self._eval(g).shape), path))
-        total: Array = self.space[d]
-        return total
+        found: Array = self.space[d]
+        return found
 
 
 @dataclass
@@ -338,12 +353,3 @@ def _is_like(c: Any, x: Array) -> bool:
 def _is_new(c: Any, kept: Sequence[Any]) -> bool:
     """Whether nothing else refers to a cotangent: it is no view, and nothing that is kept is the same or a view of it."""
     return isinstance(c, np.ndarray) and c.base is None and not any(x is c or getattr(x, "base", None) is c for x in kept)
-
-
-def _unbroadcast(expr: ast.expr, c: Array, like: Array) -> ast.expr:
-    """`autograd.unbroadcast` written out."""
-    extra = c.ndim - like.ndim
-    stretched = tuple(i + extra for i, n in enumerate(like.shape) if n == 1 and c.shape[i + extra] != 1)
-    how = ", dtype=np.float32" if c.dtype == HALF else ""
-    total = f"np.sum({ast.unparse(expr)}, axis={(*range(extra), *stretched)}, keepdims=True{how})"
-    return _expr(f"np.reshape({total}, {like.shape})" if extra else total)

@@ -30,6 +30,8 @@ from tinygrad2.types import Array
 LEAST = 1 << 13
 """Entries that are worth a thread of their own."""
 
+totals = float64[::1]
+
 U1, U3 = F(2 * math.sqrt(2 / math.pi)), F(2 * 0.044715 * math.sqrt(2 / math.pi))
 U9 = F(3) * U3
 FAR = F(50)  # where GELU is x, or 0, and its slope 1, or 0; squares stay finite
@@ -56,8 +58,9 @@ def _gelu_vjp(g: Any, x: Any, out: Any) -> None:
     for i in range(len(x)):
         v = x[i]
         v = (-FAR if v < -FAR else FAR if v > FAR else v) + v * F(0)
-        s = ONE / (ONE + exp(-v * (U1 + U3 * v * v)))
-        out[i] = g[i] * (s + v * s * (ONE - s) * (U1 + U9 * v * v))
+        e = exp(-v * (U1 + U3 * v * v))
+        s = ONE / (ONE + e)
+        out[i] = g[i] * s * (ONE + v * (U1 + U9 * v * v) * (e * s))  # 1 - s would have no digit left where s is nearly 1
 
 
 @spread(void(vector, vector, vector, int64))
@@ -76,17 +79,18 @@ def gelu(x: Array) -> tuple[Array, Array | None]:
     return out, None
 
 
-def gelu_vjp(g: Array, tanh: Array | None, x: Array) -> Array:
-    """See `reference.gelu_vjp`; the tanh is computed again unless the reference has kept it."""
-    if tanh is not None or not fits(g, x):
-        return reference.gelu_vjp(g, tanh, x)
+def gelu_vjp(g: Array, e: Array | None, x: Array) -> Array:
+    """See `reference.gelu_vjp`; the exponential is computed again unless the reference has kept it."""
+    if e is not None or not fits(g, x):
+        return reference.gelu_vjp(g, e, x)
     out = np.empty_like(x)
     _gelu_vjp_spread(g.reshape(-1), x.reshape(-1), out.reshape(-1), parts_of(x.size, LEAST))
     return out
 
 
-@compiled(void(vector, matrix))
+@compiled(void(totals, matrix))
 def _add_rows_to(total: Any, x: Any) -> None:
+    """In float64, or of a million equal rows the third digit would be wrong."""
     four = len(x) // 4 * 4
     for i in range(0, four, 4):  # at once: fewer passes over the totals
         for j in range(len(total)):
@@ -120,7 +124,7 @@ def _layer_norm_spread(x: Any, gain: Any, bias: Any, eps: Any, out: Any, mean: A
         _layer_norm(x[i:j], gain, bias, eps, out[i:j], mean[i:j], rstd[i:j])
 
 
-@compiled(void(matrix, matrix, vector, vector, vector, matrix, vector, vector))
+@compiled(void(matrix, matrix, vector, vector, vector, matrix, totals, totals))
 def _layer_norm_vjp(g: Any, x: Any, gain: Any, mean: Any, rstd: Any, out: Any, for_gain: Any, for_bias: Any) -> None:
     n = x.shape[1]
     for i in range(len(x)):
@@ -138,7 +142,7 @@ def _layer_norm_vjp(g: Any, x: Any, gain: Any, mean: Any, rstd: Any, out: Any, f
     _add_rows_to(for_bias, g)
 
 
-@spread(void(matrix, matrix, vector, vector, vector, matrix, matrix, matrix, int64))
+@spread(void(matrix, matrix, vector, vector, vector, matrix, float64[:, ::1], float64[:, ::1], int64))
 def _layer_norm_vjp_spread(
     g: Any, x: Any, gain: Any, mean: Any, rstd: Any, out: Any, for_gain: Any, for_bias: Any, parts: Any
 ) -> None:
@@ -166,9 +170,9 @@ def layer_norm_vjp(
         return reference.layer_norm_vjp(g, saved, x, gain, needed)
     g2, x2 = rows(g), rows(x)
     out, parts = np.empty_like(x2), parts_of(len(x2), FEWEST)
-    for_gain, for_bias = sums = np.zeros((2, parts, x2.shape[1]), F)
+    for_gain, for_bias = sums = np.zeros((2, parts, x2.shape[1]))
     _layer_norm_vjp_spread(g2, x2, gain, mean[:, 0], rstd[:, 0], out, for_gain, for_bias, parts)
-    for_gain, for_bias = sums.sum(axis=1)
+    for_gain, for_bias = sums.sum(axis=1).astype(F)
     return out.reshape(x.shape), for_gain if needed[1] else None, for_bias if needed[2] else None
 
 
@@ -300,7 +304,7 @@ def add_to_rows(x: Array, b: Array) -> None:
         reference.add_to_rows(x, b)
 
 
-@spread(void(matrix, matrix, int64))
+@spread(void(matrix, float64[:, ::1], int64))
 def _column_sums(x: Any, sums: Any, parts: Any) -> None:
     for part in prange(parts):
         i, j = bounds(len(x), part, parts)
@@ -312,9 +316,9 @@ def column_sums(x: Array) -> Array:
     if not fits(x):
         return reference.column_sums(x)
     parts = parts_of(len(x), FEWEST)
-    sums = np.zeros((parts, x.shape[1]), F)
+    sums = np.zeros((parts, x.shape[1]))
     _column_sums(x, sums, parts)
-    return sums.sum(axis=0)
+    return sums.sum(axis=0).astype(F)
 
 
 @compiled(float64(vector))

@@ -107,7 +107,13 @@
   });
   const PRELUDE = new Scope(null, [...PYTHON, ...OURS]);
   const HELPERS = `
-    sigmoid = lambda x: np.exp(-np.logaddexp(0, -x))
+    sigmoid = lambda x: (lambda e: np.where(x < 0, e, 1) / (1 + e))(np.exp(-np.abs(x)))
+    sech2 = lambda x: (lambda e: 4 * e / np.square(1 + e))(np.exp(-2 * np.abs(x)))
+    bell = lambda x, by: np.exp(-by * x * x)
+    normal_cdf = lambda x: 0.5 * (1 + erf(x / math.sqrt(2)))
+    sums = lambda x, axis=None, keepdims=False: np.sum(x, axis=axis, keepdims=keepdims)
+    means = lambda x, axis=None, keepdims=False: np.mean(x, axis=axis, keepdims=keepdims)
+    cumsum = lambda x, axis=None: np.cumsum(x, axis=axis)
     softmax = lambda x, axis=-1: (lambda e: e / np.sum(e, axis=axis, keepdims=True))(
       np.exp(x - np.max(x, axis=axis, keepdims=True)))
     spread = lambda g, shape, axis: np.broadcast_to(
