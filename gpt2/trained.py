@@ -147,7 +147,9 @@ def train(*texts: str | os.PathLike[str], **settings: Any) -> Trained:
     """
     if texts:
         if "data" in settings:
-            raise ConfigError(f"data = {settings['data']!r} and {_plain(texts)[0]!r} are both texts to train on: give all as data")
+            raise ConfigError(
+                f"data = {settings['data']!r} and {_plain(texts)[0]!r} are both texts to train on: give all as data"
+            )
         settings["data"] = texts[0] if len(texts) == 1 else texts
     parser = argparse.ArgumentParser(add_help=False)
     command.arguments(parser)

@@ -26,8 +26,9 @@ class Interrupted(KeyboardInterrupt):
 class Interrupts:
     """While this is open, SIGINT and SIGTERM leave a note, `signal`, and end only what is `stoppable`.
 
-    A SIGINT after either ends the process on the spot; files are only ever replaced whole, so that does no harm. Python calls
-    signal handlers in the main thread alone, so on another thread this does nothing.
+    A SIGINT after either ends the process on the spot; files are only ever replaced whole, so that does no harm. One that is
+    ignored, as a shell has it for what a script starts in the background, stays so. Python calls signal handlers in the main
+    thread alone, so on another thread this does nothing.
     """
 
     HANDLED = (signal.SIGINT, signal.SIGTERM)
@@ -43,7 +44,8 @@ class Interrupts:
             raise KeyboardInterrupt(raised)
         if threading.current_thread() is threading.main_thread():
             _open = self
-            self._before = {number: signal.signal(number, self._note) for number in self.HANDLED}
+            heeded = [number for number in self.HANDLED if signal.getsignal(number) != signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._note) for number in heeded}
         return self
 
     def __exit__(self, *_: object) -> None:

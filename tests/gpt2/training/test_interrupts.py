@@ -93,6 +93,19 @@ def test_nothing_stops_where_nothing_is_stoppable():
         pass
 
 
+def test_a_signal_that_is_ignored_stays_so():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interrupts.Interrupts() as noted:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert noted.signal is None
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert noted.signal == signal.SIGTERM
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_other_threads_are_left_alone():
     """Python calls signal handlers in the main thread; what trains in another is not ended by them."""
     found = []
