@@ -30,7 +30,7 @@ LOGITS = 1 << 24  # that are there at once
 ROW_BLOCK = 256  # rows that are summed one after another
 MANY_ROWS = 1 << 12  # from here on, float32 has too few digits for a sum of so many, one after another
 FEW_ROWS = 4  # up to here, that many matrix-vector products read a matrix faster than one matrix product does
-FAR = 50.0  # where GELU is x, or 0, to the last digit
+FAR = {4: 12.0, 8: 25.0}  # where GELU is x, or 0, to the last digit, by the bytes of a number
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)  # a Python float, so that float32 stays float32
 
 
@@ -141,7 +141,6 @@ def gelu(x: Array) -> tuple[Array, Array]:
     """
     flat = x.reshape(-1)
     out, e = np.empty_like(flat), np.empty_like(flat)
-    most = np.finfo(x.dtype).max
 
     def work(span: slice) -> None:
         with np.errstate(over="ignore"):
@@ -152,7 +151,6 @@ def gelu(x: Array) -> tuple[Array, Array]:
                 t -= 2 * SQRT_2_OVER_PI
                 t *= v
                 np.exp(t, out=t)
-                np.clip(t, 0, most, out=t)  # 0 times an infinity would be no number
                 np.add(t, 1, out=o)
                 np.divide(v, o, out=o)
 
@@ -165,22 +163,24 @@ def gelu_vjp(g: Array, e: Array | None, x: Array) -> Array:
     if e is None:
         e = gelu(x)[1]
     flat, flat_g = x.reshape(-1), g.reshape(-1)
+    far, most = FAR[x.itemsize], np.finfo(x.dtype).max
     out = np.empty_like(flat)
 
     def work(span: slice) -> None:
-        scratch = np.empty(min(len(flat), BLOCK), x.dtype)
+        scratch = np.empty((2, min(len(flat), BLOCK)), x.dtype)
         for part in blocks(flat, span):
-            v, o, s = flat[part], out[part], scratch[: len(flat[part])]
-            if not -FAR < v.min() <= v.max() < FAR:  # the slope is 0 or 1 there, and the square of x might overflow
-                v = np.clip(v, -FAR, FAR) + 0 * v  # NaN for an infinity: it is to be found
+            v, o, (s, t) = flat[part], out[part], scratch[:, : len(flat[part])]
+            if not -far < v.min() <= v.max() < far:  # the slope is 0 or 1 there, and the square of x might overflow
+                v = np.clip(v, -far, far) + 0 * v  # NaN for an infinity: it is to be found
             np.multiply(v, v, out=o)
             o *= 2 * 3 * 0.044715 * SQRT_2_OVER_PI
             o += 2 * SQRT_2_OVER_PI
             o *= v
-            np.add(e[part], 1, out=s)
+            np.clip(e[part], 0, most, out=t)  # 0 times an infinity would be no number
+            np.add(t, 1, out=s)
             np.divide(1, s, out=s)
             o *= s
-            o *= e[part]
+            o *= t
             o += 1
             o *= s
             o *= flat_g[part]
@@ -191,7 +191,7 @@ def gelu_vjp(g: Array, e: Array | None, x: Array) -> Array:
 
 def layer_norm(x: Array, gain: Array, bias: Array, eps: float) -> tuple[Array, tuple[Array, Array]]:
     """(x - mean) / sqrt(variance + eps) * gain + bias over the last axis; also the means and 1 / std, (N, 1)."""
-    x2 = rows(x)
+    x2 = np.ascontiguousarray(rows(x))  # of columns, NumPy would add thousands one after another
     n = x2.shape[1]
     out, mean, rstd = np.empty_like(x2), np.empty((len(x2), 1), x.dtype), np.empty((len(x2), 1), x.dtype)
 
@@ -218,7 +218,7 @@ def layer_norm_vjp(
     Those of gain and bias are None where they are not needed.
     """
     mean, rstd = saved
-    g2, x2 = rows(g), rows(x)
+    g2, x2 = rows(g), np.ascontiguousarray(rows(x))
     n = g2.shape[1]
     out = np.empty_like(x2)
 

@@ -37,7 +37,13 @@ Negative = primitive(np.negative, lambda g, out, x: -g, samples="normal(3, 2); n
 Power = primitive(
     np.power,
     lambda g, out, a, b: (
-        g * b * np.where((b < 0.5) & (a != 0), out / np.where(a == 0, 1, a), np.where((a == 0) & (b == 0), 1, a) ** (b - 1))
+        g
+        * b
+        * np.where(
+            (b < 0.5) & (a != 0) & (np.abs(a) < np.inf),
+            out / np.where((a == 0) | (np.abs(a) == np.inf), 1, a),
+            np.where((a == 0) & (b == 0), 1, a) ** (b - 1),
+        )
     ),
     lambda g, out, a, b: (
         g * out * np.where(a == 0, np.where(b < 0, -np.inf, 0), np.log(np.where(a > 0, a, np.where(a == 0, 1, np.nan))))

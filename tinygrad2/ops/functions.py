@@ -91,7 +91,8 @@ sinc_slope: Any = SincSlope.call
 
 
 def _sech2(x: Array) -> Array:
-    e = np.exp(-2 * np.abs(x))
+    with np.errstate(over="ignore"):
+        e = np.exp(-2 * np.abs(x))
     return 4 * e / np.square(1 + e)
 
 

@@ -42,7 +42,7 @@ def add_at(buffer: Array, index: Any, values: Array) -> None:
     sums, number = wide(buffer), np.size(values)
     if sums.dtype == np.float32 and number >= MANY_ROWS and 8 * number >= buffer.size:
         sums = buffer.astype(np.float64)
-    np.add.at(sums, index, np.astype(values, sums.dtype))  # of one dtype NumPy is faster here
+    np.add.at(sums, index, np.asarray(values, sums.dtype))  # of one dtype NumPy is faster here
     if sums is not buffer:
         buffer[...] = sums
 

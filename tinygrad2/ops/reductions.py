@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,12 @@ def count(shape: Shape, axis: Axis, ddof: int = 0) -> int:
 def folded(shape: Shape, axis: Axis) -> set[int]:
     """Which axes of an array of this shape are folded away."""
     n = len(shape)  # NumPy takes 0 and -1 as the axis of a single number
-    return {a % n for a in (range(n) if axis is None else axis if isinstance(axis, tuple) else (axis,)) if n}
+    return {a % n for a in listed(axis, n) if n}
+
+
+def listed(axis: Axis, n: int) -> Iterable[int]:
+    """The axes of an array of n axes as they are given."""
+    return range(n) if axis is None else axis if isinstance(axis, tuple) else (axis,)
 
 
 def loses_digits(x: Array, axis: Axis) -> bool:
@@ -51,9 +57,12 @@ def loses_digits(x: Array, axis: Axis) -> bool:
     """
     if x.dtype != np.float32 or x.size < MANY_ROWS or (x.ndim < 3 and max(x.shape) < MANY_ROWS):
         return False
-    most = count(x.shape, axis)
+    most, given = count(x.shape, axis), [*listed(axis, x.ndim)]
     gone, pairs, step = folded(x.shape, axis), 1, x.itemsize
-    for i in sorted((i for i, n in enumerate(x.shape) if n > 1), key=lambda i: abs(x.strides[i])):
+    if len(gone) < len(given) or not all(-x.ndim <= a < x.ndim for a in given):
+        return False  # for NumPy to refuse
+    order = sorted((abs(x.strides[i]) or math.inf, -i) for i, n in enumerate(x.shape) if n > 1)  # repeated ones come last
+    for i in (-i for _, i in order):
         if i not in gone or (pairs > 1 and abs(x.strides[i]) != step):
             break
         pairs, step = pairs * x.shape[i], abs(x.strides[i]) * x.shape[i]
@@ -65,11 +74,14 @@ def total(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     if not loses_digits(x, axis):
         return x.sum(axis=axis, keepdims=keepdims)
     gone = sorted(folded(x.shape, axis))
+    if same := [i for i in gone if x.shape[i] > 1 and not x.strides[i]]:  # what is broadcast is n times the first of it
+        first = x[tuple(slice(1) if i in same else slice(None) for i in range(x.ndim))]
+        return total(first * np.float32(math.prod(x.shape[i] for i in same)), axis=axis, keepdims=keepdims)
     first, last = gone[0], gone[-1] + 1
     if not x.flags.c_contiguous or last - first > len(gone):
         return x.sum(axis=axis, keepdims=keepdims, dtype=np.float64).astype(x.dtype)
-    sums = [kernels.column_sums(part) for part in x.reshape(math.prod(x.shape[:first]), -1, math.prod(x.shape[last:]))]
-    return np.reshape(sums, x.shape[:first] + (1,) * (last - first) * keepdims + x.shape[last:])
+    found = [kernels.column_sums(part) for part in x.reshape(math.prod(x.shape[:first]), -1, math.prod(x.shape[last:]))]
+    return np.reshape(found, x.shape[:first] + (1,) * (last - first) * keepdims + x.shape[last:])
 
 
 def average(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
@@ -181,7 +193,8 @@ Prod = primitive(
 
 def running(x: Array, *, axis: int | None = None) -> Array:
     """np.cumsum, in float64 where float32 has too few digits for so many."""
-    many = x.dtype == np.float32 and (x.size if axis is None else x.shape[axis]) >= MANY_ROWS
+    length = max(x.shape[axis:][:1], default=0) if isinstance(axis, int) else x.size
+    many = x.dtype == np.float32 and length >= MANY_ROWS
     return np.cumsum(x, axis=axis, dtype=np.float64).astype(x.dtype) if many else np.cumsum(x, axis=axis)
 
 

@@ -180,6 +180,7 @@ def test_functions_of_one_number():
         (-2.0, 3.0, 12, NAN),
         (-2.0, -1.0, -0.25, NAN),
         (INF, 0.0, 0, INF),
+        (INF, 0.3, 0, INF),
     ],
 )
 def test_powers_at_their_edges(a, b, for_a, for_b):
