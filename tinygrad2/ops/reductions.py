@@ -75,8 +75,8 @@ def total(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
         return x.sum(axis=axis, keepdims=keepdims)
     gone = sorted(folded(x.shape, axis))
     if same := [i for i in gone if x.shape[i] > 1 and not x.strides[i]]:  # what is broadcast is n times the first of it
-        first = x[tuple(slice(1) if i in same else slice(None) for i in range(x.ndim))]
-        return total(first * np.float32(math.prod(x.shape[i] for i in same)), axis=axis, keepdims=keepdims)
+        one = x[tuple(slice(1) if i in same else slice(None) for i in range(x.ndim))]
+        return total(one * np.float32(math.prod(x.shape[i] for i in same)), axis=axis, keepdims=keepdims)
     first, last = gone[0], gone[-1] + 1
     if not x.flags.c_contiguous or last - first > len(gone):
         return x.sum(axis=axis, keepdims=keepdims, dtype=np.float64).astype(x.dtype)
