@@ -84,7 +84,7 @@ def total(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     return np.reshape(found, x.shape[:first] + (1,) * (last - first) * keepdims + x.shape[last:])
 
 
-def average(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
+def mean(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """np.mean, of the sum of `total`."""
     if not loses_digits(x, axis):
         return np.mean(x, axis=axis, keepdims=keepdims)
@@ -100,7 +100,7 @@ Sum = primitive(
     name="sum",
 )
 Mean = primitive(
-    average,
+    mean,
     lambda g, out, x, *, axis=None, keepdims=False: spread(g, x.shape, axis) / count(x.shape, axis),
     samples=FOLDS,
     takes=wide,
@@ -116,7 +116,7 @@ def variance(x: Array, *, axis: Axis = None, ddof: int = 0, keepdims: bool = Fal
     """np.var, of the sums of `total`."""
     if not loses_digits(x, axis):
         return np.var(x, axis=axis, ddof=ddof, keepdims=keepdims)
-    far = x - average(x, axis=axis, keepdims=True)
+    far = x - mean(x, axis=axis, keepdims=True)
     np.multiply(far, far, out=far)
     return total(far, axis=axis, keepdims=keepdims) / np.float32(count(x.shape, axis, ddof))
 
