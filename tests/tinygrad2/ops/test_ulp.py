@@ -215,11 +215,18 @@ EXCEPTIONS = (
         lambda at: abs(at.x[0]) * float(np.finfo(at.dtype).smallest_subnormal) * 2 / at.ulp(at.right),
     ),
     Exceptional(
-        "logaddexp logaddexp2",
+        "logaddexp",
         "the slopes",
         "\\|a - b\\| ulp more",
         "a - b is rounded before its exponential is taken.",
         lambda at: abs(at.x[0] - at.x[1]),
+    ),
+    Exceptional(
+        "logaddexp2",
+        "the slopes",
+        "2.1 \\|a - b\\| ulp more",
+        "a - b, ln 2 and their product are rounded before the exponential is taken.",
+        lambda at: 3 * math.log(2) * abs(at.x[0] - at.x[1]),
     ),
     Exceptional(
         "cbrt",
