@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from tinygrad2.gradcheck.engines import case_of
 from tinygrad2.gradcheck.engines.tensors import Tensors
 from tinygrad2.gradcheck.instruments import accuracy
 from tinygrad2.gradcheck.instruments import complex_step as complex_step_of
-from tinygrad2.gradcheck.judging import OFF, UNKNOWN, Judged, judge, noise_of
+from tinygrad2.gradcheck.judging import OFF, UNKNOWN, Judged, judge
 from tinygrad2.gradcheck.subject import COARSE_NOTE, Case, ContractError, DoubtError, Flat, settle
 from tinygrad2.gradcheck.verdicts import INACCURATE, ORDER, RIGHT, UNDECIDABLE, WRONG, GradcheckResult, InputCheck, worst_of
 from tinygrad2.tensor import Tensor
@@ -265,7 +266,7 @@ def _projected(flat: Flat, base: Array, rng: np.random.Generator, sharp: bool) -
         scale = float(np.abs(analytic).max())
         turned = complex_step_of(flat, k, v) if sharp else None
         exact = weights @ turned if turned is not None else None
-        noise = noise_of(line, size, precision)
+        noise = partial(scatter, line, size, precision)
         found = judge(analytic, line, weights @ base, size, scale, noise, precision, exact, summed)
         if found.verdicts.any():
             return None
