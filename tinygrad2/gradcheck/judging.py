@@ -15,7 +15,7 @@ OK, UNKNOWN, OFF = (ORDER.index(verdict) for verdict in (RIGHT, UNDECIDABLE, WRO
 """Verdicts as numbers, of which a larger one is worse."""
 
 
-WILD = 100  # estimates whose error is so many times what rounding, and what is good enough, explain: of a function that jumps about
+WILD = 100  # an error so many times what rounding, and what is good enough, explain: the function jumps about
 ROUGH = 0.1  # the noise is so large a share of the function itself: no estimate counts
 FAR = 100  # off by so many times its own error, an analytic derivative is convicted before the finest steps are made
 ABOUT = 10  # an estimate whose error is so many times the least one is about as good

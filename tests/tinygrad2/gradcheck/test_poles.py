@@ -54,7 +54,9 @@ def test_what_is_right_is_not_called_wrong(f, x, fast):
     assert checked(f, x, fast=fast) in ("right", "undecidable")
 
 
-@pytest.mark.parametrize(("f", "x"), [(inverse, 1e-2), (guarded, 1e-2), (cubed, 1e-8), (log_of_square, 1e-2), (inverse, NEAR + 2)])
+@pytest.mark.parametrize(
+    ("f", "x"), [(inverse, 1e-2), (guarded, 1e-2), (cubed, 1e-8), (log_of_square, 1e-2), (inverse, NEAR + 2)]
+)
 def test_where_differences_can_tell_they_do(f, x):
     assert checked(f, x) == "right"
     assert checked(f, x, 1.01) == "wrong"
