@@ -166,17 +166,8 @@ def _columns(flat: Flat, base: Array, k: int, jacobian: Array, sharp: bool, prog
     noises: dict[int, tuple[float, float]] = {}
     found = Judged(*(np.zeros(jacobian.shape, kind) for kind in (np.int8, float, float, bool, float)))
     for j, at in enumerate(np.ndindex(x.shape)):
-        before = x[at]
-
-        def line(t: float, at: tuple[int, ...] = at, before: Any = before) -> Array:
-            x[at] = before + t
-            try:
-                with np.errstate(all="ignore"):  # a step may leave the domain; then a smaller one is tried
-                    return flat()
-            finally:
-                x[at] = before
-
-        size = max(1.0, abs(float(before))) if np.isfinite(before) else 1.0
+        line = flat.line(k, at)  # a step may leave the domain; then a smaller one is tried
+        size = max(1.0, abs(float(x[at]))) if np.isfinite(x[at]) else 1.0
 
         def noise(j: int = j, line: Line = line, size: float = size) -> tuple[float, float]:
             if j // 16 not in noises:  # much the same at the entries that follow
@@ -191,7 +182,7 @@ def _columns(flat: Flat, base: Array, k: int, jacobian: Array, sharp: bool, prog
         column = judge(jacobian[:, j], line, base, size, scale, noise, precision, exact)
         for whole, part in zip(found, column, strict=True):
             whole[:, j] = part
-        if not np.isfinite(before):  # there is no slope at NaN, nor at infinity
+        if not np.isfinite(x[at]):  # there is no slope at NaN, nor at infinity
             found.verdicts[:, j] = np.minimum(found.verdicts[:, j], UNKNOWN)
         if progress is not None:
             progress(1)
@@ -210,7 +201,7 @@ def _row(
         apart = np.nan_to_num(np.abs(jacobian - judged.numeric), nan=np.inf)
     i, j = map(int, np.unravel_index(np.argmax(np.where(among, apart, -1.0)), among.shape))
     verdict, error, numeric = ORDER[judged.verdicts[i, j]], float(judged.errors[i, j]), float(judged.numeric[i, j])
-    note = f"the complex step decides {np.count_nonzero(judged.sharp)} of {judged.sharp.size}" if sharp else ""
+    note = judged.decided if sharp else ""
     if verdict == WRONG:
         note = diagnosis(findings, k)
     elif verdict == UNDECIDABLE:
@@ -245,24 +236,19 @@ def _projected(flat: Flat, base: Array, rng: np.random.Generator, sharp: bool) -
     precision = flat.case.precision
     weights = rng.standard_normal((PROJECTIONS, base.size))  # (projections, outputs)
     summed = 4 * float(np.sqrt(np.sum((weights * base) ** 2, axis=1)).max())
-    grads = [[g.copy() for g in flat.pull(u)] for u in weights]
+    grads = [flat.pull(u) for u in weights]
     for k, (x, name) in enumerate(zip(flat.case.inputs, flat.case.names, strict=True)):
         if not x.size:
             continue
         v = rng.standard_normal(x.shape)
         v /= np.sqrt(np.sum(v * v))
-        before = x.copy()
+        along = flat.line(k, v=v)
 
-        def line(t: float, x: Array = x, v: Array = v, before: Array = before) -> Array:
-            x[...] = before + t * v
-            try:
-                with np.errstate(all="ignore"):
-                    return weights @ flat()
-            finally:
-                x[...] = before
+        def line(t: float, along: Line = along) -> Array:
+            return weights @ along(t)
 
         analytic = np.array([np.sum(g[k] * v) for g in grads])
-        size = max(1.0, float(np.abs(before[np.isfinite(before)]).max(initial=0)))
+        size = max(1.0, float(np.abs(x[np.isfinite(x)]).max(initial=0)))
         scale = float(np.abs(analytic).max())
         turned = complex_step_of(flat, k, v) if sharp else None
         exact = weights @ turned if turned is not None else None
@@ -272,6 +258,5 @@ def _projected(flat: Flat, base: Array, rng: np.random.Generator, sharp: bool) -
             return None
         worst = int(np.argmax(found.errors))
         numbers = float(found.errors[worst]), (worst,), float(analytic[worst]), float(found.numeric[worst])
-        note = f"the complex step decides {np.count_nonzero(found.sharp)} of {found.sharp.size}" if sharp else ""
-        rows.append(InputCheck(name, x.shape, RIGHT, *numbers, note, projected=True))
+        rows.append(InputCheck(name, x.shape, RIGHT, *numbers, found.decided if sharp else "", projected=True))
     return rows

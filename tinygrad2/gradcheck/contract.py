@@ -27,7 +27,7 @@ def first_look(flat: Flat, seed: int) -> tuple[Array, tuple[Array, list[Array]]]
     inputs = flat.case.inputs
     before = [x.copy() for x in inputs]
     base = flat()
-    flat.is_single()
+    flat.settle_single()
     if not base.size or not any(x.size for x in inputs):
         ins, outs = (", ".join(map(str, shapes)) or "none" for shapes in ([x.shape for x in inputs], flat.shapes))
         raise TinygradError(f"gradcheck: inputs of shape {ins} to an output of shape {outs}: there is nothing to check")
@@ -35,7 +35,7 @@ def first_look(flat: Flat, seed: int) -> tuple[Array, tuple[Array, list[Array]]]
     if _differ(flat, [base], [flat()]):
         raise DoubtError("f is not deterministic: two calls with the same inputs differ" + flat.case.hint)
     u: Array = np.random.default_rng([seed, 1]).standard_normal(base.shape).astype(flat.case.precision.dtype)
-    first = [g.copy() for g in flat.pull(u)]
+    first = flat.pull(u)
     _unchanged(flat, before, "the rule")
     nothing = flat.pull(np.zeros(base.shape))
     _unchanged(flat, before, "the rule")
@@ -105,20 +105,18 @@ def is_coarse(flat: Flat, seed: int) -> bool:
     Then its results are numbers of float32, or they do not change with digits that float32 does not have.
     """
     rng = np.random.default_rng([seed, 2])
-    inputs, before = flat.case.inputs, [x.copy() for x in flat.case.inputs]
+    inputs, before, base = flat.case.inputs, [x.copy() for x in flat.case.inputs], flat()
 
     def near(share: float, least: float) -> Array:
         for x in inputs:
             x += share * rng.standard_normal(x.shape) * np.maximum(np.abs(x), least)
-        with np.errstate(all="ignore"):
-            return flat()
+        return flat.attempt()
 
     try:
         there, beside = near(1e-3, 1e-3), near(1e-10, 0.0)
     finally:
         for x, old in zip(inputs, before, strict=True):
             x[...] = old
-    base = flat()
     moved = np.isfinite(there) & (1e-7 * np.abs(there - base) > 16 * np.spacing(np.abs(there)))  # so much that the other shows
     return bool(moved.any() and ((there == there.astype(np.float32)) | (there == beside))[moved].all())
 

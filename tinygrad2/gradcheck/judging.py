@@ -31,6 +31,11 @@ class Judged(NamedTuple):
     sharp: Any  # where the numeric derivatives are those of the complex step
     bound: Any  # how far off the differences may be
 
+    @property
+    def decided(self) -> str:
+        """How many of them the complex step decides."""
+        return f"the complex step decides {np.count_nonzero(self.sharp)} of {self.sharp.size}"
+
 
 def judge(
     analytic: Array,

@@ -1,5 +1,7 @@
 """Gradients written by hand in NumPy: the three ways to write one, what courses hand out, and contracts that are broken."""
 
+import math
+
 import numpy as np
 import pytest
 from hand_written import RNG, RULES, normal, normalised, sigmoid, softmax
@@ -425,3 +427,51 @@ def test_a_million_rows_added_up_one_by_one_in_float32():
     assert result.worst.analytic == pytest.approx(100_958, abs=1)
     assert result.worst.numeric == pytest.approx(100_000, rel=1e-5)
     gradcheck(loss, [b], vjp=lambda g, b: np.sum(rows, dtype=np.float64, keepdims=True).astype(np.float32) * g).assert_right()
+
+
+# -- steps that leave the domain, and buffers
+
+
+def cholesky_vjp(g, a):
+    low = np.linalg.cholesky(a)
+    inner = np.tril(low.T @ np.tril(g))
+    inner[np.diag_indices(len(a))] /= 2
+    half = np.linalg.solve(low.T, np.linalg.solve(low.T, inner.T).T)
+    return np.tril(half + half.T) - np.diag(np.diag(half))
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "rule"),
+    [
+        (lambda x: math.sqrt(x), np.array(1e-3), lambda g, x: g / (2 * math.sqrt(x))),
+        (lambda x: math.log(x), np.array(1e-3), lambda g, x: g / x),
+        (np.linalg.cholesky, np.eye(2) * 1e-3, cholesky_vjp),
+        (lambda x: x[x > 0] * 2, np.array([1e-3, -1.0]), lambda g, x: np.array([2 * g[0], 0.0])),  # with another shape
+    ],
+)
+@pytest.mark.parametrize("factor", [1.0, 1.1])
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_step_that_leaves_the_domain_with_an_exception_is_made_smaller(f, x, rule, factor, fast):
+    before = x.copy()
+    result = gradcheck(f, [x], vjp=lambda g, x: factor * rule(g, x), fast=fast)
+    assert result.verdict == ("right" if factor == 1 else "wrong")
+    np.testing.assert_array_equal(x, before)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_rule_may_give_its_own_buffer_and_a_function_too(fast):
+    buffer, out = np.empty_like(X), np.empty_like(X)
+    for f in (np.sin, lambda x: np.sin(x, out=out)):
+        gradcheck(f, [X], vjp=lambda g, x: np.multiply(g, np.cos(x), out=buffer), fast=fast).assert_right()
+
+
+def test_an_engine_without_a_result():
+    class Nothing:
+        def value(self, inputs):
+            return []
+
+        def pull(self, cotangents):
+            return cotangents
+
+    with pytest.raises(TinygradError, match="the function gave no result"):
+        gradcheck(Nothing(), [X])
