@@ -25,7 +25,7 @@ class Torch:
     def __init__(self, f: Callable[..., Any], inputs: Sequence[Any], parameters: Sequence[torch.Tensor]) -> None:
         self.f, self.like = f, dict(enumerate(inputs))
         self.leaves = leaves(self.like)
-        self.parameters = list(parameters)
+        self.parameters, self.note = list(parameters), ""
         wanted = [_is_float(x) and getattr(x, "requires_grad", False) for x in self.leaves]
         several = any(wanted) or bool(self.parameters and not any(map(_is_float, self.leaves)))
         self.checked = wanted if several else [_is_float(x) for x in self.leaves]
@@ -57,7 +57,7 @@ class Torch:
         finally:
             for p, data in zip(self.parameters, before, strict=True):
                 p.data = data
-        parts = [found] if isinstance(found, torch.Tensor) else leaves(found)
+        parts = leaves(found)
         for part in parts:
             if not isinstance(part, (torch.Tensor, int, float, bool, str)):
                 raise TinygradError(
@@ -67,7 +67,10 @@ class Torch:
         self.outs = [_as_real(part) if turned else part for part in parts if _is_number(part)]
         if not self.outs:
             raise TinygradError(f"gradcheck: the function gave {found!r:.60}; give floating-point Tensors of PyTorch")
-        if any(out.requires_grad for out in self.outs):  # others are said to have no gradient, such as statistics and indices
+        lost = sum(not out.requires_grad for out in self.outs)
+        if 0 < lost < len(self.outs):  # these are said to have no gradient, such as statistics
+            what = "has no gradient, and is" if lost == 1 else "have no gradients, and are"
+            self.note = f"{lost} of {len(self.outs)} results {what} not checked"
             self.outs = [out for out in self.outs if out.requires_grad]
         for out in self.outs:
             if out.dtype == torch.bfloat16:  # which NumPy does not have
@@ -97,8 +100,7 @@ class Torch:
         def slope(*flat: Any) -> Any:
             rng = np.random.default_rng(seed)
             found = self.f(*rebuilt(self.like, iter(flat)).values())
-            outs = [out for out in ([found] if isinstance(found, torch.Tensor) else leaves(found)) if _is_number(out)]
-            outs = [_as_real(out) for out in outs if out.requires_grad]
+            outs = [_as_real(out) for out in leaves(found) if _is_number(out) and out.requires_grad]
             if not outs:
                 return sum(x.sum() for x in flat if _is_float(x)) * 0.0
             variables = [x for x, flag in zip(flat, self.checked, strict=True) if flag] + self.parameters
