@@ -49,9 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         f, inputs, how = _read(args)
-        if args.order > 1 or args.ulps is not None:
-            how |= {"order": args.order, "ulps": args.ulps}
-        result = gradcheck(f, inputs, fast=args.fast, seed=args.seed, **how)
+        result = gradcheck(f, inputs, order=args.order, fast=args.fast, ulps=args.ulps, seed=args.seed, **how)
     except Exception as error:  # whatever somebody's code raises must not look like a verdict
         if args.json:
             print(json.dumps({"verdict": "error", "error": f"{type(error).__name__}: {error}"}))
@@ -70,17 +68,12 @@ def _read(args: argparse.Namespace) -> tuple[Any, list[Any], dict[str, Any]]:
         raise TinygradError(f"{args.target!r} names no function; say FILE.py::NAME")
     module = _module(Path(path))
     f = _named(module, name)
-    f = f() if isinstance(f, type) and not hasattr(f, "apply") else f  # a module that is made without arguments
-    how: dict[str, Any] = {}
-    if args.vjp or args.backward:
-        how |= {key: _named(module, value) for key in ("vjp", "backward") if (value := getattr(args, key))}
-    elif args.value_and_grad:
-        how["value_and_grad"] = True
-    elif args.engine:
-        how["engine"] = args.engine
-    elif hasattr(module, f"{name}_vjp"):
+    f = f() if isinstance(f, type) and not hasattr(f, "backward") else f  # a module that is made without arguments
+    how: dict[str, Any] = {key: _named(module, value) for key in ("vjp", "backward") if (value := getattr(args, key))}
+    how |= {key: value for key in ("value_and_grad", "engine") if (value := getattr(args, key))}
+    if not how and hasattr(module, f"{name}_vjp"):
         how["vjp"] = getattr(module, f"{name}_vjp")
-    elif "forward" in name and hasattr(module, name.replace("forward", "backward")):
+    elif not how and "forward" in name and hasattr(module, name.replace("forward", "backward")):
         how["backward"] = getattr(module, name.replace("forward", "backward"))
     return f, _inputs(args, module, name, f), how
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from tinygrad2.gradcheck.engines import case_of
 from tinygrad2.gradcheck.engines.tensors import Tensors
 from tinygrad2.gradcheck.instruments import accuracy
 from tinygrad2.gradcheck.instruments import complex_step as complex_step_of
-from tinygrad2.gradcheck.judging import OFF, UNKNOWN, Judged, judge, noise_of
+from tinygrad2.gradcheck.judging import OFF, UNKNOWN, Judged, judge
 from tinygrad2.gradcheck.subject import COARSE_NOTE, Case, ContractError, DoubtError, Flat, settle
 from tinygrad2.gradcheck.verdicts import INACCURATE, ORDER, RIGHT, UNDECIDABLE, WRONG, GradcheckResult, InputCheck, worst_of
 from tinygrad2.tensor import Tensor
@@ -48,8 +49,8 @@ def gradcheck(
     `differences`) or, at a kink, lies between the slopes of the two sides; *wrong* when it does not; and
     *undecidable* when the function is not deterministic, not finite, or too rough there for differences to tell. With `ulps`
     an entry that agrees is *inaccurate* when a sharper instrument shows it off by more than so many units in the last place.
-    Also checked: that gradients are linear in the cotangent, have the inputs' shapes and dtypes, and are made without
-    writing into what they are made from; and, for Tensors made of arrays, that float32 gives the same within its own rounding.
+    Also checked: that gradients are linear in the cotangent, have the inputs' shapes and no coarser dtypes, and are made
+    without writing into what they are made from; and, of Tensors made of arrays, that float32 agrees within its own rounding.
 
     Whose gradient it is: that of `vjp`, `backward` or f itself, if one of these is given (then everything is NumPy), or else
     of the engine that the inputs, or f, are of: a PyTorch function or module, with its parameters; a JAX function; one written
@@ -58,41 +59,47 @@ def gradcheck(
     Args:
         f: gives an array of any shape, or a container of them. It is called with the inputs, whose arrays are changed in place
             between calls; a function that reads them elsewhere, such as a model its parameters, works as well.
-        inputs: float64 leaf Tensors, anything Tensor takes, which is then converted to float64, or containers of these. Of
-            other engines their arrays, and anything else, such as targets and settings, which is handed on as it is.
+        inputs: float64 Tensors that want a gradient, anything Tensor takes, which is converted to float64, or containers of
+            these. Of other engines their arrays, and anything else, such as targets and settings, which is handed on as it is.
         vjp: `vjp(g, *inputs)` gives the cotangents of the inputs from that of the result.
         backward: `out, cache = f(*inputs)` and `backward(dout, cache)`, or `backward(*douts, cache)` of several outputs.
         value_and_grad: f gives `(value, gradients)`, the value being one number.
         engine: "tensors", "pytorch", "jax" or "autograd", where it should not be found by the types.
-        order: 2 also checks the gradient of the gradient.
+        order: 2 also checks the gradient of the gradient, in the same way.
         fast: compare a few random projections of the Jacobian, in a number of evaluations that does not depend on its
             size; where one disagrees, the whole Jacobian is checked to find the entry.
         complex_step: where the complex step (Squire & Trapp, 1998) gives what the differences give, within their error, it
             takes their place: exact to rounding, it finds what is wrong by less than differences can see. Elsewhere, as
             where f is not analytic (abs, a kink) or does not take complex numbers, the differences stay. It can turn
-            *right* into *wrong*, never the reverse. The table says how many derivatives it decided.
-        ulps: how far off a derivative may be, beside what the last place of the inputs does to it, where the complex step, more
-            digits (`instruments`) can tell.
+            *right* into *wrong*, never the reverse. Without `ulps` the table says how many derivatives it decided.
+        ulps: how far off a derivative may be, beside what the last place of the inputs does to it, where the complex step, or a
+            computation in more digits, can tell (`instruments`).
         names: what to call the inputs in the table.
-        seed: decides the projections.
-        progress: called with the number of entries just checked.
+        seed: decides the random cotangent, the projections, and the mixture of gradients that order=2 differentiates.
+        progress: called with 1 after each entry that is checked; `fast` checks none unless it finds something.
 
     Raises:
-        DtypeError: an input is a Tensor of another dtype or without gradient, or the result is no floating-point number.
-        TinygradError: there is no entry to check.
+        DtypeError: an input has too few digits or, being a Tensor, is not of float64 or wants no gradient; or the result is no
+            floating-point number.
+        TinygradError: there is no entry to check, arguments exclude each other, or the function gives something else than said.
     """
+    if not isinstance(order, (int, np.integer)) or order < 1:
+        raise TinygradError(f"gradcheck: order={order} was given; it takes a whole number from 1 on")
+    if ulps is not None and not ulps >= 0:
+        raise TinygradError(f"gradcheck: ulps={ulps} was given; it takes a number of units in the last place, 0 or more")
     if fast and ulps is not None:
         raise TinygradError("gradcheck: ulps looks at single derivatives, and fast makes none; leave one of them out")
     case = case_of(f, inputs, vjp=vjp, backward=backward, value_and_grad=value_and_grad, engine=engine)
     if order > 1 and case.deep is None:
-        raise TinygradError(f"gradcheck: order={order} differentiates the gradient, which {type(case.subject).__name__} cannot")
+        what = "Tensors, JAX, and PyTorch without a module's parameters"
+        raise TinygradError(f"gradcheck: order={order} differentiates the gradient itself, which is for functions of {what}")
     if names is not None and len(names) != len(case.names):
         raise TinygradError(f"gradcheck: {len(names)} names were given for {len(case.names)} inputs: {', '.join(case.names)}")
     case.names = list(names) if names is not None else case.names
     result = _checked(case, fast, complex_step, ulps, seed, progress)
     tensors = case.subject if isinstance(case.subject, Tensors) else None
     if tensors and result.rows and result.verdict != WRONG and not any(isinstance(x, Tensor) for x in inputs):
-        note = contract.in_float32(tensors, case.inputs)
+        note = contract.in_float32(tensors, case.inputs, case.names)
         result = GradcheckResult(WRONG, result.rows, note) if note else result
     if order > 1 and result.verdict == RIGHT:
         if tensors and not tensors.recorded_alike(seed):
@@ -100,10 +107,17 @@ def gradcheck(
                 "the gradient with create_graph differs from the one without: check that the spec of each op equals its forward"
             )
             return GradcheckResult(WRONG, result.rows, note)
-        slope = case.deep(seed)  # made by a backward pass, which is not for complex numbers
-        flat = leaves(dict(enumerate(inputs)))
         second = gradcheck(
-            slope, flat, engine=case.engine, order=order - 1, fast=fast, names=case.names, seed=seed, progress=progress
+            case.deep(seed),
+            leaves(dict(enumerate(inputs))),
+            engine=case.engine,
+            order=order - 1,
+            fast=fast,
+            complex_step=complex_step,
+            ulps=ulps,
+            names=case.names,
+            seed=seed,
+            progress=progress,
         )
         note = f"{'second' if order == 2 else 'higher'} order: {second.note}" if second.note else ""
         result = GradcheckResult(second.verdict, (*result.rows, *second.rows), note)
@@ -133,7 +147,11 @@ def _compared(case: Case, fast: bool, complex_step: bool, ulps: float | None, se
         return GradcheckResult(WRONG, (), str(broken))
     except DoubtError as doubt:
         return GradcheckResult(UNDECIDABLE, (), str(doubt))
-    return GradcheckResult(worst_of(row.verdict for row in rows), tuple(rows), case.note)
+    return GradcheckResult(
+        worst_of(row.verdict for row in rows),
+        tuple(rows),
+        "; ".join(filter(None, [case.note, getattr(case.subject, "note", "")])),
+    )
 
 
 def _full(
@@ -165,17 +183,8 @@ def _columns(flat: Flat, base: Array, k: int, jacobian: Array, sharp: bool, prog
     noises: dict[int, tuple[float, float]] = {}
     found = Judged(*(np.zeros(jacobian.shape, kind) for kind in (np.int8, float, float, bool, float)))
     for j, at in enumerate(np.ndindex(x.shape)):
-        before = x[at]
-
-        def line(t: float, at: tuple[int, ...] = at, before: Any = before) -> Array:
-            x[at] = before + t
-            try:
-                with np.errstate(all="ignore"):  # a step may leave the domain; then a smaller one is tried
-                    return flat()
-            finally:
-                x[at] = before
-
-        size = max(1.0, abs(float(before))) if np.isfinite(before) else 1.0
+        line = flat.line(k, at)  # a step may leave the domain; then a smaller one is tried
+        size = max(1.0, abs(float(x[at]))) if np.isfinite(x[at]) else 1.0
 
         def noise(j: int = j, line: Line = line, size: float = size) -> tuple[float, float]:
             if j // 16 not in noises:  # much the same at the entries that follow
@@ -190,7 +199,7 @@ def _columns(flat: Flat, base: Array, k: int, jacobian: Array, sharp: bool, prog
         column = judge(jacobian[:, j], line, base, size, scale, noise, precision, exact)
         for whole, part in zip(found, column, strict=True):
             whole[:, j] = part
-        if not np.isfinite(before):  # there is no slope at NaN, nor at infinity
+        if not np.isfinite(x[at]):  # there is no slope at NaN, nor at infinity
             found.verdicts[:, j] = np.minimum(found.verdicts[:, j], UNKNOWN)
         if progress is not None:
             progress(1)
@@ -209,7 +218,7 @@ def _row(
         apart = np.nan_to_num(np.abs(jacobian - judged.numeric), nan=np.inf)
     i, j = map(int, np.unravel_index(np.argmax(np.where(among, apart, -1.0)), among.shape))
     verdict, error, numeric = ORDER[judged.verdicts[i, j]], float(judged.errors[i, j]), float(judged.numeric[i, j])
-    note = f"the complex step decides {np.count_nonzero(judged.sharp)} of {judged.sharp.size}" if sharp else ""
+    note = judged.decided if sharp else ""
     if verdict == WRONG:
         note = diagnosis(findings, k)
     elif verdict == UNDECIDABLE:
@@ -244,33 +253,27 @@ def _projected(flat: Flat, base: Array, rng: np.random.Generator, sharp: bool) -
     precision = flat.case.precision
     weights = rng.standard_normal((PROJECTIONS, base.size))  # (projections, outputs)
     summed = 4 * float(np.sqrt(np.sum((weights * base) ** 2, axis=1)).max())
-    grads = [[g.copy() for g in flat.pull(u)] for u in weights]
+    grads = [flat.pull(u) for u in weights]
     for k, (x, name) in enumerate(zip(flat.case.inputs, flat.case.names, strict=True)):
         if not x.size:
             continue
         v = rng.standard_normal(x.shape)
         v /= np.sqrt(np.sum(v * v))
-        before = x.copy()
+        along = flat.line(k, v=v)
 
-        def line(t: float, x: Array = x, v: Array = v, before: Array = before) -> Array:
-            x[...] = before + t * v
-            try:
-                with np.errstate(all="ignore"):
-                    return weights @ flat()
-            finally:
-                x[...] = before
+        def line(t: float, along: Line = along) -> Array:
+            return weights @ along(t)
 
         analytic = np.array([np.sum(g[k] * v) for g in grads])
-        size = max(1.0, float(np.abs(before[np.isfinite(before)]).max(initial=0)))
+        size = max(1.0, float(np.abs(x[np.isfinite(x)]).max(initial=0)))
         scale = float(np.abs(analytic).max())
         turned = complex_step_of(flat, k, v) if sharp else None
         exact = weights @ turned if turned is not None else None
-        noise = noise_of(line, size, precision)
+        noise = partial(scatter, line, size, precision)
         found = judge(analytic, line, weights @ base, size, scale, noise, precision, exact, summed)
         if found.verdicts.any():
             return None
         worst = int(np.argmax(found.errors))
         numbers = float(found.errors[worst]), (worst,), float(analytic[worst]), float(found.numeric[worst])
-        note = f"the complex step decides {np.count_nonzero(found.sharp)} of {found.sharp.size}" if sharp else ""
-        rows.append(InputCheck(name, x.shape, RIGHT, *numbers, note, projected=True))
+        rows.append(InputCheck(name, x.shape, RIGHT, *numbers, found.decided if sharp else "", projected=True))
     return rows

@@ -52,7 +52,7 @@ class Slope:
     left: Array
     right: Array
     side_error: Array
-    rounding: float  # the part of the error that is there whatever the function does
+    rounding: Array  # the part of the error that is there whatever the function does
 
 
 def slopes(line: Line, size: float, noise: float, precision: Precision = DOUBLE, at_0: Array | None = None) -> Iterator[Slope]:
@@ -66,7 +66,8 @@ def slopes(line: Line, size: float, noise: float, precision: Precision = DOUBLE,
             central = [(u - d) / (2 * s * h) for s, u, d in zip((1, 2, 4), up, down, strict=True)]
             once = [(4 * central[0] - central[1]) / 3, (4 * central[1] - central[2]) / 3]
             value = (16 * once[0] - once[1]) / 15
-            rounding = 4 * noise / h
+            largest = np.maximum(np.abs(up), np.abs(down)).max(axis=0)
+            rounding = 4 * np.maximum(noise, 4 * precision.eps * largest) / h  # tiny steps may not show that of these steps
             right, left = ((4 * y[0] - y[1] - 3 * at_0) / (2 * h) for y in (up, down))
             farther = [(4 * y[1] - y[2] - 3 * at_0) / (4 * h) for y in (up, down)]
             side_error = np.maximum(np.abs(right - farther[0]), np.abs(left - farther[1])) + 4 * rounding

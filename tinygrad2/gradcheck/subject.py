@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tinygrad2.errors import DtypeError, TinygradError
-from tinygrad2.gradcheck.differences import DOUBLE, SINGLE, Precision
+from tinygrad2.gradcheck.differences import DOUBLE, SINGLE, Line, Precision
 from tinygrad2.types import Array
 
 KNOWN = {np.dtype(np.float32), np.dtype(np.float64)}
@@ -66,16 +66,41 @@ class Flat:
     def __call__(self) -> Array:
         parts = self._parts()
         self.shapes, self.dtypes = [part.shape for part in parts], [part.dtype for part in parts]
-        if len(parts) == 1:
-            return parts[0].astype(np.float64).reshape(-1)  # a copy: the result may be a view of an input
-        return np.concatenate([part.reshape(-1) for part in parts]).astype(np.float64)
+        return _joined(parts).astype(np.float64)
 
     def at(self, inputs: list[Any]) -> Array:
         """The same at other arrays, which may be complex, of more digits, or objects."""
-        return np.concatenate([np.asarray(part).reshape(-1) for part in listed(self.case.subject.value(inputs))])
+        return _joined(listed(self.case.subject.value(inputs)))
+
+    def attempt(self) -> Array:
+        """The same where the inputs may have left the domain: NaN if the function raises something, or gives another shape."""
+        try:
+            with np.errstate(all="ignore"):
+                parts = self._parts()
+        except Exception:  # whatever it is: at the inputs as they were given the function raised nothing
+            parts = []
+        if [part.shape for part in parts] != self.shapes:
+            parts = [np.full(shape, np.nan) for shape in self.shapes]
+        return _joined(parts).astype(np.float64)
+
+    def line(self, k: int, at: Any = ..., v: Any = 1.0) -> Line:
+        """The function along a direction in input k, or in one entry of it, which is afterwards as it was."""
+        x = self.case.inputs[k]
+        before = x[at].copy()
+
+        def moved(t: float) -> Array:
+            x[at] = before + t * v
+            try:
+                return self.attempt()
+            finally:
+                x[at] = before
+
+        return moved
 
     def _parts(self) -> list[Array]:
         parts = [np.asarray(part) for part in listed(self.case.subject.value(self.case.inputs))]
+        if not parts:
+            raise TinygradError("gradcheck: the function gave no result; give an array, a number, or several")
         for i, part in enumerate(parts):
             if part.dtype.kind != "f":
                 which = f"output {i}" if len(parts) > 1 else "the function's output"
@@ -84,12 +109,10 @@ class Flat:
                 raise DoubtError(f"the result is {part.dtype}, and differences can tell something of float64 and float32 alone")
         return parts
 
-    def is_single(self) -> bool:
-        """Whether the last results were, in part, float32; and from then on so is the budget of the check."""
-        single = np.dtype(np.float32) in self.dtypes
-        if single and self.case.precision is not SINGLE:
+    def settle_single(self) -> None:
+        """Take the budget of float32 if the last results were, in part, float32."""
+        if np.dtype(np.float32) in self.dtypes and self.case.precision is not SINGLE:
             self.case.precision, self.case.note = SINGLE, SINGLE_NOTE
-        return single
 
     def index(self, i: int) -> tuple[int, ...]:
         """Where a number of the vector is: in the only result, or the number of one of several and where it is there."""
@@ -103,8 +126,6 @@ class Flat:
 
     def split(self, u: Array) -> list[Array]:
         """A vector as arrays like the results; new ones."""
-        if len(self.shapes) == 1:
-            return [u.reshape(self.shapes[0]).astype(self.dtypes[0])]
         parts = np.split(u, np.cumsum([math.prod(shape) for shape in self.shapes])[:-1])
         return [part.reshape(shape).astype(dtype) for part, shape, dtype in zip(parts, self.shapes, self.dtypes, strict=True)]
 
@@ -125,7 +146,7 @@ class Flat:
     def _cotangent(self, g: Any, x: Array, name: str) -> Array:
         if g is None:
             return np.zeros(x.shape)
-        g = np.asarray(g)
+        g = np.array(g)  # a copy: the next one may be made in the same memory
         if g.shape != x.shape:
             raise ContractError(
                 f"the gradient of {name} has shape {g.shape}, and {name} has {x.shape}{_misfit(g.shape, x.shape)}"
@@ -133,6 +154,17 @@ class Flat:
         if g.dtype.kind != "f" or g.dtype.itemsize < self.case.precision.dtype(0).itemsize:
             raise ContractError(f"the gradient of {name} is {g.dtype}, and {name} is {x.dtype}{_narrow(g.dtype)}")
         return g
+
+
+def _joined(parts: Sequence[Any]) -> Array:
+    """Results as one vector, a new one."""
+    return np.concatenate([np.asarray(part).reshape(-1) for part in parts])
+
+
+def apart(arrays: Sequence[Array]) -> list[Array]:
+    """Arrays that can be moved one by one: a copy of each that cannot be written to, or shares memory with one before it."""
+    shared = [any(np.shares_memory(x, y) for y in arrays[:i]) for i, x in enumerate(arrays)]
+    return [x.copy() if copied or not x.flags.writeable else x for x, copied in zip(arrays, shared, strict=True)]
 
 
 def listed(value: Any) -> Sequence[Any]:
@@ -164,6 +196,7 @@ def _misfit(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:
 
 
 COARSE_NOTE = "as rough as float32: derivatives are known to about a thousandth of the largest"
+ROUNDED = "off by {:.1e} of the largest, and each number is one of float32: rounded on the way"
 SINGLE_NOTE = "in float32, where derivatives are known to about a thousandth of the largest"
 
 
@@ -178,10 +211,22 @@ def settle(case: Case) -> None:
             raise DtypeError(f"gradcheck: {name} is {x.dtype}; differences need float64 or float32: convert it first")
     if any(x.dtype == np.float32 for x in case.inputs):
         narrow, flat = case.inputs, Flat(case)
-        case.inputs = [x.astype(np.float64) for x in narrow]
+        case.inputs = wide = [x.astype(np.float64) for x in narrow]
         try:
             flat.pull(np.zeros(flat().shape))
-        except Exception:  # whatever it is, it says that the function is not for float64
-            flat.dtypes = [np.dtype(np.float32)]
-        if flat.is_single():
+            read = _read(flat)
             case.inputs = narrow
+            elsewhere = any(once and not now for once, now in zip(_read(flat), read, strict=True))  # as a model its parameters
+        except Exception:  # whatever it is, it says that the function is not for float64
+            elsewhere = True
+        if elsewhere:
+            flat.dtypes = [np.dtype(np.float32)]
+        flat.settle_single()
+        case.inputs = narrow if case.precision is SINGLE else wide
+
+
+def _read(flat: Flat) -> list[bool]:
+    """Of each input whether the function changes with it."""
+    base = flat.attempt()
+    steps = (flat.line(k, v=np.maximum(np.abs(x), 1))(SINGLE.start) for k, x in enumerate(flat.case.inputs))
+    return [not np.array_equal(base, step, equal_nan=True) for step in steps]

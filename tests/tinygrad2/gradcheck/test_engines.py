@@ -70,7 +70,9 @@ def test_results_of_pytorch_that_are_complex_or_have_no_gradient(torch):
     gradcheck(lambda x: torch.fft.rfft(x).abs(), [x], order=2).assert_right()
     result = gradcheck(lambda x: x.max(1), [x])  # values and indices
     result.assert_right()
-    gradcheck(lambda x: (x * 2, x.detach().mean()), [x]).assert_right()  # a statistic that is said to have none
+    result = gradcheck(lambda x: (x * 2, x.detach().mean()), [x])  # a statistic that is said to have none
+    result.assert_right()
+    assert result.note == "1 of 2 results has no gradient, and is not checked"
     assert gradcheck(lambda x: x.detach() * 2, [x]).verdict == "wrong"
     with pytest.raises(TinygradError, match="the function gave tensor"):
         gradcheck(lambda x: x.argmax(), [x])
@@ -80,6 +82,14 @@ def test_results_of_pytorch_that_are_complex_or_have_no_gradient(torch):
         gradcheck(torch.abs, [x + 0j])
     with pytest.raises(DtypeError, match="x is float16"):
         gradcheck(lambda x: x * 2, [x.half()])
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "ragged"])
+def test_what_numpy_cannot_have_does_not_break_a_diagnosis(torch, kind):
+    other = torch.ones(3, 4, dtype=torch.bfloat16) if kind == "bfloat16" else [1.0, [2.0, 3]]
+    f = a_function(torch, lambda g, x: 6 * g * x * x).apply
+    x = torch.from_numpy(X.copy()).requires_grad_()
+    assert "off by a factor of 2" in gradcheck(lambda x, other: f(x), [x, other]).diagnosis
 
 
 def a_function(torch, backward, forward=lambda x: x * x * x):
@@ -125,6 +135,20 @@ def test_second_derivatives_of_an_autograd_function(torch):
 
     assert gradcheck(a_function(torch, frozen), [torch.from_numpy(X)]).verdict == "right"
     assert gradcheck(a_function(torch, frozen), [torch.from_numpy(X)], order=2).verdict == "wrong"
+
+
+def test_second_derivatives_that_are_zero(torch, jnp):
+    x, w = torch.from_numpy(X), torch.from_numpy(X + 1)
+    for f, inputs in (
+        (lambda x: 2 * x, [x]),
+        (lambda x, w: torch.sin(x), [x, w]),
+        (lambda x: torch.sign(x), [x]),
+        (lambda x: (x.float() * 2).double(), [x]),
+        (lambda x: 2 * x, [jnp.asarray(X)]),
+        (lambda x, w: jnp.sin(x), [X, X + 1]),
+        (lambda x: jnp.sign(x), [X]),
+    ):
+        gradcheck(f, inputs, order=2).assert_right()
 
 
 def test_modules_are_checked_with_all_parameters_and_left_as_they_are(torch):

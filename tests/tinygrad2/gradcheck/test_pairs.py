@@ -1,10 +1,13 @@
 """Gradients written by hand in NumPy: the three ways to write one, what courses hand out, and contracts that are broken."""
 
+import math
+
 import numpy as np
 import pytest
 from hand_written import RNG, RULES, normal, normalised, sigmoid, softmax
 
 from tinygrad2 import Tensor
+from tinygrad2.containers import leaves
 from tinygrad2.errors import DtypeError, TinygradError
 from tinygrad2.gradcheck import gradcheck
 
@@ -267,8 +270,10 @@ def test_arguments_that_do_not_fit_each_other():
         ({"vjp": product, "engine": "jax"}, "vjp and engine were given"),
         ({"engine": "theano"}, "there is no engine 'theano'; there are autograd, jax, pytorch, tensors"),
         ({"vjp": 3}, "give two functions"),
-        ({"vjp": product, "order": 2}, "order=2 differentiates the gradient"),
+        ({"vjp": product, "order": 2}, "order=2 differentiates the gradient itself, which is for functions of Tensors, JAX"),
         ({"vjp": product, "ulps": 4, "fast": True}, "leave one of them out"),
+        *[({"order": n}, f"order={n} was given; it takes a whole number from 1") for n in (0, -2, 1.5, "2")],
+        *[({"vjp": product, "ulps": n}, f"ulps={n} was given; it takes a number of units") for n in (np.nan, -1)],
         ({"vjp": product, "names": ["x"]}, "1 names were given for 2 inputs: a, b"),
     ):
         with pytest.raises(TinygradError, match=said):
@@ -425,3 +430,130 @@ def test_a_million_rows_added_up_one_by_one_in_float32():
     assert result.worst.analytic == pytest.approx(100_958, abs=1)
     assert result.worst.numeric == pytest.approx(100_000, rel=1e-5)
     gradcheck(loss, [b], vjp=lambda g, b: np.sum(rows, dtype=np.float64, keepdims=True).astype(np.float32) * g).assert_right()
+
+
+# -- steps that leave the domain, and buffers
+
+
+def cholesky_vjp(g, a):
+    low = np.linalg.cholesky(a)
+    inner = np.tril(low.T @ np.tril(g))
+    inner[np.diag_indices(len(a))] /= 2
+    half = np.linalg.solve(low.T, np.linalg.solve(low.T, inner.T).T)
+    return np.tril(half + half.T) - np.diag(np.diag(half))
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "rule"),
+    [
+        (lambda x: math.sqrt(x), np.array(1e-3), lambda g, x: g / (2 * math.sqrt(x))),
+        (lambda x: math.log(x), np.array(1e-3), lambda g, x: g / x),
+        (np.linalg.cholesky, np.eye(2) * 1e-3, cholesky_vjp),
+        (lambda x: x[x > 0] * 2, np.array([1e-3, -1.0]), lambda g, x: np.array([2 * g[0], 0.0])),  # with another shape
+    ],
+)
+@pytest.mark.parametrize("factor", [1.0, 1.1])
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_step_that_leaves_the_domain_with_an_exception_is_made_smaller(f, x, rule, factor, fast):
+    before = x.copy()
+    result = gradcheck(f, [x], vjp=lambda g, x: factor * rule(g, x), fast=fast)
+    assert result.verdict == ("right" if factor == 1 else "wrong")
+    np.testing.assert_array_equal(x, before)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_rule_may_give_its_own_buffer_and_a_function_too(fast):
+    buffer, out = np.empty_like(X), np.empty_like(X)
+    for f in (np.sin, lambda x: np.sin(x, out=out)):
+        gradcheck(f, [X], vjp=lambda g, x: np.multiply(g, np.cos(x), out=buffer), fast=fast).assert_right()
+
+
+def test_an_engine_without_a_result():
+    class Nothing:
+        def value(self, inputs):
+            return []
+
+        def pull(self, cotangents):
+            return cotangents
+
+    with pytest.raises(TinygradError, match="the function gave no result"):
+        gradcheck(Nothing(), [X])
+
+
+# -- gradients that are hidden, shared or wrapped
+
+
+class Narrow:
+    """A model of float32 that reads its parameter itself."""
+
+    def __init__(self):
+        self.w = X.astype(np.float32)
+
+
+@pytest.mark.parametrize("loss", [float, np.float32, np.float64])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_a_model_of_float32_that_reads_its_parameters_itself(loss, kind):
+    model = Narrow()
+    for factor in (2, 2.2):
+        result = gradcheck(
+            lambda p, factor=factor: (loss(np.sum(model.w.astype(kind) ** 2)), {"w": (factor * model.w).astype(kind)}),
+            [{"w": model.w}],
+            value_and_grad=True,
+        )
+        assert result.verdict == ("right" if factor == 2 else "wrong")
+        assert "float32" in result.note or factor != 2
+
+
+def test_gradients_of_a_loss_have_the_dtype_of_their_input():
+    result = gradcheck(lambda x: (np.sum(2 * x), np.full(x.shape, 2)), [X], value_and_grad=True)
+    assert result.verdict == "wrong"
+    assert "the gradient of x is int64" in result.note
+    assert "float32" in gradcheck(lambda x: (np.sum(x * x), (2 * x).astype(np.float32)), [X], value_and_grad=True).note
+
+
+def test_the_same_memory_under_two_names():
+    a = X.copy()
+    for inputs in ([a, a], [a[:2], a[1:]], [a, a[:]]):
+        gradcheck(lambda a, b: a * b, inputs, vjp=product).assert_right()
+        gradcheck(
+            lambda p: p["a"] * p["b"],
+            [dict(zip("ab", inputs, strict=True))],
+            vjp=lambda g, p: {"a": g * p["b"], "b": g * p["a"]},
+        ).assert_right()
+        gradcheck(lambda a, b: a * b, inputs).assert_right()
+        gradcheck(lambda a, b: a * b, [Tensor(x, requires_grad=True) for x in inputs]).assert_right()
+    x = Tensor(a, requires_grad=True)
+    gradcheck(lambda a, b: a * b, [x, x]).assert_right()
+    np.testing.assert_array_equal(a, X)
+
+    class Product:
+        def value(self, inputs):
+            self.inputs = [x.copy() for x in inputs]
+            return inputs[0] * inputs[1]
+
+        def pull(self, cotangents):
+            return cotangents[0] * self.inputs[1], cotangents[0] * self.inputs[0]
+
+    gradcheck(Product(), [a, a]).assert_right()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "gradients"),
+    [
+        ([{"w": X}], lambda g, p: ({"w": 2 * g * p["w"]},)),
+        ([{"w": X}, 3], lambda g, p, n: ({"w": 2 * g * p["w"]}, None)),
+        ([{"w": X}], lambda g, p: {"w": 2 * g * p["w"]}),
+        ([[X]], lambda g, p: ([2 * g * p[0]],)),
+        ([[X]], lambda g, p: (2 * g * p[0],)),
+        ([[X]], lambda g, p: [2 * g * p[0]]),
+        ([[[X]]], lambda g, p: [[2 * g * p[0][0]]]),
+        ([[[X]]], lambda g, p: ([[2 * g * p[0][0]]],)),
+    ],
+)
+def test_a_tuple_of_one_container_is_what_is_in_it(inputs, gradients):
+    def f(p, n=0):
+        (x,) = leaves(p)
+        return np.sum(x**2)
+
+    gradcheck(f, inputs, vjp=gradients).assert_right()
+    gradcheck(lambda *given: (f(*given), gradients(1.0, *given)), inputs, value_and_grad=True).assert_right()

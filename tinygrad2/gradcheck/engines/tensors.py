@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import numpy as np
 from tinygrad2 import autograd
 from tinygrad2.containers import leaves, rebuilt
 from tinygrad2.errors import DtypeError
-from tinygrad2.gradcheck.subject import Case
+from tinygrad2.gradcheck.engines.calls import mixed
+from tinygrad2.gradcheck.subject import Case, apart
 from tinygrad2.tensor import Tensor
 from tinygrad2.transforms import in_one
 from tinygrad2.types import Array
@@ -27,61 +29,51 @@ class Tensors:
 
         self.f = flat
         self.tensors = [_leaf(x, i) for i, x in enumerate(leaves(like))]
+        once = {id(x): x.data for x in self.tensors}
+        arrays = dict(zip(once, apart(list(once.values())), strict=True))
+        self.arrays = [arrays[id(x)] for x in self.tensors]
 
     def value(self, inputs: list[Array]) -> list[Array]:
         """The result; at arrays of another dtype than their own, nothing is recorded."""
-        if all(a is x.data for a, x in zip(inputs, self.tensors, strict=True)):
-            self.out = self.f(*self.tensors)
-            return [self.out.data]
-        return [self._unrecorded(inputs)]
-
-    def _unrecorded(self, inputs: list[Array]) -> Array:
         before = [x.data for x in self.tensors]
+        own = all(a.dtype == np.float64 for a in inputs)
         try:
             for x, a in zip(self.tensors, inputs, strict=True):  # they get their old arrays back, so no graph needs to know
                 x._array = a
-            with autograd.no_grad():
-                return self.f(*self.tensors).data
+            with nullcontext() if own else autograd.no_grad():
+                self.out = self.f(*self.tensors)
+            return [self.out.data]
         finally:
             for x, a in zip(self.tensors, before, strict=True):
                 x._array = a
 
     def pull(self, cotangents: list[Array]) -> list[Array]:
         """The gradients."""
-        return gradients(self.out, self.tensors, cotangents)
+        return [g.data for g in gradients(self.out, self.tensors, cotangents)]
 
     def recorded_alike(self, seed: int) -> bool:
         """Whether gradients are the same with `create_graph`, where fused ops go through their specifications."""
         g = np.random.default_rng(seed).standard_normal(self.f(*self.tensors).shape)
-        found = (
-            autograd.grad([self.f(*self.tensors)], self.tensors, [g], create_graph=again, allow_unused=True)
-            for again in (False, True)
-        )
-        pairs = [(a.data, b.data) for a, b in zip(*found, strict=True) if a is not None and b is not None]
+        found = (gradients(self.f(*self.tensors), self.tensors, [g], create_graph=again) for again in (False, True))
+        pairs = [(a.data, b.data) for a, b in zip(*found, strict=True)]
         return all(np.allclose(a, b, rtol=1e-6, atol=1e-9 * np.abs(a).max(initial=0), equal_nan=True) for a, b in pairs)
 
     def slope(self, seed: int) -> Callable[..., Tensor]:
-        """A function whose gradient needs the second derivatives of this one: its gradients, in a random mixture."""
+        """What order=2 checks."""
 
-        def slope(*tensors: Tensor) -> Tensor:
-            rng = np.random.default_rng(seed)
+        def linked(*tensors: Tensor) -> tuple[list[Tensor], Callable[..., Any]]:
             out = self.f(*tensors)
-            found = autograd.grad([out], list(tensors), [rng.standard_normal(out.shape)], create_graph=True, allow_unused=True)
-            total: Any = 0.0 * np.sum(out)
-            for g in found:
-                if g is not None:
-                    total = total + np.sum(np.sin(g) * rng.standard_normal(g.shape))
-            return total
+            return [out], lambda cotangents: gradients(out, list(tensors), cotangents, create_graph=True)
 
-        return slope
+        return mixed(seed, linked, np.sin, lambda a, like: a)
 
 
-def gradients(out: Tensor, tensors: list[Tensor], cotangents: list[Array]) -> list[Array]:
+def gradients(out: Tensor, tensors: list[Tensor], cotangents: list[Array], create_graph: bool = False) -> list[Tensor]:
     """Of one result; zeros for an input that has no part in it."""
-    if not out.requires_grad:
-        return [np.zeros(x.shape) for x in tensors]
-    found = autograd.grad([out], tensors, cotangents, retain_graph=True, allow_unused=True)
-    return [np.zeros(x.shape) if g is None else g.data for g, x in zip(found, tensors, strict=True)]
+    found: list[Any] = [None] * len(tensors)
+    if out.requires_grad or not autograd.is_recording():  # which is an error
+        found = autograd.grad([out], tensors, cotangents, create_graph=create_graph, retain_graph=True, allow_unused=True)
+    return [Tensor(np.zeros(x.shape)) if g is None else g for g, x in zip(found, tensors, strict=True)]
 
 
 def _leaf(x: Any, i: int) -> Tensor:
@@ -92,8 +84,6 @@ def _leaf(x: Any, i: int) -> Tensor:
         raise DtypeError(
             f"gradcheck: input {i} is {state}; finite differences need float64: model.to(np.float64), or pass the array"
         )
-    if not x.data.flags.writeable:
-        x.data = x.data.copy()
     return x
 
 
@@ -101,4 +91,4 @@ def case(f: Callable[..., Any], inputs: Sequence[Any], names: list[str]) -> Case
     """Of Tensors, of anything Tensor takes, and of containers of these."""
     subject = Tensors(f, inputs)
     names = names if len(names) == len(subject.tensors) else [f"input {i}" for i in range(len(subject.tensors))]
-    return Case(subject, [x.data for x in subject.tensors], names, deep=subject.slope)
+    return Case(subject, subject.arrays, names, deep=subject.slope)
