@@ -52,6 +52,7 @@ class Case:
     note: str = ""
     hint: str = ""  # why it may not be deterministic
     engine: str = ""
+    whose: str = ""  # gradient it is, in words
     deep: Any = None  # of an engine whose gradients can be differentiated: seed -> the function that order=2 checks
 
 

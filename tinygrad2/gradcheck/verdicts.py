@@ -45,6 +45,7 @@ class GradcheckResult:
     verdict: str
     rows: tuple[InputCheck, ...]
     note: str = ""
+    gradient: str = ""  # whose it is
 
     @property
     def worst(self) -> InputCheck:
@@ -71,7 +72,14 @@ class GradcheckResult:
         """For JSON: numbers that are not finite are text."""
         rows = [{key: _plain(value) for key, value in asdict(row).items()} for row in self.rows]
         worst = rows[self.rows.index(self.worst)] if self.rows else None
-        return {"verdict": self.verdict, "diagnosis": self.diagnosis, "note": self.note, "worst": worst, "inputs": rows}
+        return {
+            "verdict": self.verdict,
+            "diagnosis": self.diagnosis,
+            "note": self.note,
+            "gradient": self.gradient,
+            "worst": worst,
+            "inputs": rows,
+        }
 
     def __bool__(self) -> bool:
         return self.verdict == RIGHT
@@ -105,7 +113,8 @@ class GradcheckResult:
             numbers = f"{row.analytic:13.6e}  {row.numeric:13.6e}  {row.error:10.1e}"
             lines.append(f"{row.name:{width}}  {row.shape!s:>14}  {numbers}{mark}")
         end = f", worst relative error {self.worst.error:.1e} in {self.worst.name}" if self.rows else ""
-        lines.append(f"{self.verdict}: {self._compared()}{end}{'; ' if self.note else ''}{self.note}")
+        whose = f"the gradient of {self.gradient}" if self.gradient else ""
+        lines.append("; ".join(filter(None, [f"{self.verdict}: {self._compared()}{end}", whose, self.note])))
         return "\n".join(lines)
 
 

@@ -61,6 +61,29 @@ def of_tensors(x, mask):
 def broken(x):
     raise KeyError("mine")
 
+def ending(x):
+    raise SystemExit
+
+def relu(x):
+    return np.maximum(x, 0)
+
+def relu_grad(dout, x):
+    return 5 * dout * (x > 0)
+
+def conv_fwd(x):
+    return 2 * x, (x,)
+
+def conv_bwd(dout, cache):
+    return 5 * dout
+
+class Scale:
+    def __init__(self, by):
+        self.by = by
+
+def talking(x):
+    print("here I am")
+    return 2 * x
+
 def of_nothing(*xs):
     return 1.0
 
@@ -73,7 +96,7 @@ def layers(tmp_path):
     path = tmp_path / "some_layers.py"
     path.write_text(LAYERS)
     yield str(path)
-    sys.modules.pop("some_layers", None)
+    sys.modules.pop("_checked_some_layers", None)
     sys.path.remove(str(tmp_path)) if str(tmp_path) in sys.path else None
 
 
@@ -91,6 +114,10 @@ def layers(tmp_path):
         ("loss --value-and-grad --inputs 3x4,3<4", 0, "right: 12 entries"),
         ("of_tensors --inputs 3x4,3x4? --engine tensors", 0, "right: 24 entries"),
         ("of_tensors --inputs 3x4+,3x4 --order 2", 0, "right: 48 entries"),
+        ("relu --engine tensors", 0, "the gradient of tinygrad2's Tensors"),
+        ("conv_fwd --backward conv_bwd", 1, "the gradient of conv_bwd"),
+        ("scaled", 0, "the gradient of scaled_vjp"),
+        ("loss --value-and-grad --inputs 3x4,3<4", 0, "the gradient of loss"),
     ],
 )
 def test_a_function_in_a_file(layers, arguments, code, said, capsys):
@@ -111,11 +138,24 @@ def test_a_function_in_a_file(layers, arguments, code, said, capsys):
         ("{}::scaled", ["--engine", "theano"], "there is no engine 'theano'"),
         ("{}::scaled", ["--inputs", "0x3,0x3"], "there is nothing to check"),
         ("{}::broken", ["--vjp", "scaled_vjp"], "KeyError: 'mine'"),
+        ("{}::ending", [], "SystemExit: the file ends the program, so nothing was checked"),
+        ("{}::relu", [], "some_layers.py has relu_grad, and relu would be checked without: say --vjp"),
+        ("{}::conv_fwd", [], "some_layers.py has conv_bwd, and conv_fwd would be checked without"),
+        ("{}::five", [], "Scale"),
+        ("{}::Scale", [], "missing 1 required positional argument: 'by'"),
+        ("{}::scaled", ["--inputs", "3"], "missing 1 required positional argument: 'y'"),
+        ("{}::scaled", ["--inputs", "3,3,3"], "2 positional arguments but 3 were given"),
+        ("{}::scaled", ["--inputs", "3,3<0"], "'3<0' is no shape"),
+        ("{}::scaled", ["--seed", "-1"], "the seed is -1; give an integer from 0 on"),
+        ("{}::scaled", ["--inputs", "3000x3000,3000x3000"], "say --fast, or take fewer numbers"),
     ],
 )
 def test_what_cannot_be_checked_is_said_and_is_no_verdict(layers, target, flags, said, capsys):
     assert main([target.format(layers), *flags]) == 2
-    assert said in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert printed.count("\n") == 1 or "in broken" in printed or "in ending" in printed
+    assert "tinygrad2/gradcheck" not in printed
     assert main([target.format(layers), *flags, "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["verdict"] == "error"
 
@@ -139,6 +179,55 @@ def test_numbers_that_are_not_finite_are_text_in_json(layers, capsys):
     assert main([f"{layers}::f", "--json"]) == 1
     found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert found["worst"]["analytic"] == "nan"
+
+
+@pytest.mark.parametrize(
+    "what", ["raise SystemExit(0)", "import pytest; pytest.skip(allow_module_level=True)", "import sys; sys.exit()"]
+)
+def test_a_file_that_ends_at_its_import_was_not_checked(layers, what, capsys):
+    Path(layers).write_text(what)
+    assert main([f"{layers}::f"]) == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_what_a_function_prints_is_not_in_the_json(layers, capsys):
+    assert main([f"{layers}::talking", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["gradient"] == "tinygrad2's Tensors"
+    assert "here I am" in err
+
+
+@pytest.mark.parametrize("name", ["autograd", "jax", "torch", "json"])
+def test_a_file_may_be_called_as_a_package_is(tmp_path, monkeypatch, name, capsys):
+    monkeypatch.syspath_prepend(str(tmp_path))  # which puts the path back as it was
+    (tmp_path / f"{name}.py").write_text("import numpy as np\ndef f(x):\n    return np.sin(x)\n")
+    assert main([f"{tmp_path / name}.py::f"]) == 0
+    assert "the gradient of tinygrad2's Tensors" in capsys.readouterr().out
+
+
+@pytest.mark.oracle
+def test_a_function_of_pytorch_and_a_module(torch, layers, capsys):
+    Path(layers).write_text("""
+import torch
+
+class Square(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+    @staticmethod
+    def backward(ctx, g):
+        return 2 * g * ctx.saved_tensors[0]
+
+net = torch.nn.Linear(4, 2)
+""")
+    assert main([f"{layers}::Square"]) == 0
+    assert "the gradient of PyTorch" in capsys.readouterr().out
+    assert main([f"{layers}::net", "--inputs", "3x4"]) == 0
+    assert main([f"{layers}::net", "--inputs", "3x5"]) == 2
+    assert "shapes cannot be multiplied (3x5 and 4x2)" in capsys.readouterr().err
+    assert main([f"{layers}::nothing"]) == 2
+    assert "it has Square, net" in capsys.readouterr().err
 
 
 # -- the plugin
