@@ -162,6 +162,12 @@ def _joined(parts: Sequence[Any]) -> Array:
     return np.concatenate([np.asarray(part).reshape(-1) for part in parts])
 
 
+def apart(arrays: Sequence[Array]) -> list[Array]:
+    """Arrays that can be moved one by one: a copy of each that cannot be written to, or shares memory with one before it."""
+    shared = [any(np.shares_memory(x, y) for y in arrays[:i]) for i, x in enumerate(arrays)]
+    return [x.copy() if copied or not x.flags.writeable else x for x, copied in zip(arrays, shared, strict=True)]
+
+
 def listed(value: Any) -> Sequence[Any]:
     """The results of a function one by one."""
     return value if isinstance(value, (list, tuple)) else [value]
@@ -205,11 +211,22 @@ def settle(case: Case) -> None:
             raise DtypeError(f"gradcheck: {name} is {x.dtype}; differences need float64 or float32: convert it first")
     if any(x.dtype == np.float32 for x in case.inputs):
         narrow, flat = case.inputs, Flat(case)
-        case.inputs = [x.astype(np.float64) for x in narrow]
+        case.inputs = wide = [x.astype(np.float64) for x in narrow]
         try:
             flat.pull(np.zeros(flat().shape))
+            read = _read(flat)
+            case.inputs = narrow
+            elsewhere = any(once and not now for once, now in zip(_read(flat), read, strict=True))  # as a model its parameters
         except Exception:  # whatever it is, it says that the function is not for float64
+            elsewhere = True
+        if elsewhere:
             flat.dtypes = [np.dtype(np.float32)]
         flat.settle_single()
-        if case.precision is SINGLE:
-            case.inputs = narrow
+        case.inputs = narrow if case.precision is SINGLE else wide
+
+
+def _read(flat: Flat) -> list[bool]:
+    """Of each input whether the function changes with it."""
+    base = flat.attempt()
+    steps = (flat.line(k, v=np.maximum(np.abs(x), 1))(SINGLE.start) for k, x in enumerate(flat.case.inputs))
+    return [not np.array_equal(base, step, equal_nan=True) for step in steps]

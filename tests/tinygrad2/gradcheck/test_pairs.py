@@ -7,6 +7,7 @@ import pytest
 from hand_written import RNG, RULES, normal, normalised, sigmoid, softmax
 
 from tinygrad2 import Tensor
+from tinygrad2.containers import leaves
 from tinygrad2.errors import DtypeError, TinygradError
 from tinygrad2.gradcheck import gradcheck
 
@@ -475,3 +476,82 @@ def test_an_engine_without_a_result():
 
     with pytest.raises(TinygradError, match="the function gave no result"):
         gradcheck(Nothing(), [X])
+
+
+# -- gradients that are hidden, shared or wrapped
+
+
+class Narrow:
+    """A model of float32 that reads its parameter itself."""
+
+    def __init__(self):
+        self.w = X.astype(np.float32)
+
+
+@pytest.mark.parametrize("loss", [float, np.float32, np.float64])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_a_model_of_float32_that_reads_its_parameters_itself(loss, kind):
+    model = Narrow()
+    for factor in (2, 2.2):
+        result = gradcheck(
+            lambda p, factor=factor: (loss(np.sum(model.w.astype(kind) ** 2)), {"w": (factor * model.w).astype(kind)}),
+            [{"w": model.w}],
+            value_and_grad=True,
+        )
+        assert result.verdict == ("right" if factor == 2 else "wrong")
+        assert "float32" in result.note or factor != 2
+
+
+def test_gradients_of_a_loss_have_the_dtype_of_their_input():
+    result = gradcheck(lambda x: (np.sum(2 * x), np.full(x.shape, 2)), [X], value_and_grad=True)
+    assert result.verdict == "wrong"
+    assert "the gradient of x is int64" in result.note
+    assert "float32" in gradcheck(lambda x: (np.sum(x * x), (2 * x).astype(np.float32)), [X], value_and_grad=True).note
+
+
+def test_the_same_memory_under_two_names():
+    a = X.copy()
+    for inputs in ([a, a], [a[:2], a[1:]], [a, a[:]]):
+        gradcheck(lambda a, b: a * b, inputs, vjp=product).assert_right()
+        gradcheck(
+            lambda p: p["a"] * p["b"],
+            [dict(zip("ab", inputs, strict=True))],
+            vjp=lambda g, p: {"a": g * p["b"], "b": g * p["a"]},
+        ).assert_right()
+        gradcheck(lambda a, b: a * b, inputs).assert_right()
+        gradcheck(lambda a, b: a * b, [Tensor(x, requires_grad=True) for x in inputs]).assert_right()
+    x = Tensor(a, requires_grad=True)
+    gradcheck(lambda a, b: a * b, [x, x]).assert_right()
+    np.testing.assert_array_equal(a, X)
+
+    class Product:
+        def value(self, inputs):
+            self.inputs = [x.copy() for x in inputs]
+            return inputs[0] * inputs[1]
+
+        def pull(self, cotangents):
+            return cotangents[0] * self.inputs[1], cotangents[0] * self.inputs[0]
+
+    gradcheck(Product(), [a, a]).assert_right()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "gradients"),
+    [
+        ([{"w": X}], lambda g, p: ({"w": 2 * g * p["w"]},)),
+        ([{"w": X}, 3], lambda g, p, n: ({"w": 2 * g * p["w"]}, None)),
+        ([{"w": X}], lambda g, p: {"w": 2 * g * p["w"]}),
+        ([[X]], lambda g, p: ([2 * g * p[0]],)),
+        ([[X]], lambda g, p: (2 * g * p[0],)),
+        ([[X]], lambda g, p: [2 * g * p[0]]),
+        ([[[X]]], lambda g, p: [[2 * g * p[0][0]]]),
+        ([[[X]]], lambda g, p: ([[2 * g * p[0][0]]],)),
+    ],
+)
+def test_a_tuple_of_one_container_is_what_is_in_it(inputs, gradients):
+    def f(p, n=0):
+        (x,) = leaves(p)
+        return np.sum(x**2)
+
+    gradcheck(f, inputs, vjp=gradients).assert_right()
+    gradcheck(lambda *given: (f(*given), gradients(1.0, *given)), inputs, value_and_grad=True).assert_right()

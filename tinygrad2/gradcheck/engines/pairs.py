@@ -20,7 +20,7 @@ import numpy as np
 from tinygrad2.containers import entries, leaves, matching, rebuilt
 from tinygrad2.errors import ShapeError, TinygradError
 from tinygrad2.gradcheck.engines.names import argument_names, path_names
-from tinygrad2.gradcheck.subject import Case, ContractError
+from tinygrad2.gradcheck.subject import Case, ContractError, apart
 from tinygrad2.types import Array
 
 SPELLINGS = ("{}", "d{}", "grad_{}", "{}_grad", "d_{}")
@@ -35,7 +35,7 @@ class Pair:
         only_numbers = not any(_is_array(x) for x in leaves(dict(enumerate(inputs))))
         self.inputs = [_as_input(x, only_numbers) for x in inputs]
         self.checked = [_checked(x) for x in self.inputs]  # of each input, which of its leaves
-        self.arrays = [a for x, flags in zip(self.inputs, self.checked, strict=True) for a in _picked(x, flags)]
+        self.arrays = apart([a for x, flags in zip(self.inputs, self.checked, strict=True) for a in _picked(x, flags)])
 
     def value(self, inputs: list[Array]) -> list[Any]:
         """The results, without the cache or the gradients."""
@@ -76,7 +76,7 @@ class Pair:
         """What the rule gives, in the order of the checked inputs."""
         if self.form == "value_and_grad":
             (g,) = cotangents
-            return [g.reshape(()) * part for part in self.sorted(self.cache)]
+            return [(g.reshape(()) * part).astype(part.dtype) for part in self.sorted(self.cache)]
         parts = iter([_like(g, part) for g, part in zip(cotangents, leaves(self.out), strict=True)])
         given = rebuilt(self.out, parts)
         assert self.rule is not None
@@ -101,10 +101,10 @@ class Pair:
 
     def _by_input(self, found: Any, wanted: list[int]) -> list[Any]:
         names = [self.names[i] for i in wanted]
-        alone = entries(self.inputs[wanted[0]]) if len(wanted) == 1 else None
+        alone = self.inputs[wanted[0]] if len(wanted) == 1 else None
         if isinstance(found, dict) and not (isinstance(alone, dict) and alone.keys() == found.keys()):
             return [_named(found, name) for name in names]
-        if len(wanted) == 1 and (not isinstance(found, (tuple, list)) or (alone is not None and len(found) == len(alone))):
+        if len(wanted) == 1 and _depth(found) <= _depth(alone):
             return [found]
         if isinstance(found, (tuple, list)):
             if len(found) == len(wanted):
@@ -113,6 +113,12 @@ class Pair:
                 return [found[i] for i in wanted]
         count = len(found) if isinstance(found, (tuple, list)) else f"one {type(found).__name__}"
         raise ContractError(f"the rule gave {count} for the cotangents of {len(wanted)} inputs: {', '.join(names)}")
+
+
+def _depth(value: Any) -> int:
+    """How many containers are around what is in one."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else None
+    return 0 if parts is None else 1 + max(map(_depth, parts), default=0)
 
 
 def _named(found: dict[Any, Any], name: str) -> Any:
@@ -164,7 +170,7 @@ def _picked(x: Any, flags: list[bool]) -> Iterator[Array]:
     for leaf, flag in zip(leaves(x), flags, strict=True):
         if flag:
             a = np.asarray(_to_numpy(leaf))
-            yield a if a.flags.writeable and isinstance(leaf, np.ndarray) else a.copy()
+            yield a if isinstance(leaf, np.ndarray) else a.copy()
 
 
 def _to_numpy(x: Any) -> Array:
@@ -196,4 +202,4 @@ def case(f: Callable[..., Any], inputs: Sequence[Any], form: str, rule: Callable
 def of_subject(f: Any, inputs: Sequence[Any]) -> Case:
     """Of an engine of somebody's own, that has `value` and `pull`."""
     arrays = [np.array(x, float) if not isinstance(x, np.ndarray) else x for x in inputs]
-    return Case(f, arrays, argument_names(getattr(f, "f", f), len(arrays)))
+    return Case(f, apart(arrays), argument_names(getattr(f, "f", f), len(arrays)))
