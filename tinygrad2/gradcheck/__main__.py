@@ -31,7 +31,7 @@ positive ones, 3x4? for a mask, 5<10 for integers below 10 (default: NAME_inputs
 it; or else 3x4 for each)"""
 SPEC = re.compile(r"(?P<shape>0d|\d+(x\d+)*)(?P<kind>\+|\?|<[1-9]\d*)?")
 PASS = re.compile(r"_?(forward|fwd|(backward|bwd|grad|vjp))_?", re.IGNORECASE)
-"""What the names of two functions that belong together have beside the name of what they compute; group 2 is that of a gradient."""
+"""What the names of a function and its rule have beside the name of what they compute; the second group is of the rule."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -105,8 +105,8 @@ def _read(args: argparse.Namespace) -> tuple[Any, list[Any], dict[str, Any]]:
         how["backward"] = getattr(module, name.replace("forward", "backward"))
     elif (rules := _rules(module, name)) and found_engine(f, inputs) == "tensors":
         raise TinygradError(
-            f"{path} has {' and '.join(rules)}, and {name} would be checked without: say --vjp of a rule(g, *inputs), --backward "
-            "of a rule(dout, cache), or --engine tensors for the gradient that tinygrad2's Tensors have"
+            f"{path} has {' and '.join(rules)}, and {name} would be checked without: say --vjp of a rule(g, *inputs), "
+            "--backward of a rule(dout, cache), or --engine tensors for the gradient that tinygrad2's Tensors have"
         )
     return f, inputs, how
 

@@ -12,6 +12,7 @@ just that. Of inputs that are not checked (settings, integers) they may be left 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -66,7 +67,7 @@ class Pair:
                 )
         if not parts:
             raise TinygradError(f"gradcheck: the function gave {found!r}; give an array, a number, or several")
-        if self.form == "value_and_grad" and (len(parts) > 1 or np.size(parts[0]) > 1):
+        if self.form == "value_and_grad" and (len(parts) > 1 or math.prod(np.shape(parts[0])) > 1):
             raise TinygradError(
                 f"gradcheck: with value_and_grad=True the value is one number; it has shape {np.shape(parts[0])}"
             )

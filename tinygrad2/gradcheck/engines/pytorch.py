@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from tinygrad2.containers import leaves, rebuilt
-from tinygrad2.errors import TinygradError
+from tinygrad2.errors import DtypeError, TinygradError
 from tinygrad2.gradcheck.engines.names import path_names
 from tinygrad2.gradcheck.subject import Case, ContractError, DoubtError
 from tinygrad2.types import Array
@@ -19,25 +20,35 @@ BROKEN = ("returned an incorrect number of gradients", "returned an invalid grad
 """What PyTorch says of a backward that is none."""
 
 
+@contextlib.contextmanager
+def _recording() -> Iterator[None]:
+    """What is checked is recorded, whatever it is called inside of."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
 class Torch:
     """A function of PyTorch's Tensors, and of the parameters that it reads elsewhere."""
 
     def __init__(self, f: Callable[..., Any], inputs: Sequence[Any], parameters: Sequence[torch.Tensor]) -> None:
         self.f, self.like = f, dict(enumerate(inputs))
-        self.leaves = leaves(self.like)
+        self.leaves = [x.clone() if isinstance(x, torch.Tensor) and x.is_inference() else x for x in leaves(self.like)]
         self.parameters = list(parameters)
         wanted = [_is_float(x) and getattr(x, "requires_grad", False) for x in self.leaves]
         several = any(wanted) or bool(self.parameters and not any(map(_is_float, self.leaves)))
         self.checked = wanted if several else [_is_float(x) for x in self.leaves]
+        self.narrow = any(flag and _numpy(x).dtype == np.float32 for x, flag in zip(self.leaves, self.checked, strict=True))
 
     def arrays(self) -> list[Array]:
         """Of all that is checked: those of the parameters are their own, those of the inputs new."""
         given = [np.array(_numpy(x)) for x, flag in zip(self.leaves, self.checked, strict=True) if flag]
         return given + [p.detach().numpy() for p in self.parameters]
 
+    @_recording()
     def value(self, inputs: list[Array]) -> list[Array]:
         """The results, as far as they are floating-point; a complex one as pairs of real numbers."""
         given = iter(inputs)
+        wide = self.narrow and inputs[0].dtype != np.float32  # then the others of float32 are made so too
         self.variables = []
         placed = []
         for x, flag in zip(self.leaves, self.checked, strict=True):
@@ -45,9 +56,10 @@ class Torch:
                 leaf = torch.from_numpy(next(given))
                 leaf = leaf.to(x.device) if isinstance(x, torch.Tensor) else leaf
                 self.variables.append(leaf.requires_grad_())
-                placed.append(leaf)
+                placed.append(leaf.clone())  # what is no leaf may be written into, as by ReLU(inplace=True)
             else:
-                placed.append(torch.from_numpy(x) if isinstance(x, np.ndarray) else x)
+                x = torch.from_numpy(x) if isinstance(x, np.ndarray) else x
+                placed.append(x.double() if wide and _is_float(x) and x.dtype == torch.float32 else x)
         before = [p.data for p in self.parameters]
         try:
             for p, a in zip(self.parameters, given, strict=True):
@@ -74,6 +86,7 @@ class Torch:
                 raise DoubtError("the result is bfloat16, and differences can tell something of float64 and float32 alone")
         return [_numpy(out) for out in self.outs]
 
+    @_recording()
     def pull(self, cotangents: list[Array]) -> list[Array | None]:
         """What autograd gives; None where nothing was recorded."""
         variables = [*self.variables, *self.parameters]
@@ -128,9 +141,14 @@ def _is_float(x: Any) -> bool:
 
 
 def _numpy(x: Any) -> Array:
-    return x if isinstance(x, np.ndarray) else x.detach().cpu().resolve_conj().resolve_neg().numpy()
+    if isinstance(x, np.ndarray):
+        return x
+    if x.dtype == torch.bfloat16:
+        raise DtypeError("gradcheck: an input is bfloat16; differences need float64 or float32: convert it first")
+    return x.detach().cpu().to_dense().resolve_conj().resolve_neg().numpy()
 
 
+@_recording()
 def case(f: Any, inputs: Sequence[Any], names: list[str]) -> Case:
     """Of a function or of a module, which is checked in a copy in float64 with all parameters that want a gradient.
 
@@ -138,6 +156,8 @@ def case(f: Any, inputs: Sequence[Any], names: list[str]) -> Case:
     """
     if isinstance(f, type) and issubclass(f, torch.autograd.Function):
         f = f.apply  # type: ignore[attr-defined]
+    if isinstance(f, type) and issubclass(f, torch.nn.Module):
+        raise TinygradError(f"gradcheck: {f.__name__} is a class of modules; give a module, such as {f.__name__}(...)")
     parameters: dict[str, torch.Tensor] = {}
     if isinstance(f, torch.nn.Module):
         f = _in_double(f, inputs)
@@ -154,10 +174,13 @@ def case(f: Any, inputs: Sequence[Any], names: list[str]) -> Case:
 
 def _in_double(module: torch.nn.Module, inputs: Sequence[Any]) -> torch.nn.Module:
     """A copy of a module, so that its own numbers, and its buffers, stay as they are; as it is, if it is not for float64."""
-    double = copy.deepcopy(module).double()
-    trial = Torch(double, inputs, [])
-    try:
-        trial.value([a.astype(np.float64) for a in trial.arrays()])
-    except Exception:  # whatever it is, it says that the module is not for float64
-        return copy.deepcopy(module)
-    return double
+    errors = []
+    for made in (copy.deepcopy(module).double(), copy.deepcopy(module)):
+        trial = Torch(made, inputs, [])
+        try:
+            trial.value([a if errors else a.astype(np.float64) for a in trial.arrays()])
+        except Exception as error:  # whatever it is, it says that the module is not for float64, or not for these inputs
+            errors.append(error)
+        else:
+            return made
+    raise errors[0]
