@@ -54,9 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what somebody's code prints is no part of the answer
             f, inputs, how = _read(args)
-            if args.order > 1 or args.ulps is not None:
-                how |= {"order": args.order, "ulps": args.ulps}
-            result = gradcheck(f, inputs, fast=args.fast, seed=args.seed, **how)
+            result = gradcheck(f, inputs, order=args.order, fast=args.fast, ulps=args.ulps, seed=args.seed, **how)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever somebody's code raises, also SystemExit, must not look like a verdict
@@ -90,16 +88,13 @@ def _read(args: argparse.Namespace) -> tuple[Any, list[Any], dict[str, Any]]:
         raise TinygradError(f"{args.target!r} names no function; say FILE.py::NAME")
     module = _module(Path(path))
     f = _named(module, name)
-    f = f() if isinstance(f, type) and not hasattr(f, "apply") else f  # a module that is made without arguments
+    f = f() if isinstance(f, type) and not hasattr(f, "backward") else f  # a module that is made without arguments
     inputs = _inputs(args, module, name, f)
-    how: dict[str, Any] = {}
-    if args.vjp or args.backward:
-        how |= {key: _named(module, value) for key in ("vjp", "backward") if (value := getattr(args, key))}
-    elif args.value_and_grad:
-        how["value_and_grad"] = True
-    elif args.engine:
-        how["engine"] = args.engine
-    elif hasattr(module, f"{name}_vjp"):
+    how: dict[str, Any] = {key: _named(module, value) for key in ("vjp", "backward") if (value := getattr(args, key))}
+    how |= {key: value for key in ("value_and_grad", "engine") if (value := getattr(args, key))}
+    if how:
+        return f, inputs, how
+    if hasattr(module, f"{name}_vjp"):
         how["vjp"] = getattr(module, f"{name}_vjp")
     elif "forward" in name and hasattr(module, name.replace("forward", "backward")):
         how["backward"] = getattr(module, name.replace("forward", "backward"))

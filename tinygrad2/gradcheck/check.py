@@ -83,6 +83,10 @@ def gradcheck(
         DtypeError: an input is a Tensor of another dtype or without gradient, or the result is no floating-point number.
         TinygradError: there is no entry to check.
     """
+    if not isinstance(order, (int, np.integer)) or order < 1:
+        raise TinygradError(f"gradcheck: order={order} was given; it takes a whole number from 1 on")
+    if ulps is not None and not ulps >= 0:
+        raise TinygradError(f"gradcheck: ulps={ulps} was given; it takes a number of units in the last place, 0 or more")
     if fast and ulps is not None:
         raise TinygradError("gradcheck: ulps looks at single derivatives, and fast makes none; leave one of them out")
     if not isinstance(seed, (int, np.integer)) or seed < 0:
@@ -104,10 +108,17 @@ def gradcheck(
                 "the gradient with create_graph differs from the one without: check that the spec of each op equals its forward"
             )
             return replace(result, verdict=WRONG, note=note)
-        slope = case.deep(seed)  # made by a backward pass, which is not for complex numbers
-        flat = leaves(dict(enumerate(inputs)))
         second = gradcheck(
-            slope, flat, engine=case.engine, order=order - 1, fast=fast, names=case.names, seed=seed, progress=progress
+            case.deep(seed),
+            leaves(dict(enumerate(inputs))),
+            engine=case.engine,
+            order=order - 1,
+            fast=fast,
+            complex_step=complex_step,
+            ulps=ulps,
+            names=case.names,
+            seed=seed,
+            progress=progress,
         )
         note = f"{'second' if order == 2 else 'higher'} order: {second.note}" if second.note else ""
         result = replace(result, verdict=second.verdict, rows=(*result.rows, *second.rows), note=note)

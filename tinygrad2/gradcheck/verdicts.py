@@ -27,7 +27,7 @@ class InputCheck:
     name: str
     shape: tuple[int, ...]
     verdict: str
-    error: float  # |analytic - numeric|, relative to the larger of them or, if that is more, to a millionth of |f|
+    error: float  # |analytic - numeric|, relative to the larger, or to a millionth of |f| (float32: a thousandth); 0 at a kink
     index: tuple[int, ...]  # of the output (of several: its number first), then of the input
     analytic: float
     numeric: float
@@ -48,9 +48,9 @@ class GradcheckResult:
     gradient: str = ""  # whose it is
 
     @property
-    def worst(self) -> InputCheck:
-        """The input with the worst verdict, then the largest relative error."""
-        return max(self.rows, key=lambda row: (ORDER.index(row.verdict), row.error))
+    def worst(self) -> InputCheck | None:
+        """The input with the worst verdict, then the largest relative error; None where nothing was compared."""
+        return max(self.rows, key=lambda row: (ORDER.index(row.verdict), row.error), default=None)
 
     @property
     def diagnosis(self) -> str:
@@ -71,50 +71,44 @@ class GradcheckResult:
     def as_dict(self) -> dict[str, Any]:
         """For JSON: numbers that are not finite are text."""
         rows = [{key: _plain(value) for key, value in asdict(row).items()} for row in self.rows]
-        worst = rows[self.rows.index(self.worst)] if self.rows else None
-        return {
-            "verdict": self.verdict,
-            "diagnosis": self.diagnosis,
-            "note": self.note,
-            "gradient": self.gradient,
-            "worst": worst,
-            "inputs": rows,
-        }
+        worst = rows[self.rows.index(self.worst)] if self.worst else None
+        said = {"verdict": self.verdict, "diagnosis": self.diagnosis, "note": self.note, "gradient": self.gradient}
+        return {**said, "worst": worst, "inputs": rows}
 
     def __bool__(self) -> bool:
         return self.verdict == RIGHT
 
     def __repr__(self) -> str:
-        """The table; of a long one that is not right, its worst row, since pytest shows the ends of what is longer than a few
+        """The table; of a long one that is not right, the reason, since pytest shows the ends of what is longer than a few
         lines."""
-        text = str(self)
-        if self.verdict != RIGHT and self.rows and len(text) > PYTEST_SHOWS:
-            row = self.worst
-            text = (
-                f"<- {row.verdict} at {list(row.index)} of {row.name}: {row.note}; {row.analytic:.6e} and not {row.numeric:.6e}"
-            )
+        text, row = str(self), self.worst
+        if self.verdict != RIGHT and row and len(text) > PYTEST_SHOWS:
+            at = f"{list(row.index)} of {row.name}: {row.note}; {row.analytic:.6e} and not {row.numeric:.6e}"
+            text = f"<- {self.verdict} at {at}" if row.verdict == self.verdict else f"<- {self.verdict}: {self.note}"
         return f"\n{text}\n"
 
     def _compared(self) -> str:
         """What was compared with differences, counted: entries, or one direction through all entries of an input."""
         one_by_one, together = ([row for row in self.rows if row.projected == kind] for kind in (False, True))
-        parts = [f"{counted(sum(math.prod(row.shape) for row in one_by_one), 'entry')}"] * (bool(one_by_one) or not together)
+        parts = [counted(sum(math.prod(row.shape) for row in one_by_one), "entry")] * bool(one_by_one)
         if together:
             entries = sum(math.prod(row.shape) for row in together)
             parts.append(f"{counted(len(together), 'random direction')} through {counted(entries, 'entry')}")
         return " and ".join(parts)
 
     def __str__(self) -> str:
-        width = max((len(row.name) for row in self.rows), default=5)
+        if not self.worst:
+            return f"{self.verdict}: {self.note}"
+        width = max(5, *(len(row.name) for row in self.rows))
         lines = [f"{'input':{width}}  {'shape':>14}  {'analytic':>13}  {'numeric':>13}  {'rel. error':>10}"]
         for row in self.rows:
             mark = "" if row.verdict == RIGHT else f"  <- {row.verdict} at {list(row.index)}"
             mark += f"{':' if mark else ' '} {row.note}" if row.note else ""
             numbers = f"{row.analytic:13.6e}  {row.numeric:13.6e}  {row.error:10.1e}"
             lines.append(f"{row.name:{width}}  {row.shape!s:>14}  {numbers}{mark}")
-        end = f", worst relative error {self.worst.error:.1e} in {self.worst.name}" if self.rows else ""
+        end = f"worst relative error {self.worst.error:.1e} in {self.worst.name}"
         whose = f"the gradient of {self.gradient}" if self.gradient else ""
-        lines.append("; ".join(filter(None, [f"{self.verdict}: {self._compared()}{end}", whose, self.note])))
+        lines.append("; ".join(filter(None, [f"{self.verdict}: {self._compared()}, {end}", whose, self.note])))
         return "\n".join(lines)
 
 

@@ -137,6 +137,10 @@ def test_a_function_in_a_file(layers, arguments, code, said, capsys):
         ("{}::of_nothing", [], "Say --inputs 3x4,4"),
         ("{}::scaled", ["--engine", "theano"], "there is no engine 'theano'"),
         ("{}::scaled", ["--inputs", "0x3,0x3"], "there is nothing to check"),
+        ("{}::scaled", ["--order", "0"], "order=0 was given"),
+        ("{}::scaled", ["--ulps", "nan"], "ulps=nan was given"),
+        ("{}::loss", ["--value-and-grad", "--vjp", "scaled_vjp"], "vjp and value_and_grad were given"),
+        ("{}::loss", ["--value-and-grad", "--engine", "jax"], "value_and_grad and engine were given"),
         ("{}::broken", ["--vjp", "scaled_vjp"], "KeyError: 'mine'"),
         ("{}::ending", [], "SystemExit: the file ends the program, so nothing was checked"),
         ("{}::relu", [], "some_layers.py has relu_grad, and relu would be checked without: say --vjp"),
@@ -158,6 +162,20 @@ def test_what_cannot_be_checked_is_said_and_is_no_verdict(layers, target, flags,
     assert "tinygrad2/gradcheck" not in printed
     assert main([target.format(layers), *flags, "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["verdict"] == "error"
+
+
+@pytest.mark.oracle
+def test_a_class_of_pytorch_is_made_and_a_function_of_it_is_not(tmp_path, capsys, torch):
+    (tmp_path / "of_torch.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Linear):\n    def __init__(self):\n        super().__init__(4, 2)\n"
+        "class Twice(torch.autograd.Function):\n"
+        "    @staticmethod\n    def forward(ctx, x):\n        return 2 * x\n"
+        "    @staticmethod\n    def backward(ctx, g):\n        return 2 * g\n"
+    )
+    for name in ("Net", "Twice"):
+        assert main([f"{tmp_path / 'of_torch.py'}::{name}", "--inputs", "3x4"]) == 0
+        assert "right:" in capsys.readouterr().out
 
 
 def test_json_has_the_worst_entry_both_numbers_and_the_diagnosis(layers, capsys):

@@ -76,6 +76,18 @@ def test_only_right_counts_as_true(monkeypatch):
         assert gradcheck(Cube.call, [X])
 
 
+def test_a_broken_contract_is_the_reason_that_is_shown():
+    x = np.arange(1.0, 7.0)
+    bent = gradcheck(lambda x: x * x, [x], vjp=lambda g, x: 2 * x * np.where(g > 0.5, g, g * 1.0001))
+    assert bent.verdict == "wrong"
+    assert bent.worst.verdict == "right"
+    assert repr(bent).startswith("\n<- wrong: the gradient is not linear in the cotangent")
+    broken = gradcheck(lambda x: x * x, [x], vjp=lambda g, x: (g, g))
+    assert broken.worst is None
+    assert str(broken) == repr(broken).strip() == "wrong: the rule gave 2 for the cotangents of 1 inputs: x"
+    assert broken.as_dict()["worst"] is None
+
+
 # -- kinks, jumps, noise
 
 
@@ -289,6 +301,13 @@ def test_second_order_finds_a_rule_that_is_right_only_once():
     result = gradcheck(Square.call, [X], order=2)
     assert result.verdict == "wrong"
     gradcheck(np.exp, [X], order=3).assert_right()
+
+
+def test_second_order_says_what_no_sharper_instrument_takes():
+    assert "the complex step decides 0 of 4" in gradcheck(np.exp, [X], order=2, complex_step=True).rows[1].note
+    first, second = gradcheck(np.exp, [X], order=2, ulps=4).rows
+    assert "can tell of" in first.note
+    assert second.note == "nothing sharper than differences takes this function"
 
 
 def test_float32_is_checked_with_its_own_budget():

@@ -174,7 +174,7 @@ def case(f: Any, inputs: Sequence[Any], names: list[str]) -> Case:
 
 def _in_double(module: torch.nn.Module, inputs: Sequence[Any]) -> torch.nn.Module:
     """A copy of a module, so that its own numbers, and its buffers, stay as they are; as it is, if it is not for float64."""
-    errors = []
+    errors: list[Exception] = []
     for made in (copy.deepcopy(module).double(), copy.deepcopy(module)):
         trial = Torch(made, inputs, [])
         try:
