@@ -22,12 +22,16 @@ class Tensors:
 
     def __init__(self, f: Callable[..., Any], inputs: Sequence[Any]) -> None:
         like = dict(enumerate(inputs))
+        self.leaves = leaves(like)
+        self.checked = [isinstance(x, Tensor) or np.asarray(x).dtype.kind in "fc" for x in self.leaves]  # and not ids, nor masks
 
         def flat(*tensors: Tensor) -> Tensor:
-            return in_one("gradcheck", f(*rebuilt(like, iter(tensors)).values()))
+            new = iter(tensors)
+            placed = [next(new) if flag else x for x, flag in zip(self.leaves, self.checked, strict=True)]
+            return in_one("gradcheck", f(*rebuilt(like, iter(placed)).values()))
 
         self.f = flat
-        self.tensors = [_leaf(x, i) for i, x in enumerate(leaves(like))]
+        self.tensors = [_leaf(x, i) for i, (x, flag) in enumerate(zip(self.leaves, self.checked, strict=True)) if flag]
         once = {id(x): x.data for x in self.tensors}
         arrays = dict(zip(once, apart(list(once.values())), strict=True))
         self.arrays = [arrays[id(x)] for x in self.tensors]
@@ -63,10 +67,11 @@ class Tensors:
     def slope(self, seed: int) -> Callable[..., Tensor]:
         """A function whose gradient needs the second derivatives of this one: its gradients, in a random mixture."""
 
-        def slope(*tensors: Tensor) -> Tensor:
+        def slope(*flat: Any) -> Tensor:
             rng = np.random.default_rng(seed)
+            tensors = [x for x, flag in zip(flat, self.checked, strict=True) if flag]
             out = self.f(*tensors)
-            found = autograd.grad([out], list(tensors), [rng.standard_normal(out.shape)], create_graph=True, allow_unused=True)
+            found = autograd.grad([out], tensors, [rng.standard_normal(out.shape)], create_graph=True, allow_unused=True)
             total: Any = 0.0 * np.sum(out)
             for g in found:
                 if g is not None:
@@ -98,5 +103,6 @@ def _leaf(x: Any, i: int) -> Tensor:
 def case(f: Callable[..., Any], inputs: Sequence[Any], names: list[str]) -> Case:
     """Of Tensors, of anything Tensor takes, and of containers of these."""
     subject = Tensors(f, inputs)
-    names = names if len(names) == len(subject.tensors) else [f"input {i}" for i in range(len(subject.tensors))]
-    return Case(subject, subject.arrays, names, deep=subject.slope)
+    flags = list(zip(names, subject.leaves, subject.checked, strict=True))
+    others = {name: x for name, x, flag in flags if not flag}
+    return Case(subject, subject.arrays, [name for name, _, flag in flags if flag], others, deep=subject.slope)
