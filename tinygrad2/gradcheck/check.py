@@ -100,7 +100,7 @@ def gradcheck(
     result = _checked(case, fast, complex_step, ulps, seed, progress)
     tensors = case.subject if isinstance(case.subject, Tensors) else None
     if tensors and result.rows and result.verdict != WRONG and not any(isinstance(x, Tensor) for x in inputs):
-        note = contract.in_float32(tensors, case.inputs)
+        note = contract.in_float32(tensors, case.inputs, case.names)
         result = replace(result, verdict=WRONG, note=note) if note else result
     if order > 1 and result.verdict == RIGHT:
         if tensors and not tensors.recorded_alike(seed):
@@ -148,7 +148,11 @@ def _compared(case: Case, fast: bool, complex_step: bool, ulps: float | None, se
         return GradcheckResult(WRONG, (), str(broken))
     except DoubtError as doubt:
         return GradcheckResult(UNDECIDABLE, (), str(doubt))
-    return GradcheckResult(worst_of(row.verdict for row in rows), tuple(rows), case.note)
+    return GradcheckResult(
+        worst_of(row.verdict for row in rows),
+        tuple(rows),
+        "; ".join(filter(None, [case.note, getattr(case.subject, "note", "")])),
+    )
 
 
 def _full(

@@ -149,7 +149,7 @@ def test_one_cotangent_needs_no_tuple():
         (lambda x: {"a": np.sin(x)}, [X], lambda g, x: g["a"] * np.cos(x)),
         (lambda x, n: x**n, [X, 3], lambda g, x, n: n * g * x ** (n - 1)),
         (lambda x, n: x**n, [X, 3], lambda g, x, n: (n * g * x ** (n - 1), None)),
-        (lambda x, p: x * p, [X, 0.5], lambda g, x, p: g * p),  # a number beside arrays is a setting
+        (lambda x, p: x * p, [X, 0.5], lambda g, x, p: g * p),
         (lambda pair: pair[0] * pair[1], [[X, X + 1]], lambda g, pair: [g * pair[1], g * pair[0]]),
         (lambda p, x: p["w"] * x, [{"w": X}, X + 1], lambda g, p, x: ({"w": g * x}, g * p["w"])),
         (lambda x: x * 2, [X[:, ::-1]], lambda g, x: 2 * g),
@@ -387,6 +387,65 @@ def test_an_engine_of_somebodys_own(monkeypatch):
     result = gradcheck(Scalars(f), inputs)
     assert result.verdict == "wrong"
     assert "as if one of 2 uses were kept (= for +=)" in result.diagnosis
+
+
+def test_a_number_beside_arrays_is_a_setting_and_that_is_said():
+    result = gradcheck(lambda x, a: x * a, [X, 0.5], vjp=lambda g, x, a: (g * a, 7 * np.sum(g * x)))
+    result.assert_right()
+    assert result.note == "a number beside arrays is a setting, and not checked: a"
+    assert (
+        gradcheck(lambda x, a: x * a, [X, np.float64(0.5)], vjp=lambda g, x, a: (g * a, 7 * np.sum(g * x))).verdict == "wrong"
+    )
+    assert gradcheck(lambda x, n: x * n, [X, 3], vjp=lambda g, x, n: g * n).note == ""
+
+
+def test_it_says_whose_gradient_it_is():
+    def f(x):
+        return 2 * x
+
+    def rule(g, x):
+        return 2 * g
+
+    class Own:
+        def value(self, inputs):
+            return inputs[0] * 2
+
+        def pull(self, cotangents):
+            return [2 * cotangents[0]]
+
+    for result, whose in (
+        (gradcheck(f, [X], vjp=rule), "rule"),
+        (gradcheck(f, [X], vjp=lambda g, x: 2 * g), "the function in vjp="),
+        (gradcheck(f, [X]), "tinygrad2's Tensors"),
+        (gradcheck(f, [X], order=2), "tinygrad2's Tensors"),
+        (gradcheck(Own(), [X]), "Own"),
+    ):
+        assert result.gradient == whose
+        assert str(result).endswith(f"; the gradient of {whose}")
+        assert result.as_dict()["gradient"] == whose
+
+
+def test_a_cache_that_is_no_tensor_needs_a_word():
+    for cache in ((X, X.shape), {"x": X}, "cache"):
+        with pytest.raises(TinygradError, match=r"if that is \(out, cache\), say backward="):
+            gradcheck(lambda x, cache=cache: (x * 2, cache), [X])
+
+
+def test_what_has_no_floating_point_number_is_not_checked():
+    for inputs in ([3], [np.arange(3)], [], ["text"]):
+        for how in ({}, {"vjp": product}):
+            with pytest.raises(TinygradError, match="there is nothing to check: give floating-point arrays"):
+                gradcheck(lambda *xs: np.zeros(3), inputs, **how)
+
+
+def test_functions_of_tensors_are_handed_ids_and_masks():
+    ids, mask = np.array([1, 0, 1]), X > 0
+    for order in (1, 2):
+        result = gradcheck(lambda x, ids: np.sin(x[np.arange(3), ids]), [X, ids], order=order)
+        result.assert_right()
+        assert {row.name for row in result.rows} == {"x"}
+        gradcheck(lambda p, n: np.sin(p["x"])[p["mask"]] * n, [{"x": X, "mask": mask}, 3], order=order).assert_right()
+        gradcheck(lambda x, m: np.sin(x[m]), [Tensor(X, requires_grad=True), mask], order=order).assert_right()
 
 
 def test_tensors_are_still_what_is_meant_where_nothing_is_said():

@@ -38,16 +38,18 @@ def case_of(
         case = pairs.case(f, inputs, given[0], vjp or backward)
         name = getattr(vjp or backward or f, "__name__", "<")
         case.whose = f"the function in {given[0]}=" if name.startswith("<") else name
-        return case
-    if engine is None and callable(getattr(f, "value", None)) and callable(getattr(f, "pull", None)):
+    elif engine is None and callable(getattr(f, "value", None)) and callable(getattr(f, "pull", None)):
         case = pairs.of_subject(f, inputs)
         case.whose = type(f).__name__
-        return case
-    found = engine or found_engine(f, inputs)
-    if found not in TITLES:
-        raise TinygradError(f"gradcheck: there is no engine {found!r}; there are {', '.join(sorted(TITLES))}")
-    case = import_module(f"tinygrad2.gradcheck.engines.{found}").case(f, inputs, path_names(f, inputs))
-    case.engine, case.whose = found, TITLES[found]
+    else:
+        found = engine or found_engine(f, inputs)
+        if found not in TITLES:
+            raise TinygradError(f"gradcheck: there is no engine {found!r}; there are {', '.join(sorted(TITLES))}")
+        case = import_module(f"tinygrad2.gradcheck.engines.{found}").case(f, inputs, path_names(f, inputs))
+        case.engine, case.whose = found, TITLES[found]
+    if not case.inputs:
+        kinds = "of NumPy or PyTorch" if given else ""
+        raise TinygradError(f"gradcheck: there is nothing to check: give floating-point arrays {kinds}, and not {inputs!r:.60}")
     return case
 
 

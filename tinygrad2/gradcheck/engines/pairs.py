@@ -36,6 +36,8 @@ class Pair:
         only_numbers = not any(_is_array(x) for x in leaves(dict(enumerate(inputs))))
         self.inputs = [_as_input(x, only_numbers) for x in inputs]
         self.checked = [_checked(x) for x in self.inputs]  # of each input, which of its leaves
+        numbers = [name for name, x in zip(self.names, self.inputs, strict=True) if type(x) is float]
+        self.note = f"a number beside arrays is a setting, and not checked: {', '.join(numbers)}" if numbers else ""
         self.arrays = apart([a for x, flags in zip(self.inputs, self.checked, strict=True) for a in _picked(x, flags)])
 
     def value(self, inputs: list[Array]) -> list[Any]:

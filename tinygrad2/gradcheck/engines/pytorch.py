@@ -33,7 +33,8 @@ class Torch:
     def __init__(self, f: Callable[..., Any], inputs: Sequence[Any], parameters: Sequence[torch.Tensor]) -> None:
         self.f, self.like = f, dict(enumerate(inputs))
         self.leaves = [x.clone() if isinstance(x, torch.Tensor) and x.is_inference() else x for x in leaves(self.like)]
-        self.parameters = list(parameters)
+        self.parameters, self.note = list(parameters), ""
+        self.in_place = False  # whether it writes into its inputs, as ReLU(inplace=True) does; then they are no leaves
         wanted = [_is_float(x) and getattr(x, "requires_grad", False) for x in self.leaves]
         several = any(wanted) or bool(self.parameters and not any(map(_is_float, self.leaves)))
         self.checked = wanted if several else [_is_float(x) for x in self.leaves]
@@ -56,20 +57,28 @@ class Torch:
                 leaf = torch.from_numpy(next(given))
                 leaf = leaf.to(x.device) if isinstance(x, torch.Tensor) else leaf
                 self.variables.append(leaf.requires_grad_())
-                placed.append(leaf.clone())  # what is no leaf may be written into, as by ReLU(inplace=True)
+                placed.append(leaf.clone() if self.in_place else leaf)
             else:
                 x = torch.from_numpy(x) if isinstance(x, np.ndarray) else x
                 placed.append(x.double() if wide and _is_float(x) and x.dtype == torch.float32 else x)
+        own = [np.array(_numpy(leaf)) for leaf in self.variables]
         before = [p.data for p in self.parameters]
         try:
             for p, a in zip(self.parameters, given, strict=True):
                 if not (p.data.dtype == torch.float64 and np.shares_memory(p.detach().numpy(), a)):
                     p.data = torch.from_numpy(a)
             found = self.f(*rebuilt(self.like, iter(placed)).values())
+        except RuntimeError as error:
+            if self.in_place or "in-place" not in str(error):
+                raise
+            self.in_place = True
+            for a, old in zip(inputs, own, strict=False):
+                a[...] = old
+            return self.value(inputs)
         finally:
             for p, data in zip(self.parameters, before, strict=True):
                 p.data = data
-        parts = [found] if isinstance(found, torch.Tensor) else leaves(found)
+        parts = leaves(found)
         for part in parts:
             if not isinstance(part, (torch.Tensor, int, float, bool, str)):
                 raise TinygradError(
@@ -79,7 +88,10 @@ class Torch:
         self.outs = [_as_real(part) if turned else part for part in parts if _is_number(part)]
         if not self.outs:
             raise TinygradError(f"gradcheck: the function gave {found!r:.60}; give floating-point Tensors of PyTorch")
-        if any(out.requires_grad for out in self.outs):  # others are said to have no gradient, such as statistics and indices
+        lost = sum(not out.requires_grad for out in self.outs)
+        if 0 < lost < len(self.outs):  # these are said to have no gradient, such as statistics
+            what = "has no gradient, and is" if lost == 1 else "have no gradients, and are"
+            self.note = f"{lost} of {len(self.outs)} results {what} not checked"
             self.outs = [out for out in self.outs if out.requires_grad]
         for out in self.outs:
             if out.dtype == torch.bfloat16:  # which NumPy does not have
@@ -110,8 +122,7 @@ class Torch:
         def slope(*flat: Any) -> Any:
             rng = np.random.default_rng(seed)
             found = self.f(*rebuilt(self.like, iter(flat)).values())
-            outs = [out for out in ([found] if isinstance(found, torch.Tensor) else leaves(found)) if _is_number(out)]
-            outs = [_as_real(out) for out in outs if out.requires_grad]
+            outs = [_as_real(out) for out in leaves(found) if _is_number(out) and out.requires_grad]
             if not outs:
                 return sum(x.sum() for x in flat if _is_float(x)) * 0.0
             variables = [x for x, flag in zip(flat, self.checked, strict=True) if flag] + self.parameters
