@@ -116,7 +116,7 @@ def gradcheck(
             fast=fast,
             complex_step=complex_step,
             ulps=ulps,
-            names=case.names,
+            names=[f"{name}'" for name in case.names],
             seed=seed,
             progress=progress,
         )

@@ -33,7 +33,7 @@ class Tensors:
             found = f(*rebuilt(like, iter(placed)).values())
             if isinstance(found, tuple) and not all(isinstance(part, Tensor) for part in leaves(found)):
                 raise TinygradError(
-                    "gradcheck: the function gave a tuple that holds more than Tensors; if that is (out, cache), say backward=, "
+                    "gradcheck: the function gave a tuple of more than Tensors; if that is (out, cache), say backward=, "
                     "and if (value, gradients), value_and_grad=True"
                 )
             return in_one("gradcheck", found)
