@@ -43,9 +43,12 @@ def first_look(flat: Flat, seed: int) -> tuple[Array, tuple[Array, list[Array]]]
     for g, name in zip(nothing, flat.case.names, strict=True):
         if np.isfinite(g).all() and g.any():
             where = f" of {name}" if len(inputs) > 1 else ""
-            ignored = all(np.array_equal(a, b) for a, b in zip(first, nothing, strict=True))
-            cause = ": the cotangent is ignored" if ignored else ""
-            raise ContractError(f"a cotangent of zero gives a gradient{where} that is not zero{cause}")
+            cause = "it does not depend on the cotangent alone, or the rule takes its arguments in another order"
+            if all(map(np.array_equal, first, nothing)):
+                cause = "the cotangent is ignored"
+                if not all(map(np.array_equal, first, again)):
+                    cause = "it is kept from the call before, and added to: start each time from zeros"
+            raise ContractError(f"a cotangent of zero gives a gradient{where} that is not zero: {cause}")
     if _differ(flat, first, again):
         flat()
         if not _differ(flat, first, flat.pull(u)):

@@ -34,6 +34,11 @@ def diagnosis(findings: Findings, k: int) -> str:
     """The usual mistake that a wrong Jacobian looks like, and where it is."""
     if not findings.analytic[k].any():
         return "always zero: no gradient arrives here"
+    if not findings.numeric[k].any():
+        name, x = findings.flat.case.names[k], findings.flat.case.inputs[k]
+        if np.array_equal(findings.flat.line(k, v=1 + np.abs(x))(1.0), findings.base):
+            return f"the function does not depend on {name}: hand in the very arrays that it reads"
+        return "the function is flat here, so that its gradient is zero; another is an estimate, such as a straight-through one"
     views = list(_views(findings, k))
     if len(views) > 1:
         bad = [number for number, view in enumerate(views) if view.wrong.any()]

@@ -270,7 +270,7 @@ def test_arguments_that_do_not_fit_each_other():
         ({"vjp": product, "engine": "jax"}, "vjp and engine were given"),
         ({"engine": "theano"}, "there is no engine 'theano'; there are autograd, jax, pytorch, tensors"),
         ({"vjp": 3}, "give two functions"),
-        ({"vjp": product, "order": 2}, "order=2 differentiates the gradient"),
+        ({"vjp": product, "order": 2}, "order=2 differentiates the gradient itself, which is for functions of Tensors, JAX"),
         ({"vjp": product, "ulps": 4, "fast": True}, "leave one of them out"),
         *[({"order": n}, f"order={n} was given; it takes a whole number from 1") for n in (0, -2, 1.5, "2")],
         *[({"vjp": product, "ulps": n}, f"ulps={n} was given; it takes a number of units") for n in (np.nan, -1)],
@@ -397,6 +397,67 @@ def test_a_number_beside_arrays_is_a_setting_and_that_is_said():
         gradcheck(lambda x, a: x * a, [X, np.float64(0.5)], vjp=lambda g, x, a: (g * a, 7 * np.sum(g * x))).verdict == "wrong"
     )
     assert gradcheck(lambda x, n: x * n, [X, 3], vjp=lambda g, x, n: g * n).note == ""
+
+
+@pytest.mark.parametrize(
+    ("f", "inputs", "how", "said"),
+    [
+        (lambda a, b: a * b, [X, X + 1], {"vjp": lambda d, cache: d}, r"vjp= .* 3 arguments, .* \(d, cache\); say backward="),
+        (lambda a, b: (a * b, 0), [X, X + 1], {"backward": product}, r"backward= .* 2 arguments, .* \(g, a, b\); say vjp="),
+        (lambda x: ((x, x), 0), [X], {"backward": lambda a, b, cache: a + b}, "2 arguments"),
+        (lambda x: None, [X], {"vjp": lambda g, x: g}, "the function gave None; does it return"),
+    ],
+)
+def test_functions_that_do_not_belong_together(f, inputs, how, said):
+    with pytest.raises(TinygradError, match=said):
+        gradcheck(f, inputs, **how)
+
+
+def test_the_cotangent_of_a_tuple_before_the_cache_is_a_tuple():
+    gradcheck(lambda x: ((2 * x, 3 * x), None), [X], backward=lambda g, cache: 2 * g[0] + 3 * g[1]).assert_right()
+    gradcheck(lambda x: (2 * x, 3 * x, None), [X], backward=lambda a, b, cache: 2 * a + 3 * b).assert_right()
+    gradcheck(lambda x: (2.0 * x.sum(), 3.0, None), [X], backward=lambda a, b, cache: np.full(X.shape, 2 * a)).assert_right()
+
+
+class Kept:
+    """Gradients that are added to, as those of a layer with += are."""
+
+    def __init__(self):
+        self.g = np.zeros(X.shape)
+
+    def __call__(self, g, x):
+        self.g += 2 * g
+        return self.g
+
+
+WB = {"W": X, "b": X + 1}
+
+
+def of_both(*names):
+    return lambda p: (np.sum(p["W"] * p["b"]), {name: p["b" if name[-1] == "W" else "W"] for name in names})
+
+
+@pytest.mark.parametrize(
+    ("f", "inputs", "how", "said"),
+    [
+        (lambda x: 2 * x, [X], {"vjp": lambda g, x: None}, "the rule gave None: does it return"),
+        (lambda x: 2 * x, [X], {"vjp": Kept()}, "kept from the call before, and added to"),
+        (lambda a, b: a * b, [X, X + 1], {"vjp": lambda a, b, g: (g * b, g * a)}, "arguments in another order"),
+        (of_both("W"), [WB], {"value_and_grad": True}, "gave W, and nothing for b: it may be called b, db or grad_b"),
+        (of_both("W", "b", "db"), [WB], {"value_and_grad": True}, "gave b and db, and each may be the gradient of b"),
+        (lambda p: (np.sum(X**2), {"W": 2 * X}), [{"W": X.copy()}], {"value_and_grad": True}, "does not depend on W: hand in"),
+        (lambda x: np.round(x), [X], {"vjp": lambda g, x: g}, "the function is flat here"),
+        (lambda x: np.sign(x), [X], {"vjp": lambda g, x: g * (np.abs(x) < 1)}, "the function is flat here"),
+    ],
+)
+def test_what_is_wrong_is_said_as_it_is(f, inputs, how, said):
+    result = gradcheck(f, inputs, **how)
+    assert result.verdict == "wrong"
+    assert said in result.diagnosis
+
+
+def test_gradients_of_a_dictionary_are_found_by_name_too():
+    gradcheck(of_both("dW", "grad_b"), [WB], value_and_grad=True).assert_right()
 
 
 def test_it_says_whose_gradient_it_is():
