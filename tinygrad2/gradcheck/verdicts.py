@@ -11,7 +11,6 @@ from tinygrad2.errors import counted
 RIGHT, UNDECIDABLE, INACCURATE, WRONG = "right", "undecidable", "inaccurate", "wrong"
 ORDER = (RIGHT, UNDECIDABLE, INACCURATE, WRONG)
 """From the best to the worst: what is known to be off is worse than what is not known."""
-PYTEST_SHOWS = 200
 EXIT_CODES = {RIGHT: 0, WRONG: 1, UNDECIDABLE: 3, INACCURATE: 4}  # 2 is for commands that are not understood
 
 
@@ -79,13 +78,12 @@ class GradcheckResult:
         return self.verdict == RIGHT
 
     def __repr__(self) -> str:
-        """The table; of a long one that is not right, the reason, since pytest shows the ends of what is longer than a few
-        lines."""
-        text, row = str(self), self.worst
-        if self.verdict != RIGHT and row and len(text) > PYTEST_SHOWS:
-            at = f"{list(row.index)} of {row.name}: {row.note}; {row.analytic:.6e} and not {row.numeric:.6e}"
-            text = f"<- {self.verdict} at {at}" if row.verdict == self.verdict else f"<- {self.verdict}: {self.note}"
-        return f"\n{text}\n"
+        """The table, or in one line what is not right, since of `assert gradcheck(...)` pytest shows one line."""
+        row = self.worst
+        if self.verdict == RIGHT or not row:
+            return str(self)
+        at = f"{list(row.index)} of {row.name}: {row.note}; {row.analytic:.6e} and not {row.numeric:.6e}"
+        return f"<- {self.verdict} at {at}" if row.verdict == self.verdict else f"<- {self.verdict}: {self.note}"
 
     def _compared(self) -> str:
         """What was compared with differences, counted: entries, or one direction through all entries of an input."""

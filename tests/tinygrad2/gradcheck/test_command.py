@@ -267,6 +267,25 @@ def test_not_as_expected(gradcheck):
 """
 
 
+OTHERS = """
+import numpy as np
+from tinygrad2.gradcheck import gradcheck as check
+
+def test_several(gradcheck):
+    gradcheck(np.sin, [np.ones(2)], vjp=lambda g, x: g * np.cos(x))
+    gradcheck(np.sin, [np.ones(2)], vjp=lambda g, x: -g * np.cos(x))  # the second
+
+def test_asserted():
+    assert check(np.sin, [np.ones(2)], vjp=lambda g, x: -g * np.cos(x))
+
+def test_misspelt(gradcheck):
+    gradcheck(np.sin, [np.ones(2)], vjp=lambda g, x: g * np.cos(x), expect="rihgt")
+
+def test_without_seed(gradcheck):
+    gradcheck(np.sin, [np.ones(2)], vjp=lambda g, x: g * np.cos(x), seed=None)
+"""
+
+
 def pytest_run(folder, *flags):
     """What pytest prints, where the plugin is loaded as it is by its entry point."""
     command = [sys.executable, "-m", "pytest", "-p", "pytest_tinygrad2", "-p", "no:cacheprovider", "-q", *flags]
@@ -281,6 +300,18 @@ def test_the_fixture_prints_the_table_when_it_fails(tmp_path):
     assert "gradcheck: wrong, with --gradcheck-seed 7" in said
     assert "<- wrong at [0, 0]: the sign is wrong" in said
     assert "gradcheck: right (expected: wrong), with --gradcheck-seed 7" in said
+
+
+def test_what_failed_is_shown_with_its_line(tmp_path):
+    (tmp_path / "test_mine.py").write_text(OTHERS)
+    said = pytest_run(tmp_path)
+    assert "4 failed" in said
+    assert "test_mine.py:7: Failed" in said
+    assert "vjp=lambda g, x: -g * np.cos(x))  # the second" in said
+    assert "assert <- wrong at [0, 0] of x: the sign is wrong; -5.403023e-01 and not 5.403023e-01" in said
+    assert "expect='rihgt' is no verdict; there are right, undecidable, inaccurate, wrong" in said
+    assert "the seed is None; give an integer from 0 on" in said
+    assert "pytest_tinygrad2.py" not in said
 
 
 def test_it_costs_nothing_where_it_is_not_used(tmp_path):
