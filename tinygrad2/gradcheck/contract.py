@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad2.errors import TinygradError
 from tinygrad2.gradcheck.engines.tensors import Tensors, gradients
-from tinygrad2.gradcheck.subject import ROUNDED, ContractError, DoubtError, Flat
+from tinygrad2.gradcheck.subject import ContractError, DoubtError, Flat
 from tinygrad2.tensor import Tensor
 from tinygrad2.types import Array
 
@@ -94,7 +94,7 @@ def not_linear(flat: Flat, base: Array, pulled: tuple[Array, list[Array]], jacob
         off = np.abs(g - u @ jacobian).max(initial=0)
         if off > 100 * flat.case.precision.rounding * scale and (base.any() or off > flat.case.precision.rounding):
             if off < 1e-6 * scale and np.array_equal(g.astype(np.float32), g):
-                return ROUNDED.format(off / scale)
+                return flat.case.rounded.format(off / scale)
             return (
                 "the gradient is not linear in the cotangent: a rule may multiply it and add it up, but not square it, nor "
                 "take its sign, its size or its average"

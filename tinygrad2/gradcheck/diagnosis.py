@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygrad2.gradcheck.differences import DOUBLE
 from tinygrad2.gradcheck.patterns import LARGE, View, aligned, factor, places, powers
-from tinygrad2.gradcheck.subject import ROUNDED, Flat
+from tinygrad2.gradcheck.subject import Flat
 from tinygrad2.types import Array
 
 OFF = "off the diagonal"
@@ -87,8 +87,10 @@ def _view(findings: Findings, k: int, rows: slice, shape: tuple[int, ...]) -> Vi
 def _of_view(view: View, findings: Findings, k: int) -> str:
     if not np.isfinite(view.analytic).all():
         return _not_finite(view)
-    looks = [_rounded, _scaled, _rearranged, _swapped(findings, k), _averaged, _missing, _coupled, _multiplied, _turned]
-    for look in looks if view.analytic.size <= LARGE else (_rounded, _scaled, _missing):
+    if _rounded(view):
+        return findings.flat.case.rounded.format(np.abs(view.analytic - view.numeric).max() / view.scale)
+    looks = [_scaled, _rearranged, _swapped(findings, k), _averaged, _missing, _coupled, _multiplied, _turned]
+    for look in looks if view.analytic.size <= LARGE else (_scaled, _missing):
         found = look(view)
         if found:
             return found
@@ -109,14 +111,10 @@ def _not_finite(view: View) -> str:
     return f"not finite in {count} of {view.analytic.size}{', ' if where else ''}{where}: {hint}"
 
 
-def _rounded(view: View) -> str:
-    """Digits lost on the way."""
-    off = np.abs(view.analytic - view.numeric)
-    if off.max() <= 1e-6 * view.scale:
-        single = view.analytic.astype(np.float32)
-        if (single == view.analytic).all() and not (view.numeric.astype(np.float32) == view.numeric).all():
-            return ROUNDED.format(off.max() / view.scale)
-    return ""
+def _rounded(view: View) -> bool:
+    """Whether digits were lost on the way."""
+    single = [(a.astype(np.float32) == a).all() for a in (view.analytic, view.numeric)]
+    return single == [True, False] and np.abs(view.analytic - view.numeric).max() <= 1e-6 * view.scale
 
 
 def _scaled(view: View) -> str:

@@ -195,6 +195,20 @@ def test_functions_of_pytorch_for_float32_alone(torch):
             result = gradcheck(f, inputs, fast=fast)
             result.assert_right()
             assert "in float32" in result.note
+            assert "in float64 it raises RuntimeError: " in result.note
+
+    class Leaky(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return torch.where(x > 0, x, 0.01 * x)
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * torch.where(ctx.saved_tensors[0] > 0, 1.0, 0.01)
+
+    result = gradcheck(Leaky, [torch.from_numpy(X.astype(np.float32))])
+    assert "rounded on the way, where the inputs, of float32, were made float64" in result.diagnosis
 
     class Narrow(torch.nn.Module):
         def __init__(self):
@@ -339,6 +353,24 @@ def test_rules_of_jax(jnp):
         assert said in result.diagnosis
 
 
+def test_what_jax_has_no_gradient_of_is_refused_in_words(jnp):
+    import jax
+
+    f = jax.custom_vjp(lambda x, a: x * a, nondiff_argnums=(1,))
+    f.defvjp(lambda x, a: (x * a, None), lambda a, rest, g: (g * a,))
+    x = jnp.asarray(X)
+    with pytest.raises(TinygradError, match="such as one of nondiff_argnums; leave it out of the inputs"):
+        gradcheck(f, [x, 0.5])
+    gradcheck(lambda x: f(x, 0.5), [x]).assert_right()
+    with pytest.raises(TinygradError, match="the function gave no result"):
+        gradcheck(lambda x: None, [x])
+    for how in ({"vjp": lambda g, x: g * jnp.cos(x)}, {"value_and_grad": True}):
+        with pytest.raises(
+            TinygradError, match="nothing to check in ArrayImpl: give floating-point arrays of NumPy or PyTorch"
+        ):
+            gradcheck(lambda x: jnp.sin(x), [x], **how)
+
+
 # -- HIPS autograd
 
 
@@ -355,6 +387,16 @@ def test_functions_of_hips_autograd(anp):
     assert result.verdict == "wrong"
     assert "off by a factor of 1.5" in result.diagnosis
     gradcheck(lambda x: anp.tanh(x), [np.array([20.0])], ulps=4).assert_right()  # its rule is g / cosh(x) ** 2
+
+
+def test_a_sum_that_a_rule_of_hips_autograd_leaves_out(anp):
+    from autograd.extend import defvjp, primitive
+
+    f = primitive(lambda x, b: x + b)
+    defvjp(f, lambda out, x, b: lambda g: g, lambda out, x, b: lambda g: g)
+    result = gradcheck(f, [X, X[0].copy()], engine="autograd")
+    assert result.verdict == "wrong"
+    assert "has not the shape of its input, so a sum may be missing" in result.diagnosis
 
 
 # -- whose it is

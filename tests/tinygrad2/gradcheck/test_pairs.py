@@ -460,6 +460,14 @@ def test_gradients_of_a_dictionary_are_found_by_name_too():
     gradcheck(of_both("dW", "grad_b"), [WB], value_and_grad=True).assert_right()
 
 
+@pytest.mark.parametrize("kind", [">f8", ">f4"])
+def test_bytes_in_another_order(kind):
+    x = X.astype(kind)
+    for factor in (1, 1.1):
+        result = gradcheck(np.sin, [x], vjp=lambda g, x, factor=factor: factor * g * np.cos(x))
+        assert result.verdict == ("right" if factor == 1 else "wrong")
+
+
 def test_it_says_whose_gradient_it_is():
     def f(x):
         return 2 * x
@@ -495,7 +503,7 @@ def test_a_cache_that_is_no_tensor_needs_a_word():
 def test_what_has_no_floating_point_number_is_not_checked():
     for inputs in ([3], [np.arange(3)], [], ["text"]):
         for how in ({}, {"vjp": product}):
-            with pytest.raises(TinygradError, match="there is nothing to check: give floating-point arrays"):
+            with pytest.raises(TinygradError, match=r"there is nothing to check in .*: give floating-point arrays"):
                 gradcheck(lambda *xs: np.zeros(3), inputs, **how)
 
 

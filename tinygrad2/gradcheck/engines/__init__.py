@@ -48,8 +48,9 @@ def case_of(
         case = import_module(f"tinygrad2.gradcheck.engines.{found}").case(f, inputs, path_names(f, inputs))
         case.engine, case.whose = found, TITLES[found]
     if not case.inputs:
-        kinds = "of NumPy or PyTorch" if given else ""
-        raise TinygradError(f"gradcheck: there is nothing to check: give floating-point arrays {kinds}, and not {inputs!r:.60}")
+        kinds = ", ".join(type(x).__name__ for x in inputs) or "nothing"
+        whose = " of NumPy or PyTorch" if given else ""
+        raise TinygradError(f"gradcheck: there is nothing to check in {kinds}: give floating-point arrays{whose}")
     return case
 
 
