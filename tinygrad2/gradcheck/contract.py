@@ -126,7 +126,7 @@ def is_coarse(flat: Flat, seed: int) -> bool:
 
 def in_float32(tensors: Tensors, inputs: list[Array], names: list[str]) -> str:
     """What is wrong where float32 inputs do not keep their dtype, or give another gradient than float32 can be off by."""
-    f: Any = tensors.f
+    f: Any = tensors.flat
     single = [Tensor(x.astype(np.float32), requires_grad=True) for x in inputs]
     double = [Tensor(x.data.astype(np.float64), requires_grad=True) for x in single]
     outs = [f(*single), f(*double)]
