@@ -27,15 +27,19 @@ def gradcheck(request: pytest.FixtureRequest) -> Callable[..., GradcheckResult]:
 
     With `expect="wrong"`, or another verdict, it fails unless that is the verdict. Returns the result.
     """
+    from tinygrad2.errors import TinygradError
     from tinygrad2.gradcheck import gradcheck as check
+    from tinygrad2.gradcheck.verdicts import ORDER
 
     def checked(f: Any, inputs: Any, *, expect: str = "right", **how: Any) -> GradcheckResult:
         __tracebackhide__ = True
+        if expect not in ORDER:
+            raise TinygradError(f"gradcheck: expect={expect!r} is no verdict; there are {', '.join(ORDER)}")
         seed = how.pop("seed", request.config.getoption("--gradcheck-seed"))
         result = check(f, inputs, seed=seed, **how)
         if result.verdict != expect:
             wanted = "" if expect == "right" else f" (expected: {expect})"
-            pytest.fail(f"gradcheck: {result.verdict}{wanted}, with --gradcheck-seed {seed}\n{result}", pytrace=False)
+            pytest.fail(f"gradcheck: {result.verdict}{wanted}, with --gradcheck-seed {seed}\n{result}")
         return result
 
     return checked

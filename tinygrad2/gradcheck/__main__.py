@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import inspect
 import json
@@ -17,6 +18,7 @@ import numpy as np
 
 from tinygrad2.errors import TinygradError
 from tinygrad2.gradcheck import gradcheck
+from tinygrad2.gradcheck.engines import found_engine
 
 ABOUT = """Check the gradient of a function in a Python file against finite differences.
 
@@ -27,7 +29,9 @@ inaccurate, and 2 where nothing could be checked."""
 INPUTS = """one for each argument, separated by commas: 3x4 for random numbers of that shape (0d for a single one), 3x4+ for
 positive ones, 3x4? for a mask, 5<10 for integers below 10 (default: NAME_inputs in the file, a list or a function that gives
 it; or else 3x4 for each)"""
-SPEC = re.compile(r"(?P<shape>0d|\d+(x\d+)*)(?P<kind>\+|\?|<\d+)?")
+SPEC = re.compile(r"(?P<shape>0d|\d+(x\d+)*)(?P<kind>\+|\?|<[1-9]\d*)?")
+PASS = re.compile(r"_?(forward|fwd|(backward|bwd|grad|vjp))_?", re.IGNORECASE)
+"""What the names of a function and its rule have beside the name of what they compute; the second group is of the rule."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,18 +52,34 @@ def main(argv: list[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     try:
-        f, inputs, how = _read(args)
-        result = gradcheck(f, inputs, order=args.order, fast=args.fast, ulps=args.ulps, seed=args.seed, **how)
-    except Exception as error:  # whatever somebody's code raises must not look like a verdict
+        with contextlib.redirect_stdout(sys.stderr):  # what somebody's code prints is no part of the answer
+            f, inputs, how = _read(args)
+            result = gradcheck(f, inputs, order=args.order, fast=args.fast, ulps=args.ulps, seed=args.seed, **how)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever somebody's code raises, also SystemExit, must not look like a verdict
+        said = _said(error, args)
         if args.json:
-            print(json.dumps({"verdict": "error", "error": f"{type(error).__name__}: {error}"}))
-        elif isinstance(error, TinygradError):
-            print(f"error: {error}", file=sys.stderr)
+            print(json.dumps({"verdict": "error", "error": said}))
         else:
-            traceback.print_exc()
+            print(f"error: {said}", file=sys.stderr)
         return 2
     print(json.dumps(result.as_dict(), indent=2) if args.json else result)
     return result.exit_code
+
+
+def _said(error: BaseException, args: argparse.Namespace) -> str:
+    """What went wrong, in one line; after the traceback of what somebody's own code raised, from their file on."""
+    if isinstance(error, TinygradError):
+        return str(error)
+    path, trace = Path(args.target.partition("::")[0]).resolve(), error.__traceback__
+    while trace is not None and Path(trace.tb_frame.f_code.co_filename).resolve() != path:
+        trace = trace.tb_next
+    if trace is not None:
+        traceback.print_tb(trace)
+    hints = {SystemExit: "the file ends the program, so nothing was checked", MemoryError: "say --fast, or take fewer numbers"}
+    hint = next((text for kind, text in hints.items() if isinstance(error, kind)), "")
+    return ": ".join(filter(None, [type(error).__name__, str(error), hint]))
 
 
 def _read(args: argparse.Namespace) -> tuple[Any, list[Any], dict[str, Any]]:
@@ -69,24 +89,39 @@ def _read(args: argparse.Namespace) -> tuple[Any, list[Any], dict[str, Any]]:
     module = _module(Path(path))
     f = _named(module, name)
     f = f() if isinstance(f, type) and not hasattr(f, "backward") else f  # a module that is made without arguments
+    inputs = _inputs(args, module, name, f)
     how: dict[str, Any] = {key: _named(module, value) for key in ("vjp", "backward") if (value := getattr(args, key))}
     how |= {key: value for key in ("value_and_grad", "engine") if (value := getattr(args, key))}
-    if not how and hasattr(module, f"{name}_vjp"):
+    if how:
+        return f, inputs, how
+    if hasattr(module, f"{name}_vjp"):
         how["vjp"] = getattr(module, f"{name}_vjp")
-    elif not how and "forward" in name and hasattr(module, name.replace("forward", "backward")):
+    elif "forward" in name and hasattr(module, name.replace("forward", "backward")):
         how["backward"] = getattr(module, name.replace("forward", "backward"))
-    return f, _inputs(args, module, name, f), how
+    elif (rules := _rules(module, name)) and found_engine(f, inputs) == "tensors":
+        raise TinygradError(
+            f"{path} has {' and '.join(rules)}, and {name} would be checked without: say --vjp of a rule(g, *inputs), "
+            "--backward of a rule(dout, cache), or --engine tensors for the gradient that tinygrad2's Tensors have"
+        )
+    return f, inputs, how
+
+
+def _rules(module: ModuleType, name: str) -> list[str]:
+    """The functions in a file whose names say that they are the gradient of another."""
+    alike = (n for n in vars(module) if n != name and PASS.sub("", n) == PASS.sub("", name))
+    return [n for n in alike if any(match[2] for match in PASS.finditer(n)) and callable(getattr(module, n))]
 
 
 def _module(path: Path) -> ModuleType:
     if not path.is_file():
         raise TinygradError(f"there is no file {str(path)!r}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"_checked_{path.stem}"  # a file may be called torch.py
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise TinygradError(f"{str(path)!r} is no Python file; its name has to end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.resolve().parent))
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
@@ -94,13 +129,13 @@ def _module(path: Path) -> ModuleType:
 def _named(module: ModuleType, name: str) -> Any:
     f = getattr(module, name, None)
     if not callable(f):
-        there = ", ".join(n for n, value in vars(module).items() if inspect.isfunction(value) and not n.startswith("_"))
-        raise TinygradError(f"{module.__name__}.py has no function {name!r}; it has {there or 'none'}")
+        there = ", ".join(n for n, value in vars(module).items() if callable(value) and not n.startswith("_"))
+        raise TinygradError(f"{module.__file__} has no function {name!r}; it has {there or 'none'}")
     return f
 
 
 def _inputs(args: argparse.Namespace, module: ModuleType, name: str, f: Any) -> list[Any]:
-    rng = np.random.default_rng(args.seed)
+    rng = np.random.default_rng(max(args.seed, 0))  # gradcheck refuses what is below
     if args.inputs is not None:
         return [_input(spec.strip(), rng) for spec in args.inputs.split(",")]
     given = getattr(module, f"{name}_inputs", None)
@@ -108,6 +143,7 @@ def _inputs(args: argparse.Namespace, module: ModuleType, name: str, f: Any) -> 
         return list(given() if callable(given) else given)
     parameters = inspect.signature(getattr(f, "forward", f)).parameters.values()
     wanted = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
+    wanted = [p for p in wanted if p.name != "ctx"]  # of a Function of PyTorch
     if not wanted:
         raise TinygradError(f"{name}: what are its inputs? Say --inputs 3x4,4, or write {name}_inputs = [...] into the file")
     return [rng.standard_normal((3, 4)) for _ in wanted]

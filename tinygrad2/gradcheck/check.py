@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -89,6 +90,8 @@ def gradcheck(
         raise TinygradError(f"gradcheck: ulps={ulps} was given; it takes a number of units in the last place, 0 or more")
     if fast and ulps is not None:
         raise TinygradError("gradcheck: ulps looks at single derivatives, and fast makes none; leave one of them out")
+    if not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise TinygradError(f"gradcheck: the seed is {seed!r}; give an integer from 0 on")
     case = case_of(f, inputs, vjp=vjp, backward=backward, value_and_grad=value_and_grad, engine=engine)
     if order > 1 and case.deep is None:
         what = "Tensors, JAX, and PyTorch without a module's parameters"
@@ -100,13 +103,13 @@ def gradcheck(
     tensors = case.subject if isinstance(case.subject, Tensors) else None
     if tensors and result.rows and result.verdict != WRONG and not any(isinstance(x, Tensor) for x in inputs):
         note = contract.in_float32(tensors, case.inputs, case.names)
-        result = GradcheckResult(WRONG, result.rows, note) if note else result
+        result = replace(result, verdict=WRONG, note=note) if note else result
     if order > 1 and result.verdict == RIGHT:
         if tensors and not tensors.recorded_alike(seed):
             note = (
                 "the gradient with create_graph differs from the one without: check that the spec of each op equals its forward"
             )
-            return GradcheckResult(WRONG, result.rows, note)
+            return replace(result, verdict=WRONG, note=note)
         second = gradcheck(
             case.deep(seed),
             leaves(dict(enumerate(inputs))),
@@ -115,12 +118,12 @@ def gradcheck(
             fast=fast,
             complex_step=complex_step,
             ulps=ulps,
-            names=case.names,
+            names=[f"{name}'" for name in case.names],
             seed=seed,
             progress=progress,
         )
         note = f"{'second' if order == 2 else 'higher'} order: {second.note}" if second.note else ""
-        result = GradcheckResult(second.verdict, (*result.rows, *second.rows), note)
+        result = replace(result, verdict=second.verdict, rows=(*result.rows, *second.rows), note=note)
     return result
 
 
@@ -130,7 +133,7 @@ def _checked(case: Case, fast: bool, complex_step: bool, ulps: float | None, see
     if result.rows and result.verdict != RIGHT and case.precision is DOUBLE and contract.is_coarse(Flat(case), seed):
         case.precision, case.note = SINGLE, COARSE_NOTE
         result = _compared(case, fast, complex_step, ulps, seed, progress)
-    return result
+    return replace(result, gradient=case.whose)
 
 
 def _compared(case: Case, fast: bool, complex_step: bool, ulps: float | None, seed: int, progress: Progress) -> GradcheckResult:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad2.errors import TinygradError
 from tinygrad2.gradcheck.engines.tensors import Tensors, gradients
-from tinygrad2.gradcheck.subject import ROUNDED, ContractError, DoubtError, Flat
+from tinygrad2.gradcheck.subject import ContractError, DoubtError, Flat
 from tinygrad2.tensor import Tensor
 from tinygrad2.types import Array
 
@@ -43,9 +43,12 @@ def first_look(flat: Flat, seed: int) -> tuple[Array, tuple[Array, list[Array]]]
     for g, name in zip(nothing, flat.case.names, strict=True):
         if np.isfinite(g).all() and g.any():
             where = f" of {name}" if len(inputs) > 1 else ""
-            ignored = all(np.array_equal(a, b) for a, b in zip(first, nothing, strict=True))
-            cause = ": the cotangent is ignored" if ignored else ""
-            raise ContractError(f"a cotangent of zero gives a gradient{where} that is not zero{cause}")
+            cause = "it does not depend on the cotangent alone, or the rule takes its arguments in another order"
+            if all(map(np.array_equal, first, nothing)):
+                cause = "the cotangent is ignored"
+                if not all(map(np.array_equal, first, again)):
+                    cause = "it is kept from the call before, and added to: start each time from zeros"
+            raise ContractError(f"a cotangent of zero gives a gradient{where} that is not zero: {cause}")
     if _differ(flat, first, again):
         flat()
         if not _differ(flat, first, flat.pull(u)):
@@ -91,7 +94,7 @@ def not_linear(flat: Flat, base: Array, pulled: tuple[Array, list[Array]], jacob
         off = np.abs(g - u @ jacobian).max(initial=0)
         if off > 100 * flat.case.precision.rounding * scale and (base.any() or off > flat.case.precision.rounding):
             if off < 1e-6 * scale and np.array_equal(g.astype(np.float32), g):
-                return ROUNDED.format(off / scale)
+                return flat.case.rounded.format(off / scale)
             return (
                 "the gradient is not linear in the cotangent: a rule may multiply it and add it up, but not square it, nor "
                 "take its sign, its size or its average"
@@ -123,7 +126,7 @@ def is_coarse(flat: Flat, seed: int) -> bool:
 
 def in_float32(tensors: Tensors, inputs: list[Array], names: list[str]) -> str:
     """What is wrong where float32 inputs do not keep their dtype, or give another gradient than float32 can be off by."""
-    f: Any = tensors.f
+    f: Any = tensors.flat
     single = [Tensor(x.astype(np.float32), requires_grad=True) for x in inputs]
     double = [Tensor(x.data.astype(np.float64), requires_grad=True) for x in single]
     outs = [f(*single), f(*double)]

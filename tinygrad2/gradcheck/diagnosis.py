@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygrad2.gradcheck.differences import DOUBLE
 from tinygrad2.gradcheck.patterns import LARGE, View, aligned, factor, places, powers
-from tinygrad2.gradcheck.subject import ROUNDED, Flat
+from tinygrad2.gradcheck.subject import Flat
 from tinygrad2.types import Array
 
 OFF = "off the diagonal"
@@ -34,6 +34,11 @@ def diagnosis(findings: Findings, k: int) -> str:
     """The usual mistake that a wrong Jacobian looks like, and where it is."""
     if not findings.analytic[k].any():
         return "always zero: no gradient arrives here"
+    if not findings.numeric[k].any():
+        name, x = findings.flat.case.names[k], findings.flat.case.inputs[k]
+        if np.array_equal(findings.flat.line(k, v=1 + np.abs(x))(1.0), findings.base):
+            return f"the function does not depend on {name}: hand in the very arrays that it reads"
+        return "the function is flat here, so that its gradient is zero; another is an estimate, such as a straight-through one"
     views = list(_views(findings, k))
     if len(views) > 1:
         bad = [number for number, view in enumerate(views) if view.wrong.any()]
@@ -82,8 +87,10 @@ def _view(findings: Findings, k: int, rows: slice, shape: tuple[int, ...]) -> Vi
 def _of_view(view: View, findings: Findings, k: int) -> str:
     if not np.isfinite(view.analytic).all():
         return _not_finite(view)
-    looks = [_rounded, _scaled, _rearranged, _swapped(findings, k), _averaged, _missing, _coupled, _multiplied, _turned]
-    for look in looks if view.analytic.size <= LARGE else (_rounded, _scaled, _missing):
+    if _rounded(view):
+        return findings.flat.case.rounded.format(np.abs(view.analytic - view.numeric).max() / view.scale)
+    looks = [_scaled, _rearranged, _swapped(findings, k), _averaged, _missing, _coupled, _multiplied, _turned]
+    for look in looks if view.analytic.size <= LARGE else (_scaled, _missing):
         found = look(view)
         if found:
             return found
@@ -104,14 +111,10 @@ def _not_finite(view: View) -> str:
     return f"not finite in {count} of {view.analytic.size}{', ' if where else ''}{where}: {hint}"
 
 
-def _rounded(view: View) -> str:
-    """Digits lost on the way."""
-    off = np.abs(view.analytic - view.numeric)
-    if off.max() <= 1e-6 * view.scale:
-        single = view.analytic.astype(np.float32)
-        if (single == view.analytic).all() and not (view.numeric.astype(np.float32) == view.numeric).all():
-            return ROUNDED.format(off.max() / view.scale)
-    return ""
+def _rounded(view: View) -> bool:
+    """Whether digits were lost on the way."""
+    single = [(a.astype(np.float32) == a).all() for a in (view.analytic, view.numeric)]
+    return single == [True, False] and np.abs(view.analytic - view.numeric).max() <= 1e-6 * view.scale
 
 
 def _scaled(view: View) -> str:

@@ -17,6 +17,7 @@ from tinygrad2.errors import DtypeError, TinygradError
 from tinygrad2.gradcheck.differences import DOUBLE, SINGLE, Line, Precision
 from tinygrad2.types import Array
 
+ROUNDED = "off by {:.1e} of the largest, and each number is one of float32: rounded on the way"
 KNOWN = {np.dtype(np.float32), np.dtype(np.float64)}
 """What inputs may be: coarser numbers have no digits left for differences, and steps are not made for finer ones."""
 
@@ -49,9 +50,11 @@ class Case:
     names: list[str]
     others: dict[str, Any] = field(default_factory=dict)  # the other inputs, such as targets and masks
     precision: Precision = DOUBLE
+    rounded: str = ROUNDED  # what is said of one that has the digits of float32
     note: str = ""
     hint: str = ""  # why it may not be deterministic
     engine: str = ""
+    whose: str = ""  # gradient it is, in words
     deep: Any = None  # of an engine whose gradients can be differentiated: seed -> the function that order=2 checks
 
 
@@ -196,7 +199,6 @@ def _misfit(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:
 
 
 COARSE_NOTE = "as rough as float32: derivatives are known to about a thousandth of the largest"
-ROUNDED = "off by {:.1e} of the largest, and each number is one of float32: rounded on the way"
 SINGLE_NOTE = "in float32, where derivatives are known to about a thousandth of the largest"
 
 
@@ -207,22 +209,25 @@ def settle(case: Case) -> None:
     of float32, and that is said.
     """
     for x, name in zip(case.inputs, case.names, strict=True):
-        if x.dtype not in KNOWN:
+        if x.dtype.newbyteorder("=") not in KNOWN:
             raise DtypeError(f"gradcheck: {name} is {x.dtype}; differences need float64 or float32: convert it first")
+    case.inputs = [x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("=")) for x in case.inputs]
     if any(x.dtype == np.float32 for x in case.inputs):
-        narrow, flat = case.inputs, Flat(case)
+        narrow, flat, why = case.inputs, Flat(case), ""
         case.inputs = wide = [x.astype(np.float64) for x in narrow]
         try:
             flat.pull(np.zeros(flat().shape))
             read = _read(flat)
             case.inputs = narrow
             elsewhere = any(once and not now for once, now in zip(_read(flat), read, strict=True))  # as a model its parameters
-        except Exception:  # whatever it is, it says that the function is not for float64
-            elsewhere = True
+        except Exception as error:  # whatever it is, it says that the function is not for float64
+            elsewhere, why = True, f" (in float64 it raises {type(error).__name__}: {str(error).partition(chr(10))[0]:.120})"
         if elsewhere:
             flat.dtypes = [np.dtype(np.float32)]
         flat.settle_single()
         case.inputs = narrow if case.precision is SINGLE else wide
+        case.note += why
+        case.rounded += ", where the inputs, of float32, were made float64"
 
 
 def _read(flat: Flat) -> list[bool]:

@@ -11,7 +11,6 @@ from tinygrad2.errors import counted
 RIGHT, UNDECIDABLE, INACCURATE, WRONG = "right", "undecidable", "inaccurate", "wrong"
 ORDER = (RIGHT, UNDECIDABLE, INACCURATE, WRONG)
 """From the best to the worst: what is known to be off is worse than what is not known."""
-PYTEST_SHOWS = 200
 EXIT_CODES = {RIGHT: 0, WRONG: 1, UNDECIDABLE: 3, INACCURATE: 4}  # 2 is for commands that are not understood
 
 
@@ -45,6 +44,7 @@ class GradcheckResult:
     verdict: str
     rows: tuple[InputCheck, ...]
     note: str = ""
+    gradient: str = ""  # whose it is
 
     @property
     def worst(self) -> InputCheck | None:
@@ -71,19 +71,19 @@ class GradcheckResult:
         """For JSON: numbers that are not finite are text."""
         rows = [{key: _plain(value) for key, value in asdict(row).items()} for row in self.rows]
         worst = rows[self.rows.index(self.worst)] if self.worst else None
-        return {"verdict": self.verdict, "diagnosis": self.diagnosis, "note": self.note, "worst": worst, "inputs": rows}
+        said = {"verdict": self.verdict, "diagnosis": self.diagnosis, "note": self.note, "gradient": self.gradient}
+        return {**said, "worst": worst, "inputs": rows}
 
     def __bool__(self) -> bool:
         return self.verdict == RIGHT
 
     def __repr__(self) -> str:
-        """The table; of a long one that is not right, the reason, since pytest shows the ends of what is longer than a few
-        lines."""
-        text, row = str(self), self.worst
-        if self.verdict != RIGHT and row and len(text) > PYTEST_SHOWS:
-            at = f"{list(row.index)} of {row.name}: {row.note}; {row.analytic:.6e} and not {row.numeric:.6e}"
-            text = f"<- {self.verdict} at {at}" if row.verdict == self.verdict else f"<- {self.verdict}: {self.note}"
-        return f"\n{text}\n"
+        """The table, or in one line what is not right, since of `assert gradcheck(...)` pytest shows one line."""
+        row = self.worst
+        if self.verdict == RIGHT or not row:
+            return str(self)
+        at = f"{list(row.index)} of {row.name}: {row.note}; {row.analytic:.6e} and not {row.numeric:.6e}"
+        return f"<- {self.verdict} at {at}" if row.verdict == self.verdict else f"<- {self.verdict}: {self.note}"
 
     def _compared(self) -> str:
         """What was compared with differences, counted: entries, or one direction through all entries of an input."""
@@ -105,7 +105,8 @@ class GradcheckResult:
             numbers = f"{row.analytic:13.6e}  {row.numeric:13.6e}  {row.error:10.1e}"
             lines.append(f"{row.name:{width}}  {row.shape!s:>14}  {numbers}{mark}")
         end = f"worst relative error {self.worst.error:.1e} in {self.worst.name}"
-        lines.append(f"{self.verdict}: {self._compared()}, {end}{'; ' if self.note else ''}{self.note}")
+        whose = f"the gradient of {self.gradient}" if self.gradient else ""
+        lines.append("; ".join(filter(None, [f"{self.verdict}: {self._compared()}, {end}", whose, self.note])))
         return "\n".join(lines)
 
 

@@ -61,6 +61,29 @@ def of_tensors(x, mask):
 def broken(x):
     raise KeyError("mine")
 
+def ending(x):
+    raise SystemExit
+
+def relu(x):
+    return np.maximum(x, 0)
+
+def relu_grad(dout, x):
+    return 5 * dout * (x > 0)
+
+def conv_fwd(x):
+    return 2 * x, (x,)
+
+def conv_bwd(dout, cache):
+    return 5 * dout
+
+class Scale:
+    def __init__(self, by):
+        self.by = by
+
+def talking(x):
+    print("here I am")
+    return 2 * x
+
 def of_nothing(*xs):
     return 1.0
 
@@ -73,7 +96,7 @@ def layers(tmp_path):
     path = tmp_path / "some_layers.py"
     path.write_text(LAYERS)
     yield str(path)
-    sys.modules.pop("some_layers", None)
+    sys.modules.pop("_checked_some_layers", None)
     sys.path.remove(str(tmp_path)) if str(tmp_path) in sys.path else None
 
 
@@ -89,8 +112,12 @@ def layers(tmp_path):
         ("tail", 0, "right: 1 entry"),
         ("tail --ulps 4", 4, "units in the last place, where x is 20.0"),
         ("loss --value-and-grad --inputs 3x4,3<4", 0, "right: 12 entries"),
-        ("of_tensors --inputs 3x4,3x4? --engine tensors", 0, "right: 24 entries"),
+        ("of_tensors --inputs 3x4,3x4? --engine tensors", 0, "right: 12 entries"),
         ("of_tensors --inputs 3x4+,3x4 --order 2", 0, "right: 48 entries"),
+        ("relu --engine tensors", 0, "the gradient of tinygrad2's Tensors"),
+        ("conv_fwd --backward conv_bwd", 1, "the gradient of conv_bwd"),
+        ("scaled", 0, "the gradient of scaled_vjp"),
+        ("loss --value-and-grad --inputs 3x4,3<4", 0, "the gradient of loss"),
     ],
 )
 def test_a_function_in_a_file(layers, arguments, code, said, capsys):
@@ -115,11 +142,24 @@ def test_a_function_in_a_file(layers, arguments, code, said, capsys):
         ("{}::loss", ["--value-and-grad", "--vjp", "scaled_vjp"], "vjp and value_and_grad were given"),
         ("{}::loss", ["--value-and-grad", "--engine", "jax"], "value_and_grad and engine were given"),
         ("{}::broken", ["--vjp", "scaled_vjp"], "KeyError: 'mine'"),
+        ("{}::ending", [], "SystemExit: the file ends the program, so nothing was checked"),
+        ("{}::relu", [], "some_layers.py has relu_grad, and relu would be checked without: say --vjp"),
+        ("{}::conv_fwd", [], "some_layers.py has conv_bwd, and conv_fwd would be checked without"),
+        ("{}::five", [], "Scale"),
+        ("{}::Scale", [], "missing 1 required positional argument: 'by'"),
+        ("{}::scaled", ["--inputs", "3"], "missing 1 required positional argument: 'y'"),
+        ("{}::scaled", ["--inputs", "3,3,3"], "2 positional arguments but 3 were given"),
+        ("{}::scaled", ["--inputs", "3,3<0"], "'3<0' is no shape"),
+        ("{}::scaled", ["--seed", "-1"], "the seed is -1; give an integer from 0 on"),
+        ("{}::scaled", ["--inputs", "3000x3000,3000x3000"], "say --fast, or take fewer numbers"),
     ],
 )
 def test_what_cannot_be_checked_is_said_and_is_no_verdict(layers, target, flags, said, capsys):
     assert main([target.format(layers), *flags]) == 2
-    assert said in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert printed.count("\n") == 1 or "in broken" in printed or "in ending" in printed
+    assert "tinygrad2/gradcheck" not in printed
     assert main([target.format(layers), *flags, "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["verdict"] == "error"
 
@@ -159,6 +199,55 @@ def test_numbers_that_are_not_finite_are_text_in_json(layers, capsys):
     assert found["worst"]["analytic"] == "nan"
 
 
+@pytest.mark.parametrize(
+    "what", ["raise SystemExit(0)", "import pytest; pytest.skip(allow_module_level=True)", "import sys; sys.exit()"]
+)
+def test_a_file_that_ends_at_its_import_was_not_checked(layers, what, capsys):
+    Path(layers).write_text(what)
+    assert main([f"{layers}::f"]) == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_what_a_function_prints_is_not_in_the_json(layers, capsys):
+    assert main([f"{layers}::talking", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["gradient"] == "tinygrad2's Tensors"
+    assert "here I am" in err
+
+
+@pytest.mark.parametrize("name", ["autograd", "jax", "torch", "json"])
+def test_a_file_may_be_called_as_a_package_is(tmp_path, monkeypatch, name, capsys):
+    monkeypatch.syspath_prepend(str(tmp_path))  # which puts the path back as it was
+    (tmp_path / f"{name}.py").write_text("import numpy as np\ndef f(x):\n    return np.sin(x)\n")
+    assert main([f"{tmp_path / name}.py::f"]) == 0
+    assert "the gradient of tinygrad2's Tensors" in capsys.readouterr().out
+
+
+@pytest.mark.oracle
+def test_a_function_of_pytorch_and_a_module(torch, layers, capsys):
+    Path(layers).write_text("""
+import torch
+
+class Square(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+    @staticmethod
+    def backward(ctx, g):
+        return 2 * g * ctx.saved_tensors[0]
+
+net = torch.nn.Linear(4, 2)
+""")
+    assert main([f"{layers}::Square"]) == 0
+    assert "the gradient of PyTorch" in capsys.readouterr().out
+    assert main([f"{layers}::net", "--inputs", "3x4"]) == 0
+    assert main([f"{layers}::net", "--inputs", "3x5"]) == 2
+    assert "shapes cannot be multiplied (3x5 and 4x2)" in capsys.readouterr().err
+    assert main([f"{layers}::nothing"]) == 2
+    assert "it has Square, net" in capsys.readouterr().err
+
+
 # -- the plugin
 
 TESTS = """
@@ -178,6 +267,25 @@ def test_not_as_expected(gradcheck):
 """
 
 
+OTHERS = """
+import numpy as np
+from tinygrad2.gradcheck import gradcheck as check
+
+def test_several(gradcheck):
+    gradcheck(np.sin, [np.ones(2)], vjp=lambda g, x: g * np.cos(x))
+    gradcheck(np.sin, [np.ones(2)], vjp=lambda g, x: -g * np.cos(x))  # the second
+
+def test_asserted():
+    assert check(np.sin, [np.ones(2)], vjp=lambda g, x: -g * np.cos(x))
+
+def test_misspelt(gradcheck):
+    gradcheck(np.sin, [np.ones(2)], vjp=lambda g, x: g * np.cos(x), expect="rihgt")
+
+def test_without_seed(gradcheck):
+    gradcheck(np.sin, [np.ones(2)], vjp=lambda g, x: g * np.cos(x), seed=None)
+"""
+
+
 def pytest_run(folder, *flags):
     """What pytest prints, where the plugin is loaded as it is by its entry point."""
     command = [sys.executable, "-m", "pytest", "-p", "pytest_tinygrad2", "-p", "no:cacheprovider", "-q", *flags]
@@ -192,6 +300,18 @@ def test_the_fixture_prints_the_table_when_it_fails(tmp_path):
     assert "gradcheck: wrong, with --gradcheck-seed 7" in said
     assert "<- wrong at [0, 0]: the sign is wrong" in said
     assert "gradcheck: right (expected: wrong), with --gradcheck-seed 7" in said
+
+
+def test_what_failed_is_shown_with_its_line(tmp_path):
+    (tmp_path / "test_mine.py").write_text(OTHERS)
+    said = pytest_run(tmp_path)
+    assert "4 failed" in said
+    assert "test_mine.py:7: Failed" in said
+    assert "vjp=lambda g, x: -g * np.cos(x))  # the second" in said
+    assert "assert <- wrong at [0, 0] of x: the sign is wrong; -5.403023e-01 and not 5.403023e-01" in said
+    assert "expect='rihgt' is no verdict; there are right, undecidable, inaccurate, wrong" in said
+    assert "the seed is None; give an integer from 0 on" in said
+    assert "pytest_tinygrad2.py" not in said
 
 
 def test_it_costs_nothing_where_it_is_not_used(tmp_path):

@@ -195,6 +195,20 @@ def test_functions_of_pytorch_for_float32_alone(torch):
             result = gradcheck(f, inputs, fast=fast)
             result.assert_right()
             assert "in float32" in result.note
+            assert "in float64 it raises RuntimeError: " in result.note
+
+    class Leaky(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return torch.where(x > 0, x, 0.01 * x)
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * torch.where(ctx.saved_tensors[0] > 0, 1.0, 0.01)
+
+    result = gradcheck(Leaky, [torch.from_numpy(X.astype(np.float32))])
+    assert "rounded on the way, where the inputs, of float32, were made float64" in result.diagnosis
 
     class Narrow(torch.nn.Module):
         def __init__(self):
@@ -226,6 +240,78 @@ def test_ulps_and_the_complex_step_through_pytorch(torch):
 def test_what_a_function_of_pytorch_raises_is_raised(torch):
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         gradcheck(torch.matmul, [torch.from_numpy(X), torch.from_numpy(X)])
+
+
+@pytest.mark.parametrize("inside", ["no_grad", "inference_mode"])
+def test_what_is_checked_is_recorded_wherever_it_is_called(torch, inside):
+    with getattr(torch, inside)():
+        x = torch.randn(3)
+        gradcheck(torch.sin, [x]).assert_right()
+        gradcheck(torch.sin, [x], order=2).assert_right()
+        gradcheck(torch.nn.Linear(3, 2).requires_grad_(), [x]).assert_right()
+        assert gradcheck(lambda x: x.detach(), [x]).verdict == "wrong"
+    gradcheck(torch.sin, [x]).assert_right()
+    gradcheck(lambda x, y: x * y, [torch.randn(3, requires_grad=True), x]).assert_right()
+
+
+def test_functions_of_pytorch_that_write_into_their_input(torch):
+    class Doubled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.mark_dirty(x)
+            return x.mul_(2)
+
+        @staticmethod
+        def backward(ctx, g):
+            return 2 * g
+
+    relu = torch.nn.ReLU(inplace=True)
+    for f in (relu, torch.nn.Sequential(relu), lambda x: x.mul_(2), Doubled, torch.nn.functional.relu_):
+        x = torch.from_numpy(X.copy())
+        gradcheck(f, [x]).assert_right()
+        np.testing.assert_array_equal(x, X)
+    assert gradcheck(lambda x: (x * x).add_(x.detach().mul_(2)), [torch.from_numpy(X.copy())]).verdict == "wrong"
+
+
+def test_float32_beside_what_is_checked_is_float64_as_well(torch):
+    class Off(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, w):
+            ctx.save_for_backward(w)
+            return x @ w
+
+        @staticmethod
+        def backward(ctx, g):
+            return 1.0005 * g @ ctx.saved_tensors[0].T, None
+
+    x, w = (torch.from_numpy(a.astype(np.float32)) for a in (X, W))
+    result = gradcheck(Off, [x.requires_grad_(), w])
+    assert result.verdict == "wrong"
+    assert "off by a factor of 1.0005" in result.diagnosis
+    gradcheck(lambda x, w: x @ w, [x, w]).assert_right()
+    result = gradcheck(lambda x, w: x.float() @ w.float(), [x, w])
+    result.assert_right()
+    assert "in float32" in result.note
+    gradcheck(lambda x, w: x.float() @ w, [x.detach().double().requires_grad_(), w]).assert_right()  # w is left as it is
+
+
+def test_more_of_pytorch_that_is_checked_or_refused_in_words(torch):
+    nn, x = torch.nn, torch.from_numpy(X.astype(np.float32))
+    gradcheck(nn.Embedding(5, 2, sparse=True), [torch.tensor([1, 1, 3])]).assert_right()
+    gradcheck(nn.Linear(4, 2).bfloat16(), [x]).assert_right()
+    for f, given, said in (
+        (torch.sin, x.bfloat16(), "is bfloat16; differences need float64 or float32: convert it first"),
+        (nn.Linear(4, 2).bfloat16(), x.bfloat16(), "is bfloat16"),
+        (nn.Linear, x, "Linear is a class of modules; give a module, such as Linear"),
+    ):
+        with pytest.raises(TinygradError, match=said):
+            gradcheck(f, [given])
+    for given in (np.ones((3, 5)), torch.ones(3, 5)):
+        with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+            gradcheck(nn.Linear(4, 2), [given])
+    gradcheck(lambda x: ((x * x).sum(), 2 * x), [x], value_and_grad=True).assert_right()
+    with pytest.raises(TinygradError, match="the value is one number"):
+        gradcheck(lambda x: (x * x, 2 * x), [x], value_and_grad=True)
 
 
 # -- JAX
@@ -267,6 +353,24 @@ def test_rules_of_jax(jnp):
         assert said in result.diagnosis
 
 
+def test_what_jax_has_no_gradient_of_is_refused_in_words(jnp):
+    import jax
+
+    f = jax.custom_vjp(lambda x, a: x * a, nondiff_argnums=(1,))
+    f.defvjp(lambda x, a: (x * a, None), lambda a, rest, g: (g * a,))
+    x = jnp.asarray(X)
+    with pytest.raises(TinygradError, match="such as one of nondiff_argnums; leave it out of the inputs"):
+        gradcheck(f, [x, 0.5])
+    gradcheck(lambda x: f(x, 0.5), [x]).assert_right()
+    with pytest.raises(TinygradError, match="the function gave no result"):
+        gradcheck(lambda x: None, [x])
+    for how in ({"vjp": lambda g, x: g * jnp.cos(x)}, {"value_and_grad": True}):
+        with pytest.raises(
+            TinygradError, match="nothing to check in ArrayImpl: give floating-point arrays of NumPy or PyTorch"
+        ):
+            gradcheck(lambda x: jnp.sin(x), [x], **how)
+
+
 # -- HIPS autograd
 
 
@@ -283,6 +387,16 @@ def test_functions_of_hips_autograd(anp):
     assert result.verdict == "wrong"
     assert "off by a factor of 1.5" in result.diagnosis
     gradcheck(lambda x: anp.tanh(x), [np.array([20.0])], ulps=4).assert_right()  # its rule is g / cosh(x) ** 2
+
+
+def test_a_sum_that_a_rule_of_hips_autograd_leaves_out(anp):
+    from autograd.extend import defvjp, primitive
+
+    f = primitive(lambda x, b: x + b)
+    defvjp(f, lambda out, x, b: lambda g: g, lambda out, x, b: lambda g: g)
+    result = gradcheck(f, [X, X[0].copy()], engine="autograd")
+    assert result.verdict == "wrong"
+    assert "has not the shape of its input, so a sum may be missing" in result.diagnosis
 
 
 # -- whose it is

@@ -149,7 +149,7 @@ def test_one_cotangent_needs_no_tuple():
         (lambda x: {"a": np.sin(x)}, [X], lambda g, x: g["a"] * np.cos(x)),
         (lambda x, n: x**n, [X, 3], lambda g, x, n: n * g * x ** (n - 1)),
         (lambda x, n: x**n, [X, 3], lambda g, x, n: (n * g * x ** (n - 1), None)),
-        (lambda x, p: x * p, [X, 0.5], lambda g, x, p: g * p),  # a number beside arrays is a setting
+        (lambda x, p: x * p, [X, 0.5], lambda g, x, p: g * p),
         (lambda pair: pair[0] * pair[1], [[X, X + 1]], lambda g, pair: [g * pair[1], g * pair[0]]),
         (lambda p, x: p["w"] * x, [{"w": X}, X + 1], lambda g, p, x: ({"w": g * x}, g * p["w"])),
         (lambda x: x * 2, [X[:, ::-1]], lambda g, x: 2 * g),
@@ -387,6 +387,134 @@ def test_an_engine_of_somebodys_own(monkeypatch):
     result = gradcheck(Scalars(f), inputs)
     assert result.verdict == "wrong"
     assert "as if one of 2 uses were kept (= for +=)" in result.diagnosis
+
+
+def test_a_number_beside_arrays_is_a_setting_and_that_is_said():
+    result = gradcheck(lambda x, a: x * a, [X, 0.5], vjp=lambda g, x, a: (g * a, 7 * np.sum(g * x)))
+    result.assert_right()
+    assert result.note == "a number beside arrays is a setting, and not checked: a"
+    assert (
+        gradcheck(lambda x, a: x * a, [X, np.float64(0.5)], vjp=lambda g, x, a: (g * a, 7 * np.sum(g * x))).verdict == "wrong"
+    )
+    assert gradcheck(lambda x, n: x * n, [X, 3], vjp=lambda g, x, n: g * n).note == ""
+
+
+@pytest.mark.parametrize(
+    ("f", "inputs", "how", "said"),
+    [
+        (lambda a, b: a * b, [X, X + 1], {"vjp": lambda d, cache: d}, r"vjp= .* 3 arguments, .* \(d, cache\); say backward="),
+        (lambda a, b: (a * b, 0), [X, X + 1], {"backward": product}, r"backward= .* 2 arguments, .* \(g, a, b\); say vjp="),
+        (lambda x: ((x, x), 0), [X], {"backward": lambda a, b, cache: a + b}, "2 arguments"),
+        (lambda x: None, [X], {"vjp": lambda g, x: g}, "the function gave None; does it return"),
+    ],
+)
+def test_functions_that_do_not_belong_together(f, inputs, how, said):
+    with pytest.raises(TinygradError, match=said):
+        gradcheck(f, inputs, **how)
+
+
+def test_the_cotangent_of_a_tuple_before_the_cache_is_a_tuple():
+    gradcheck(lambda x: ((2 * x, 3 * x), None), [X], backward=lambda g, cache: 2 * g[0] + 3 * g[1]).assert_right()
+    gradcheck(lambda x: (2 * x, 3 * x, None), [X], backward=lambda a, b, cache: 2 * a + 3 * b).assert_right()
+    gradcheck(lambda x: (2.0 * x.sum(), 3.0, None), [X], backward=lambda a, b, cache: np.full(X.shape, 2 * a)).assert_right()
+
+
+class Kept:
+    """Gradients that are added to, as those of a layer with += are."""
+
+    def __init__(self):
+        self.g = np.zeros(X.shape)
+
+    def __call__(self, g, x):
+        self.g += 2 * g
+        return self.g
+
+
+WB = {"W": X, "b": X + 1}
+
+
+def of_both(*names):
+    return lambda p: (np.sum(p["W"] * p["b"]), {name: p["b" if name[-1] == "W" else "W"] for name in names})
+
+
+@pytest.mark.parametrize(
+    ("f", "inputs", "how", "said"),
+    [
+        (lambda x: 2 * x, [X], {"vjp": lambda g, x: None}, "the rule gave None: does it return"),
+        (lambda x: 2 * x, [X], {"vjp": Kept()}, "kept from the call before, and added to"),
+        (lambda a, b: a * b, [X, X + 1], {"vjp": lambda a, b, g: (g * b, g * a)}, "arguments in another order"),
+        (of_both("W"), [WB], {"value_and_grad": True}, "gave W, and nothing for b: it may be called b, db or grad_b"),
+        (of_both("W", "b", "db"), [WB], {"value_and_grad": True}, "gave b and db, and each may be the gradient of b"),
+        (lambda p: (np.sum(X**2), {"W": 2 * X}), [{"W": X.copy()}], {"value_and_grad": True}, "does not depend on W: hand in"),
+        (lambda x: np.round(x), [X], {"vjp": lambda g, x: g}, "the function is flat here"),
+        (lambda x: np.sign(x), [X], {"vjp": lambda g, x: g * (np.abs(x) < 1)}, "the function is flat here"),
+    ],
+)
+def test_what_is_wrong_is_said_as_it_is(f, inputs, how, said):
+    result = gradcheck(f, inputs, **how)
+    assert result.verdict == "wrong"
+    assert said in result.diagnosis
+
+
+def test_gradients_of_a_dictionary_are_found_by_name_too():
+    gradcheck(of_both("dW", "grad_b"), [WB], value_and_grad=True).assert_right()
+
+
+@pytest.mark.parametrize("kind", [">f8", ">f4"])
+def test_bytes_in_another_order(kind):
+    x = X.astype(kind)
+    for factor in (1, 1.1):
+        result = gradcheck(np.sin, [x], vjp=lambda g, x, factor=factor: factor * g * np.cos(x))
+        assert result.verdict == ("right" if factor == 1 else "wrong")
+
+
+def test_it_says_whose_gradient_it_is():
+    def f(x):
+        return 2 * x
+
+    def rule(g, x):
+        return 2 * g
+
+    class Own:
+        def value(self, inputs):
+            return inputs[0] * 2
+
+        def pull(self, cotangents):
+            return [2 * cotangents[0]]
+
+    for result, whose in (
+        (gradcheck(f, [X], vjp=rule), "rule"),
+        (gradcheck(f, [X], vjp=lambda g, x: 2 * g), "the function in vjp="),
+        (gradcheck(f, [X]), "tinygrad2's Tensors"),
+        (gradcheck(f, [X], order=2), "tinygrad2's Tensors"),
+        (gradcheck(Own(), [X]), "Own"),
+    ):
+        assert result.gradient == whose
+        assert str(result).endswith(f"; the gradient of {whose}")
+        assert result.as_dict()["gradient"] == whose
+
+
+def test_a_cache_that_is_no_tensor_needs_a_word():
+    for cache in ((X, X.shape), {"x": X}, "cache"):
+        with pytest.raises(TinygradError, match=r"if that is \(out, cache\), say backward="):
+            gradcheck(lambda x, cache=cache: (x * 2, cache), [X])
+
+
+def test_what_has_no_floating_point_number_is_not_checked():
+    for inputs in ([3], [np.arange(3)], [], ["text"]):
+        for how in ({}, {"vjp": product}):
+            with pytest.raises(TinygradError, match=r"there is nothing to check in .*: give floating-point arrays"):
+                gradcheck(lambda *xs: np.zeros(3), inputs, **how)
+
+
+def test_functions_of_tensors_are_handed_ids_and_masks():
+    ids, mask = np.array([1, 0, 1]), X > 0
+    for order in (1, 2):
+        result = gradcheck(lambda x, ids: np.sin(x[np.arange(3), ids]), [X, ids], order=order)
+        result.assert_right()
+        assert [row.name for row in result.rows] == ["x", "x'"][:order]
+        gradcheck(lambda p, n: np.sin(p["x"])[p["mask"]] * n, [{"x": X, "mask": mask}, 3], order=order).assert_right()
+        gradcheck(lambda x, m: np.sin(x[m]), [Tensor(X, requires_grad=True), mask], order=order).assert_right()
 
 
 def test_tensors_are_still_what_is_meant_where_nothing_is_said():

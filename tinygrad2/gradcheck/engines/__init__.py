@@ -14,6 +14,7 @@ from tinygrad2.gradcheck.engines import pairs
 from tinygrad2.gradcheck.engines.names import path_names
 from tinygrad2.gradcheck.subject import Case
 
+TITLES = {"tensors": "tinygrad2's Tensors", "pytorch": "PyTorch", "jax": "JAX", "autograd": "HIPS autograd"}
 ENGINES = {"torch": "pytorch", "jax": "jax", "jaxlib": "jax", "autograd": "autograd", "tinygrad2": "tensors"}
 """By the name of the package that a type is of."""
 
@@ -34,14 +35,22 @@ def case_of(
     if not isinstance(inputs, (list, tuple)):
         raise TinygradError(f"gradcheck: the inputs are a {type(inputs).__name__}; give a list of them, also of one: [x]")
     if given:
-        return pairs.case(f, inputs, given[0], vjp or backward)
-    if engine is None and callable(getattr(f, "value", None)) and callable(getattr(f, "pull", None)):
-        return pairs.of_subject(f, inputs)
-    found = engine or found_engine(f, inputs)
-    if found not in ENGINES.values():
-        raise TinygradError(f"gradcheck: there is no engine {found!r}; there are {', '.join(sorted(set(ENGINES.values())))}")
-    case: Case = import_module(f"tinygrad2.gradcheck.engines.{found}").case(f, inputs, path_names(f, inputs))
-    case.engine = found
+        case = pairs.case(f, inputs, given[0], vjp or backward)
+        name = getattr(vjp or backward or f, "__name__", "<")
+        case.whose = f"the function in {given[0]}=" if name.startswith("<") else name
+    elif engine is None and callable(getattr(f, "value", None)) and callable(getattr(f, "pull", None)):
+        case = pairs.of_subject(f, inputs)
+        case.whose = type(f).__name__
+    else:
+        found = engine or found_engine(f, inputs)
+        if found not in TITLES:
+            raise TinygradError(f"gradcheck: there is no engine {found!r}; there are {', '.join(sorted(TITLES))}")
+        case = import_module(f"tinygrad2.gradcheck.engines.{found}").case(f, inputs, path_names(f, inputs))
+        case.engine, case.whose = found, TITLES[found]
+    if not case.inputs:
+        kinds = ", ".join(type(x).__name__ for x in inputs) or "nothing"
+        whose = " of NumPy or PyTorch" if given else ""
+        raise TinygradError(f"gradcheck: there is nothing to check in {kinds}: give floating-point arrays{whose}")
     return case
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad2.containers import leaves
 from tinygrad2.gradcheck.engines.calls import Calls
-from tinygrad2.gradcheck.subject import Case
+from tinygrad2.gradcheck.subject import Case, ContractError
 from tinygrad2.types import Array
 
 
@@ -28,9 +28,13 @@ class Autograd(Calls):
         """What `autograd.make_vjp` gives."""
         if self.pullback is None:
             self.pullback = autograd.make_vjp(self.in_one)(tuple(self.inputs))[0]
-        return list(
-            self.pullback(cotangents[0] if len(cotangents) == 1 else np.concatenate([g.reshape(-1) for g in cotangents]))
-        )
+        given = cotangents[0] if len(cotangents) == 1 else np.concatenate([g.reshape(-1) for g in cotangents])
+        try:
+            return list(self.pullback(given))
+        except ValueError as error:
+            if "broadcast" not in str(error):
+                raise
+            raise ContractError(f"a gradient has not the shape of its input, so a sum may be missing: {error}") from error
 
     def in_one(self, given: Any) -> Any:
         """All results in one array, as autograd can differentiate it."""

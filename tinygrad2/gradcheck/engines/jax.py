@@ -10,6 +10,7 @@ import jax.experimental
 import jax.numpy as jnp
 import numpy as np
 
+from tinygrad2.errors import TinygradError
 from tinygrad2.gradcheck.engines.calls import Calls, mixed
 from tinygrad2.gradcheck.subject import Case, ContractError
 from tinygrad2.types import Array
@@ -24,7 +25,13 @@ class Jax(Calls):
 
     def flat(self, *given: Any) -> list[Any]:
         """The results for the inputs that are checked."""
-        return jax.tree.leaves(self.called(given))
+        try:
+            return jax.tree.leaves(self.called(given))
+        except jax.errors.UnexpectedTracerError as error:
+            raise TinygradError(
+                "gradcheck: JAX has no gradient by one of the inputs, such as one of nondiff_argnums; leave it out of the "
+                "inputs: lambda x: f(x, 0.5)"
+            ) from error
 
     def value(self, inputs: list[Array]) -> list[Any]:
         """The results as NumPy has them."""

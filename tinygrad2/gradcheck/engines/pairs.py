@@ -12,7 +12,9 @@ just that. Of inputs that are not checked (settings, integers) they may be left 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import inspect
+import math
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ from tinygrad2.gradcheck.engines.names import argument_names, path_names
 from tinygrad2.gradcheck.subject import Case, ContractError, apart
 from tinygrad2.types import Array
 
-SPELLINGS = ("{}", "d{}", "grad_{}", "{}_grad", "d_{}")
+SPELLINGS = ("d{}", "grad_{}", "{}_grad", "d_{}")
 
 
 class Pair:
@@ -35,6 +37,8 @@ class Pair:
         only_numbers = not any(_is_array(x) for x in leaves(dict(enumerate(inputs))))
         self.inputs = [_as_input(x, only_numbers) for x in inputs]
         self.checked = [_checked(x) for x in self.inputs]  # of each input, which of its leaves
+        numbers = [name for name, x in zip(self.names, self.inputs, strict=True) if type(x) is float]
+        self.note = f"a number beside arrays is a setting, and not checked: {', '.join(numbers)}" if numbers else ""
         self.arrays = apart([a for x, flags in zip(self.inputs, self.checked, strict=True) for a in _picked(x, flags)])
 
     def value(self, inputs: list[Array]) -> list[Any]:
@@ -54,9 +58,9 @@ class Pair:
                 raise TinygradError(
                     f"gradcheck: with {self.form}= the function gives {wanted}; it gave a {type(found).__name__}"
                 )
-            many = self.form == "value_and_grad" and len(found) > 2
-            found, self.cache = (found[0], found[1:]) if many else (found[:-1], found[-1])
-            found = found[0] if isinstance(found, tuple) and len(found) == 1 else found
+            split = 1 if self.form == "value_and_grad" else len(found) - 1
+            self.cache = found[split] if split == len(found) - 1 else found[split:]
+            found = tuple(np.asarray(x)[()] if isinstance(x, (int, float)) else x for x in found[:split])
         self.out = found
         parts = leaves(found)
         for part in parts:
@@ -65,8 +69,8 @@ class Pair:
                     f"gradcheck: the function gave a {type(part).__name__}; give arrays of numbers: {part!r:.60}"
                 )
         if not parts:
-            raise TinygradError(f"gradcheck: the function gave {found!r}; give an array, a number, or several")
-        if self.form == "value_and_grad" and (len(parts) > 1 or np.size(parts[0]) > 1):
+            raise TinygradError(f"gradcheck: the function gave {found!r}; does it return an array, a number, or several?")
+        if self.form == "value_and_grad" and (len(parts) > 1 or math.prod(np.shape(parts[0])) > 1):
             raise TinygradError(
                 f"gradcheck: with value_and_grad=True the value is one number; it has shape {np.shape(parts[0])}"
             )
@@ -80,10 +84,18 @@ class Pair:
         parts = iter([_like(g, part) for g, part in zip(cotangents, leaves(self.out), strict=True)])
         given = rebuilt(self.out, parts)
         assert self.rule is not None
-        if self.form == "vjp":
-            return self.sorted(self.rule(given, *self.args))
-        several = isinstance(given, tuple) and not hasattr(given, "_fields")
-        return self.sorted(self.rule(*(given if several else (given,)), self.cache))
+        asked = (given, *self.args) if self.form == "vjp" else (*given, self.cache)
+        try:
+            signature = inspect.signature(self.rule)
+            signature.bind(*asked)
+        except TypeError as error:
+            other = "backward= of one of (dout, cache)" if self.form == "vjp" else "vjp= of one of (g, *inputs)"
+            raise TinygradError(
+                f"gradcheck: with {self.form}= the rule gets {len(asked)} arguments, and it takes {signature}; say {other}"
+            ) from error
+        except ValueError:  # a function that is not written in Python
+            pass
+        return self.sorted(self.rule(*asked))
 
     def sorted(self, found: Any) -> list[Array]:
         """The cotangents of the checked inputs. Raises ContractError where they cannot be told."""
@@ -101,9 +113,13 @@ class Pair:
 
     def _by_input(self, found: Any, wanted: list[int]) -> list[Any]:
         names = [self.names[i] for i in wanted]
+        if found is None:
+            raise ContractError("the rule gave None: does it return?")
         alone = self.inputs[wanted[0]] if len(wanted) == 1 else None
-        if isinstance(found, dict) and not (isinstance(alone, dict) and alone.keys() == found.keys()):
-            return [_named(found, name) for name in names]
+        if isinstance(found, dict) and isinstance(alone, dict) and not _spelled(found, names[0]):
+            return [{key: _named(found, key, alone) for key in alone}]
+        if isinstance(found, dict):
+            return [_named(found, name, names) for name in names]
         if len(wanted) == 1 and _depth(found) <= _depth(alone):
             return [found]
         if isinstance(found, (tuple, list)):
@@ -121,12 +137,18 @@ def _depth(value: Any) -> int:
     return 0 if parts is None else 1 + max(map(_depth, parts), default=0)
 
 
-def _named(found: dict[Any, Any], name: str) -> Any:
-    for spelling in SPELLINGS:
-        if spelling.format(name) in found:
-            return found[spelling.format(name)]
-    keys = ", ".join(map(str, found)) or "nothing"
-    raise ContractError(f"the rule gave {keys}, and nothing for {name}: it may be called {name}, d{name} or grad_{name}")
+def _spelled(found: dict[Any, Any], name: Any) -> list[Any]:
+    return [key for key in (name, *(spelling.format(name) for spelling in SPELLINGS)) if key in found]
+
+
+def _named(found: dict[Any, Any], name: Any, names: Container[Any]) -> Any:
+    keys = [key for key in _spelled(found, name) if key == name or key not in names]
+    if len(keys) > 1:
+        raise ContractError(f"the rule gave {' and '.join(keys)}, and each may be the gradient of {name}: leave one out")
+    if not keys:
+        given = ", ".join(map(str, found)) or "nothing"
+        raise ContractError(f"the rule gave {given}, and nothing for {name}: it may be called {name}, d{name} or grad_{name}")
+    return found[keys[0]]
 
 
 def _cotangent(g: Any, name: str) -> Array:

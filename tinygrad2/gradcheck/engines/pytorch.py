@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from tinygrad2.containers import leaves
-from tinygrad2.errors import TinygradError
+from tinygrad2.errors import DtypeError, TinygradError
 from tinygrad2.gradcheck.engines.calls import Calls, mixed
 from tinygrad2.gradcheck.engines.names import path_names
 from tinygrad2.gradcheck.subject import Case, ContractError, DoubtError
@@ -18,6 +19,13 @@ from tinygrad2.types import Array
 
 BROKEN = ("returned an incorrect number of gradients", "returned an invalid gradient", "modified by an inplace operation")
 """What PyTorch says of a backward that is none."""
+
+
+@contextlib.contextmanager
+def _recording() -> Iterator[None]:
+    """What is checked is recorded, whatever it is called inside of."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 class Torch(Calls):
@@ -30,23 +38,37 @@ class Torch(Calls):
             torch.from_numpy(x) if isinstance(x, np.ndarray) and not flag else x
             for x, flag in zip(self.leaves, self.checked, strict=True)
         ]
+        self.leaves = [x.clone() if isinstance(x, torch.Tensor) and x.is_inference() else x for x in self.leaves]
+        self.given, self.narrow = self.leaves, any(_numpy(x).dtype == np.float32 for x in self.picked(self.leaves))
+        self.in_place = False  # whether it writes into its inputs, as ReLU(inplace=True) does; then they are no leaves
         self.parameters, self.note = list(parameters), ""
 
     def arrays(self) -> list[Array]:
         """Of all that is checked: those of the parameters are their own, those of the inputs new."""
         return [np.array(_numpy(x)) for x in self.picked(self.leaves)] + [p.detach().numpy() for p in self.parameters]
 
+    @_recording()
     def value(self, inputs: list[Array]) -> list[Array]:
         """The results, as far as they are floating-point; a complex one as pairs of real numbers."""
+        wide = self.narrow and inputs[0].dtype != np.float32  # then what is float32 beside them is made so too
+        self.leaves = [x.double() if wide and _is_float(x) and x.dtype == torch.float32 else x for x in self.given]
         own = self.picked(self.leaves)
         devices = [x.device if isinstance(x, torch.Tensor) else "cpu" for x in own]
         self.variables = [torch.from_numpy(a).to(d).requires_grad_() for a, d in zip(inputs, devices, strict=False)]
+        kept = [x.detach().clone() for x in self.variables]
         before = [p.data for p in self.parameters]
         try:
             for p, a in zip(self.parameters, inputs[len(own) :], strict=True):
                 if not (p.data.dtype == torch.float64 and np.shares_memory(p.detach().numpy(), a)):
                     p.data = torch.from_numpy(a)
-            found = self.called(self.variables)
+            found = self.called([x.clone() for x in self.variables] if self.in_place else self.variables)
+        except RuntimeError as error:
+            if self.in_place or "in-place" not in str(error):
+                raise
+            self.in_place = True
+            for a, x in zip(inputs, kept, strict=False):
+                a[...] = _numpy(x)
+            return self.value(inputs)
         finally:
             for p, data in zip(self.parameters, before, strict=True):
                 p.data = data
@@ -70,6 +92,7 @@ class Torch(Calls):
                 raise DoubtError("the result is bfloat16, and differences can tell something of float64 and float32 alone")
         return [_numpy(out) for out in self.outs]
 
+    @_recording()
     def pull(self, cotangents: list[Array]) -> list[Array | None]:
         """What autograd gives; None where nothing was recorded."""
         variables = [*self.variables, *self.parameters]
@@ -116,9 +139,14 @@ def _is_float(x: Any) -> bool:
 
 
 def _numpy(x: Any) -> Array:
-    return x if isinstance(x, np.ndarray) else x.detach().cpu().resolve_conj().resolve_neg().numpy()
+    if isinstance(x, np.ndarray):
+        return x
+    if x.dtype == torch.bfloat16:
+        raise DtypeError("gradcheck: an input is bfloat16; differences need float64 or float32: convert it first")
+    return x.detach().cpu().to_dense().resolve_conj().resolve_neg().numpy()
 
 
+@_recording()
 def case(f: Any, inputs: Sequence[Any], names: list[str]) -> Case:
     """Of a function or of a module, which is checked in a copy in float64 with all parameters that want a gradient.
 
@@ -126,6 +154,8 @@ def case(f: Any, inputs: Sequence[Any], names: list[str]) -> Case:
     """
     if isinstance(f, type) and issubclass(f, torch.autograd.Function):
         f = f.apply  # type: ignore[attr-defined]
+    if isinstance(f, type) and issubclass(f, torch.nn.Module):
+        raise TinygradError(f"gradcheck: {f.__name__} is a class of modules; give a module, such as {f.__name__}(...)")
     parameters: dict[str, torch.Tensor] = {}
     if isinstance(f, torch.nn.Module):
         f = _in_double(f, inputs)
@@ -140,10 +170,13 @@ def case(f: Any, inputs: Sequence[Any], names: list[str]) -> Case:
 
 def _in_double(module: torch.nn.Module, inputs: Sequence[Any]) -> torch.nn.Module:
     """A copy of a module, so that its own numbers, and its buffers, stay as they are; as it is, if it is not for float64."""
-    double = copy.deepcopy(module).double()
-    trial = Torch(double, inputs, [])
-    try:
-        trial.value([a.astype(np.float64) for a in trial.arrays()])
-    except Exception:  # whatever it is, it says that the module is not for float64
-        return copy.deepcopy(module)
-    return double
+    errors: list[Exception] = []
+    for made in (copy.deepcopy(module).double(), copy.deepcopy(module)):
+        trial = Torch(made, inputs, [])
+        try:
+            trial.value([a if errors else a.astype(np.float64) for a in trial.arrays()])
+        except Exception as error:  # whatever it is, it says that the module is not for float64, or not for these inputs
+            errors.append(error)
+        else:
+            return made
+    raise errors[0]

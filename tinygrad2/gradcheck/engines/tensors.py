@@ -9,29 +9,39 @@ from typing import Any
 import numpy as np
 
 from tinygrad2 import autograd
-from tinygrad2.containers import leaves, rebuilt
-from tinygrad2.errors import DtypeError
-from tinygrad2.gradcheck.engines.calls import mixed
+from tinygrad2.containers import leaves
+from tinygrad2.errors import DtypeError, TinygradError
+from tinygrad2.gradcheck.engines.calls import Calls, mixed
 from tinygrad2.gradcheck.subject import Case, apart
 from tinygrad2.tensor import Tensor
 from tinygrad2.transforms import in_one
 from tinygrad2.types import Array
 
 
-class Tensors:
+class Tensors(Calls):
     """A function of Tensors, whose arrays are changed in place."""
 
     def __init__(self, f: Callable[..., Any], inputs: Sequence[Any]) -> None:
-        like = dict(enumerate(inputs))
+        super().__init__(
+            f, inputs, lambda x: isinstance(x, Tensor) or np.asarray(x).dtype.kind in "fc"
+        )  # and no ids, nor masks
+        self.tensors = [_leaf(x, i) for i, x in enumerate(self.leaves) if self.checked[i]]
 
-        def flat(*tensors: Tensor) -> Tensor:
-            return in_one("gradcheck", f(*rebuilt(like, iter(tensors)).values()))
-
-        self.f = flat
-        self.tensors = [_leaf(x, i) for i, x in enumerate(leaves(like))]
+    def arrays(self) -> list[Array]:
+        """All that is checked: their own arrays, but for memory that another one has too."""
         once = {id(x): x.data for x in self.tensors}
         arrays = dict(zip(once, apart(list(once.values())), strict=True))
-        self.arrays = [arrays[id(x)] for x in self.tensors]
+        return [arrays[id(x)] for x in self.tensors]
+
+    def flat(self, *tensors: Tensor) -> Tensor:
+        """All results in one, of Tensors in the places of those that are checked."""
+        found = self.called(tensors)
+        if isinstance(found, tuple) and not all(isinstance(part, Tensor) for part in leaves(found)):
+            raise TinygradError(
+                "gradcheck: the function gave a tuple of more than Tensors; if that is (out, cache), say backward=, "
+                "and if (value, gradients), value_and_grad=True"
+            )
+        return in_one("gradcheck", found)
 
     def value(self, inputs: list[Array]) -> list[Array]:
         """The result; at arrays of another dtype than their own, nothing is recorded."""
@@ -41,7 +51,7 @@ class Tensors:
             for x, a in zip(self.tensors, inputs, strict=True):  # they get their old arrays back, so no graph needs to know
                 x._array = a
             with nullcontext() if own else autograd.no_grad():
-                self.out = self.f(*self.tensors)
+                self.out = self.flat(*self.tensors)
             return [self.out.data]
         finally:
             for x, a in zip(self.tensors, before, strict=True):
@@ -53,17 +63,18 @@ class Tensors:
 
     def recorded_alike(self, seed: int) -> bool:
         """Whether gradients are the same with `create_graph`, where fused ops go through their specifications."""
-        g = np.random.default_rng(seed).standard_normal(self.f(*self.tensors).shape)
-        found = (gradients(self.f(*self.tensors), self.tensors, [g], create_graph=again) for again in (False, True))
+        g = np.random.default_rng(seed).standard_normal(self.flat(*self.tensors).shape)
+        found = (gradients(self.flat(*self.tensors), self.tensors, [g], create_graph=again) for again in (False, True))
         pairs = [(a.data, b.data) for a, b in zip(*found, strict=True)]
         return all(np.allclose(a, b, rtol=1e-6, atol=1e-9 * np.abs(a).max(initial=0), equal_nan=True) for a, b in pairs)
 
     def slope(self, seed: int) -> Callable[..., Tensor]:
         """What order=2 checks."""
 
-        def linked(*tensors: Tensor) -> tuple[list[Tensor], Callable[..., Any]]:
-            out = self.f(*tensors)
-            return [out], lambda cotangents: gradients(out, list(tensors), cotangents, create_graph=True)
+        def linked(*flat: Any) -> tuple[list[Tensor], Callable[..., Any]]:
+            tensors = self.picked(flat)
+            out = self.flat(*tensors)
+            return [out], lambda cotangents: gradients(out, tensors, cotangents, create_graph=True)
 
         return mixed(seed, linked, np.sin, lambda a, like: a)
 
@@ -90,5 +101,4 @@ def _leaf(x: Any, i: int) -> Tensor:
 def case(f: Callable[..., Any], inputs: Sequence[Any], names: list[str]) -> Case:
     """Of Tensors, of anything Tensor takes, and of containers of these."""
     subject = Tensors(f, inputs)
-    names = names if len(names) == len(subject.tensors) else [f"input {i}" for i in range(len(subject.tensors))]
-    return Case(subject, subject.arrays, names, deep=subject.slope)
+    return subject.case(names, deep=subject.slope)
