@@ -60,8 +60,8 @@ def gradcheck(
     Args:
         f: gives an array of any shape, or a container of them. It is called with the inputs, whose arrays are changed in place
             between calls; a function that reads them elsewhere, such as a model its parameters, works as well.
-        inputs: float64 Tensors that want a gradient, anything Tensor takes, which is converted to float64, or containers of
-            these. Of other engines their arrays, and anything else, such as targets and settings, which is handed on as it is.
+        inputs: float64 Tensors that want a gradient, or numbers and arrays with a point, which are converted to float64, or
+            containers of these; of other engines their arrays. Anything else, such as ids, masks and settings, is handed on.
         vjp: `vjp(g, *inputs)` gives the cotangents of the inputs from that of the result.
         backward: `out, cache = f(*inputs)` and `backward(dout, cache)`, or `backward(*douts, cache)` of several outputs.
         value_and_grad: f gives `(value, gradients)`, the value being one number.
