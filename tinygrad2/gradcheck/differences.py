@@ -2,7 +2,8 @@
 
 Central differences at steps 4h, 2h and h are extrapolated twice (Richardson, 1911), which leaves an error of order h^6.
 The difference between the last two extrapolations bounds the truncation; the scatter of the function itself, measured
-around the point, bounds the rounding.
+around the point, bounds the rounding. What the values on both sides have in common tells of what is narrower than the step:
+extrapolated to the point itself they give its value, or else something stands there that no central difference shows.
 """
 
 from __future__ import annotations
@@ -54,10 +55,15 @@ class Slope:
     side_error: Array
     rounding: Array  # the part of the error that is there whatever the function does
 
+    def sharper(self, other: Slope) -> Slope:
+        """Of each output those sides that are known better."""
+        better = ~(self.side_error <= other.side_error)
+        sides = (np.where(better, getattr(other, side), getattr(self, side)) for side in ("left", "right", "side_error"))
+        return Slope(other.value, other.error, *sides, other.rounding)
 
-def slopes(line: Line, size: float, noise: float, precision: Precision = DOUBLE, at_0: Array | None = None) -> Iterator[Slope]:
+
+def slopes(line: Line, size: float, noise: Array, precision: Precision, at_0: Array) -> Iterator[Slope]:
     """Estimates with finer and finer steps: in float64 from a thousandth of `size` down to a two millionth of that."""
-    at_0 = line(0.0) if at_0 is None else at_0
     reach = np.zeros(at_0.shape)  # by how much the outputs changed when they did last
     for k in range(precision.rounds):
         h = precision.start * size / precision.shrink**k
@@ -77,29 +83,35 @@ def slopes(line: Line, size: float, noise: float, precision: Precision = DOUBLE,
             error = np.where(lost, np.inf, error)
             uneven = np.abs(once[0] - once[1]) > np.abs(central[0] - central[1]) / 4  # as if of no second derivative here
             error = np.where(uneven, error + 3 * np.abs(once[0] - once[1]), error)
+            even = [(u + d) / 2 - at_0 for u, d in zip(up, down, strict=True)]  # of a smooth function s * s * a, and little more
+            narrow = np.abs(64 * even[0] - 20 * even[1] + even[2]) / 45
+            error = np.where(narrow > np.maximum(rounding * h, np.abs(4 * even[0] - even[1]) / 12), np.inf, error)
             reach = np.where(change > 0, change, reach)
         yield Slope(value, error, -left, right, side_error, rounding)
 
 
-def quick(line: Line, h: float) -> tuple[Array, Array]:
-    """A first estimate from steps h and 2h, and by how much the extrapolation moved it."""
+def quick(line: Line, h: float, at_0: Array) -> tuple[Array, Array, Array, Array]:
+    """A first estimate from steps h and 2h, by how much the extrapolation moved it, how steep what is narrower than the steps
+    may be, and by how much the function changed."""
     with np.errstate(all="ignore"):
-        central, wide = ((line(s * h) - line(-s * h)) / (2 * s * h) for s in (1, 2))
+        (up, down), (far_up, far_down) = ((line(s * h), line(-s * h)) for s in (1, 2))
+        central, wide = (up - down) / (2 * h), (far_up - far_down) / (4 * h)
         step = (central - wide) / 3
-        return central + step, np.abs(step)
+        narrow = (4 * (up + down) - (far_up + far_down) - 6 * at_0) / (6 * h)
+        change = np.max([np.abs(y - at_0) for y in (up, down, far_up, far_down)], axis=0)
+        return central + step, np.abs(step), np.abs(narrow), change
 
 
-def scatter(line: Line, size: float, precision: Precision = DOUBLE) -> tuple[float, float]:
-    """(noise, magnitude): how much the function jumps about by rounding, and how large it is.
+def scatter(line: Line, size: float, precision: Precision = DOUBLE) -> tuple[Array, Array]:
+    """(noise, magnitude) of each output: how much it jumps about by rounding, and how large it is.
 
     The noise is the median of the fourth differences over tiny steps: curvature does not show in them, and a kink or a
     jump only in a few.
     """
-    noise = magnitude = 0.0
+    parts = []
     for step in precision.tiny:
         values = np.array([line(k * step * size) for k in range(-8, 9)])
-        values = values[:, np.isfinite(values).all(axis=0)]
-        if values.size:
-            noise = max(noise, float(np.median(np.abs(np.diff(values, 4, axis=0)), axis=0).max()))
-            magnitude = max(magnitude, float(np.abs(values).max()))
-    return max(noise, 4 * precision.eps * magnitude), magnitude
+        values[:, ~np.isfinite(values).all(axis=0)] = 0
+        parts.append((np.median(np.abs(np.diff(values, 4, axis=0)), axis=0), np.abs(values).max(axis=0)))
+    noise, magnitude = np.max(parts, axis=0)
+    return np.maximum(noise, 4 * precision.eps * magnitude), magnitude
