@@ -49,8 +49,8 @@ def gradcheck(
     `differences`) or, at a kink, lies between the slopes of the two sides; *wrong* when it does not; and
     *undecidable* when the function is not deterministic, not finite, or too rough there for differences to tell. With `ulps`
     an entry that agrees is *inaccurate* when a sharper instrument shows it off by more than so many units in the last place.
-    Also checked: that gradients are linear in the cotangent, have the inputs' shapes and dtypes, and are made without
-    writing into what they are made from; and, for Tensors made of arrays, that float32 gives the same within its own rounding.
+    Also checked: that gradients are linear in the cotangent, have the inputs' shapes and no coarser dtypes, and are made
+    without writing into what they are made from; and, of Tensors made of arrays, that float32 agrees within its own rounding.
 
     Whose gradient it is: that of `vjp`, `backward` or f itself, if one of these is given (then everything is NumPy), or else
     of the engine that the inputs, or f, are of: a PyTorch function or module, with its parameters; a JAX function; one written
@@ -59,28 +59,29 @@ def gradcheck(
     Args:
         f: gives an array of any shape, or a container of them. It is called with the inputs, whose arrays are changed in place
             between calls; a function that reads them elsewhere, such as a model its parameters, works as well.
-        inputs: float64 leaf Tensors, anything Tensor takes, which is then converted to float64, or containers of these. Of
-            other engines their arrays, and anything else, such as targets and settings, which is handed on as it is.
+        inputs: float64 Tensors that want a gradient, anything Tensor takes, which is converted to float64, or containers of
+            these. Of other engines their arrays, and anything else, such as targets and settings, which is handed on as it is.
         vjp: `vjp(g, *inputs)` gives the cotangents of the inputs from that of the result.
         backward: `out, cache = f(*inputs)` and `backward(dout, cache)`, or `backward(*douts, cache)` of several outputs.
         value_and_grad: f gives `(value, gradients)`, the value being one number.
         engine: "tensors", "pytorch", "jax" or "autograd", where it should not be found by the types.
-        order: 2 also checks the gradient of the gradient.
+        order: 2 also checks the gradient of the gradient, in the same way.
         fast: compare a few random projections of the Jacobian, in a number of evaluations that does not depend on its
             size; where one disagrees, the whole Jacobian is checked to find the entry.
         complex_step: where the complex step (Squire & Trapp, 1998) gives what the differences give, within their error, it
             takes their place: exact to rounding, it finds what is wrong by less than differences can see. Elsewhere, as
             where f is not analytic (abs, a kink) or does not take complex numbers, the differences stay. It can turn
-            *right* into *wrong*, never the reverse. The table says how many derivatives it decided.
-        ulps: how far off a derivative may be, beside what the last place of the inputs does to it, where the complex step, more
-            digits (`instruments`) can tell.
+            *right* into *wrong*, never the reverse. Without `ulps` the table says how many derivatives it decided.
+        ulps: how far off a derivative may be, beside what the last place of the inputs does to it, where the complex step, or a
+            computation in more digits, can tell (`instruments`).
         names: what to call the inputs in the table.
-        seed: decides the projections.
-        progress: called with the number of entries just checked.
+        seed: decides the random cotangent, the projections, and the mixture of gradients that order=2 differentiates.
+        progress: called with 1 after each entry that is checked; `fast` checks none unless it finds something.
 
     Raises:
-        DtypeError: an input is a Tensor of another dtype or without gradient, or the result is no floating-point number.
-        TinygradError: there is no entry to check.
+        DtypeError: an input has too few digits or, being a Tensor, is not of float64 or wants no gradient; or the result is no
+            floating-point number.
+        TinygradError: there is no entry to check, arguments exclude each other, or the function gives something else than said.
     """
     if not isinstance(order, (int, np.integer)) or order < 1:
         raise TinygradError(f"gradcheck: order={order} was given; it takes a whole number from 1 on")
@@ -90,14 +91,15 @@ def gradcheck(
         raise TinygradError("gradcheck: ulps looks at single derivatives, and fast makes none; leave one of them out")
     case = case_of(f, inputs, vjp=vjp, backward=backward, value_and_grad=value_and_grad, engine=engine)
     if order > 1 and case.deep is None:
-        raise TinygradError(f"gradcheck: order={order} differentiates the gradient, which {type(case.subject).__name__} cannot")
+        what = "Tensors, JAX, and PyTorch without a module's parameters"
+        raise TinygradError(f"gradcheck: order={order} differentiates the gradient itself, which is for functions of {what}")
     if names is not None and len(names) != len(case.names):
         raise TinygradError(f"gradcheck: {len(names)} names were given for {len(case.names)} inputs: {', '.join(case.names)}")
     case.names = list(names) if names is not None else case.names
     result = _checked(case, fast, complex_step, ulps, seed, progress)
     tensors = case.subject if isinstance(case.subject, Tensors) else None
     if tensors and result.rows and result.verdict != WRONG and not any(isinstance(x, Tensor) for x in inputs):
-        note = contract.in_float32(tensors, case.inputs)
+        note = contract.in_float32(tensors, case.inputs, case.names)
         result = GradcheckResult(WRONG, result.rows, note) if note else result
     if order > 1 and result.verdict == RIGHT:
         if tensors and not tensors.recorded_alike(seed):
@@ -145,7 +147,11 @@ def _compared(case: Case, fast: bool, complex_step: bool, ulps: float | None, se
         return GradcheckResult(WRONG, (), str(broken))
     except DoubtError as doubt:
         return GradcheckResult(UNDECIDABLE, (), str(doubt))
-    return GradcheckResult(worst_of(row.verdict for row in rows), tuple(rows), case.note)
+    return GradcheckResult(
+        worst_of(row.verdict for row in rows),
+        tuple(rows),
+        "; ".join(filter(None, [case.note, getattr(case.subject, "note", "")])),
+    )
 
 
 def _full(

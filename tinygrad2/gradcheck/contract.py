@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad2.errors import TinygradError
 from tinygrad2.gradcheck.engines.tensors import Tensors, gradients
-from tinygrad2.gradcheck.subject import ContractError, DoubtError, Flat
+from tinygrad2.gradcheck.subject import ROUNDED, ContractError, DoubtError, Flat
 from tinygrad2.tensor import Tensor
 from tinygrad2.types import Array
 
@@ -91,7 +91,7 @@ def not_linear(flat: Flat, base: Array, pulled: tuple[Array, list[Array]], jacob
         off = np.abs(g - u @ jacobian).max(initial=0)
         if off > 100 * flat.case.precision.rounding * scale and (base.any() or off > flat.case.precision.rounding):
             if off < 1e-6 * scale and np.array_equal(g.astype(np.float32), g):
-                return f"off by {off / scale:.1e} of the largest, and each number is one of float32: rounded on the way"
+                return ROUNDED.format(off / scale)
             return (
                 "the gradient is not linear in the cotangent: a rule may multiply it and add it up, but not square it, nor "
                 "take its sign, its size or its average"
@@ -123,20 +123,18 @@ def is_coarse(flat: Flat, seed: int) -> bool:
     return bool(moved.any() and ((aside == aside.astype(np.float32)) | (aside == beside))[moved].all())
 
 
-def in_float32(tensors: Tensors, inputs: list[Array]) -> str:
+def in_float32(tensors: Tensors, inputs: list[Array], names: list[str]) -> str:
     """What is wrong where float32 inputs do not keep their dtype, or give another gradient than float32 can be off by."""
     f: Any = tensors.f
     single = [Tensor(x.astype(np.float32), requires_grad=True) for x in inputs]
     double = [Tensor(x.data.astype(np.float64), requires_grad=True) for x in single]
     outs = [f(*single), f(*double)]
-    if not outs[0].requires_grad:
-        return ""
     u = np.random.default_rng(0).standard_normal(outs[0].shape)
     grads, exacts = (gradients(out, xs, [u.astype(out.dtype)]) for out, xs in zip(outs, (single, double), strict=True))
-    for i, (g, exact) in enumerate(zip(grads, exacts, strict=True)):
+    for name, g, exact in zip(names, *([g.data for g in found] for found in (grads, exacts)), strict=True):
         if g.dtype != np.float32 and g.any():
-            return f"float32: the gradient of input {i} is {g.dtype}"
+            return f"float32: the gradient of {name} is {g.dtype}"
         off = np.abs(g - exact).max(initial=0)
         if np.isfinite(exact).all() and not off <= 1e-3 * max(np.abs(exact).max(initial=0), 1):
-            return f"float32: the gradient of input {i} is off by {off:.1e}"
+            return f"float32: the gradient of {name} is off by {off:.1e}"
     return ""

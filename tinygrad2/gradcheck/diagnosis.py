@@ -5,14 +5,18 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tinygrad2.gradcheck.differences import DOUBLE
 from tinygrad2.gradcheck.patterns import LARGE, View, aligned, factor, places, powers
-from tinygrad2.gradcheck.subject import Flat
+from tinygrad2.gradcheck.subject import ROUNDED, Flat
 from tinygrad2.types import Array
+
+OFF = "off the diagonal"
+STATISTIC = ": perhaps what is computed of all of them, such as a mean or a norm, is taken as constant"
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,10 @@ def _whole(findings: Findings, k: int) -> View:
 def _view(findings: Findings, k: int, rows: slice, shape: tuple[int, ...]) -> View:
     case = findings.flat.case
     others = {name: x for i, (name, x) in enumerate(zip(case.names, case.inputs, strict=True)) if i != k}
-    others |= {name: np.asarray(x) for name, x in case.others.items() if hasattr(x, "__array__") or isinstance(x, list)}
+    for name, x in case.others.items():
+        if hasattr(x, "__array__") or isinstance(x, list):
+            with suppress(Exception):  # NumPy does not have it, such as bfloat16
+                others[name] = np.asarray(x)
     double = case.precision is DOUBLE
     return View(
         case.names[k],
@@ -92,7 +99,7 @@ def _not_finite(view: View) -> str:
         if np.isnan(view.analytic).any()
         else "a division by 0?"
     )
-    bad = View(**{**vars(view), "wrong": ~np.isfinite(view.analytic), "analytic": np.nan_to_num(view.analytic, nan=1.0)})
+    bad = replace(view, wrong=~np.isfinite(view.analytic), analytic=np.nan_to_num(view.analytic, nan=1.0))
     where = places(bad)
     return f"not finite in {count} of {view.analytic.size}{', ' if where else ''}{where}: {hint}"
 
@@ -100,10 +107,10 @@ def _not_finite(view: View) -> str:
 def _rounded(view: View) -> str:
     """Digits lost on the way."""
     off = np.abs(view.analytic - view.numeric)
-    if off.max() <= 1e-6 * view.scale and view.numeric.dtype == np.float64:
+    if off.max() <= 1e-6 * view.scale:
         single = view.analytic.astype(np.float32)
         if (single == view.analytic).all() and not (view.numeric.astype(np.float32) == view.numeric).all():
-            return f"off by {off.max() / view.scale:.1e} of the largest, and each number is one of float32: rounded on the way"
+            return ROUNDED.format(off.max() / view.scale)
     return ""
 
 
@@ -198,15 +205,14 @@ def _missing(view: View) -> str:
     """Right, or zero."""
     if view.same(np.where(view.zero(view.analytic), 0, view.numeric), view.analytic):
         where = places(view)
-        said = ", ".join(part for part in (_only(view, where), "not accumulated, or a sum over an axis left out") if part)
-        return f"some contributions are missing: {said}"
+        guess = "they are not accumulated, or a sum over an axis is left out"
+        those = "" if not where else f"{_only(where)}, or " if where.startswith(OFF) else f"{_only(where)}: perhaps "
+        return f"some contributions are missing: {those or 'perhaps '}{guess}"
     return ""
 
 
-def _only(view: View, where: str) -> str:
-    if where.startswith("off the diagonal"):
-        return f"those {where}, as if what is computed of all of them, such as a mean or a norm, were constant"
-    return f"those {where}" if where else ""
+def _only(where: str) -> str:
+    return f"those {where}{STATISTIC if where.startswith(OFF) else ''}"
 
 
 def _coupled(view: View) -> str:
@@ -296,10 +302,9 @@ def _somewhere(view: View) -> str:
     wrong = ~np.isclose(view.analytic, view.numeric, rtol=view.rtol, atol=view.atol * view.scale)
     wrong = wrong if wrong.any() else view.wrong
     count = _count(wrong)
-    where = places(View(**{**vars(view), "wrong": wrong}))
+    where = places(replace(view, wrong=wrong))
     if where:
-        statistic = ", as if what is computed of all of them, such as a mean or a norm, were constant"
-        return f"{count}: only those {where}{statistic if where.startswith('off') else ''}"
+        return f"{count}: only {_only(where)}"
     relevant = ~(view.zero(view.analytic) & view.zero(view.numeric))
     if (view.zero(view.analytic) != view.zero(view.numeric))[relevant].all():
         return f"{count}: zero where it should not be, and the other way round: is a mask or a condition turned round?"

@@ -86,37 +86,18 @@ def _function(f: Callable[[Any], Any]) -> Any:
     return computed
 
 
+CIRCULAR = ("sin", "cos", "tan", "sinh", "cosh", "tanh")
 for _name in ("add", "sub", "mul", "truediv", "pow", "mod", "floordiv"):
     setattr(Real, f"__{_name}__", _binary(getattr(operator, _name), False))
     setattr(Real, f"__r{_name}__", _binary(getattr(operator, _name), True))
 for _name in ("lt", "le", "gt", "ge"):
     setattr(Real, f"__{_name}__", _compared(getattr(operator, _name)))
-for _name in (
-    "exp",
-    "expm1",
-    "log",
-    "log1p",
-    "log10",
-    "sqrt",
-    "cbrt",
-    "sin",
-    "cos",
-    "tan",
-    "sinh",
-    "cosh",
-    "tanh",
-    "floor",
-    "ceil",
-):
+for _name in ("exp", "expm1", "log", "log1p", "log10", "sqrt", "cbrt", *CIRCULAR):
     setattr(Real, _name, _function(getattr(mpmath, _name)))
-for _name, _long in {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "arcsinh": "asinh", "arccosh": "acosh"}.items():
-    setattr(Real, _name, _function(getattr(mpmath, _long)))
-Real.arctanh = _function(mpmath.atanh)  # type: ignore[attr-defined]
+for _name in CIRCULAR:
+    setattr(Real, f"arc{_name}", _function(getattr(mpmath, f"a{_name}")))
 Real.exp2 = _function(lambda x: mpmath.power(2, x))  # type: ignore[attr-defined]
 Real.log2 = _function(lambda x: mpmath.log(x, 2))  # type: ignore[attr-defined]
-Real.square = _function(lambda x: x * x)  # type: ignore[attr-defined]
-Real.reciprocal = _function(lambda x: 1 / x)  # type: ignore[attr-defined]
-Real.sign = _function(mpmath.sign)  # type: ignore[attr-defined]
 
 
 def exactly(x: Any) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -22,21 +21,21 @@ STEP = 30  # central differences with steps of 1e-30 are off by 1e-60, and 100 d
 UNSEEN = 1e-55  # of a function of about 1, smaller slopes than that are lost
 
 
-def complex_step(flat: Flat, k: int, v: Array, dtype: Any = np.complex128) -> Array | None:
+def complex_step(flat: Flat, k: int, v: Array) -> Array | None:
     """Im f(x + ihv) / h, flat, for a direction in input k; None where f does not take complex numbers.
 
     Nothing is subtracted, so nothing cancels, and h can be so small that only the rounding of f itself is left. It is the
     derivative if f is analytic there; of |x| it makes 0. So it has to be compared with differences.
     """
-    inputs = [x.astype(dtype) for x in flat.case.inputs]
-    inputs[k] = inputs[k] + dtype(1j * TINY) * v
+    inputs = [x.astype(complex) for x in flat.case.inputs]
+    inputs[k] = inputs[k] + 1j * TINY * v
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("error", np.exceptions.ComplexWarning)  # an imaginary part is thrown away
             found = flat.at(inputs)
     except Exception:  # whatever it is, it says that f is not for complex numbers
         return None
-    return (found.imag / TINY).astype(np.float64) if found.dtype in (dtype, np.float64) else None
+    return (found.imag / TINY).astype(np.float64) if found.dtype in (complex, np.float64) else None
 
 
 def many_digits(flat: Flat, k: int, v: Array, nudge: list[Array]) -> Array | None:

@@ -187,14 +187,14 @@ def _relations(view: View) -> Iterator[tuple[str, Array]]:
     pairs = aligned(view)
     if len(pairs) > 1 and view.out.shape == view.x.shape:
         all_equal = np.all([outs[a] == ins[b] for a, b in pairs if a == b], axis=0)
-        yield "on the diagonal, in what an output has of its own input", all_equal
-        yield "off the diagonal, in what an output has of other inputs", ~all_equal
+        yield "on the diagonal, in the derivative of an output by the input at the same place", all_equal
+        yield "off the diagonal, in the derivatives of an output by the inputs at other places", ~all_equal
     for a, b in pairs:
         axis = f"axis {b}"
-        yield f"on the diagonal, in what an output has of its own place along {axis}", outs[a] == ins[b]
-        yield f"off the diagonal, in what an output has of other places along {axis}", outs[a] != ins[b]
-        yield f"in what later outputs along {axis} have of earlier inputs", outs[a] > ins[b]
-        yield f"in what earlier outputs along {axis} have of later inputs", outs[a] < ins[b]
+        yield f"on the diagonal, in the derivatives of an output by the inputs at its own place along {axis}", outs[a] == ins[b]
+        yield f"off the diagonal, in the derivatives of an output by the inputs at other places along {axis}", outs[a] != ins[b]
+        yield f"in the derivatives of later outputs along {axis} by earlier inputs", outs[a] > ins[b]
+        yield f"in the derivatives of earlier outputs along {axis} by later inputs", outs[a] < ins[b]
 
 
 def _integers(view: View) -> Iterator[tuple[str, Array]]:

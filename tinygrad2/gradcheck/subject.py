@@ -196,6 +196,7 @@ def _misfit(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:
 
 
 COARSE_NOTE = "as rough as float32: derivatives are known to about a thousandth of the largest"
+ROUNDED = "off by {:.1e} of the largest, and each number is one of float32: rounded on the way"
 SINGLE_NOTE = "in float32, where derivatives are known to about a thousandth of the largest"
 
 

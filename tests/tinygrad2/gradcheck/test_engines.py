@@ -70,7 +70,9 @@ def test_results_of_pytorch_that_are_complex_or_have_no_gradient(torch):
     gradcheck(lambda x: torch.fft.rfft(x).abs(), [x], order=2).assert_right()
     result = gradcheck(lambda x: x.max(1), [x])  # values and indices
     result.assert_right()
-    gradcheck(lambda x: (x * 2, x.detach().mean()), [x]).assert_right()  # a statistic that is said to have none
+    result = gradcheck(lambda x: (x * 2, x.detach().mean()), [x])  # a statistic that is said to have none
+    result.assert_right()
+    assert result.note == "1 of 2 results has no gradient, and is not checked"
     assert gradcheck(lambda x: x.detach() * 2, [x]).verdict == "wrong"
     with pytest.raises(TinygradError, match="the function gave tensor"):
         gradcheck(lambda x: x.argmax(), [x])
@@ -80,6 +82,14 @@ def test_results_of_pytorch_that_are_complex_or_have_no_gradient(torch):
         gradcheck(torch.abs, [x + 0j])
     with pytest.raises(DtypeError, match="x is float16"):
         gradcheck(lambda x: x * 2, [x.half()])
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "ragged"])
+def test_what_numpy_cannot_have_does_not_break_a_diagnosis(torch, kind):
+    other = torch.ones(3, 4, dtype=torch.bfloat16) if kind == "bfloat16" else [1.0, [2.0, 3]]
+    f = a_function(torch, lambda g, x: 6 * g * x * x).apply
+    x = torch.from_numpy(X.copy()).requires_grad_()
+    assert "off by a factor of 2" in gradcheck(lambda x, other: f(x), [x, other]).diagnosis
 
 
 def a_function(torch, backward, forward=lambda x: x * x * x):

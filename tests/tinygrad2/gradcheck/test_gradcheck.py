@@ -303,6 +303,26 @@ def test_second_order_finds_a_rule_that_is_right_only_once():
     gradcheck(np.exp, [X], order=3).assert_right()
 
 
+@pytest.mark.parametrize(("f", "n"), [(np.sign, 1), (lambda x: Tensor(3.0), 1), (lambda x, y: x * 2.0, 2)])
+def test_second_order_of_a_function_without_a_gradient(f, n):
+    gradcheck(f, [X] * n, order=2).assert_right()
+
+
+def test_a_gradient_that_is_lost_with_create_graph_is_a_difference():
+    class Lost(Op):
+        @staticmethod
+        def forward(x):
+            return x * x
+
+        @staticmethod
+        def vjp(g, out, x):
+            return (g * 2 * x,) if isinstance(x, np.ndarray) else (None,)
+
+    result = gradcheck(Lost.call, [X], order=2)
+    assert result.verdict == "wrong"
+    assert "differs from the one without" in result.note
+
+
 def test_second_order_says_what_no_sharper_instrument_takes():
     assert "the complex step decides 0 of 4" in gradcheck(np.exp, [X], order=2, complex_step=True).rows[1].note
     first, second = gradcheck(np.exp, [X], order=2, ulps=4).rows
@@ -320,9 +340,9 @@ def test_float32_is_checked_with_its_own_budget():
         def vjp(g, out, x):
             return (g if x.dtype == np.float64 else g * np.float32(1.01),)
 
-    result = gradcheck(Leaves.call, [X])
+    result = gradcheck(Leaves.call, [X], names=["w"])
     assert result.verdict == "wrong"
-    assert "float32: the gradient of input 0 is off by" in str(result)
+    assert "float32: the gradient of w is off by" in str(result)
 
 
 def test_what_was_compared_is_counted():

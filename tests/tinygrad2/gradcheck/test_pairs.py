@@ -270,7 +270,7 @@ def test_arguments_that_do_not_fit_each_other():
         ({"vjp": product, "engine": "jax"}, "vjp and engine were given"),
         ({"engine": "theano"}, "there is no engine 'theano'; there are autograd, jax, pytorch, tensors"),
         ({"vjp": 3}, "give two functions"),
-        ({"vjp": product, "order": 2}, "order=2 differentiates the gradient"),
+        ({"vjp": product, "order": 2}, "order=2 differentiates the gradient itself, which is for functions of Tensors, JAX"),
         ({"vjp": product, "ulps": 4, "fast": True}, "leave one of them out"),
         *[({"order": n}, f"order={n} was given; it takes a whole number from 1") for n in (0, -2, 1.5, "2")],
         *[({"vjp": product, "ulps": n}, f"ulps={n} was given; it takes a number of units") for n in (np.nan, -1)],

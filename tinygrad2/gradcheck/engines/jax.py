@@ -10,7 +10,7 @@ import jax.experimental
 import jax.numpy as jnp
 import numpy as np
 
-from tinygrad2.containers import leaves, rebuilt
+from tinygrad2.gradcheck.engines.calls import Calls
 from tinygrad2.gradcheck.subject import Case, ContractError
 from tinygrad2.types import Array
 
@@ -19,21 +19,12 @@ BROKEN = ("Custom VJP bwd rule", "bwd rule")
 """What JAX says of a rule that gives something else than the cotangents of the inputs."""
 
 
-class Jax:
+class Jax(Calls):
     """A function of JAX's arrays, which is called and not compiled, in float64."""
-
-    def __init__(self, f: Callable[..., Any], inputs: Sequence[Any]) -> None:
-        self.f, self.like = f, dict(enumerate(inputs))
-        self.leaves = leaves(self.like)
-        self.checked = [
-            (hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)) or isinstance(x, float) for x in self.leaves
-        ]
 
     def flat(self, *given: Any) -> list[Any]:
         """The results for the inputs that are checked."""
-        new = iter(given)
-        placed = [next(new) if flag else x for x, flag in zip(self.leaves, self.checked, strict=True)]
-        return jax.tree.leaves(self.f(*rebuilt(self.like, iter(placed)).values()))
+        return jax.tree.leaves(self.called(given))
 
     def value(self, inputs: list[Array]) -> list[Any]:
         """The results as NumPy has them."""
@@ -59,7 +50,7 @@ class Jax:
 
         def slope(*given: Any) -> Any:
             rng = np.random.default_rng(seed)
-            outs, pullback = jax.vjp(self.flat, *(x for x, flag in zip(given, self.checked, strict=True) if flag))
+            outs, pullback = jax.vjp(self.flat, *self.picked(given))
             first = pullback([jnp.asarray(rng.standard_normal(out.shape), out.dtype) for out in outs])
             return sum(jnp.sum(jnp.sin(g) * rng.standard_normal(g.shape)) for g in first)
 
@@ -68,8 +59,5 @@ class Jax:
 
 def case(f: Any, inputs: Sequence[Any], names: list[str]) -> Case:
     """All floating-point inputs are checked; JAX's own are float32 unless asked for more, and are checked in float64 too."""
-    subject = Jax(f, inputs)
-    flags = list(zip(subject.leaves, names, subject.checked, strict=True))
-    arrays = [np.array(x) for x, _, flag in flags if flag]
-    others = {name: x for x, name, flag in flags if not flag}
-    return Case(subject, arrays, [name for _, name, flag in flags if flag], others, deep=subject.slope)
+    subject = Jax(f, inputs, lambda x: isinstance(x, float) or jnp.issubdtype(getattr(x, "dtype", int), jnp.floating))
+    return subject.case(names, deep=subject.slope)

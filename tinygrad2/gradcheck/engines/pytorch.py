@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from tinygrad2.containers import leaves, rebuilt
+from tinygrad2.containers import leaves
 from tinygrad2.errors import TinygradError
+from tinygrad2.gradcheck.engines.calls import Calls
 from tinygrad2.gradcheck.engines.names import path_names
 from tinygrad2.gradcheck.subject import Case, ContractError, DoubtError
 from tinygrad2.types import Array
@@ -19,45 +20,37 @@ BROKEN = ("returned an incorrect number of gradients", "returned an invalid grad
 """What PyTorch says of a backward that is none."""
 
 
-class Torch:
+class Torch(Calls):
     """A function of PyTorch's Tensors, and of the parameters that it reads elsewhere."""
 
     def __init__(self, f: Callable[..., Any], inputs: Sequence[Any], parameters: Sequence[torch.Tensor]) -> None:
-        self.f, self.like = f, dict(enumerate(inputs))
-        self.leaves = leaves(self.like)
-        self.parameters = list(parameters)
-        wanted = [_is_float(x) and getattr(x, "requires_grad", False) for x in self.leaves]
-        several = any(wanted) or bool(self.parameters and not any(map(_is_float, self.leaves)))
-        self.checked = wanted if several else [_is_float(x) for x in self.leaves]
+        super().__init__(f, inputs, lambda x: _is_float(x) and getattr(x, "requires_grad", False))
+        self.checked = self.checked if any(self.checked) else [_is_float(x) for x in self.leaves]
+        self.leaves = [
+            torch.from_numpy(x) if isinstance(x, np.ndarray) and not flag else x
+            for x, flag in zip(self.leaves, self.checked, strict=True)
+        ]
+        self.parameters, self.note = list(parameters), ""
 
     def arrays(self) -> list[Array]:
         """Of all that is checked: those of the parameters are their own, those of the inputs new."""
-        given = [np.array(_numpy(x)) for x, flag in zip(self.leaves, self.checked, strict=True) if flag]
-        return given + [p.detach().numpy() for p in self.parameters]
+        return [np.array(_numpy(x)) for x in self.picked(self.leaves)] + [p.detach().numpy() for p in self.parameters]
 
     def value(self, inputs: list[Array]) -> list[Array]:
         """The results, as far as they are floating-point; a complex one as pairs of real numbers."""
-        given = iter(inputs)
-        self.variables = []
-        placed = []
-        for x, flag in zip(self.leaves, self.checked, strict=True):
-            if flag:
-                leaf = torch.from_numpy(next(given))
-                leaf = leaf.to(x.device) if isinstance(x, torch.Tensor) else leaf
-                self.variables.append(leaf.requires_grad_())
-                placed.append(leaf)
-            else:
-                placed.append(torch.from_numpy(x) if isinstance(x, np.ndarray) else x)
+        own = self.picked(self.leaves)
+        devices = [x.device if isinstance(x, torch.Tensor) else "cpu" for x in own]
+        self.variables = [torch.from_numpy(a).to(d).requires_grad_() for a, d in zip(inputs, devices, strict=False)]
         before = [p.data for p in self.parameters]
         try:
-            for p, a in zip(self.parameters, given, strict=True):
+            for p, a in zip(self.parameters, inputs[len(own) :], strict=True):
                 if not (p.data.dtype == torch.float64 and np.shares_memory(p.detach().numpy(), a)):
                     p.data = torch.from_numpy(a)
-            found = self.f(*rebuilt(self.like, iter(placed)).values())
+            found = self.called(self.variables)
         finally:
             for p, data in zip(self.parameters, before, strict=True):
                 p.data = data
-        parts = [found] if isinstance(found, torch.Tensor) else leaves(found)
+        parts = leaves(found)
         for part in parts:
             if not isinstance(part, (torch.Tensor, int, float, bool, str)):
                 raise TinygradError(
@@ -67,7 +60,10 @@ class Torch:
         self.outs = [_as_real(part) if turned else part for part in parts if _is_number(part)]
         if not self.outs:
             raise TinygradError(f"gradcheck: the function gave {found!r:.60}; give floating-point Tensors of PyTorch")
-        if any(out.requires_grad for out in self.outs):  # others are said to have no gradient, such as statistics and indices
+        lost = sum(not out.requires_grad for out in self.outs)
+        if 0 < lost < len(self.outs):  # these are said to have no gradient, such as statistics
+            what = "has no gradient, and is" if lost == 1 else "have no gradients, and are"
+            self.note = f"{lost} of {len(self.outs)} results {what} not checked"
             self.outs = [out for out in self.outs if out.requires_grad]
         for out in self.outs:
             if out.dtype == torch.bfloat16:  # which NumPy does not have
@@ -96,14 +92,12 @@ class Torch:
 
         def slope(*flat: Any) -> Any:
             rng = np.random.default_rng(seed)
-            found = self.f(*rebuilt(self.like, iter(flat)).values())
-            outs = [out for out in ([found] if isinstance(found, torch.Tensor) else leaves(found)) if _is_number(out)]
-            outs = [_as_real(out) for out in outs if out.requires_grad]
+            variables = self.picked(flat)
+            outs = [_as_real(out) for out in leaves(self.called(variables)) if _is_number(out) and out.requires_grad]
             if not outs:
                 return sum(x.sum() for x in flat if _is_float(x)) * 0.0
-            variables = [x for x, flag in zip(flat, self.checked, strict=True) if flag] + self.parameters
             given = [torch.from_numpy(np.array(rng.standard_normal(out.shape))) for out in outs]
-            first = torch.autograd.grad(outs, variables, given, create_graph=True, allow_unused=True)
+            first = torch.autograd.grad(outs, [*variables, *self.parameters], given, create_graph=True, allow_unused=True)
             total = sum(out.sum() for out in outs) * 0.0
             for g in first:
                 if g is not None:
@@ -144,12 +138,10 @@ def case(f: Any, inputs: Sequence[Any], names: list[str]) -> Case:
         names = path_names(f.forward, inputs)
         parameters = {name: p for name, p in f.named_parameters() if p.requires_grad}
     subject = Torch(f, inputs, list(parameters.values()))
-    flags = zip(subject.leaves, names, subject.checked, strict=True)
-    others = {name: x for x, name, flag in flags if not flag}
-    names = [name for name in names if name not in others]
     hint = ": .eval() of the module turns dropout off" if getattr(f, "training", False) else ""
-    deep = None if parameters else subject.slope
-    return Case(subject, subject.arrays(), [*names, *parameters], others, hint=hint, deep=deep)
+    made = subject.case(names, hint=hint, deep=None if parameters else subject.slope)
+    made.names += parameters
+    return made
 
 
 def _in_double(module: torch.nn.Module, inputs: Sequence[Any]) -> torch.nn.Module:

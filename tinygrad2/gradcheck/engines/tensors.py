@@ -48,16 +48,13 @@ class Tensors:
 
     def pull(self, cotangents: list[Array]) -> list[Array]:
         """The gradients."""
-        return gradients(self.out, self.tensors, cotangents)
+        return [g.data for g in gradients(self.out, self.tensors, cotangents)]
 
     def recorded_alike(self, seed: int) -> bool:
         """Whether gradients are the same with `create_graph`, where fused ops go through their specifications."""
         g = np.random.default_rng(seed).standard_normal(self.f(*self.tensors).shape)
-        found = (
-            autograd.grad([self.f(*self.tensors)], self.tensors, [g], create_graph=again, allow_unused=True)
-            for again in (False, True)
-        )
-        pairs = [(a.data, b.data) for a, b in zip(*found, strict=True) if a is not None and b is not None]
+        found = (gradients(self.f(*self.tensors), self.tensors, [g], create_graph=again) for again in (False, True))
+        pairs = [(a.data, b.data) for a, b in zip(*found, strict=True)]
         return all(np.allclose(a, b, rtol=1e-6, atol=1e-9 * np.abs(a).max(initial=0), equal_nan=True) for a, b in pairs)
 
     def slope(self, seed: int) -> Callable[..., Tensor]:
@@ -66,22 +63,19 @@ class Tensors:
         def slope(*tensors: Tensor) -> Tensor:
             rng = np.random.default_rng(seed)
             out = self.f(*tensors)
-            found = autograd.grad([out], list(tensors), [rng.standard_normal(out.shape)], create_graph=True, allow_unused=True)
-            total: Any = 0.0 * np.sum(out)
-            for g in found:
-                if g is not None:
-                    total = total + np.sum(np.sin(g) * rng.standard_normal(g.shape))
-            return total
+            found = gradients(out, list(tensors), [rng.standard_normal(out.shape)], create_graph=True)
+            parts: Any = (np.sum(np.sin(g) * rng.standard_normal(g.shape)) for g in found)
+            return sum(parts, Tensor(0.0))
 
         return slope
 
 
-def gradients(out: Tensor, tensors: list[Tensor], cotangents: list[Array]) -> list[Array]:
+def gradients(out: Tensor, tensors: list[Tensor], cotangents: list[Array], create_graph: bool = False) -> list[Tensor]:
     """Of one result; zeros for an input that has no part in it."""
-    if not out.requires_grad:
-        return [np.zeros(x.shape) for x in tensors]
-    found = autograd.grad([out], tensors, cotangents, retain_graph=True, allow_unused=True)
-    return [np.zeros(x.shape) if g is None else g.data for g, x in zip(found, tensors, strict=True)]
+    found: list[Any] = [None] * len(tensors)
+    if out.requires_grad or not autograd.is_recording():  # which is an error
+        found = autograd.grad([out], tensors, cotangents, create_graph=create_graph, retain_graph=True, allow_unused=True)
+    return [Tensor(np.zeros(x.shape)) if g is None else g for g, x in zip(found, tensors, strict=True)]
 
 
 def _leaf(x: Any, i: int) -> Tensor:
