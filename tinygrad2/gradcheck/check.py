@@ -85,8 +85,8 @@ def gradcheck(
     """
     if not isinstance(order, (int, np.integer)) or order < 1:
         raise TinygradError(f"gradcheck: order={order} was given; it takes a whole number from 1 on")
-    if ulps is not None and not ulps >= 0:
-        raise TinygradError(f"gradcheck: ulps={ulps} was given; it takes a number of units in the last place, 0 or more")
+    if ulps is not None and not (isinstance(ulps, (int, float)) and ulps >= 0):
+        raise TinygradError(f"gradcheck: ulps={ulps!r} was given; it takes a number of units in the last place, 0 or more")
     if fast and ulps is not None:
         raise TinygradError("gradcheck: ulps looks at single derivatives, and fast makes none; leave one of them out")
     case = case_of(f, inputs, vjp=vjp, backward=backward, value_and_grad=value_and_grad, engine=engine)
@@ -208,8 +208,7 @@ def _row(
     among = judged.verdicts == judged.verdicts.max()
     largest = judged.errors[among].max()
     among &= judged.errors >= (1 - 1e-9) * largest
-    with np.errstate(invalid="ignore"):
-        apart = np.nan_to_num(np.abs(jacobian - judged.numeric), nan=np.inf)
+    apart = np.nan_to_num(np.abs(jacobian - judged.numeric), nan=np.inf)
     i, j = map(int, np.unravel_index(np.argmax(np.where(among, apart, -1.0)), among.shape))
     verdict, error, numeric = ORDER[judged.verdicts[i, j]], float(judged.errors[i, j]), float(judged.numeric[i, j])
     note = judged.decided if sharp else ""
@@ -217,16 +216,21 @@ def _row(
         note = diagnosis(findings, k)
     elif verdict == UNDECIDABLE:
         note = _doubt(findings.base[i], x.flat[j], name)
-    elif verdict == RIGHT and ulps is not None and flat.case.precision is DOUBLE:
-        found = accuracy(flat, k, jacobian, judged.numeric, judged.bound)
+    if verdict != WRONG and ulps is not None and flat.case.precision is DOUBLE:
+        doubt = verdict == UNDECIDABLE
+        found = accuracy(flat, k, jacobian, judged.numeric, judged.bound, best=doubt)
         if found.ulps > ulps:
             i, j, verdict, numeric = found.output, found.entry, INACCURATE, found.exact
             error = abs(jacobian[i, j] - numeric) / max(abs(numeric), abs(jacobian[i, j]))
             where = f"where {name} is {float(x.flat[j])!r}"
             note = f"off by {found.ulps:.3g} units in the last place, {where}, as {found.instrument} can tell"
-        elif found.instrument:
-            note = f"{found.instrument} can tell of {found.decided} of {jacobian.size}: within {ulps:g} units in the last place"
-        else:
+        elif found.instrument and (not doubt or found.decided == jacobian.size):
+            verdict = RIGHT
+            note = (
+                f"{found.instrument} can tell of {found.decided} of {jacobian.size}: within {ulps:g} units in the last place, "
+                "beside what those of the inputs do"
+            )
+        elif not doubt:
             note = "nothing sharper than differences takes this function"
     at = tuple(map(int, np.unravel_index(j, x.shape)))
     return InputCheck(name, x.shape, verdict, error, (*flat.index(i), *at), float(jacobian[i, j]), numeric, note)

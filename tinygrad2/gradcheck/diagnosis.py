@@ -260,8 +260,7 @@ def _multiplied(view: View) -> str:
     alone = np.abs(view.analytic - view.numeric)[~both] > 2 * view.atol * view.scale  # one of them is zero, and not the other
     if np.count_nonzero(alone) > 0.01 * np.count_nonzero(both):
         return ""
-    with np.errstate(all="ignore"):
-        ratio = np.where(both, view.analytic / view.numeric, 1)
+    ratio = np.where(both, view.analytic / view.numeric, 1)
     wrong = both & view.wrong
     if wrong.any() and np.ptp(ratio[wrong]) <= 10 * view.rtol * np.abs(ratio[wrong]).max():
         where = places(view)

@@ -9,7 +9,7 @@ extrapolated to the point itself they give its value, or else something stands t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,8 +58,8 @@ class Slope:
     def sharper(self, other: Slope) -> Slope:
         """Of each output those sides that are known better."""
         better = ~(self.side_error <= other.side_error)
-        sides = (np.where(better, getattr(other, side), getattr(self, side)) for side in ("left", "right", "side_error"))
-        return Slope(other.value, other.error, *sides, other.rounding)
+        sides = {side: np.where(better, getattr(other, side), getattr(self, side)) for side in ("left", "right", "side_error")}
+        return replace(other, **sides)
 
 
 def slopes(line: Line, size: float, noise: Array, precision: Precision, at_0: Array) -> Iterator[Slope]:
@@ -68,38 +68,36 @@ def slopes(line: Line, size: float, noise: Array, precision: Precision, at_0: Ar
     for k in range(precision.rounds):
         h = precision.start * size / precision.shrink**k
         up, down = ([line(sign * s * h) for s in (1, 2, 4)] for sign in (1, -1))
-        with np.errstate(all="ignore"):
-            central = [(u - d) / (2 * s * h) for s, u, d in zip((1, 2, 4), up, down, strict=True)]
-            once = [(4 * central[0] - central[1]) / 3, (4 * central[1] - central[2]) / 3]
-            value = (16 * once[0] - once[1]) / 15
-            largest = np.maximum(np.abs(up), np.abs(down)).max(axis=0)
-            rounding = 4 * np.maximum(noise, 4 * precision.eps * largest) / h  # tiny steps may not show that of these steps
-            right, left = ((4 * y[0] - y[1] - 3 * at_0) / (2 * h) for y in (up, down))
-            farther = [(4 * y[1] - y[2] - 3 * at_0) / (4 * h) for y in (up, down)]
-            side_error = np.maximum(np.abs(right - farther[0]), np.abs(left - farther[1])) + 4 * rounding
-            error = 2 * np.abs(value - once[0]) + rounding
-            change = np.max([np.abs(y - at_0) for y in (*up, *down)], axis=0)
-            lost = (change == 0) & (reach > 0) & (reach <= LOST * noise)  # so small a change becomes none by rounding
-            error = np.where(lost, np.inf, error)
-            uneven = np.abs(once[0] - once[1]) > np.abs(central[0] - central[1]) / 4  # as if of no second derivative here
-            error = np.where(uneven, error + 3 * np.abs(once[0] - once[1]), error)
-            even = [(u + d) / 2 - at_0 for u, d in zip(up, down, strict=True)]  # of a smooth function s * s * a, and little more
-            narrow = np.abs(64 * even[0] - 20 * even[1] + even[2]) / 45
-            error = np.where(narrow > np.maximum(4 * rounding * h, np.abs(4 * even[0] - even[1]) / 12), np.inf, error)
-            reach = np.where(change > 0, change, reach)
+        central = [(u - d) / (2 * s * h) for s, u, d in zip((1, 2, 4), up, down, strict=True)]
+        once = [(4 * central[0] - central[1]) / 3, (4 * central[1] - central[2]) / 3]
+        value = (16 * once[0] - once[1]) / 15
+        largest = np.maximum(np.abs(up), np.abs(down)).max(axis=0)
+        rounding = 4 * np.maximum(noise, 4 * precision.eps * largest) / h  # tiny steps may not show that of these steps
+        right, left = ((4 * y[0] - y[1] - 3 * at_0) / (2 * h) for y in (up, down))
+        farther = [(4 * y[1] - y[2] - 3 * at_0) / (4 * h) for y in (up, down)]
+        side_error = np.maximum(np.abs(right - farther[0]), np.abs(left - farther[1])) + 4 * rounding
+        error = 2 * np.abs(value - once[0]) + rounding
+        change = np.max([np.abs(y - at_0) for y in (*up, *down)], axis=0)
+        lost = (change == 0) & (reach > 0) & (reach <= LOST * noise)  # so small a change becomes none by rounding
+        error = np.where(lost, np.inf, error)
+        uneven = np.abs(once[0] - once[1]) > np.abs(central[0] - central[1]) / 4  # as if of no second derivative here
+        error = np.where(uneven, error + 3 * np.abs(once[0] - once[1]), error)
+        even = [(u + d) / 2 - at_0 for u, d in zip(up, down, strict=True)]  # of a smooth function s * s * a, and little more
+        narrow = np.abs(64 * even[0] - 20 * even[1] + even[2]) / 45
+        error = np.where(narrow > np.maximum(4 * rounding * h, np.abs(4 * even[0] - even[1]) / 12), np.inf, error)
+        reach = np.where(change > 0, change, reach)
         yield Slope(value, error, -left, right, side_error, rounding)
 
 
 def quick(line: Line, h: float, at_0: Array) -> tuple[Array, Array, Array, Array]:
     """A first estimate from steps h and 2h, by how much the extrapolation moved it, how steep what is narrower than the steps
     may be, and by how much the function changed."""
-    with np.errstate(all="ignore"):
-        (up, down), (far_up, far_down) = ((line(s * h), line(-s * h)) for s in (1, 2))
-        central, wide = (up - down) / (2 * h), (far_up - far_down) / (4 * h)
-        step = (central - wide) / 3
-        narrow = (4 * (up + down) - (far_up + far_down) - 6 * at_0) / (6 * h)
-        change = np.max([np.abs(y - at_0) for y in (up, down, far_up, far_down)], axis=0)
-        return central + step, np.abs(step), np.abs(narrow), change
+    (up, down), (far_up, far_down) = ((line(s * h), line(-s * h)) for s in (1, 2))
+    central, wide = (up - down) / (2 * h), (far_up - far_down) / (4 * h)
+    step = (central - wide) / 3
+    narrow = (4 * (up + down) - (far_up + far_down) - 6 * at_0) / (6 * h)
+    change = np.max([np.abs(y - at_0) for y in (up, down, far_up, far_down)], axis=0)
+    return central + step, np.abs(step), np.abs(narrow), change
 
 
 def scatter(line: Line, size: float, precision: Precision = DOUBLE) -> tuple[Array, Array]:

@@ -122,51 +122,48 @@ def _best(asked: Asked, estimates: Any) -> Best:
     agreeing = np.full(analytic.shape, np.inf)  # the least error of one that the analytic derivative agrees with
     convicted = before = np.zeros(analytic.shape, bool)  # by estimates that agree, far outside of their errors
     for estimate in estimates:
-        with np.errstate(invalid="ignore"):  # where two exclude each other, that of the smaller steps is nearer to the slope
-            known = asked.resolved(estimate.value, estimate.error)
-            apart = np.abs(estimate.value - value) - estimate.error - error
-            better = (np.where(np.isfinite(estimate.value), estimate.error, np.inf) < error) | (known & (apart > 0))
-            agrees = np.abs(analytic - estimate.value) <= estimate.error + own
+        # where two exclude each other, that of the smaller steps is nearer to the slope
+        known = asked.resolved(estimate.value, estimate.error)
+        apart = np.abs(estimate.value - value) - estimate.error - error
+        better = (np.where(np.isfinite(estimate.value), estimate.error, np.inf) < error) | (known & (apart > 0))
+        agrees = np.abs(analytic - estimate.value) <= estimate.error + own
         agreeing = np.where(
             known & agrees, np.minimum(agreeing, estimate.error), np.where(known & (apart > 0), np.inf, agreeing)
         )
-        with np.errstate(invalid="ignore"):
-            smooth = np.abs(estimate.right - estimate.left) <= KINK * estimate.side_error
-            sure = asked.known(estimate.value, estimate.error)
-            far = sure & smooth & (np.abs(analytic - estimate.value) > FAR * (estimate.error + own))
-            convicted, before = far & before & (np.abs(estimate.value - value) <= estimate.error + error), far
+        smooth = np.abs(estimate.right - estimate.left) <= KINK * estimate.side_error
+        sure = asked.known(estimate.value, estimate.error)
+        far = sure & smooth & (np.abs(analytic - estimate.value) > FAR * (estimate.error + own))
+        convicted, before = far & before & (np.abs(estimate.value - value) <= estimate.error + error), far
         value, error = np.where(better, estimate.value, value), np.where(better, estimate.error, error)
         if ((np.abs(analytic - value) <= error + own) & asked.resolved(value, error) | convicted).all():
             break
         sides = estimate if sides is None else sides.sharper(estimate)
     else:  # where the finest steps do not agree among themselves either, the function moves faster than these
-        with np.errstate(invalid="ignore"):
-            size = np.maximum(np.abs(estimate.value), np.abs(value))
-            limit = WILD * np.maximum(estimate.rounding, asked.precision.resolution * size)
-            error = np.where(np.isfinite(estimate.error) & (estimate.error > limit), np.inf, error)
+        size = np.maximum(np.abs(estimate.value), np.abs(value))
+        limit = WILD * np.maximum(estimate.rounding, asked.precision.resolution * size)
+        error = np.where(np.isfinite(estimate.error) & (estimate.error > limit), np.inf, error)
     return Best(value, error, np.where(agreeing <= ABOUT * error, agreeing, np.inf), sides)
 
 
 def _verdicts(asked: Asked, best: Best, exact: Array | None) -> Judged:
     value, error, agreed, sides = best
     analytic, own = asked.analytic, asked.own
-    with np.errstate(invalid="ignore"):
-        about = np.isfinite(agreed) & np.isfinite(error)
-        resolved = asked.resolved(value, error) | about
-        sharp = np.zeros(value.shape, bool) if exact is None else resolved & (np.abs(exact - value) <= error)
-        value = value if exact is None else np.where(sharp, exact, value)  # who agrees with it agrees with the differences too
-        off = np.abs(analytic - value)
-        floor = np.maximum(0.1 * asked.least, 1e-300)  # below it differences cannot tell one slope from another
-        relative = off / np.maximum(np.maximum(np.abs(analytic), np.abs(value)), floor)
-        near = off <= error + own
-        agrees = np.isfinite(analytic) & np.where(sharp, off <= own, near | np.isfinite(agreed))
-        told = sharp | asked.told(value, np.where(near, error, agreed))
-        right = agrees & (resolved | (error == 0)) & told
-        verdicts = np.where(right, OK, np.where((sharp | asked.known(value, error)) & ~agrees, OFF, UNKNOWN))
-        if sides is not None and not right.all():
-            low, high = np.minimum(sides.left, sides.right), np.maximum(sides.left, sides.right)
-            kink = ~right & (high - low > KINK * sides.side_error) & np.isfinite(high - low)
-            between = (analytic >= low - sides.side_error) & (analytic <= high + sides.side_error)
-            verdicts = np.where(kink, np.where(between, OK, OFF), verdicts)
-            relative = np.where(kink & between, 0.0, relative)
+    about = np.isfinite(agreed) & np.isfinite(error)
+    resolved = asked.resolved(value, error) | about
+    sharp = np.zeros(value.shape, bool) if exact is None else resolved & (np.abs(exact - value) <= error)
+    value = value if exact is None else np.where(sharp, exact, value)  # who agrees with it agrees with the differences too
+    off = np.abs(analytic - value)
+    floor = np.maximum(0.1 * asked.least, 1e-300)  # below it differences cannot tell one slope from another
+    relative = off / np.maximum(np.maximum(np.abs(analytic), np.abs(value)), floor)
+    near = off <= error + own
+    agrees = np.isfinite(analytic) & np.where(sharp, off <= own, near | np.isfinite(agreed))
+    told = sharp | asked.told(value, np.where(near, error, agreed))
+    right = agrees & (resolved | (error == 0)) & told
+    verdicts = np.where(right, OK, np.where((sharp | asked.known(value, error)) & ~agrees, OFF, UNKNOWN))
+    if sides is not None and not right.all():
+        low, high = np.minimum(sides.left, sides.right), np.maximum(sides.left, sides.right)
+        kink = ~right & (high - low > KINK * sides.side_error) & np.isfinite(high - low)
+        between = (analytic >= low - sides.side_error) & (analytic <= high + sides.side_error)
+        verdicts = np.where(kink, np.where(between, OK, OFF), verdicts)
+        relative = np.where(kink & between, 0.0, relative)
     return Judged(verdicts, np.where(np.isfinite(relative), relative, np.inf), value, sharp, error)

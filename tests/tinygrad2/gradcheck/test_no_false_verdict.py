@@ -1,4 +1,4 @@
-"""Where differences see little, or something else than the slope: a right gradient is not called wrong, nor a wrong one right."""
+"""Where differences see little, or something else than the slope: no right gradient is called wrong, nor a wrong one right."""
 
 import itertools
 
@@ -107,3 +107,72 @@ def test_a_small_output_is_judged_by_itself():
             vjp=lambda g, x, z, factor=factor: (g[0] * factor * 1e-13, g[1]),
         )
         assert result.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("f", "x"),
+    [
+        (np.exp, [100.0]),
+        (lambda a: a * 1e40, [1.0, 2.0]),
+        (lambda a: np.sin(1e5 * a), [0.3, 0.7]),
+        (lambda a: a * a * a, [1e15, 1.0]),
+    ],
+)
+def test_what_float32_cannot_hold_or_resolve_is_not_called_wrong(f, x):
+    assert gradcheck(f, [np.array(x)]).verdict == "right"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize(
+    ("f", "slope"),
+    [
+        (lambda x: x * x * 1e50, lambda x: 2e50 * x),
+        (lambda x: np.sin(x) * 1e-200, lambda x: 1e-200 * np.cos(x)),
+        (lambda x: np.sin(x) * 1e300, lambda x: 1e300 * np.cos(x)),
+    ],
+)
+def test_very_large_and_very_small_numbers_are_judged_without_a_warning(f, slope, fast):
+    assert checked(f, slope, V, fast=fast) == "right"
+    for factor in (1.01, 3.0):
+        assert checked(f, slope, V, factor, fast=fast) == "wrong"
+
+
+def test_a_kink_is_not_called_inaccurate():
+    for slope in (0.1, 0.55, 1.0):
+        assert checked(lambda x: np.where(x > 0, x, 0.1 * x), lambda x, slope=slope: slope + 0 * x, [0.0], ulps=8) == "right"
+    assert checked(np.floor, np.zeros_like, [1.0], ulps=8) == "undecidable"
+
+
+def test_more_digits_tell_where_differences_cannot():
+    pytest.importorskip("mpmath")
+    assert checked(np.cos, lambda x: -np.sqrt(1 - np.cos(x) ** 2), [1e-9], ulps=4) in ("inaccurate", "wrong")
+    assert checked(np.cos, lambda x: -np.sin(x), [1e-9], ulps=4) == "right"
+    assert checked(*bump(1e-8), [5e-9], ulps=100) == "right"
+    assert checked(*bump(1e-8), [5e-9], 1.5, ulps=100) in ("inaccurate", "wrong")
+
+
+@pytest.mark.parametrize("x", [0.0413259793472436, 1e-2, 1e-4])
+def test_the_complex_step_is_not_held_for_more_exact_than_it_is(x):
+    assert gradcheck(np.sinc, [np.array([x])], ulps=8).verdict == "right"
+
+
+def test_integers_are_watched_and_everything_is_left_as_it_was():
+    i, x = np.array([3, 1, 2]), V.copy()
+
+    def sorts(x, i):
+        i.sort()
+        return x * 2
+
+    result = gradcheck(sorts, [x, i], vjp=lambda g, x, i: g * 2)
+    assert result.verdict == "wrong"
+    assert "the function writes into its input i" in result.diagnosis
+    assert i.tolist() == [3, 1, 2]
+
+    def raises(g, x):
+        x *= 2
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        gradcheck(lambda x: x * 2, [x], vjp=raises)
+    np.testing.assert_array_equal(x, V)
