@@ -82,6 +82,8 @@ def _view(findings: Findings, k: int, rows: slice, shape: tuple[int, ...]) -> Vi
 def _of_view(view: View, findings: Findings, k: int) -> str:
     if not np.isfinite(view.analytic).all():
         return _not_finite(view)
+    if view.scale <= 1e-9 * np.abs(view.analytic).max():
+        return "the function does not change with it: it is flat there, or reads another array"
     looks = [_rounded, _scaled, _rearranged, _swapped(findings, k), _averaged, _missing, _coupled, _multiplied, _turned]
     for look in looks if view.analytic.size <= LARGE else (_rounded, _scaled, _missing):
         found = look(view)
@@ -122,7 +124,8 @@ def _scaled(view: View) -> str:
 
 
 def _ratio(a: Array, b: Array) -> float:
-    return float(np.sum(a * b) / np.sum(b * b)) if b.any() else 0.0
+    largest = np.abs(b).max()  # whose square may be too large, or too small, for a number
+    return float(np.sum(a / largest * (b / largest)) / np.sum((b / largest) ** 2)) if largest else 0.0
 
 
 def _rearranged(view: View) -> str:

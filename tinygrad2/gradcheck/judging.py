@@ -18,6 +18,7 @@ WILD = 100  # an error so many times what rounding, and what is good enough, exp
 ROUGH = 0.1  # the noise is so large a share of the function itself, or an error of the derivatives: no estimate counts
 FAR = 100  # off by so many times its own error, an analytic derivative is convicted before the finest steps are made
 ABOUT = 10  # an estimate whose error is so many times the least one is about as good
+HIDDEN = 1000  # the gradient of an output may be rounded like that of another, which is so many times larger
 NARROW = 1000  # what is narrower than the steps hides slopes so many times as large as it shows
 KINK = 8  # the slopes of the sides differ by so many times their errors: a kink; those of a single spike differ by 4 times
 
@@ -42,6 +43,7 @@ class Asked(NamedTuple):
 
     analytic: Array
     scale: Any  # the largest derivative that an output has
+    largest: Any  # the largest of all outputs, if that is not too much larger
     least: Array  # differences cannot tell slopes from one another that differ by less than a part of this
     flat: Array  # over the widest steps slopes up to this do not change the function by as much as its own rounding
     own: Array  # the rounding of the analytic gradient itself
@@ -53,7 +55,7 @@ class Asked(NamedTuple):
 
     def resolved(self, value: Array, error: Array) -> Array:
         """Whether an estimate is good enough to acquit: those of other entries may be larger."""
-        return self.known(value, error) | (error <= self.precision.resolution * self.scale)
+        return self.known(value, error) | (error <= self.precision.resolution * self.largest)
 
     def told(self, value: Array, error: Array) -> Array:
         """Whether a derivative can be told from none, or the function does not move, and is not said to."""
@@ -85,13 +87,14 @@ def judge(
     """
     h, rounding = precision.start * size, precision.rounding
     value, step, narrow, change = quick(line, h, at_0)
+    largest = np.minimum(np.max(scale), HIDDEN * scale)
     magnitude = np.abs(np.where(np.isfinite(at_0), at_0, 0))
     nothing = rounding * ((at_0 == 0) & (change == 0))  # of what stays 0 there is no scale at all
     flat = precision.eps * magnitude / (4 * h) + nothing
 
     def asked(magnitude: Array) -> Asked:
         least = precision.floor * magnitude / size
-        return Asked(analytic, scale, least, flat, rounding * np.maximum(scale, least) + nothing, precision)
+        return Asked(analytic, scale, largest, least, flat, rounding * np.maximum(largest, least) + nothing, precision)
 
     first = asked(magnitude)
     near = first.own + 16 * precision.eps * np.maximum(summed, magnitude) / h
@@ -99,6 +102,8 @@ def judge(
     if (good & first.resolved(value, NARROW * (narrow - near))).all():
         return _verdicts(first, Best(value, near, near, None), exact)
     noise, magnitude = scatter(line, size, precision)
+    magnitude = np.where(change == 0, magnitude.max(initial=0), magnitude)  # it may be rounded to steps of what the others are
+    noise = np.maximum(noise, 4 * precision.eps * magnitude)
     second = asked(magnitude)
     best = _best(second, slopes(line, size, noise, precision, at_0))
     rough = noise > ROUGH * magnitude  # over the least of steps it moves as much as there is of it
