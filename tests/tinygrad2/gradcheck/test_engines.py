@@ -137,6 +137,20 @@ def test_second_derivatives_of_an_autograd_function(torch):
     assert gradcheck(a_function(torch, frozen), [torch.from_numpy(X)], order=2).verdict == "wrong"
 
 
+def test_second_derivatives_that_are_zero(torch, jnp):
+    x, w = torch.from_numpy(X), torch.from_numpy(X + 1)
+    for f, inputs in (
+        (lambda x: 2 * x, [x]),
+        (lambda x, w: torch.sin(x), [x, w]),
+        (lambda x: torch.sign(x), [x]),
+        (lambda x: (x.float() * 2).double(), [x]),
+        (lambda x: 2 * x, [jnp.asarray(X)]),
+        (lambda x, w: jnp.sin(x), [X, X + 1]),
+        (lambda x: jnp.sign(x), [X]),
+    ):
+        gradcheck(f, inputs, order=2).assert_right()
+
+
 def test_modules_are_checked_with_all_parameters_and_left_as_they_are(torch):
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Tanh(), torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 2))

@@ -39,3 +39,18 @@ class Calls:
         others = dict(zip(self.picked(names, False), self.picked(self.leaves, False), strict=True))
         subject: Any = self
         return Case(subject, self.arrays(), self.picked(names), others, **how)
+
+
+def mixed(seed: int, linked: Callable[..., Any], sin: Callable[[Any], Any], array: Callable[..., Any]) -> Callable[..., Any]:
+    """A function whose gradient needs the second derivatives of another one: its gradients, in a random mixture.
+
+    `linked` gives the results at some inputs and what pulls their cotangents back; `array(a, like)` makes these.
+    """
+
+    def slope(*given: Any) -> Any:
+        rng = np.random.default_rng(seed)
+        outs, pull = linked(*given)
+        found = pull([array(rng.standard_normal(out.shape), out) for out in outs])
+        return sum((sin(g) * array(rng.standard_normal(g.shape), g)).sum() for g in found)
+
+    return slope

@@ -10,7 +10,7 @@ import jax.experimental
 import jax.numpy as jnp
 import numpy as np
 
-from tinygrad2.gradcheck.engines.calls import Calls
+from tinygrad2.gradcheck.engines.calls import Calls, mixed
 from tinygrad2.gradcheck.subject import Case, ContractError
 from tinygrad2.types import Array
 
@@ -46,15 +46,10 @@ class Jax(Calls):
                 raise
 
     def slope(self, seed: int) -> Callable[..., Any]:
-        """A function whose gradient needs the second derivatives of this one: its gradients, in a random mixture."""
-
-        def slope(*given: Any) -> Any:
-            rng = np.random.default_rng(seed)
-            outs, pullback = jax.vjp(self.flat, *self.picked(given))
-            first = pullback([jnp.asarray(rng.standard_normal(out.shape), out.dtype) for out in outs])
-            return sum(jnp.sum(jnp.sin(g) * rng.standard_normal(g.shape)) for g in first)
-
-        return slope
+        """What order=2 checks."""
+        return mixed(
+            seed, lambda *given: jax.vjp(self.flat, *self.picked(given)), jnp.sin, lambda a, like: jnp.asarray(a, like.dtype)
+        )
 
 
 def case(f: Any, inputs: Sequence[Any], names: list[str]) -> Case:

@@ -11,7 +11,7 @@ import torch
 
 from tinygrad2.containers import leaves
 from tinygrad2.errors import TinygradError
-from tinygrad2.gradcheck.engines.calls import Calls
+from tinygrad2.gradcheck.engines.calls import Calls, mixed
 from tinygrad2.gradcheck.engines.names import path_names
 from tinygrad2.gradcheck.subject import Case, ContractError, DoubtError
 from tinygrad2.types import Array
@@ -88,23 +88,17 @@ class Torch(Calls):
         return [None if g is None else _numpy(g) for g in found]
 
     def slope(self, seed: int) -> Callable[..., Any]:
-        """A function whose gradient needs the second derivatives of this one: its gradients, in a random mixture."""
+        """What order=2 checks."""
 
-        def slope(*flat: Any) -> Any:
-            rng = np.random.default_rng(seed)
-            variables = self.picked(flat)
-            outs = [_as_real(out) for out in leaves(self.called(variables)) if _is_number(out) and out.requires_grad]
-            if not outs:
-                return sum(x.sum() for x in flat if _is_float(x)) * 0.0
-            given = [torch.from_numpy(np.array(rng.standard_normal(out.shape))) for out in outs]
-            first = torch.autograd.grad(outs, [*variables, *self.parameters], given, create_graph=True, allow_unused=True)
-            total = sum(out.sum() for out in outs) * 0.0
-            for g in first:
-                if g is not None:
-                    total = total + (torch.sin(g) * torch.from_numpy(np.array(rng.standard_normal(g.shape)))).sum()
-            return total
+        def linked(*given: Any) -> tuple[list[torch.Tensor], Callable[..., Any]]:
+            variables = self.picked(given)
+            outs = [_as_real(out) for out in leaves(self.called(variables)) if _is_number(out)]
+            outs = [out for out in outs if out.requires_grad] or [sum(x.sum() for x in variables) * 0.0]
+            return outs, lambda u: torch.autograd.grad(
+                outs, variables, u, create_graph=True, materialize_grads=True, allow_unused=True
+            )
 
-        return slope
+        return mixed(seed, linked, torch.sin, lambda a, like: torch.from_numpy(np.array(a)).to(like))
 
 
 def _as_real(x: torch.Tensor) -> torch.Tensor:
