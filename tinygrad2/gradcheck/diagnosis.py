@@ -62,7 +62,7 @@ def _view(findings: Findings, k: int, rows: slice, shape: tuple[int, ...]) -> Vi
     case = findings.flat.case
     others = {name: x for i, (name, x) in enumerate(zip(case.names, case.inputs, strict=True)) if i != k}
     for name, x in case.others.items():
-        if hasattr(x, "__array__") or isinstance(x, list):
+        if hasattr(x, "__array__") or isinstance(x, (list, float)):
             with suppress(Exception):  # NumPy does not have it, such as bfloat16
                 others[name] = np.asarray(x)
     double = case.precision is DOUBLE
