@@ -271,7 +271,7 @@ def _projected(flat: Flat, base: Array, rng: np.random.Generator, sharp: bool) -
         turned = complex_step_of(flat, k, v) if sharp else None
         exact = weights @ turned if turned is not None else None
         found = judge(analytic, line, weights @ base, size, scale, precision, exact, summed)
-        if found.verdicts.any():
+        if found.verdicts.any() or not np.isfinite(found.bound).all():  # at a kink it may hide in between the slopes
             return None
         worst = int(np.argmax(found.errors))
         numbers = float(found.errors[worst]), (worst,), float(analytic[worst]), float(found.numeric[worst])

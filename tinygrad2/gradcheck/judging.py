@@ -164,11 +164,12 @@ def _verdicts(asked: Asked, best: Best, exact: Array | None) -> Judged:
     agrees = np.isfinite(analytic) & np.where(sharp, off <= own, near | np.isfinite(agreed))
     told = sharp | asked.told(value, np.where(near, error, agreed))
     right = agrees & (resolved | (error == 0)) & told
-    verdicts = np.where(right, OK, np.where((sharp | asked.known(value, error)) & ~agrees, OFF, UNKNOWN))
+    known = sharp | asked.known(value, error)
+    verdicts = np.where(right, OK, np.where(known & ~agrees, OFF, UNKNOWN))
     if sides is not None and not right.all():
         low, high = np.minimum(sides.left, sides.right), np.maximum(sides.left, sides.right)
-        kink = ~right & (high - low > KINK * sides.side_error) & np.isfinite(high - low)
+        kink = ~right & ~known & (high - low > KINK * sides.side_error) & np.isfinite(high - low)
         between = (analytic >= low - sides.side_error) & (analytic <= high + sides.side_error)
-        verdicts = np.where(kink, np.where(between, OK, OFF), verdicts)
-        relative = np.where(kink & between, 0.0, relative)
+        verdicts = np.where(kink, np.where(between, np.where(near, OK, UNKNOWN), OFF), verdicts)
+        relative = np.where(kink & between & near, 0.0, relative)
     return Judged(verdicts, np.where(np.isfinite(relative), relative, np.inf), value, sharp, error)

@@ -18,6 +18,10 @@ def slope_of_relu(x):
     return 1.0 * (x > 0)
 
 
+def norm(x):
+    return np.sqrt(np.sum(x * x)) * np.ones(1)
+
+
 def bump(s, tilt=0.0):
     """A function that is `s` wide, and its derivative."""
     return (
@@ -74,6 +78,11 @@ def test_where_it_can_be_told_it_is(name):
 WRONG_ONES = {
     **{f"a bump {s} wide is overlooked": (bump(s, 1.0)[0], np.ones_like, [s / 2]) for s in (1e-4, 3e-5, 1e-6, 1e-8)},
     "zero beside a kink": (relu, np.zeros_like, [1e-9]),
+    **{
+        f"the norm of {x}, {factor} times": (norm, lambda x, factor=factor: factor * x / norm(x), [x, x / 2])
+        for x, factor in itertools.product((1e-5, 1e-6, 1e-7), (0, 0.5, -1))
+    },
+    "between the slopes of a kink": (np.abs, lambda x: np.where(x == 0, 0, 1.3), [0.0, 1.0]),
     "a mask turned round beside a kink": (relu, lambda x: 1.0 * (x < 0), [1e-9, -1e-9]),
     **{f"tiny, {t}": (np.square, lambda x: -7 * x, V * t) for t in (1e-10, 1e-20, 1e-25, 1e-170)},
     **{
