@@ -58,6 +58,8 @@ class Slope:
     def sharper(self, other: Slope) -> Slope:
         """Of each output those sides that are known better."""
         better = ~(self.side_error <= other.side_error)
+        for side in ("left", "right"):  # where they exclude each other, those of the smaller steps are nearer to the slopes
+            better |= np.abs(getattr(self, side) - getattr(other, side)) > self.side_error + other.side_error
         sides = {side: np.where(better, getattr(other, side), getattr(self, side)) for side in ("left", "right", "side_error")}
         return replace(other, **sides)
 
@@ -84,7 +86,8 @@ def slopes(line: Line, size: float, noise: Array, precision: Precision, at_0: Ar
         error = np.where(uneven, error + 3 * np.abs(once[0] - once[1]), error)
         even = [(u + d) / 2 - at_0 for u, d in zip(up, down, strict=True)]  # of a smooth function s * s * a, and little more
         narrow = np.abs(64 * even[0] - 20 * even[1] + even[2]) / 45
-        error = np.where(narrow > np.maximum(4 * rounding * h, np.abs(4 * even[0] - even[1]) / 12), np.inf, error)
+        shown = narrow > np.maximum(4 * rounding * h, np.abs(4 * even[0] - even[1]) / 12)
+        error = np.where(shown, np.inf, error + narrow / h)  # so far are the slopes of a kink from that between them
         reach = np.where(change > 0, change, reach)
         yield Slope(value, error, -left, right, side_error, rounding)
 
@@ -103,13 +106,13 @@ def quick(line: Line, h: float, at_0: Array) -> tuple[Array, Array, Array, Array
 def scatter(line: Line, size: float, precision: Precision = DOUBLE) -> tuple[Array, Array]:
     """(noise, magnitude) of each output: how much it jumps about by rounding, and how large it is.
 
-    The noise is the median of the fourth differences over tiny steps: curvature does not show in them, and a kink or a
+    The noise is more than most of the fourth differences over tiny steps: curvature does not show in them, and a kink or a
     jump only in a few. Those at the point itself are left out: there stands what is narrow, if anything.
     """
     parts = []
     for step in precision.tiny:
-        values = np.array([[line(side * k * step * size) for k in range(2, 11)] for side in (1, -1)])
+        values = np.array([[line(side * k * step * size) for k in range(2, 13)] for side in (1, -1)])
         values[..., ~np.isfinite(values).all(axis=(0, 1))] = 0
-        parts.append((np.median(np.abs(np.diff(values, 4, axis=1)), axis=(0, 1)), np.abs(values).max(axis=(0, 1))))
+        parts.append((np.quantile(np.abs(np.diff(values, 4, axis=1)), 0.6, axis=(0, 1)), np.abs(values).max(axis=(0, 1))))
     noise, magnitude = np.max(parts, axis=0)
     return np.maximum(noise, 4 * precision.eps * magnitude), magnitude

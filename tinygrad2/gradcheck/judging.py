@@ -155,7 +155,9 @@ def _verdicts(asked: Asked, best: Best, exact: Array | None) -> Judged:
     analytic, own = asked.analytic, asked.own
     about = np.isfinite(agreed) & np.isfinite(error)
     resolved = asked.resolved(value, error) | about
-    sharp = np.zeros(value.shape, bool) if exact is None else resolved & (np.abs(exact - value) <= error)
+    sharp = np.zeros(value.shape, bool)
+    if exact is not None:  # what differences can say next to nothing of, they cannot confirm
+        sharp = resolved & (np.abs(exact - value) <= error) & asked.told(value, error)
     value = value if exact is None else np.where(sharp, exact, value)  # who agrees with it agrees with the differences too
     off = np.abs(analytic - value)
     floor = np.maximum(0.1 * asked.least, 1e-300)  # below it differences cannot tell one slope from another

@@ -58,6 +58,7 @@ RIGHT_ONES = {
     **{f"tiny, {t}": (np.square, lambda x: 2 * x, V * t) for t in (1e-10, 1e-20, 1e-25, 1e-170)},
     **{f"lifted by {by:g}": (lifted(by), np.cos, V) for by in (1e6, 1e9, 1e12, 1e13, 1e15)},
     "a kink": (np.abs, np.sign, [0.0, 1.0]),
+    "a kink of which little is seen": (lambda x: 1 + 1e-9 * relu(x), lambda x: 1e-9 * slope_of_relu(x), [0.0, 2e-4, -5e-5]),
     "a small slope": (np.tanh, lambda x: 1 / np.cosh(x) ** 2, [8.0, 11.0, 14.0, 25.0]),
 }
 CERTAIN = ["a slope with a bump 0.0001 wide", "tiny, 1e-10", "lifted by 1e+06", "lifted by 1e+09", "a kink"]
