@@ -251,8 +251,8 @@ def _projected(flat: Flat, base: Array, rng: np.random.Generator, sharp: bool) -
     precision = flat.case.precision
     weights = rng.standard_normal((PROJECTIONS, base.size))  # (projections, outputs)
     if len(flat.shapes) > 1:  # a large result shall not hide another
-        sizes = [np.full(part.size, np.abs(part).max(initial=0)) for part in flat.split(base)]
-        weights /= np.where((found := np.concatenate(sizes)) > 0, found, 1.0)
+        sizes = [np.full(part.size, np.abs(part).max(initial=0) or 1.0) for part in flat.split(base)]
+        weights /= np.concatenate(sizes)
     summed = 4 * float(np.hypot.reduce(weights * base, axis=1).max())
     grads = [flat.pull(u) for u in weights]
     for k, (x, name) in enumerate(zip(flat.case.inputs, flat.case.names, strict=True)):
