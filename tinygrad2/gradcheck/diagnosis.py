@@ -34,7 +34,7 @@ def diagnosis(findings: Findings, k: int) -> str:
     """The usual mistake that a wrong Jacobian looks like, and where it is."""
     if not findings.analytic[k].any():
         return "always zero: no gradient arrives here"
-    if not findings.numeric[k].any():
+    if np.abs(findings.numeric[k]).max() <= 1e-9 * np.abs(findings.analytic[k]).max():  # NaN is none of these
         name, x = findings.flat.case.names[k], findings.flat.case.inputs[k]
         if np.array_equal(findings.flat.line(k, v=1 + np.abs(x))(1.0), findings.base):
             return f"the function does not depend on {name}: hand in the very arrays that it reads"
@@ -67,7 +67,7 @@ def _view(findings: Findings, k: int, rows: slice, shape: tuple[int, ...]) -> Vi
     case = findings.flat.case
     others = {name: x for i, (name, x) in enumerate(zip(case.names, case.inputs, strict=True)) if i != k}
     for name, x in case.others.items():
-        if hasattr(x, "__array__") or isinstance(x, list):
+        if hasattr(x, "__array__") or isinstance(x, (list, float)):
             with suppress(Exception):  # NumPy does not have it, such as bfloat16
                 others[name] = np.asarray(x)
     double = case.precision is DOUBLE
@@ -125,7 +125,8 @@ def _scaled(view: View) -> str:
 
 
 def _ratio(a: Array, b: Array) -> float:
-    return float(np.sum(a * b) / np.sum(b * b)) if b.any() else 0.0
+    largest = np.abs(b).max()  # whose square may be too large, or too small, for a number
+    return float(np.sum(a / largest * (b / largest)) / np.sum((b / largest) ** 2)) if largest else 0.0
 
 
 def _rearranged(view: View) -> str:
@@ -263,8 +264,7 @@ def _multiplied(view: View) -> str:
     alone = np.abs(view.analytic - view.numeric)[~both] > 2 * view.atol * view.scale  # one of them is zero, and not the other
     if np.count_nonzero(alone) > 0.01 * np.count_nonzero(both):
         return ""
-    with np.errstate(all="ignore"):
-        ratio = np.where(both, view.analytic / view.numeric, 1)
+    ratio = np.where(both, view.analytic / view.numeric, 1)
     wrong = both & view.wrong
     if wrong.any() and np.ptp(ratio[wrong]) <= 10 * view.rtol * np.abs(ratio[wrong]).max():
         where = places(view)

@@ -2,13 +2,14 @@
 
 Central differences at steps 4h, 2h and h are extrapolated twice (Richardson, 1911), which leaves an error of order h^6.
 The difference between the last two extrapolations bounds the truncation; the scatter of the function itself, measured
-around the point, bounds the rounding.
+around the point, bounds the rounding. What the values on both sides have in common tells of what is narrower than the step:
+extrapolated to the point itself they give its value, or else something stands there that no central difference shows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,52 +55,64 @@ class Slope:
     side_error: Array
     rounding: Array  # the part of the error that is there whatever the function does
 
+    def sharper(self, other: Slope) -> Slope:
+        """Of each output those sides that are known better."""
+        better = ~(self.side_error <= other.side_error)
+        for side in ("left", "right"):  # where they exclude each other, those of the smaller steps are nearer to the slopes
+            better |= np.abs(getattr(self, side) - getattr(other, side)) > self.side_error + other.side_error
+        sides = {side: np.where(better, getattr(other, side), getattr(self, side)) for side in ("left", "right", "side_error")}
+        return replace(other, **sides)
 
-def slopes(line: Line, size: float, noise: float, precision: Precision = DOUBLE, at_0: Array | None = None) -> Iterator[Slope]:
+
+def slopes(line: Line, size: float, noise: Array, precision: Precision, at_0: Array) -> Iterator[Slope]:
     """Estimates with finer and finer steps: in float64 from a thousandth of `size` down to a two millionth of that."""
-    at_0 = line(0.0) if at_0 is None else at_0
     reach = np.zeros(at_0.shape)  # by how much the outputs changed when they did last
     for k in range(precision.rounds):
         h = precision.start * size / precision.shrink**k
         up, down = ([line(sign * s * h) for s in (1, 2, 4)] for sign in (1, -1))
-        with np.errstate(all="ignore"):
-            central = [(u - d) / (2 * s * h) for s, u, d in zip((1, 2, 4), up, down, strict=True)]
-            once = [(4 * central[0] - central[1]) / 3, (4 * central[1] - central[2]) / 3]
-            value = (16 * once[0] - once[1]) / 15
-            largest = np.maximum(np.abs(up), np.abs(down)).max(axis=0)
-            rounding = 4 * np.maximum(noise, 4 * precision.eps * largest) / h  # tiny steps may not show that of these steps
-            right, left = ((4 * y[0] - y[1] - 3 * at_0) / (2 * h) for y in (up, down))
-            farther = [(4 * y[1] - y[2] - 3 * at_0) / (4 * h) for y in (up, down)]
-            side_error = np.maximum(np.abs(right - farther[0]), np.abs(left - farther[1])) + 4 * rounding
-            error = 2 * np.abs(value - once[0]) + rounding
-            change = np.max([np.abs(y - at_0) for y in (*up, *down)], axis=0)
-            lost = (change == 0) & (reach > 0) & (reach <= LOST * noise)  # so small a change becomes none by rounding
-            error = np.where(lost, np.inf, error)
-            uneven = np.abs(once[0] - once[1]) > np.abs(central[0] - central[1]) / 4  # as if of no second derivative here
-            error = np.where(uneven, error + 3 * np.abs(once[0] - once[1]), error)
-            reach = np.where(change > 0, change, reach)
+        central = [(u - d) / (2 * s * h) for s, u, d in zip((1, 2, 4), up, down, strict=True)]
+        once = [(4 * central[0] - central[1]) / 3, (4 * central[1] - central[2]) / 3]
+        value = (16 * once[0] - once[1]) / 15
+        largest = np.maximum(np.abs(up), np.abs(down)).max(axis=0)
+        rounding = 4 * np.maximum(noise, 4 * precision.eps * largest) / h  # tiny steps may not show that of these steps
+        right, left = ((4 * y[0] - y[1] - 3 * at_0) / (2 * h) for y in (up, down))
+        farther = [(4 * y[1] - y[2] - 3 * at_0) / (4 * h) for y in (up, down)]
+        side_error = np.maximum(np.abs(right - farther[0]), np.abs(left - farther[1])) + 4 * rounding
+        error = 2 * np.abs(value - once[0]) + rounding
+        change = np.max([np.abs(y - at_0) for y in (*up, *down)], axis=0)
+        lost = (change == 0) & (reach > 0) & (reach <= LOST * noise)  # so small a change becomes none by rounding
+        error = np.where(lost, np.inf, error)
+        uneven = np.abs(once[0] - once[1]) > np.abs(central[0] - central[1]) / 4  # as if of no second derivative here
+        error = np.where(uneven, error + 3 * np.abs(once[0] - once[1]), error)
+        even = [(u + d) / 2 - at_0 for u, d in zip(up, down, strict=True)]  # of a smooth function s * s * a, and little more
+        narrow = np.abs(64 * even[0] - 20 * even[1] + even[2]) / 45
+        shown = narrow > np.maximum(4 * rounding * h, np.abs(4 * even[0] - even[1]) / 12)
+        error = np.where(shown, np.inf, error + narrow / h)  # so far are the slopes of a kink from that between them
+        reach = np.where(change > 0, change, reach)
         yield Slope(value, error, -left, right, side_error, rounding)
 
 
-def quick(line: Line, h: float) -> tuple[Array, Array]:
-    """A first estimate from steps h and 2h, and by how much the extrapolation moved it."""
-    with np.errstate(all="ignore"):
-        central, wide = ((line(s * h) - line(-s * h)) / (2 * s * h) for s in (1, 2))
-        step = (central - wide) / 3
-        return central + step, np.abs(step)
+def quick(line: Line, h: float, at_0: Array) -> tuple[Array, Array, Array, Array]:
+    """A first estimate from steps h and 2h, by how much the extrapolation moved it, how steep what is narrower than the steps
+    may be, and by how much the function changed."""
+    (up, down), (far_up, far_down) = ((line(s * h), line(-s * h)) for s in (1, 2))
+    central, wide = (up - down) / (2 * h), (far_up - far_down) / (4 * h)
+    step = (central - wide) / 3
+    narrow = (4 * (up + down) - (far_up + far_down) - 6 * at_0) / (6 * h)
+    change = np.max([np.abs(y - at_0) for y in (up, down, far_up, far_down)], axis=0)
+    return central + step, np.abs(step), np.abs(narrow), change
 
 
-def scatter(line: Line, size: float, precision: Precision = DOUBLE) -> tuple[float, float]:
-    """(noise, magnitude): how much the function jumps about by rounding, and how large it is.
+def scatter(line: Line, size: float, precision: Precision = DOUBLE) -> tuple[Array, Array]:
+    """(noise, magnitude) of each output: how much it jumps about by rounding, and how large it is.
 
-    The noise is the median of the fourth differences over tiny steps: curvature does not show in them, and a kink or a
-    jump only in a few.
+    The noise is more than most of the fourth differences over tiny steps: curvature does not show in them, and a kink or a
+    jump only in a few. Those at the point itself are left out: there stands what is narrow, if anything.
     """
-    noise = magnitude = 0.0
+    parts = []
     for step in precision.tiny:
-        values = np.array([line(k * step * size) for k in range(-8, 9)])
-        values = values[:, np.isfinite(values).all(axis=0)]
-        if values.size:
-            noise = max(noise, float(np.median(np.abs(np.diff(values, 4, axis=0)), axis=0).max()))
-            magnitude = max(magnitude, float(np.abs(values).max()))
-    return max(noise, 4 * precision.eps * magnitude), magnitude
+        values = np.array([[line(side * k * step * size) for k in range(2, 13)] for side in (1, -1)])
+        values[..., ~np.isfinite(values).all(axis=(0, 1))] = 0
+        parts.append((np.quantile(np.abs(np.diff(values, 4, axis=1)), 0.6, axis=(0, 1)), np.abs(values).max(axis=(0, 1))))
+    noise, magnitude = np.max(parts, axis=0)
+    return np.maximum(noise, 4 * precision.eps * magnitude), magnitude

@@ -67,11 +67,18 @@ def factor(ratio: float, view: View) -> str:
     """A factor in words: its number and, if it has one, its origin."""
     near = abs(ratio - 1)
     text = f"{ratio:.6g}" if near > 1e-6 else f"1 {'+' if ratio > 1 else '-'} {near:.1e}"
-    parts = round(1 / ratio) if abs(1 / ratio - round(1 / ratio)) < 1e-3 and abs(ratio) < 0.9 else 0
-    hints = [f"as if one of {parts} uses were kept (= for +=), or a mean taken for a sum"] if parts > 1 else []
-    origins = [_origin(abs(ratio), n, what, view.rtol, spread) for spread in (False, True) for n, what in lengths(view).items()]
-    exact = next((origin for origin in origins if origin), "")
-    hints += [exact] if exact else []
+    known = lengths(view)
+    hints = []
+    for number, hint in {
+        0.5: "as if the 2 of a square were left out, or one of 2 uses kept (= for +=)",
+        2.0: "as if the 1/2 of a loss were left out",
+        **{1 / n: f"as if one of {n} uses were kept (= for +=), or a mean taken for a sum" for n in known if n > 2},
+        **{p: f"it is {name}" for name, p in _numbers(view)},
+        **{1 / p: f"it is 1 / {name}" for name, p in _numbers(view)},
+    }.items():
+        hints += [hint] if abs(ratio / number - 1) < 1e-3 else []
+    origins = [_origin(abs(ratio), n, what, view.rtol, spread) for spread in (False, True) for n, what in known.items()]
+    hints += [origin for origin in origins if origin][:1]
     return f"off by a factor of {text}{': ' if hints else ''}{'; '.join(hints)}"
 
 
@@ -84,6 +91,12 @@ def _origin(size: float, n: int, what: str, rtol: float, less_one: bool) -> str:
         if (n > 3 or not less_one) and abs(size / value - 1) < (rtol if rtol > 1e-3 else 1e-5):
             return f"it is {form.format(n)}, and {n} is {what}"
     return ""
+
+
+def _numbers(view: View) -> list[tuple[str, float]]:
+    """The other inputs that are single numbers, such as a probability."""
+    single = [(name, float(x.reshape(()))) for name, x in view.others.items() if x.size == 1 and x.dtype.kind == "f"]
+    return [(name, p) for name, p in single if p and np.isfinite(p)]
 
 
 def fields(view: View) -> Iterator[tuple[str, Array]]:

@@ -78,8 +78,7 @@ class Flat:
     def attempt(self) -> Array:
         """The same where the inputs may have left the domain: NaN if the function raises something, or gives another shape."""
         try:
-            with np.errstate(all="ignore"):
-                parts = self._parts()
+            parts = self._parts()
         except Exception:  # whatever it is: at the inputs as they were given the function raised nothing
             parts = []
         if [part.shape for part in parts] != self.shapes:

@@ -35,7 +35,7 @@ WRONG = {
     "the sign is wrong": lambda g, x: -3 * g * x * x,
     "off by a factor of 1.001": lambda g, x: 3.003 * g * x * x,
     "off by a factor of 1.00001": lambda g, x: 3.00003 * g * x * x,
-    "off by a factor of 0.5: as if one of 2 uses": lambda g, x: 1.5 * g * x * x,
+    "off by a factor of 0.5: as if the 2 of a square": lambda g, x: 1.5 * g * x * x,
     "a cotangent of zero gives a gradient that is not zero": lambda g, x: 3 * x * x + 0 * g,
     "transposed": lambda g, x: (3 * g * x * x).T,
     "always zero: no gradient arrives here": lambda g, x: 0 * g,
