@@ -99,7 +99,8 @@ def gradcheck(
     if names is not None and len(names) != len(case.names):
         raise TinygradError(f"gradcheck: {len(names)} names were given for {len(case.names)} inputs: {', '.join(case.names)}")
     case.names = list(names) if names is not None else case.names
-    result = _checked(case, fast, complex_step, ulps, seed, progress)
+    with case.around():
+        result = _checked(case, fast, complex_step, ulps, seed, progress)
     tensors = case.subject if isinstance(case.subject, Tensors) else None
     if tensors and result.rows and result.verdict != WRONG and not any(isinstance(x, Tensor) for x in inputs):
         note = contract.in_float32(tensors, case.inputs, case.names)

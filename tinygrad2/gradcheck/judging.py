@@ -57,6 +57,11 @@ class Asked(NamedTuple):
         """Whether an estimate is good enough to acquit: those of other entries may be larger."""
         return self.known(value, error) | (error <= self.precision.resolution * self.largest)
 
+    def relative(self, value: Array) -> Array:
+        """By which share of the larger one the analytic derivatives differ from these."""
+        floor = np.maximum(0.1 * self.least, 1e-300)  # below it differences cannot tell one slope from another
+        return np.abs(self.analytic - value) / np.maximum(np.maximum(np.abs(self.analytic), np.abs(value)), floor)
+
     def told(self, value: Array, error: Array) -> Array:
         """Whether a derivative can be told from none, or the function does not move, and is not said to."""
         still = (np.abs(self.analytic) <= self.flat) & (np.abs(value) <= 16 * self.flat)  # these are made of its rounding
@@ -100,6 +105,8 @@ def judge(
     near = first.own + 16 * precision.eps * np.maximum(summed, magnitude) / h
     good = (np.abs(analytic - value) <= near) & first.resolved(value, step) & first.told(value, near)  # NaN is none of these
     if (good & first.resolved(value, NARROW * (narrow - near))).all():
+        if exact is None:
+            return Judged(np.full(value.shape, OK), first.relative(value), value, np.zeros(value.shape, bool), near)
         return _verdicts(first, Best(value, near, near, None), exact)
     noise, magnitude = scatter(line, size, precision)
     magnitude = np.where(change == 0, magnitude.max(initial=0), magnitude)  # it may be rounded to steps of what the others are
@@ -159,9 +166,7 @@ def _verdicts(asked: Asked, best: Best, exact: Array | None) -> Judged:
     if exact is not None:  # what differences can say next to nothing of, they cannot confirm
         sharp = resolved & (np.abs(exact - value) <= error) & asked.told(value, error)
     value = value if exact is None else np.where(sharp, exact, value)  # who agrees with it agrees with the differences too
-    off = np.abs(analytic - value)
-    floor = np.maximum(0.1 * asked.least, 1e-300)  # below it differences cannot tell one slope from another
-    relative = off / np.maximum(np.maximum(np.abs(analytic), np.abs(value)), floor)
+    off, relative = np.abs(analytic - value), asked.relative(value)
     near = off <= error + own
     agrees = np.isfinite(analytic) & np.where(sharp, off <= own, near | np.isfinite(agreed))
     told = sharp | asked.told(value, np.where(near, error, agreed))

@@ -6,8 +6,10 @@ pulled back to. Here these become one function of vectors, and what breaks the c
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -55,6 +57,7 @@ class Case:
     hint: str = ""  # why it may not be deterministic
     engine: str = ""
     whose: str = ""  # gradient it is, in words
+    around: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext  # what the engine wants to be in
     deep: Any = None  # of an engine whose gradients can be differentiated: seed -> the function that order=2 checks
 
 
@@ -69,7 +72,7 @@ class Flat:
     def __call__(self) -> Array:
         parts = self._parts()
         self.shapes, self.dtypes = [part.shape for part in parts], [part.dtype for part in parts]
-        return _joined(parts).astype(np.float64)
+        return _joined(parts, np.float64)
 
     def at(self, inputs: list[Any]) -> Array:
         """The same at other arrays, which may be complex, of more digits, or objects."""
@@ -83,7 +86,7 @@ class Flat:
             parts = []
         if [part.shape for part in parts] != self.shapes:
             parts = [np.full(shape, np.nan) for shape in self.shapes]
-        return _joined(parts).astype(np.float64)
+        return _joined(parts, np.float64)
 
     def line(self, k: int, at: Any = ..., v: Any = 1.0) -> Line:
         """The function along a direction in input k, or in one entry of it, which is afterwards as it was."""
@@ -128,8 +131,9 @@ class Flat:
 
     def split(self, u: Array) -> list[Array]:
         """A vector as arrays like the results; new ones."""
-        parts = np.split(u, np.cumsum([math.prod(shape) for shape in self.shapes])[:-1])
-        return [part.reshape(shape).astype(dtype) for part, shape, dtype in zip(parts, self.shapes, self.dtypes, strict=True)]
+        ends = list(itertools.accumulate(map(math.prod, self.shapes), initial=0))
+        places = zip(ends, ends[1:], self.shapes, self.dtypes, strict=False)
+        return [u[i:j].reshape(shape).astype(dtype) for i, j, shape, dtype in places]
 
     def pull(self, u: Array) -> list[Array]:
         """The cotangents of all inputs. Raises ContractError where they are none."""
@@ -158,9 +162,9 @@ class Flat:
         return g
 
 
-def _joined(parts: Sequence[Any]) -> Array:
+def _joined(parts: Sequence[Any], dtype: Any = None) -> Array:
     """Results as one vector, a new one."""
-    return np.concatenate([np.asarray(part).reshape(-1) for part in parts])
+    return np.concatenate([np.asarray(part).reshape(-1) for part in parts], dtype=dtype)
 
 
 def apart(arrays: Sequence[Array]) -> list[Array]:

@@ -47,7 +47,6 @@ class Torch(Calls):
         """Of all that is checked: those of the parameters are their own, those of the inputs new."""
         return [np.array(_numpy(x)) for x in self.picked(self.leaves)] + [p.detach().numpy() for p in self.parameters]
 
-    @_recording()
     def value(self, inputs: list[Array]) -> list[Array]:
         """The results, as far as they are floating-point; a complex one as pairs of real numbers."""
         wide = self.narrow and inputs[0].dtype != np.float32  # then what is float32 beside them is made so too
@@ -55,8 +54,7 @@ class Torch(Calls):
         own = self.picked(self.leaves)
         devices = [x.device if isinstance(x, torch.Tensor) else "cpu" for x in own]
         self.variables = [torch.from_numpy(a).to(d).requires_grad_() for a, d in zip(inputs, devices, strict=False)]
-        kept = [x.detach().clone() for x in self.variables]
-        before = [p.data for p in self.parameters]
+        kept, before = [a.copy() for a in inputs[: len(own)]], [p.data for p in self.parameters]
         try:
             for p, a in zip(self.parameters, inputs[len(own) :], strict=True):
                 if not (p.data.dtype == torch.float64 and np.shares_memory(p.detach().numpy(), a)):
@@ -66,8 +64,8 @@ class Torch(Calls):
             if self.in_place or "in-place" not in str(error):
                 raise
             self.in_place = True
-            for a, x in zip(inputs, kept, strict=False):
-                a[...] = _numpy(x)
+            for a, old in zip(inputs, kept, strict=False):
+                a[...] = old
             return self.value(inputs)
         finally:
             for p, data in zip(self.parameters, before, strict=True):
@@ -92,7 +90,6 @@ class Torch(Calls):
                 raise DoubtError("the result is bfloat16, and differences can tell something of float64 and float32 alone")
         return [_numpy(out) for out in self.outs]
 
-    @_recording()
     def pull(self, cotangents: list[Array]) -> list[Array | None]:
         """What autograd gives; None where nothing was recorded."""
         variables = [*self.variables, *self.parameters]
@@ -163,7 +160,7 @@ def case(f: Any, inputs: Sequence[Any], names: list[str]) -> Case:
         parameters = {name: p for name, p in f.named_parameters() if p.requires_grad}
     subject = Torch(f, inputs, list(parameters.values()))
     hint = ": .eval() of the module turns dropout off" if getattr(f, "training", False) else ""
-    made = subject.case(names, hint=hint, deep=None if parameters else subject.slope)
+    made = subject.case(names, hint=hint, around=_recording, deep=None if parameters else subject.slope)
     made.names += parameters
     return made
 
