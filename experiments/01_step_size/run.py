@@ -14,7 +14,7 @@ import numpy as np
 from experiments.harness import Claim, Result, Track, interval
 from gpt2 import GPT2, GPT2Config
 from tinygrad2 import Tensor, autograd, no_grad
-from tinygrad2.gradcheck.differences import scatter, slopes
+from tinygrad2.gradcheck.differences import DOUBLE, scatter, slopes
 
 CONFIG = GPT2Config(vocab_size=11, max_seq_len=8, d_model=16, num_layers=1, num_heads=2)
 STEPS = [float(10.0**k) for k in np.arange(-12, 0.1, 0.25)]
@@ -68,12 +68,12 @@ def measure(track: Track, quick: bool, control: bool) -> Result:
             length = np.sqrt(sum(np.sum(w * w) for w in v))
             v = [w / length for w in v]
             double, single = (along(parameters, start, v, loss, dtype) for dtype in (np.float64, np.float32))
-            double(0.0)
+            here = double(0.0)
             slope, _, third = derivatives(loss(), parameters, v)
             errors = [[central(line, h) - slope for h in STEPS] for line in (double, single)]
             noise, size = scatter(double, 1.0)  # what gradcheck does: several steps, and the best by its own estimate
-            best = min(slopes(double, 1.0, noise), key=lambda estimate: estimate.error[0])
-            found.append((slope, *errors, third, best.value[0] - slope, best.error[0], size))
+            best = min(slopes(double, 1.0, noise, DOUBLE, here), key=lambda estimate: estimate.error[0])
+            found.append((slope, *errors, third, best.value[0] - slope, best.error[0], size[0]))
         slope, *others = (np.sqrt(np.mean(np.square(part), axis=0)) for part in zip(*found, strict=True))
         rows.append([np.maximum(other / slope, 1e-18) for other in others])  # shares of the slope, never exactly 0
     double, single, third, extrapolated, estimated, size = (np.array(part) for part in zip(*rows, strict=True))
