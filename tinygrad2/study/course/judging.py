@@ -1,0 +1,252 @@
+"""What is said about an answer: its contract, known mistakes, what its wrong numbers have in common, and gradient checks.
+
+This runs in a process of its own, next to the learner's code; `runner` starts it, and limits its time and memory.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from tinygrad2.gradcheck import gradcheck
+from tinygrad2.gradcheck.patterns import View, factor, places, powers
+from tinygrad2.gradcheck.verdicts import WRONG as GRADIENT_WRONG
+from tinygrad2.study.course.exercise import Exercise, Pair, Text
+from tinygrad2.study.course.transcript import Difference, Transcript, first_difference, located, same, transcript, worst_error
+
+RIGHT, WRONG, UNWRITTEN, BROKEN, MISSING = "right", "wrong", "not written", "broken", "missing"
+VERDICTS = {
+    RIGHT: Text("right", "正确"),
+    WRONG: Text("wrong", "错误"),
+    UNWRITTEN: Text("not written yet", "尚未完成"),
+    BROKEN: Text("does not run", "无法运行"),
+    MISSING: Text("no file", "没有文件"),
+}
+
+
+NOTHING = Text("", "")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of one exercise, in the languages of the course.
+
+    where   what went wrong and in which of the things computed
+    why     the mistake it looks like; empty where nothing is known
+    line    where to look
+    mistake the number of the known mistake, from 0; None for no known one
+    error   the worst relative error of all numbers, or None where nothing could be compared
+    """
+
+    verdict: str
+    where: Text = NOTHING
+    why: Text = NOTHING
+    line: Text = NOTHING
+    mistake: int | None = None
+    error: float | None = None
+    checked: int = 0
+    sha256: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, found: dict[str, Any]) -> Verdict:
+        """From what `as_dict` made and JSON kept."""
+        texts = {key: Text(*found[key]) for key in ("where", "why", "line")}
+        return cls(**{**found, **texts})
+
+
+def judged(exercise: Exercise, folder: Path, seed: int) -> Verdict:
+    """The verdict on the learner's file of one exercise."""
+    path = folder / f"{exercise.key}.py"
+    expected = transcript(exercise.show, exercise.ours, seed)
+    assert expected.failure is None, expected.failure
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        said = f"{path.name}: {error.strerror}"
+        return Verdict(MISSING, Text(f"{said}; gpt2 learn start writes it", f"{said}；用 gpt2 learn start 生成"))
+    digest = hashlib.sha256(source).hexdigest()
+    sys.path.append(str(folder))
+    try:
+        code = loaded(exercise.key, source, path)
+    except BaseException as error:
+        return Verdict(BROKEN, _raised(error, folder, "the file", "文件"), sha256=digest)
+    got = transcript(exercise.show, Written(code, path.name), seed, folder)
+    different = first_difference(expected, got, exercise.tolerance)
+    numbers: dict[str, Any] = {"error": worst_error(expected, got), "checked": len(got.values), "sha256": digest}
+    if different is None and got.failure is None and len(got.values) == len(expected.values):
+        wrong = _gradients(got)
+        return Verdict(WRONG, *wrong, **numbers) if wrong else Verdict(RIGHT, **numbers)
+    if different is None and got.failure and isinstance(got.failure.error, NotImplementedError):
+        name = got.failure.function
+        so_far = f"{len(got.values)} of {len(expected.values)} results are right so far"
+        zh = f"目前 {len(expected.values)} 个结果中有 {len(got.values)} 个正确"
+        at = f"{name} is not written yet" if name else "not written yet"
+        where = Text(f"{at}; {so_far}", f"{name} 尚未完成；{zh}") if got.values else Text(at, f"{name} 尚未完成")
+        return Verdict(UNWRITTEN, where, **numbers)
+    where = _where(different, got, folder)
+    for number, mistake in enumerate(exercise.mistakes):
+        if same(_mistaken(exercise, number, seed, folder, path), got, max(1e-9, exercise.tolerance)):
+            return Verdict(WRONG, where, mistake.why, _line(exercise, number), number, **numbers)
+    structure = _structure(different, got) if different and different.kind == "value" else ""
+    kind = BROKEN if different is None else WRONG
+    return Verdict(kind, where, Text(structure, structure), **numbers)
+
+
+class Written:
+    """The learner's module; what is missing in it is said in words."""
+
+    def __init__(self, module: ModuleType, file: str) -> None:
+        self._module, self._file = module, file
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return getattr(self._module, name)
+        except AttributeError:
+            raise AttributeError(
+                f"{self._file} has no {name}: the names of the file as it was at the start must stay"
+            ) from None
+
+
+def loaded(name: str, source: str | bytes, path: Path) -> ModuleType:
+    """A module of this source, which other files can import by its name."""
+    module = ModuleType(name)
+    module.__file__ = str(path)
+    before = sys.modules.get(name)
+    sys.modules[name] = module
+    try:
+        exec(compile(source, str(path), "exec"), module.__dict__)
+    except BaseException:
+        sys.modules.pop(name)
+        if before is not None:
+            sys.modules[name] = before
+        raise
+    return module
+
+
+def _mistaken(exercise: Exercise, number: int, seed: int, folder: Path, path: Path) -> Transcript:
+    """What comes out with a known mistake."""
+    source = exercise.with_mistake(exercise.mistakes[number])
+    kept = sys.modules.get(exercise.key)
+    try:
+        with np.errstate(all="ignore"):
+            return transcript(exercise.show, Written(loaded(exercise.key, source, path), path.name), seed, folder)
+    finally:
+        if kept is not None:
+            sys.modules[exercise.key] = kept
+
+
+def _line(exercise: Exercise, number: int) -> Text:
+    """The function of the mistake, and how it is written there."""
+    mistake = exercise.mistakes[number]
+    source = exercise.solution
+    line = source[: source.index(mistake.old)].count("\n") + 1 + (mistake.old[0] == "\n")
+    within = [
+        node.name
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef) and node.lineno <= line <= (node.end_lineno or 0)
+    ]
+    name = within[-1] if within else exercise.key
+    new = " ".join(mistake.new.split())
+    if not new:
+        old = " ".join(mistake.old.split())
+        return Text(f"in {name}, something like `{old}` is missing", f"在 {name} 中缺少类似 `{old}` 的一行")
+    return Text(f"in {name}, look for what does `{new}`", f"在 {name} 中，找出相当于 `{new}` 的那一行")
+
+
+def _where(different: Difference | None, got: Transcript, folder: Path) -> Text:
+    if different:
+        return Text(f"{different.label}: {different.said.en}", f"{different.label}：{different.said.zh}")
+    if got.failure is None:
+        return Text("it ends too early", "过早结束")
+    return _raised(got.failure.error, folder, got.failure.label, got.failure.label)
+
+
+def _raised(error: BaseException, folder: Path, en: str, zh: str) -> Text:
+    """What was raised, and where, with the usual fix."""
+    where, _ = located(error, folder)
+    kind, said = type(error).__name__, str(error).split("\n")[0][:200]
+    fix = Text("", "")
+    if isinstance(error, ValueError) and ("read-only" in said):
+        fix = Text("; do not write into an input: make a new array", "；不要改写输入，应新建数组")
+    elif isinstance(error, SystemExit):
+        kind, fix = "sys.exit", Text("; return a value instead", "；应返回一个值")
+    elif isinstance(error, MemoryError):
+        fix = Text("; it asks for more memory than a check may take", "；超出了检查所允许的内存")
+    elif isinstance(error, RecursionError):
+        fix = Text("; a function calls itself too often: use a loop", "；递归过深：改用循环")
+    what = f"{kind}: {said}" if said else kind
+    at = f" ({where})" if where else ""
+    return Text(f"{en}: {what}{fix.en}{at}", f"{zh}：{what}{fix.zh}{at}")
+
+
+def _structure(different: Difference, got: Transcript) -> str:
+    """What wrong numbers have in common, as far as that is known."""
+    probe = got.values[different.index].probe
+    if isinstance(probe, Pair) and "backward" in different.label:
+        found = gradcheck(probe.forward, probe.args, backward=probe.backward)
+        if found.verdict == GRADIENT_WRONG:
+            return found.diagnosis
+    if not isinstance(different.got, np.ndarray):
+        return ""
+    args = [] if isinstance(probe, tuple) else probe.args
+    others = {f"argument {i}": x for i, x in enumerate(args) if isinstance(x, np.ndarray)}
+    return next(_patterns(np.asarray(different.got, float), np.asarray(different.expected, float), others), "")
+
+
+def _patterns(got: Any, expected: Any, others: dict[str, Any]) -> Iterator[str]:
+    if not np.isfinite(got).all() or not np.isfinite(expected).all() or not got.any() or not expected.any():
+        yield "it is zero everywhere" if not got.any() else "it is not finite everywhere" if not np.isfinite(got).all() else ""
+        return
+    rtol = 1e-8
+    if np.allclose(got, -expected, rtol=rtol):
+        yield "it has the other sign"
+    if got.ndim > 1 and got.shape[-1] == got.shape[-2] and np.allclose(got, np.swapaxes(expected, -1, -2), rtol=rtol):
+        yield "it is transposed"
+    wrong = ~np.isclose(got, expected, rtol=rtol, atol=rtol * np.abs(expected).max())
+    one = View(
+        "it", got.reshape(1, -1), expected.reshape(1, -1), wrong.reshape(1, -1), np.zeros(()), expected, others, rtol, rtol
+    )
+    there = (expected != 0) & (got != 0)
+    ratio = np.divide(got, expected, out=np.ones_like(got), where=there)
+    if wrong.all() and there.all() and np.ptp(ratio) <= 1e-7 * np.abs(ratio).max():
+        yield factor(float(ratio.flat[0]), one)
+    less = got - expected
+    if got.size > 2 and np.ptp(less) <= 1e-7 * np.abs(less).max():
+        yield f"every entry is off by the same number, {less.flat[0]:.6g}"
+    for axis in range(got.ndim):
+        several = got.shape[axis] > 1 and got.size > got.shape[axis]
+        if several and (np.ptp(less, axis=axis) <= 1e-7 * np.abs(less).max()).all():
+            yield f"along axis {axis} every entry is off by the same number: a mean or a sum over that axis is missing or wrong"
+        if several and there.all() and (np.ptp(ratio, axis=axis) <= 1e-7 * np.abs(ratio).max()).all():
+            yield f"along axis {axis} every entry is off by the same factor"
+    where = places(one)
+    if where:
+        yield f"wrong only {where}"
+    if there.all():
+        found = powers(ratio.reshape(1, -1), there.reshape(1, -1), one)
+        if found:
+            yield f"off by a factor of {found}"
+    yield ""
+
+
+def _gradients(got: Transcript) -> tuple[Text, Text] | None:
+    """The first backward function that is not the derivative of its own forward function; None if all are."""
+    for seen in got.values:
+        if isinstance(seen.probe, Pair) and "backward" in seen.label:
+            found = gradcheck(seen.probe.forward, seen.probe.args, backward=seen.probe.backward)
+            if found.verdict == GRADIENT_WRONG:
+                said = f"{seen.label}: it is not the derivative of what the forward function computes"
+                return Text(said, f"{seen.label}：与前向函数的导数不符"), Text(found.diagnosis, found.diagnosis)
+    return None

@@ -1,0 +1,109 @@
+"""Checks one exercise in a process of its own, whose time, memory and output are limited."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import tinygrad2
+from tinygrad2.study.course.exercise import Exercise, Text
+from tinygrad2.study.course.judging import BROKEN, Verdict
+
+MEMORY = 4 << 30
+"""Bytes of addresses that a check may take; NumPy and its libraries alone reserve more than one GB."""
+PRINTED = 1 << 20
+"""Bytes that a learner's code may print in one check."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A verdict, and what the learner's code printed meanwhile."""
+
+    verdict: Verdict
+    printed: str
+
+
+def check(exercise: Exercise, folder: Path, seed: int) -> Checked:
+    """The verdict on a learner's file. Whatever the code does, this comes back: with one clear line."""
+    with tempfile.TemporaryDirectory(prefix="learn-") as made:
+        result = Path(made) / "result"
+        words = [exercise.package, exercise.key, folder.resolve(), seed, exercise.seconds, MEMORY, result]
+        child = subprocess.Popen(
+            [sys.executable, "-X", "utf8", "-m", "tinygrad2.study.course.child", *map(str, words)],
+            cwd=made,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        kept = _Output(child)
+        try:
+            code = child.wait(exercise.seconds + 60)  # it ends itself, unless its watchdog was turned off
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            child.kill()
+            child.wait()
+            printed = kept.text()
+        if kept.too_much:
+            said = Text(f"it printed more than {PRINTED >> 20} MB; print less", f"输出超过 {PRINTED >> 20} MB；请减少输出")
+            return Checked(Verdict(BROKEN, said), printed[:2000])
+        try:
+            return Checked(Verdict.of(json.loads(result.read_text("utf-8"))), printed)
+        except (OSError, ValueError, TypeError, KeyError):
+            return Checked(Verdict(BROKEN, _ended(code, Path(f"{result}.stack"), exercise, folder)), printed)
+
+
+def _environment() -> dict[str, str]:
+    """As here, with this package found first, and one thread for each product of matrices."""
+    here = str(Path(tinygrad2.__file__).parents[1])
+    path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
+    one = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return {**os.environ, **one, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+class _Output:
+    """What a process prints, up to a limit; beyond it the process is ended."""
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self.child, self.kept, self.too_much = child, bytearray(), False
+        assert child.stdout
+        self.reader = threading.Thread(target=self._read, args=(child.stdout,), daemon=True)
+        self.reader.start()
+
+    def _read(self, stream: IO[bytes]) -> None:
+        while block := stream.read1(1 << 16):  # type: ignore[attr-defined]
+            self.kept += block[: PRINTED - len(self.kept)]
+            if len(self.kept) >= PRINTED:
+                self.too_much = True
+                self.child.kill()
+                return
+
+    def text(self) -> str:
+        """All that was printed."""
+        self.reader.join(5)
+        return self.kept.decode("utf-8", "replace")
+
+
+def _ended(code: int | None, stack: Path, exercise: Exercise, folder: Path) -> Text:
+    """Why there is no verdict."""
+    try:
+        lines = re.findall(r'File "(.+)", line (\d+) in (.+)', stack.read_text("utf-8", "replace"))
+    except OSError:
+        lines = []
+    if lines or code is None:
+        at = next((f" ({Path(f).name}, line {n}, in {name})" for f, n, name in lines if Path(f).parent == folder.resolve()), "")
+        after = f"{exercise.seconds:g}"
+        return Text(
+            f"it did not end within {after} s{at}; is there a loop without an end?", f"{after} 秒内没有结束{at}；是否有死循环？"
+        )
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    return Text(f"the program ended with {how} before the check did", f"程序在检查完成之前以 {how} 退出")
