@@ -29,8 +29,9 @@ def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
                 yield Pair(forward, backward, draw.normal(*shape), axis, keepdims)
     for shape, to in (((2, 3), (3, 2)), ((2, 6), (3, 4)), ((2, 3, 4), (6, 4)), ((6,), (1, 2, 3)), ((1, 1), ())):
         yield Pair(theirs.reshape_forward, theirs.reshape_backward, draw.normal(*shape), to)
-    for shape, axes in (((2, 3), (1, 0)), ((3, 3), (1, 0)), ((2, 3, 4), (1, 2, 0)), ((2, 2, 2, 2), (2, 0, 3, 1))):
-        yield Pair(theirs.transpose_forward, theirs.transpose_backward, draw.normal(*shape), axes)
+    for axes in ((1, 0), (1, 2, 0), (2, 0, 3, 1)):
+        yield Pair(theirs.transpose_forward, theirs.transpose_backward, draw.normal(2, 3, 4, 5)[(0,) * (4 - len(axes))], axes)
+        yield Pair(theirs.transpose_forward, theirs.transpose_backward, draw.normal(*[2] * len(axes)), axes)
 
 
 EXERCISE = Exercise(
