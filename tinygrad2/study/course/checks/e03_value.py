@@ -114,6 +114,14 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
+            "parts[id(x)] = parts.get(id(x), 0.0) + g * slope",
+            "parts[id(x)] = parts.get(id(x), g * slope)",
+            Text(
+                "A Value that is used several times has the gradient of one use alone: those of all uses add up.",
+                "被使用多次的 Value 只得到了其中一次使用的梯度：所有使用的梯度要相加。",
+            ),
+        ),
+        Mistake(
             "node.grad = node.grad + g",
             "node.grad = g",
             Text(
