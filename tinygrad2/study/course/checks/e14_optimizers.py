@@ -80,8 +80,8 @@ EXERCISE = Exercise(
     show=show,
     ours=SimpleNamespace(sgd=sgd, adamw_start=adamw_start, adamw=adamw, clip=clip, warmup_cosine=optim.warmup_cosine),
     idea=Text(
-        "Write the three lines of AdamW for one array first, then loop over the list. The step t in the corrections "
-        "counts from 1.",
+        "Write the three lines of AdamW for one array first, then loop over the list. The step t in the corrections counts "
+        "from 1.",
         "先为一个数组写出 AdamW 的三行公式，再对列表循环。修正中的步数 t 从 1 开始。",
     ),
     mistakes=[

@@ -32,6 +32,7 @@ new arrays.
   before; above max_norm all are multiplied by max_norm / (norm + 1e-6), and otherwise they stay.
 - `warmup_cosine(step, peak, warmup, total, final)` -> the rate of a step, counted from 0: (step + 1) / warmup of the peak in
   the first `warmup` steps, then along half a cosine from peak at step `warmup` to final at step `total`; final after that.
+  warmup may be 0.
 [zh]
 优化器：由梯度得到下一步的参数
 
@@ -63,7 +64,7 @@ SGD 沿梯度的反方向走：p - rate * g。AdamW 为每个数保存两个滑�
 - `clip(gradients, max_norm)` -> (数组的列表, 范数)。范数是所有梯度的所有数合在一起、裁剪之前的范数；
   超过 max_norm 时全部乘以 max_norm / (norm + 1e-6)，否则不变。
 - `warmup_cosine(step, peak, warmup, total, final)` -> 从 0 数起的某一步的学习率：前 `warmup` 步为 peak 的
-  (step + 1) / warmup，然后沿半个余弦，从第 `warmup` 步的 peak 降到第 `total` 步的 final；此后保持 final。
+  (step + 1) / warmup，然后沿半个余弦，从第 `warmup` 步的 peak 降到第 `total` 步的 final；此后保持 final。warmup 可以为 0。
 """
 
 import math
