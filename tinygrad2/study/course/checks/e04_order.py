@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from graphlib import TopologicalSorter
 from types import SimpleNamespace
 from typing import Any
 
@@ -73,13 +72,19 @@ def walked(theirs: Any, label: str, graph: Graph) -> Iterator[tuple[str, Any]]:
 
 
 def order(node: str, inputs: Callable[[str], list[str]]) -> list[str]:
-    """Python's own, of what can be reached."""
+    """A node comes when the last of its users has come."""
     graph, left = {node: inputs(node)}, [node]
     while left:
         new = {x: inputs(x) for x in graph[left.pop()] if x not in graph}
         graph |= new
         left += new
-    return list(TopologicalSorter(graph).static_order())[::-1]
+    users, found = Counter(x for used in graph.values() for x in used), [node]
+    for one in found:
+        for x in graph[one]:
+            users[x] -= 1
+            if not users[x]:
+                found.append(x)
+    return found
 
 
 def paths(node: str, inputs: Callable[[str], list[str]]) -> dict[str, int]:

@@ -1,10 +1,10 @@
-"""Optimizers: from gradients to the next parameters
+r"""Optimizers: from gradients to the next parameters
 
     gradient ---> clip ---> mean of gradients  m ---.
        |                                             m / sqrt(v) ---> * rate ---> step
        '----------------->  mean of squares    v ---'
 
-    rate     peak  /\\___
+    rate     peak  /\___
                   /     `--.__         warm-up, then half a cosine
                  /            `-.___
            step 0  warmup        total
@@ -40,7 +40,7 @@ new arrays.
        |                                       m / sqrt(v) ---> * 学习率 ---> 一步
        '------------->  平方的平均       v ---'
 
-    学习率  peak  /\\___
+    学习率  peak  /\___
                  /     `--.__          预热，然后半个余弦
                 /            `-.___
           step 0  warmup        total
