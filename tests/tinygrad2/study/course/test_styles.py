@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tinygrad2.study.course.exercise import exercises
-from tinygrad2.study.course.judging import RIGHT, WRONG, Verdict, judged
+from tinygrad2.study.course.judging import BROKEN, RIGHT, WRONG, Verdict, judged
 
 STYLES = sorted((Path(__file__).parent / "styles").glob("*.py"))
 WAYS = sorted((Path(__file__).parent / "ways").glob("*.py"))
@@ -76,3 +76,32 @@ def test_the_same_mistake_is_named_in_every_style(folder: Path, style: Path, key
     found = verdict(folder, key, source.replace(right, wrong), key)
     assert found.verdict == WRONG
     assert "those of all uses add up" in found.why.en, found
+
+
+RECURSIVE = """
+    def order(self):
+        found, seen = [], set()
+
+        def visit(node):
+            if id(node) not in seen:
+                seen.add(id(node))
+                for x in node.inputs:
+                    visit(x)
+                found.append(node)
+
+        visit(self)
+        return found[::-1]
+
+"""
+
+
+def test_a_value_whose_order_is_recursive_will_do_until_graphs_are_deep(folder: Path) -> None:
+    """Exercise 3 asks for small graphs alone; exercise 4 says what fails in the file of exercise 3, and how to mend it."""
+    solution = EVERY[SCALAR].solved("en")
+    begin, end = solution.index("\n    def order(self):"), solution.index("def value(x):")
+    recursive = solution[:begin] + RECURSIVE + solution[end:]
+    assert verdict(folder, SCALAR, recursive, SCALAR).verdict == RIGHT
+    found = verdict(folder, SCALAR, recursive, "e04_order")
+    assert found.verdict == BROKEN
+    for part in ("value_in_a_chain_of_3000_additions", "RecursionError", "use a loop", "e03_value.py"):
+        assert part in found.where.en

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tinygrad2.study.course.checks.e03_value import Value, ladder
-from tinygrad2.study.course.exercise import Exercise, Inputs, Mistake, Probe, Text
+from tinygrad2.study.course.exercise import Call, Exercise, Inputs, Mistake, Probe, Text
 
 Graph = dict[str, list[str]]
 
@@ -33,12 +33,19 @@ def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
         return
     yield from walked(theirs, "a chain of 100,000", chain(100_000))
     yield from walked(theirs, "a ladder of 40 rungs", rungs(40))
-    a = theirs.Value(draw.number(1, 2))
-    sum((a for _ in range(3000)), start=a * a).backward()
-    yield "Value, a chain of 3,000 additions: gradient of a", float(a.grad)
-    a = theirs.Value(draw.number(1, 2))
-    ladder(a, 40).backward()
-    yield "Value, forty times a = a + 0.1 * a: gradient of a", float(a.grad)
+
+    def value_in_a_chain_of_3000_additions(number: float) -> float:
+        a = theirs.Value(number)
+        sum((a for _ in range(3000)), start=a * a).backward()
+        return float(a.grad)
+
+    def value_in_a_ladder_of_40_rungs(number: float) -> float:
+        a = theirs.Value(number)
+        ladder(a, 40).backward()
+        return float(a.grad)
+
+    yield Call(value_in_a_chain_of_3000_additions, draw.number(1, 2))
+    yield Call(value_in_a_ladder_of_40_rungs, draw.number(1, 2))
 
 
 def chain(nodes: int) -> Graph:
