@@ -20,7 +20,16 @@ from tinygrad2.gradcheck import gradcheck
 from tinygrad2.gradcheck.patterns import View, factor, places, powers
 from tinygrad2.gradcheck.verdicts import WRONG as GRADIENT_WRONG
 from tinygrad2.study.course.exercise import Exercise, Pair, Text
-from tinygrad2.study.course.transcript import Difference, Transcript, first_difference, located, same, transcript, worst_error
+from tinygrad2.study.course.transcript import (
+    Difference,
+    Transcript,
+    first_difference,
+    located,
+    of_one_function,
+    same,
+    transcript,
+    worst_error,
+)
 
 RIGHT, WRONG, UNWRITTEN, BROKEN, MISSING = "right", "wrong", "not written", "broken", "missing"
 VERDICTS = {
@@ -96,9 +105,9 @@ def judged(exercise: Exercise, folder: Path, seed: int) -> Verdict:
         where = Text(f"{at}; {so_far}", f"{name} 尚未完成；{zh}") if got.values else Text(at, f"{name} 尚未完成")
         return Verdict(UNWRITTEN, where, **numbers)
     where = _where(different, got, folder)
-    for number, mistake in enumerate(exercise.mistakes):
-        if same(_mistaken(exercise, number, seed, folder, path), got, max(1e-9, exercise.tolerance)):
-            return Verdict(WRONG, where, mistake.why, _line(exercise, number), number, **numbers)
+    number = _known(exercise, seed, folder, path, got, different)
+    if number is not None:
+        return Verdict(WRONG, where, exercise.mistakes[number].why, _line(exercise, number), number, **numbers)
     structure = _structure(different, got) if different and different.kind == "value" else ""
     kind = BROKEN if different is None else WRONG
     return Verdict(kind, where, Text(structure, structure), **numbers)
@@ -133,6 +142,30 @@ def loaded(name: str, source: str | bytes, path: Path) -> ModuleType:
             sys.modules[name] = before
         raise
     return module
+
+
+def _known(
+    exercise: Exercise, seed: int, folder: Path, path: Path, got: Transcript, different: Difference | None
+) -> int | None:
+    """The number of the known mistake with which the same comes out.
+
+    Where no mistake explains all, it is enough that one explains the function that is the first to be wrong: others may be
+    wrong too, or not be written yet.
+    """
+    tolerance = max(1e-9, exercise.tolerance)
+    others = []
+    for number in range(len(exercise.mistakes)):
+        other = _mistaken(exercise, number, seed, folder, path)
+        if same(other, got, tolerance):
+            return number
+        others.append(other)
+    if different is None:
+        return None
+    mine = of_one_function(got, different.index)
+    for number, other in enumerate(others):
+        if same(of_one_function(other, different.index, len(mine.values)), mine, tolerance):
+            return number
+    return None
 
 
 def _mistaken(exercise: Exercise, number: int, seed: int, folder: Path, path: Path) -> Transcript:

@@ -168,6 +168,19 @@ def same(a: Transcript, b: Transcript, tolerance: float = 1e-9) -> bool:
     return first_difference(a, b, tolerance) is None
 
 
+def of_one_function(whole: Transcript, index: int, count: int | None = None) -> Transcript:
+    """The first `count` values of the function that gave value `index`; those with a label of their own are of one function."""
+
+    def name(value: Observation) -> str:
+        probe = value.probe
+        if isinstance(probe, tuple):
+            return ""
+        return str(getattr(probe.forward if isinstance(probe, Pair) else probe.function, "__name__", "it"))
+
+    of = name(whole.values[index]) if index < len(whole.values) else None
+    return Transcript([value for value in whole.values if name(value) == of][:count], None)
+
+
 def _differ(index: int, label: str, ours: Any, theirs: Any, tolerance: float) -> Difference | None:
     wanted, given = list(parts(ours)), list(parts(theirs, like=ours))
 

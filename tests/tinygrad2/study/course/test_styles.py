@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,19 +13,6 @@ STYLES = sorted((Path(__file__).parent / "styles").glob("*.py"))
 WAYS = sorted((Path(__file__).parent / "ways").glob("*.py"))
 EVERY = {one.key: one for one in exercises()}
 SCALAR, ARRAY = "e03_value", "e08_tensor"
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """All solutions; what is imported from there is forgotten afterwards."""
-    for one in EVERY.values():
-        (tmp_path / f"{one.key}.py").write_text(one.solved("en"), "utf-8")
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    before = set(sys.modules)
-    yield tmp_path
-    for name in set(sys.modules) - before:
-        if Path(getattr(sys.modules[name], "__file__", None) or "").parent == tmp_path:
-            del sys.modules[name]
 
 
 def verdict(folder: Path, file: str, source: str, key: str, seed: int = 3) -> Verdict:
