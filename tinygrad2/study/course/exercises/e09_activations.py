@@ -17,7 +17,7 @@ gradient of each is dout times the derivative at that entry. What forward has co
     out = log(x)     d out / dx = 1 / x
     out = tanh(x)    d out / dx = 1 - out^2
 
-GPT-2 bends with GELU, which lets large x through, stops x far below 0, and has a slope everywhere:
+GPT-2 bends with GELU, which lets large x through, stops x far below 0, and is smooth in between:
 
     gelu(x) = 0.5 x (1 + tanh(u)),   u = sqrt(2 / pi) (x + 0.044715 x^3)
 
@@ -46,7 +46,7 @@ Write four pairs, for arrays of any shape: `exp_forward(x) -> (out, cache)`, `ex
     out = log(x)     d out / dx = 1 / x
     out = tanh(x)    d out / dx = 1 - out^2
 
-GPT-2 使用 GELU，它让较大的 x 通过，拦住远小于 0 的 x，并且处处有斜率：
+GPT-2 使用 GELU，它让较大的 x 通过，拦住远小于 0 的 x，中间光滑过渡：
 
     gelu(x) = 0.5 x (1 + tanh(u)),   u = sqrt(2 / pi) (x + 0.044715 x^3)
 
