@@ -42,10 +42,10 @@ def ends(x: Any) -> Any:
 
 
 def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
-    for f in (LINE, SQUARE, CUBE):
-        for h in (0.5, 0.01):
-            yield Call(theirs.one_sided, f, draw.number(1, 2), h)
-            yield Call(theirs.slope, f, draw.number(1, 2), h)
+    for difference in (theirs.one_sided, theirs.slope):
+        for f in (LINE, SQUARE, CUBE):
+            for h in (0.5, 0.01):
+                yield Call(difference, f, draw.number(1, 2), h)
     for shape in ((3,), (2, 3), (1, 2, 2), ()):
         yield Call(theirs.gradient, CUBES, draw.normal(*shape), 0.1)
     for x in (0.25, 1.0, 1.5, 300.0, -300.0):

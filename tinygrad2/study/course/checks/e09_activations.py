@@ -12,10 +12,14 @@ from tinygrad2.study.course.exercise import Exercise, Inputs, Mistake, Pair, Pro
 
 
 def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
-    for shape in ((4,), (2, 3), (2, 1, 3)):
+    shapes = ((4,), (2, 3), (2, 1, 3))
+    for shape in shapes:
         yield Pair(theirs.exp_forward, theirs.exp_backward, draw.normal(*shape))
+    for shape in shapes:
         yield Pair(theirs.log_forward, theirs.log_backward, draw.uniform(0.2, 3, *shape))
+    for shape in shapes:
         yield Pair(theirs.tanh_forward, theirs.tanh_backward, draw.normal(*shape))
+    for shape in shapes:
         yield Pair(theirs.gelu_forward, theirs.gelu_backward, draw.uniform(-3, 3, *shape))
 
 

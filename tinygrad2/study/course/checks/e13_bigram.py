@@ -24,18 +24,17 @@ def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
     loss.backward()
     yield "gradient of the table", table.grad
     ids = text(draw, 400)
-    for n in (400, 30):
-        yield Call(theirs.baseline, ids[:n], V)
-    yield Call(theirs.baseline, ids, V + 2)
-    for steps, rate in ((2, 1.5), (200, 10.0)):
-        losses, after = theirs.train(ids, V, steps, rate)
-        yield f"train, {steps} steps with a rate of {rate}: losses", np.asarray(losses, float)
-        yield f"train, {steps} steps with a rate of {rate}: table", after
-    near = float(losses[-1]) - float(theirs.baseline(ids, V)) < 0.02
-    yield "the last loss is at most 0.02 above the baseline", near
-    losses, after = theirs.train(ids[:40], V + 1, 3, 0.5)
-    yield "train on 40 tokens, with one that never comes: losses", np.asarray(losses, float)
-    yield "train on 40 tokens, with one that never comes: table", after
+    last = 0.0
+    for tokens, vocabulary, steps, rate in ((40, V + 1, 3, 0.5), (400, V, 2, 1.5), (400, V, 200, 10.0)):
+        losses, after = theirs.train(ids[:tokens], vocabulary, steps, rate)
+        losses = np.asarray(losses, float)
+        label = f"train on {tokens} tokens of {vocabulary}, {steps} steps with a rate of {rate}"
+        yield f"{label}: losses", losses
+        yield f"{label}: table", after
+        last = float(losses[-1])
+    for n, vocabulary in ((400, V), (30, V), (400, V + 2)):
+        yield Call(theirs.baseline, ids[:n], vocabulary)
+    yield "the last loss is at most 0.02 above the baseline", last - float(theirs.baseline(ids, V)) < 0.02
 
 
 def text(draw: Inputs, n: int) -> Array:
