@@ -176,7 +176,7 @@ def _where(different: Difference | None, got: Transcript, folder: Path) -> Text:
 def _raised(error: BaseException, folder: Path, en: str, zh: str) -> Text:
     """What was raised, and where, with the usual fix."""
     where, _ = located(error, folder)
-    kind, said = type(error).__name__, str(error).split("\n")[0][:200]
+    kind, said = type(error).__name__, str(error.msg if isinstance(error, SyntaxError) else error).split("\n")[0][:200]
     fix = Text("", "")
     if isinstance(error, ValueError) and ("read-only" in said):
         fix = Text("; do not write into an input: make a new array", "；不要改写输入，应新建数组")

@@ -151,7 +151,7 @@ def worst_error(expected: Transcript, got: Transcript) -> float:
             if isinstance(a, (float, np.ndarray, np.floating)):
                 try:
                     worst = max(worst, _error(np.asarray(a), np.asarray(b)))
-                except (TypeError, ValueError):
+                except (TypeError, ValueError, OverflowError):
                     return float("inf")
     return worst
 
@@ -179,15 +179,15 @@ def _differ(index: int, label: str, ours: Any, theirs: Any, tolerance: float) ->
         if a is None or isinstance(a, (str, bool)) or b is None or isinstance(b, str):
             if a is b or (type(a) is type(b) and a == b):
                 continue
-            said = Text(f"{at}it is {b!r:.60}; expected {a!r:.60}", f"{at}得到 {b!r:.60}，应为 {a!r:.60}")
+            en, zh = (
+                (("an array", "数组") if isinstance(a, np.ndarray) else (f"{a!r:.60}",) * 2) if a is not None else ("None",) * 2
+            )
+            said = Text(f"{at}it is {b!r:.60}; expected {en}", f"{at}得到 {b!r:.60}，应为 {zh}")
             return different("value" if type(a) is type(b) else "type", said, path, got=b, expected=a)
-        try:
-            x, y = np.asarray(a), np.asarray(b)
-        except ValueError:
-            y = np.asarray(None)
-        if y.dtype.kind not in "iufb":
-            what = type(b).__name__
-            said = Text(f"{at}a {what} was given; expected numbers", f"{at}得到 {what}，应为数值")
+        x, y = np.asarray(a), _numbers(b)
+        if y is None:
+            what = f"{type(b).__name__}" + (f" of {b.dtype}" if hasattr(b, "dtype") else "")
+            said = Text(f"{at}it is of type {what}; expected numbers", f"{at}类型为 {what}，应为数值")
             return different("type", said, path)
         if x.shape != y.shape:
             said = Text(f"{at}the shape is {y.shape}; expected {x.shape}", f"{at}形状为 {y.shape}，应为 {x.shape}")
@@ -206,6 +206,15 @@ def _differ(index: int, label: str, ours: Any, theirs: Any, tolerance: float) ->
             )
             return different("value", said, path, error=error, got=y, expected=x)
     return None
+
+
+def _numbers(value: Any) -> Array | None:
+    """An array of real numbers; None for what is none."""
+    try:
+        x = np.asarray(value)
+    except (ValueError, TypeError):
+        return None
+    return x if x.dtype.kind in "iufb" else None
 
 
 def _counted(value: Any) -> str:
