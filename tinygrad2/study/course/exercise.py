@@ -45,6 +45,7 @@ class Inputs:
     """Arrays to compute with. They depend on the seed alone, and cannot be written into."""
 
     def __init__(self, seed: int) -> None:
+        self.seed = seed
         self.rng = np.random.default_rng([seed, 2018])
 
     def normal(self, *shape: int) -> Array:
@@ -82,6 +83,24 @@ class Pair:
 
     def __init__(self, forward: Callable[..., Any], backward: Callable[..., Any], *args: Any) -> None:
         self.forward, self.backward, self.args = forward, backward, args
+
+
+class Step(Call):
+    """One step of a whole model: its loss, and the gradient of every parameter.
+
+    `run(code)` gives the loss, which has `backward`, and the parameters by name. Where the numbers differ, the first op that
+    does is looked for; so `code.Tensor` is the class of its Tensors.
+    """
+
+    def __init__(self, code: Any, run: Callable[[Any], tuple[Any, dict[str, Any]]]) -> None:
+        def one_step() -> dict[str, Any]:
+            loss, parameters = run(code)
+            loss.backward()
+            gradients = {name: None if p.grad is None else np.asarray(p.grad) for name, p in parameters.items()}
+            return {"loss": np.asarray(loss.data), "gradients": gradients}
+
+        super().__init__(one_step)
+        self.code, self.run = code, run
 
 
 Probe = Call | Pair | tuple[str, Any]
