@@ -212,6 +212,7 @@ def _solutions(args: argparse.Namespace, every: Sequence[Exercise]) -> int:
         raise ConfigError(f"{path / taken[0]}.py is there: name an empty folder")
     for one in every:
         (path / f"{one.key}.py").write_text(one.solved(args.language), "utf-8")
+    Folder.start(path, every, args.language)
     print(one_line(f"{path}: {counted(len(every), 'solution')} written"))
     return 0
 

@@ -1,5 +1,6 @@
 """python forking.py CASE: computes something, forks as the case says, computes it again in the child; prints both as JSON."""
 
+import faulthandler
 import json
 import multiprocessing
 import os
@@ -103,6 +104,12 @@ def a_grandchild():
     return both(), forked(forked, both)
 
 
+def watched(f):
+    """f(), and where every thread is if it takes too long."""
+    faulthandler.dump_traceback_later(40)
+    return f()
+
+
 def beside_a_thread_that_trains():
     ends = threading.Event()
 
@@ -113,7 +120,7 @@ def beside_a_thread_that_trains():
     thread = threading.Thread(target=train)
     thread.start()
     try:
-        return both(), [forked(both) for _ in range(5)][-1]
+        return both(), [forked(watched, both) for _ in range(5)][-1]
     finally:
         ends.set()
         thread.join()
@@ -121,4 +128,6 @@ def beside_a_thread_that_trains():
 
 if __name__ == "__main__":
     case = globals()[sys.argv[1]]
+    if case is beside_a_thread_that_trains:
+        faulthandler.dump_traceback_later(45)
     print(json.dumps(case()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import linecache
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,11 +38,21 @@ def written(exercise: Exercise, folder: Path, seed: int, page: Path) -> int:
 
 
 def _recorded(pair: Pair, rng: np.random.Generator) -> Tensor:
-    """A weighted sum of what comes out."""
-    inputs = [Tensor(np.array(x), requires_grad=True) if _is_float(x) else x for x in pair.args]
+    """A weighted sum of what comes out, written with the names that the learner gave the inputs."""
+    op = _op(pair)
+    names: dict[str, Any] = {
+        "np": np,
+        op.name: op.call,
+        "weights": rng.standard_normal(np.shape(op.forward(*pair.args))).round(1),
+    }
+    names |= {
+        name: Tensor(np.array(x), requires_grad=True) if _is_float(x) else x
+        for name, x in zip(inspect.signature(pair.forward).parameters, pair.args, strict=True)
+    }
+    code = f"np.sum({op.name}({', '.join([*names][3:])}) * weights)"
+    linecache.cache["exercise"] = (len(code), None, [code], "exercise")  # so that every op knows its line
     with record():
-        out: Any = _op(pair).call(*inputs)
-        loss: Tensor = np.sum(out * rng.standard_normal(out.shape).round(1))
+        loss: Tensor = eval(compile(code, "exercise", "eval"), names)
     return loss
 
 

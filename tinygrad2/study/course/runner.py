@@ -106,12 +106,13 @@ class _Output:
         self.reader.start()
 
     def _read(self, stream: IO[bytes]) -> None:
-        while block := stream.read1(1 << 16):  # type: ignore[attr-defined]
-            self.kept += block[: PRINTED - len(self.kept)]
-            if len(self.kept) >= PRINTED:
-                self.too_much = True
-                _end(self.child)
-                return
+        with stream:
+            while block := stream.read1(1 << 16):  # type: ignore[attr-defined]
+                self.kept += block[: PRINTED - len(self.kept)]
+                if len(self.kept) >= PRINTED:
+                    self.too_much = True
+                    _end(self.child)
+                    return
 
     def text(self) -> str:
         """All that was printed."""
