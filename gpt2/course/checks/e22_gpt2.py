@@ -59,15 +59,22 @@ def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
         yield Call(theirs.without_gradient, width)
 
 
-def gpt2(ids: Array, p: dict[str, Any], heads: int) -> Tensor:
+def model_of(p: dict[str, Any], heads: int) -> GPT2:
     """Our model, computing with these parameters."""
-    config = GPT2Config(**{**vars(CONFIG), "num_heads": heads})
+    V, C = p["wte.weight"].shape
+    layers = sum(name.endswith(".ln_1.weight") for name in p)
+    config = GPT2Config(vocab_size=V, max_seq_len=len(p["wpe.weight"].data), num_layers=layers, num_heads=heads, d_model=C)
     with nn.init.shapes_only():
         model = GPT2(config, dtype=np.float64)
     for name, _ in list(model.named_parameters()):
         module, _, last = name.rpartition(".")
         setattr(dict(model.named_modules())[module], last, p[name])
-    return model(ids)
+    return model
+
+
+def gpt2(ids: Array, p: dict[str, Any], heads: int) -> Tensor:
+    """Its logits."""
+    return model_of(p, heads)(ids)
 
 
 def loss(ids: Array, targets: Array, p: dict[str, Any], heads: int) -> Tensor:

@@ -204,17 +204,23 @@ class Exercise:
         return self._told(re.sub(rf"^ *(?:{HOLE}.*|{END})\n", "", self.solution, flags=re.MULTILINE), language)
 
     def _told(self, source: str, language: str) -> str:
-        head = source.index('"""')
-        rest = source[source.index('"""', head + 3) :]
-        return f'{source[:head]}"""{self.text.of(language)}\n{rest}'
+        text, _ = self._parts()
+        return f"{text[: text.index(_QUOTES) + 3]}{self.text.of(language)}\n{_QUOTES}{source[len(text) :]}"
 
     def with_mistake(self, mistake: Mistake) -> str:
-        """The solution with a mistake in it. Raises ValueError unless the text that is replaced is there once."""
-        if self.solution.count(mistake.old) != 1:
-            raise ValueError(f"{self.key}: {mistake.old!r} is there {self.solution.count(mistake.old)} times, and not once")
-        return self.solution.replace(mistake.old, mistake.new)
+        """The solution with a mistake in its code. Raises ValueError unless the text that is replaced is there once."""
+        text, code = self._parts()
+        if code.count(mistake.old) != 1:
+            raise ValueError(f"{self.key}: {mistake.old!r} is there {code.count(mistake.old)} times, and not once")
+        return text + code.replace(mistake.old, mistake.new)
+
+    def _parts(self) -> tuple[str, str]:
+        """The docstring, and all that follows."""
+        end = self.solution.index(_QUOTES, self.solution.index(_QUOTES) + 3) + 3
+        return self.solution[:end], self.solution[end:]
 
 
+_QUOTES = '"""'
 _HOLE = re.compile(rf"^( *){HOLE}(.*)\n(?s:.*?)^ *{END}\n", re.MULTILINE)
 
 

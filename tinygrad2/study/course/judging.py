@@ -20,7 +20,16 @@ from tinygrad2.gradcheck.verdicts import WRONG as GRADIENT_WRONG
 from tinygrad2.study.course.exercise import Exercise, Inputs, Pair, Step, Text
 from tinygrad2.study.course.first_difference import first_difference as differing_op
 from tinygrad2.study.course.patterns import common
-from tinygrad2.study.course.transcript import Difference, Transcript, first_difference, located, same, transcript, worst_error
+from tinygrad2.study.course.transcript import (
+    Difference,
+    Transcript,
+    first_difference,
+    located,
+    observed,
+    same,
+    transcript,
+    worst_error,
+)
 
 RIGHT, WRONG, UNWRITTEN, BROKEN, MISSING = "right", "wrong", "not written", "broken", "missing"
 VERDICTS = {
@@ -97,7 +106,7 @@ def judged(exercise: Exercise, folder: Path, seed: int) -> Verdict:
         return Verdict(UNWRITTEN, where, **numbers)
     where = _where(different, got, folder)
     for number, mistake in enumerate(exercise.mistakes):
-        if same(_mistaken(exercise, number, seed, folder, path), got, max(1e-9, exercise.tolerance)):
+        if _is_mistake(exercise, number, got, seed, folder):
             return Verdict(WRONG, where, mistake.why, _line(exercise, number), number, **numbers)
     structure = _structure(exercise, seed, different, got) if different and different.kind == "value" else ""
     kind = BROKEN if different is None else WRONG
@@ -135,13 +144,15 @@ def loaded(name: str, source: str | bytes, path: Path) -> ModuleType:
     return module
 
 
-def _mistaken(exercise: Exercise, number: int, seed: int, folder: Path, path: Path) -> Transcript:
-    """What comes out with a known mistake."""
-    source = exercise.with_mistake(exercise.mistakes[number])
+def _is_mistake(exercise: Exercise, number: int, got: Transcript, seed: int, folder: Path) -> bool:
+    """Whether a known mistake gives the same."""
+    path = folder / f"{exercise.key}.py"
     kept = sys.modules.get(exercise.key)
     try:
         with np.errstate(all="ignore"):
-            return transcript(exercise.show, Written(loaded(exercise.key, source, path), path.name), seed, folder)
+            code = loaded(exercise.key, exercise.with_mistake(exercise.mistakes[number]), path)
+            found = observed(exercise.show, Written(code, path.name), seed, folder)
+            return same(found, got, max(1e-9, exercise.tolerance))
     finally:
         if kept is not None:
             sys.modules[exercise.key] = kept
@@ -151,7 +162,7 @@ def _line(exercise: Exercise, number: int) -> Text:
     """The function of the mistake, and how it is written there."""
     mistake = exercise.mistakes[number]
     source = exercise.solution
-    line = source[: source.index(mistake.old)].count("\n") + 1 + (mistake.old[0] == "\n")
+    line = source[: source.rindex(mistake.old)].count("\n") + 1
     within = [
         node.name
         for node in ast.walk(ast.parse(source))

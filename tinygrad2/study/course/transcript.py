@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,11 @@ class Transcript:
     values: list[Observation]
     failure: Failure | None
 
+    def __iter__(self) -> Iterator[Observation | Failure]:
+        yield from self.values
+        if self.failure:
+            yield self.failure
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -55,33 +60,40 @@ class Difference:
     expected: Any = None
 
 
-def transcript(show: Callable[[Any, Inputs], Iterator[Probe]], code: Any, seed: int, folder: Path | None = None) -> Transcript:
-    """Compute all that `show` asks for with `code`. What is raised, ends it."""
-    values: list[Observation] = []
+Show = Callable[[Any, Inputs], Iterator[Probe]]
+
+
+def observed(show: Show, code: Any, seed: int, folder: Path | None = None) -> Iterator[Observation | Failure]:
+    """Compute all that `show` asks for with `code`, one after another. What is raised comes last."""
     label = "the beginning"
     try:
         for index, probe in enumerate(show(code, Inputs(seed))):
             if isinstance(probe, tuple):
-                values.append(Observation(*probe, probe))
+                yield Observation(*probe, probe)
                 label = f"after {probe[0]}"
                 continue
             function = probe.forward if isinstance(probe, Pair) else probe.function
             label = _label(function, probe.args)
             found = function(*probe.args)
             if isinstance(probe, Call):
-                values.append(Observation(label, found, probe))
+                yield Observation(label, found, probe)
                 continue
             out, cache = _out_and_cache(found, label)
-            values.append(Observation(label, out, probe))
-            label = _label(probe.backward, ("dout", "cache"))
-            dout = cotangent(out, seed, index)
-            values.append(Observation(f"{label} after {_label(function, probe.args)}", probe.backward(dout, cache), probe))
+            yield Observation(label, out, probe)
+            label = f"{_label(probe.backward, ('dout', 'cache'))} after {label}"
+            yield Observation(label, probe.backward(cotangent(out, seed, index), cache), probe)
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:
         where, name = located(error, folder)
-        return Transcript(values, Failure(label, error, where, name))
-    return Transcript(values, None)
+        yield Failure(label, error, where, name)
+
+
+def transcript(show: Show, code: Any, seed: int, folder: Path | None = None) -> Transcript:
+    """All of `observed`."""
+    found = list(observed(show, code, seed, folder))
+    failure = found.pop() if found and isinstance(found[-1], Failure) else None
+    return Transcript([one for one in found if isinstance(one, Observation)], failure if isinstance(failure, Failure) else None)
 
 
 def cotangent(out: Any, seed: int, index: int) -> Array:
@@ -156,13 +168,18 @@ def worst_error(expected: Transcript, got: Transcript) -> float:
     return worst
 
 
-def same(a: Transcript, b: Transcript, tolerance: float = 1e-9) -> bool:
-    """Whether two wrong answers are one and the same."""
-    if (a.failure is None) != (b.failure is None) or len(a.values) != len(b.values):
-        return False
-    if a.failure and b.failure and (a.failure.label, type(a.failure.error)) != (b.failure.label, type(b.failure.error)):
-        return False
-    return first_difference(a, b, tolerance) is None
+def same(one: Iterable[Observation | Failure], other: Transcript, tolerance: float = 1e-9) -> bool:
+    """Whether two wrong answers are one and the same. What comes after the first difference is not computed."""
+    count = 0
+    for seen in one:
+        if isinstance(seen, Failure):
+            failure = other.failure
+            alike = failure is not None and (seen.label, type(seen.error)) == (failure.label, type(failure.error))
+            return alike and count == len(other.values)
+        if count == len(other.values) or _differ(0, "", other.values[count].value, seen.value, tolerance):
+            return False
+        count += 1
+    return other.failure is None and count == len(other.values)
 
 
 def _differ(index: int, label: str, ours: Any, theirs: Any, tolerance: float) -> Difference | None:
