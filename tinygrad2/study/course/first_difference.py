@@ -30,7 +30,7 @@ def first_difference(theirs: Step, ours: Step) -> str:
         loss, leaves = theirs.run(theirs.code)
         loss.backward()
     matches = {value: [one for one in made if _alike(one.data, value.array)] for value in trace.results}
-    return _forward(trace, matches) or _backward(trace, backward, matches, leaves)
+    return _forward(trace, matches, made) or _backward(trace, backward, matches, leaves)
 
 
 @contextmanager
@@ -54,15 +54,19 @@ def _alike(x: Any, y: Array) -> bool:
     return np.shape(x) == y.shape and np.allclose(x, y, rtol=1e-9, atol=1e-9 * float(np.abs(y).max(initial=0)))
 
 
-def _forward(trace: Trace, matches: dict[Value, list[Any]]) -> str:
-    """The first value that is nowhere among theirs, nor anything that follows from it."""
+def _forward(trace: Trace, matches: dict[Value, list[Any]], made: list[Any]) -> str:
+    """The first value that is nowhere among theirs, nor anything that follows from it; and what the nearest one is like."""
     follows: dict[Value, bool] = {}  # whether anything computed from it is there
     for value in reversed(trace.results):
         follows[value] = any(matches[user] or follows[user] for user, _ in trace.consumers(value))
     for value in trace.results:
         if not matches[value] and not follows[value]:
-            shape = f"no value of shape {value.array.shape} that is like the reference's was made"
-            return f"forward differs first at {value.full_name}: {shape}"
+            others = [np.asarray(one.data) for one in made if np.shape(one.data) == value.array.shape]
+            if not others:
+                return f"forward differs first at {value.full_name}: nothing of shape {value.array.shape} was made there"
+            nearest = min(others, key=lambda x: float(np.nan_to_num(np.abs(x - value.array), nan=np.inf).sum()))
+            how = common(nearest, value.array, {})
+            return f"forward differs first at {value.full_name}{': ' if how else ''}{how}"
     return ""
 
 

@@ -77,11 +77,13 @@ def observed(show: Show, code: Any, seed: int, folder: Path | None = None) -> It
             found = function(*probe.args)
             if isinstance(probe, Call):
                 yield Observation(label, found, probe)
+                label = f"after {label}"
                 continue
             out, cache = _out_and_cache(found, label)
             yield Observation(label, out, probe)
             label = f"{_label(probe.backward, ('dout', 'cache'))} after {label}"
             yield Observation(label, probe.backward(cotangent(out, seed, index), cache), probe)
+            label = f"after {label}"
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:
