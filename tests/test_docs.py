@@ -1,10 +1,10 @@
 """The README, the pages beside it and those of docs/ are true: code runs and prints what they show; quotations, links and
 commands are real; the scripts of docs/ run.
 
-On a page, a ```python block is executed, and a ```text block right after it is what it prints; the blocks of a page of docs/ go
-on from one another, those of the others each stand alone. A picture that they make is the one of that name beside the page. A
-block marked ```python needs=PACKAGE is executed where that package is, and one marked ```python file=PATH is a part of that file.
-In a ```sh block each line is a command.
+On a page, a ```python block is executed, and a ```text block right after it is what it prints; the blocks of a page of docs/
+go on from one another, those of the others each stand alone. A picture that they make is the one of that name beside the page.
+A block marked ```python needs=PACKAGE is executed where that package is, and one marked ```python file=PATH is a part of that
+file. In a ```sh block each line is a command.
 """
 
 from __future__ import annotations
