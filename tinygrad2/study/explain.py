@@ -32,10 +32,11 @@ def explain(
         folder: where to write `program.py`, and `inputs.npz` with the parameters and constants that it reads. It is made.
         collapse: write modules that repeat, such as the blocks h.0, h.1, as one function that is called for each.
         kernels: "numpy" writes fused ops, such as attention, as the kernels that compute them, for the same bits; "spec" by
-            their specifications and their gradients on paper, to be read: less than half the lines, and equal within rounding.
+            their specifications and their gradients on paper, and sums as NumPy's, to be read: less than half the lines, and
+            equal within rounding. An op that gives no `rule` stays a kernel.
 
-    Executed, it leaves `loss` (for several, a list) and `grads`, a dict from the full name of every leaf. The bits are
-    those of the NumPy kernels in float32 or float64, outside of a pool of threads, on the same machine and NumPy.
+    Executed, it leaves `loss` (for several, a list) and `grads`, a dict from the full name of every leaf. The bits are those
+    of the NumPy kernels in float32 or float64, outside of a pool of threads, on the same machine and NumPy.
 
     Raises GraphError for a Tensor that was not recorded, is not one number, or has hooks in its graph; for a rule whose source
     is not to be had; and where the folder cannot be written, and then nothing is.

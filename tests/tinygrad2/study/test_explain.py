@@ -14,7 +14,7 @@ from tinygrad2 import Tensor, kernels, nn, ops, study
 from tinygrad2.errors import GraphError
 from tinygrad2.observer import Observer
 from tinygrad2.ops.indexing import scatter
-from tinygrad2.ops.op import Op
+from tinygrad2.ops.op import Fused, Op
 from tinygrad2.study.explain import explain
 from tinygrad2.study.programs.choices import without_choices
 
@@ -378,6 +378,31 @@ def test_a_step_by_its_specifications_is_short_enough_to_be_read():
         assert line in lines
     (loss,), _ = model_and_loss(num_layers=1, dropout=0.2)
     assert "    return merge_heads((weights * keep) @ v)  # (..., T, C)" in explain(loss, kernels="spec").splitlines()
+
+
+class Doubled(Fused):
+    """A fused op without a gradient on paper."""
+
+    spec = staticmethod(lambda x: 2 * x)
+
+    @staticmethod
+    def forward(x):
+        return 2 * x, 2.0
+
+    @staticmethod
+    def vjp(g, saved, x):
+        return (g * saved,)
+
+
+def test_a_fused_op_without_a_gradient_on_paper_stays_a_kernel(tmp_path):
+    x = Tensor(np.array([1.3, 2.7]), requires_grad=True)
+    with study.record():
+        loss = np.sum(Doubled.call(x) * x)
+    explain(loss, tmp_path, kernels="spec")
+    loss.backward()
+    (([found], grads),) = executed(tmp_path, tmp_path)
+    assert same(found, loss.data)
+    assert same(grads["x"], x.grad.data)
 
 
 @pytest.mark.parametrize(
