@@ -45,8 +45,8 @@ def causal_head_forward(q: Array, k: Array, v: Array) -> tuple[Array, tuple[Arra
 
 
 SCORES = "q @ np.swapaxes(k, -1, -2) / np.sqrt(d)"
-FUTURE = "np.triu(np.ones((T, T), dtype=bool), k=1)"
-WEIGHTS = "softmax_forward(np.where(future, -np.inf, scores))"
+FUTURE = "np.triu(np.ones((T, T)), k=1)"
+WEIGHTS = "softmax_forward(np.where(future, -np.inf, scores))[0]"
 
 EXERCISE = Exercise(
     week=5,
@@ -102,12 +102,12 @@ EXERCISE = Exercise(
         ),
         Mistake(
             WEIGHTS,
-            "softmax_forward(scores)",
+            "softmax_forward(scores)[0]",
             Text("There is no mask: every position sees those that come after it.", "没有掩码：每个位置都看到了之后的位置。"),
         ),
         Mistake(
             FUTURE,
-            "np.triu(np.ones((T, T), dtype=bool))",
+            "np.triu(np.ones((T, T)))",
             Text(
                 "The mask begins on the diagonal: a position may see itself, and the first sees nothing else.",
                 "掩码包含了对角线：位置可以看到自己，而第一个位置只能看到自己。",
@@ -115,7 +115,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             FUTURE,
-            "np.triu(np.ones((T, T), dtype=bool), k=2)",
+            "np.triu(np.ones((T, T)), k=2)",
             Text(
                 "The mask begins one too far above the diagonal: every position sees the next one.",
                 "掩码开始得太靠上：每个位置都看到了下一个位置。",
@@ -123,12 +123,12 @@ EXERCISE = Exercise(
         ),
         Mistake(
             FUTURE,
-            "np.tril(np.ones((T, T), dtype=bool), k=-1)",
+            "np.tril(np.ones((T, T)), k=-1)",
             Text("The mask is transposed: it hides the past, and shows the future.", "掩码转置了：遮住了过去，却露出了未来。"),
         ),
         Mistake(
             WEIGHTS,
-            "softmax_forward(np.where(future, 0.0, scores))",
+            "softmax_forward(np.where(future, 0.0, scores))[0]",
             Text(
                 "Hidden scores become 0, which is a score like others: exp(0) is 1. They are to be -inf.",
                 "被遮住的分数变成了 0，而 0 也是一个分数：exp(0) 为 1。应为 -inf。",
@@ -136,7 +136,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             WEIGHTS,
-            "softmax_forward(scores + future * -np.inf)",
+            "softmax_forward(scores + future * -np.inf)[0]",
             Text(
                 "0 * -inf is NaN, wherever nothing is to be hidden: choose with np.where instead of multiplying.",
                 "在不该遮住的地方，0 * -inf 得到 NaN：应用 np.where 选择，而不是相乘。",
@@ -152,7 +152,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             WEIGHTS,
-            "(np.swapaxes(softmax_forward(np.swapaxes(np.where(future, -np.inf, scores), -1, -2))[0], -1, -2), None)",
+            "np.swapaxes(softmax_forward(np.swapaxes(np.where(future, -np.inf, scores), -1, -2))[0], -1, -2)",
             Text(
                 "The softmax goes along the queries (axis -2); each query spreads its weights over the keys (axis -1).",
                 "softmax 沿查询的轴（-2）进行；每个查询应沿键的轴（-1）分配权重。",
