@@ -125,8 +125,8 @@ EXERCISE = Exercise(
     ours=SimpleNamespace(Tensor=Tensor, op=op, checkpoint=checkpoint),
     needs=("e06_unbroadcast", "e08_tensor"),
     idea=Text(
-        "Return op(forward, backward), with two functions of your own. forward runs f on new Tensors and returns the data of the "
-        "result, and as its cache the arrays. backward makes new Tensors of these arrays.",
+        "Return op(forward, backward), with two functions of your own. forward runs f on new Tensors and returns the data of "
+        "the result, and as its cache the arrays. backward makes new Tensors of these arrays.",
         "返回 op(forward, backward)，其中两个函数由你来写。forward 在新的 Tensor 上运行 f，返回结果的 data，并以这些数组作为 "
         "cache。backward 再由这些数组建立新的 Tensor。",
     ),
@@ -143,7 +143,7 @@ EXERCISE = Exercise(
             FORWARD,
             "        return out.data, (*arrays, out)",
             Text(
-                "The cache holds the result, and with it the whole graph that led to it: keep arrays, not Tensors that remember.",
+                "The cache holds the result, and with it the whole graph that led to it: keep arrays, and not Tensors.",
                 "cache 中保存了结果，也就保存了得到它的整个计算图：应保存数组，而不是带有记忆的 Tensor。",
             ),
         ),
@@ -195,7 +195,10 @@ EXERCISE = Exercise(
         Mistake(
             GRADIENTS,
             "        return inputs[0].grad",
-            Text("Only the first input gets its gradient; return one for each.", "只有第一个输入得到了梯度；应为每个输入各返回一个。"),
+            Text(
+                "Only the first input gets its gradient; return one for each.",
+                "只有第一个输入得到了梯度；应为每个输入各返回一个。",
+            ),
         ),
     ],
 )

@@ -16,7 +16,8 @@ A model that is to predict the next token must not see it. So the scores above t
 Write `causal_head_forward(q, k, v) -> (out, cache)`, for any number of axes in front (batches, heads).
 
 - `q` and `k` are (..., T, d); `v` is (..., T, e), and e need not be d. `out` is (..., T, e).
-- `cache` is the tuple `(q, k, v, weights)`, where `weights` (..., T, T) is what the softmax gave: the next exercise needs them.
+- `cache` is the tuple `(q, k, v, weights)`, where `weights` (..., T, T) is what the softmax gave: the next exercise needs
+  them.
 
 Your `softmax_forward` is imported.
 [zh]
@@ -27,11 +28,11 @@ Your `softmax_forward` is imported.
     [ 1.1  0.4  0.7 ] -> [ 1.1   0.4  -inf ] -> [ 0.67  0.33  0    ] -> [ v_0、v_1 的加权和 ]
     [ 0.2  0.5  0.1 ]    [ 0.2   0.5   0.1 ]    [ 0.31  0.41  0.28 ]    [ 三者的加权和      ]
 
-T 个位置各有一个查询（在找什么）、一个键（凭什么被找到）和一个值（交出什么）。位置 t 对位置 s 的分数是 t 的查询与 s 的键的
-内积。内积由 d 项相加而成，其大小随 d 的平方根增长；分数过大时，softmax 只会看一个位置，所以要除以 sqrt(d)。
+T 个位置各有一个查询（在找什么）、一个键（凭什么被找到）和一个值（交出什么）。位置 t 对位置 s 的分数是 t 的查询与 s 的键的内
+积。内积由 d 项相加而成，其大小随 d 的平方根增长；分数过大时，softmax 只会看一个位置，所以要除以 sqrt(d)。
 
-要预测下一个 token 的模型不能看到它。因此对角线以上（s 在 t 之后）的分数要在 softmax *之前*变为 -inf：exp(-inf) 恰为 0，
-其余的权重之和为 1。
+要预测下一个 token 的模型不能看到它。因此对角线以上（s 在 t 之后）的分数要在 softmax *之前*变为 -inf：exp(-inf) 恰为 0，其余的
+权重之和为 1。
 
 请写出 `causal_head_forward(q, k, v) -> (out, cache)`，前面可以有任意多个轴（批次、头）。
 

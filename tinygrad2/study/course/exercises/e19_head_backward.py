@@ -12,13 +12,13 @@
     dq       = dscores k   / sqrt(d)
     dk       = dscores^T q / sqrt(d)
 
-Read each line as the rule of a product of matrices: for Z = X Y it is dX = dZ Y^T and dY = X^T dZ. In scores = q k^T the second
-factor is k^T, so that its gradient is q^T dscores, and that of k is this transposed.
+Read each line as the rule of a product of matrices: for Z = X Y it is dX = dZ Y^T and dY = X^T dZ. In scores = q k^T the
+second factor is k^T, so that its gradient is q^T dscores, and that of k is this transposed.
 
 The mask needs nothing of its own here. A weight that it hid is exactly 0, and the rule of softmax multiplies with the weight.
 
-Write `causal_head_backward(dout, cache) -> (dq, dk, dv)`. `cache` is what your `causal_head_forward` gives: (q, k, v, weights).
-`dout` is (..., T, e), with any number of axes in front.
+Write `causal_head_backward(dout, cache) -> (dq, dk, dv)`. `cache` is what your `causal_head_forward` gives: (q, k, v,
+weights). `dout` is (..., T, e), with any number of axes in front.
 [zh]
 因果注意力头的反向传播：由结果的梯度求 q、k、v 的梯度
 
@@ -34,8 +34,8 @@ Write `causal_head_backward(dout, cache) -> (dq, dk, dv)`. `cache` is what your 
     dq       = dscores k   / sqrt(d)
     dk       = dscores^T q / sqrt(d)
 
-每一行都是矩阵乘积的规则：对 Z = X Y，有 dX = dZ Y^T 和 dY = X^T dZ。在 scores = q k^T 中，第二个因子是 k^T，
-它的梯度为 q^T dscores，再转置就是 k 的梯度。
+每一行都是矩阵乘积的规则：对 Z = X Y，有 dX = dZ Y^T 和 dY = X^T dZ。在 scores = q k^T 中，第二个因子是 k^T，它的梯度为 q^T
+dscores，再转置就是 k 的梯度。
 
 这里不需要再处理掩码：被遮住的权重恰为 0，而 softmax 的规则会乘以权重。
 

@@ -32,12 +32,12 @@ was not taken has the gradient 0, and where a Tensor is cut three times, your en
     头 0：  [ a0 a1 ]    头 1：  [ b0 b1 ]   头 2：  [ c0 c1 ]
             [ a2 a3 ]            [ b2 b3 ]           [ c2 c3 ]
 
-一个头就是在一部分列上做的注意力。把头的轴放在 T 和 d 之前，就能一次算出所有的头：你的 `causal_head_forward` 前面可以有任意
-多个轴。单用 `reshape` 不能移动轴：它按顺序读出这些数，又按同样的顺序写入。它把最后一个轴一分为二；再用 `transpose` 把头的轴
-移到前面。
+一个头就是在一部分列上做的注意力。把头的轴放在 T 和 d 之前，就能一次算出所有的头：你的 `causal_head_forward` 前面可以有任意多
+个轴。单用 `reshape` 不能移动轴：它按顺序读出这些数，又按同样的顺序写入。它把最后一个轴一分为二；再用 `transpose` 把头的轴移到
+前面。
 
-查询、键和值由一次乘法算出，并排放在一起：(B, T, 3C)。把它们分开还需要一对函数。没有取到的列梯度为 0；同一个 Tensor 被切了
-三次时，你的引擎会把三份梯度相加。
+查询、键和值由一次乘法算出，并排放在一起：(B, T, 3C)。把它们分开还需要一对函数。没有取到的列梯度为 0；同一个 Tensor 被切了三次
+时，你的引擎会把三份梯度相加。
 
 - `columns_forward(x, start, stop) -> (out, cache)`：数组 x 最后一个轴的第 start 到 stop - 1 列。
 - `columns_backward(dout, cache) -> dx`，形状与 x 相同：这些列为 dout，其余为 0。
