@@ -20,10 +20,11 @@ from tinygrad2.study.course.transcript import first_difference, transcript
 
 EXERCISES = exercises()
 SAMPLE = 100
-SECONDS = 3.0
+SECONDS = 1.0
 """After which a program is taken to run without end."""
 
 RESHAPED = "NumPy takes any negative length for the one that is left over"
+AGREE = "return abs(measured - claimed) <= 1e-08 + 0.0001 * max(abs(measured), abs(claimed))"
 EQUIVALENT: dict[str, dict[str, str]] = {
     "e08_tensor": {
         "self.data = np.asarray(data, dtype=np.float64)  ->  self.data = np.asarray(data)": "all data are float64 already",
@@ -47,6 +48,14 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "e19_head_backward": {
         "dscores = weights * (dweights - along) / np.sqrt(q.shape[-1])  ->  "
         "dscores = weights * (dweights - along) / np.sqrt(k.shape[-1])": "queries and keys have one shape",
+    },
+    "e25_the_fault": {
+        f"{AGREE}  ->  {AGREE.replace('<=', '<')}": "no two slopes are just so far apart",
+        f"{AGREE}  ->  {AGREE.replace('measured - claimed', 'claimed - measured')}": "it is the absolute value",
+        f"{AGREE}  ->  {AGREE.replace('abs(measured), abs(claimed)', 'abs(claimed), abs(measured)')}": "max has no order",
+        "h = 1e-05  ->  h = 5e-06": "half the step gives the same nine digits",
+        "return low - 1 if low else None  ->  return low - 1 if high else None": "low and high are the same at the end",
+        "return low - 1 if low else None  ->  return high - 1 if low else None": "low and high are the same at the end",
     },
     "e26_checkpointing": {
         "out = f(*[Tensor(x) for x in arrays])  ->  out = f(*[x for x in arrays])": "f gives the same numbers of arrays",
