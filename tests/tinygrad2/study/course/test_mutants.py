@@ -38,6 +38,9 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "return (g @ other.data.T, rows.T @ g.reshape(-1, g.shape[-1]))  ->  "
         "return (g @ other.data.T, rows.T @ g.reshape(-2, g.shape[-1]))": RESHAPED,
     },
+    "e17_mlp": {
+        "decay = 0.01 if x.data.ndim > 1 else 0.0  ->  decay = 0.01 if m.data.ndim > 1 else 0.0": "m has the shape of x",
+    },
     "e18_causal_head": {
         "T, d = q.shape[-2:]  ->  T, d = k.shape[-2:]": "queries and keys have one shape",
         "weights = softmax_forward(np.where(future, -np.inf, scores))[0]  ->  "
