@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
@@ -17,10 +16,20 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.gradcheck import gradcheck
-from tinygrad2.gradcheck.patterns import View, factor, places, powers
 from tinygrad2.gradcheck.verdicts import WRONG as GRADIENT_WRONG
-from tinygrad2.study.course.exercise import Exercise, Pair, Text
-from tinygrad2.study.course.transcript import Difference, Transcript, first_difference, located, same, transcript, worst_error
+from tinygrad2.study.course.exercise import Exercise, Inputs, Pair, Step, Text
+from tinygrad2.study.course.first_difference import first_difference as differing_op
+from tinygrad2.study.course.patterns import common
+from tinygrad2.study.course.transcript import (
+    Difference,
+    Transcript,
+    first_difference,
+    located,
+    observed,
+    same,
+    transcript,
+    worst_error,
+)
 
 RIGHT, WRONG, UNWRITTEN, BROKEN, MISSING = "right", "wrong", "not written", "broken", "missing"
 VERDICTS = {
@@ -97,9 +106,9 @@ def judged(exercise: Exercise, folder: Path, seed: int) -> Verdict:
         return Verdict(UNWRITTEN, where, **numbers)
     where = _where(different, got, folder)
     for number, mistake in enumerate(exercise.mistakes):
-        if same(_mistaken(exercise, number, seed, folder, path), got, max(1e-9, exercise.tolerance)):
+        if _is_mistake(exercise, number, got, seed, folder):
             return Verdict(WRONG, where, mistake.why, _line(exercise, number), number, **numbers)
-    structure = _structure(different, got) if different and different.kind == "value" else ""
+    structure = _structure(exercise, seed, different, got) if different and different.kind == "value" else ""
     kind = BROKEN if different is None else WRONG
     return Verdict(kind, where, Text(structure, structure), **numbers)
 
@@ -135,13 +144,15 @@ def loaded(name: str, source: str | bytes, path: Path) -> ModuleType:
     return module
 
 
-def _mistaken(exercise: Exercise, number: int, seed: int, folder: Path, path: Path) -> Transcript:
-    """What comes out with a known mistake."""
-    source = exercise.with_mistake(exercise.mistakes[number])
+def _is_mistake(exercise: Exercise, number: int, got: Transcript, seed: int, folder: Path) -> bool:
+    """Whether a known mistake gives the same."""
+    path = folder / f"{exercise.key}.py"
     kept = sys.modules.get(exercise.key)
     try:
         with np.errstate(all="ignore"):
-            return transcript(exercise.show, Written(loaded(exercise.key, source, path), path.name), seed, folder)
+            code = loaded(exercise.key, exercise.with_mistake(exercise.mistakes[number]), path)
+            found = observed(exercise.show, Written(code, path.name), seed, folder)
+            return same(found, got, max(1e-9, exercise.tolerance))
     finally:
         if kept is not None:
             sys.modules[exercise.key] = kept
@@ -151,7 +162,7 @@ def _line(exercise: Exercise, number: int) -> Text:
     """The function of the mistake, and how it is written there."""
     mistake = exercise.mistakes[number]
     source = exercise.solution
-    line = source[: source.index(mistake.old)].count("\n") + 1 + (mistake.old[0] == "\n")
+    line = source[: source.rindex(mistake.old)].count("\n") + 1
     within = [
         node.name
         for node in ast.walk(ast.parse(source))
@@ -176,7 +187,7 @@ def _where(different: Difference | None, got: Transcript, folder: Path) -> Text:
 def _raised(error: BaseException, folder: Path, en: str, zh: str) -> Text:
     """What was raised, and where, with the usual fix."""
     where, _ = located(error, folder)
-    kind, said = type(error).__name__, str(error).split("\n")[0][:200]
+    kind, said = type(error).__name__, str(error.msg if isinstance(error, SyntaxError) else error).split("\n")[0][:200]
     fix = Text("", "")
     if isinstance(error, ValueError) and ("read-only" in said):
         fix = Text("; do not write into an input: make a new array", "；不要改写输入，应新建数组")
@@ -191,9 +202,12 @@ def _raised(error: BaseException, folder: Path, en: str, zh: str) -> Text:
     return Text(f"{en}: {what}{fix.en}{at}", f"{zh}：{what}{fix.zh}{at}")
 
 
-def _structure(different: Difference, got: Transcript) -> str:
+def _structure(exercise: Exercise, seed: int, different: Difference, got: Transcript) -> str:
     """What wrong numbers have in common, as far as that is known."""
     probe = got.values[different.index].probe
+    if isinstance(probe, Step):
+        (ours,) = (one for one in exercise.show(exercise.ours, Inputs(seed)) if isinstance(one, Step))
+        return differing_op(probe, ours)
     if isinstance(probe, Pair) and "backward" in different.label:
         found = gradcheck(probe.forward, probe.args, backward=probe.backward)
         if found.verdict == GRADIENT_WRONG:
@@ -202,43 +216,7 @@ def _structure(different: Difference, got: Transcript) -> str:
         return ""
     args = [] if isinstance(probe, tuple) else probe.args
     others = {f"argument {i}": x for i, x in enumerate(args) if isinstance(x, np.ndarray)}
-    return next(_patterns(np.asarray(different.got, float), np.asarray(different.expected, float), others), "")
-
-
-def _patterns(got: Any, expected: Any, others: dict[str, Any]) -> Iterator[str]:
-    if not np.isfinite(got).all() or not np.isfinite(expected).all() or not got.any() or not expected.any():
-        yield "it is zero everywhere" if not got.any() else "it is not finite everywhere" if not np.isfinite(got).all() else ""
-        return
-    rtol = 1e-8
-    if np.allclose(got, -expected, rtol=rtol):
-        yield "it has the other sign"
-    if got.ndim > 1 and got.shape[-1] == got.shape[-2] and np.allclose(got, np.swapaxes(expected, -1, -2), rtol=rtol):
-        yield "it is transposed"
-    wrong = ~np.isclose(got, expected, rtol=rtol, atol=rtol * np.abs(expected).max())
-    one = View(
-        "it", got.reshape(1, -1), expected.reshape(1, -1), wrong.reshape(1, -1), np.zeros(()), expected, others, rtol, rtol
-    )
-    there = (expected != 0) & (got != 0)
-    ratio = np.divide(got, expected, out=np.ones_like(got), where=there)
-    if wrong.all() and there.all() and np.ptp(ratio) <= 1e-7 * np.abs(ratio).max():
-        yield factor(float(ratio.flat[0]), one)
-    less = got - expected
-    if got.size > 2 and np.ptp(less) <= 1e-7 * np.abs(less).max():
-        yield f"every entry is off by the same number, {less.flat[0]:.6g}"
-    for axis in range(got.ndim):
-        several = got.shape[axis] > 1 and got.size > got.shape[axis]
-        if several and (np.ptp(less, axis=axis) <= 1e-7 * np.abs(less).max()).all():
-            yield f"along axis {axis} every entry is off by the same number: a mean or a sum over that axis is missing or wrong"
-        if several and there.all() and (np.ptp(ratio, axis=axis) <= 1e-7 * np.abs(ratio).max()).all():
-            yield f"along axis {axis} every entry is off by the same factor"
-    where = places(one)
-    if where:
-        yield f"wrong only {where}"
-    if there.all():
-        found = powers(ratio.reshape(1, -1), there.reshape(1, -1), one)
-        if found:
-            yield f"off by a factor of {found}"
-    yield ""
+    return common(different.got, different.expected, others)
 
 
 def _gradients(got: Transcript) -> tuple[Text, Text] | None:
