@@ -1,6 +1,6 @@
 """The whole course, done by its solutions; and its last milestone beside `gpt2 train`.
 
-    python tests/gpt2/test_whole_course.py      # what each exercise is, and how long all checks take
+python tests/gpt2/test_whole_course.py      # what each exercise is, and how long all checks take
 """
 
 import sys
