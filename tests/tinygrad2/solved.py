@@ -42,7 +42,7 @@ def verdict_of(key, folder, seed=0):
 
 
 def shown(key, folder, source, seed=0, until=None):
-    """The transcript of a source for an exercise, beside the solutions of a folder; `until` the first value unlike another's."""
+    """The transcript of a source for an exercise, beside the solutions of a folder; `until` one is unlike another's."""
     one = EVERY[key]
     with modules(), np.errstate(all="ignore"):
         sys.path.append(str(folder))
