@@ -116,15 +116,15 @@ def _check(args: argparse.Namespace, every: Sequence[Exercise]) -> int:
         rows.append(folder.row(one, found.verdict, seed))
         good &= found.verdict.verdict == RIGHT or (not args.what and found.verdict.verdict == UNWRITTEN)
         if not args.json:
-            _report(folder, one, found)
+            _report(folder, one, found, every)
     if args.json:
         print(strict_json({"exercises": rows}))
     if args.watch:
-        _watch(folder, chosen, seed)
+        _watch(folder, chosen, seed, every)
     return 0 if good else 1
 
 
-def _watch(folder: Folder, chosen: Sequence[Exercise], seed: int) -> None:
+def _watch(folder: Folder, chosen: Sequence[Exercise], seed: int, every: Sequence[Exercise]) -> None:
     print(_in(folder)(Text("Waiting for a file to be saved; Ctrl-C ends.", "等待文件保存；按 Ctrl-C 结束。")), flush=True)
     known = {one.key: folder.digest(one) for one in chosen}
     while True:
@@ -132,10 +132,10 @@ def _watch(folder: Folder, chosen: Sequence[Exercise], seed: int) -> None:
         for one in chosen:
             if (digest := folder.digest(one)) != known[one.key]:
                 known[one.key] = digest
-                _report(folder, one, folder.check(one, seed))
+                _report(folder, one, folder.check(one, seed), every)
 
 
-def _report(folder: Folder, one: Exercise, found: Checked) -> None:
+def _report(folder: Folder, one: Exercise, found: Checked, every: Sequence[Exercise]) -> None:
     verdict, say = found.verdict, _in(folder)
     line = f"{one.number:02} {one.key[4:]}: {say(VERDICTS[verdict.verdict])}"
     if verdict.verdict == RIGHT:
@@ -150,6 +150,15 @@ def _report(folder: Folder, one: Exercise, found: Checked) -> None:
     if verdict.where.en and verdict.verdict != RIGHT:
         _indented(say(verdict.where))
     if verdict.verdict in (WRONG, BROKEN):
+        before = [other for other in every if other.key in one.needs]
+        open_ = [other.key for other in before if (known := folder.verdict(other)) is None or known.verdict != RIGHT]
+        if open_:
+            names = ", ".join(open_)
+            _indented(
+                say(
+                    Text(f"it builds on {names}, not known to be right: begin there", f"它依赖 {names}，尚未确认正确：请先检查")
+                )
+            )
         _indented(say(Text(f"gpt2 learn hint {one.number} says more", f"gpt2 learn hint {one.number} 给出提示")))
     lines = printable(found.printed).rstrip().splitlines()
     if lines:

@@ -78,6 +78,31 @@ def test_everything_is_checked_though_one_does_not_end(course, capsys):
     assert out.count("not written yet") == len(EVERY) - 2
 
 
+def test_what_a_file_builds_on_is_named(course, capsys):
+    solve(course, "e13_bigram")
+    out = said(capsys, "check", "13", code=1)
+    assert "13 bigram: not written yet" in out
+    assert "it imports what is not written yet (e08_tensor.py, line" in out
+    for key in EVERY["e13_bigram"].needs:
+        solve(course, key)
+    solve(course, "e08_tensor", "(g * other.data, g * self.data)", "(g, g)")
+    solve(course, "e06_unbroadcast")
+    solve(course, "e13_bigram", "data - rate", "data + rate")
+    out = said(capsys, "check", "13", code=1)
+    assert "it builds on e08_tensor" in out
+    said(capsys, "check", "12")
+    assert "e12_embedding" not in said(capsys, "check", "13", code=1)
+
+
+def test_what_is_printed_is_printed_once(course, capsys):
+    solve(course, "e10_softmax", *WRONG_SUM)
+    path = course / "e10_softmax.py"
+    path.write_text(path.read_text().replace("    p = cache", "    print('here')\n    p = cache"))
+    out = said(capsys, "check", "10", code=1)
+    assert "it printed:" in out
+    assert out.count("| here") == 6
+
+
 def test_json(course, capsys):
     solve(course, "e10_softmax", *WRONG_SUM)
     (row,) = json.loads(said(capsys, "check", "e10", "--json", code=1))["exercises"]

@@ -6,8 +6,11 @@ This runs in a process of its own, next to the learner's code; `runner` starts i
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
+import os
 import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
@@ -77,6 +80,7 @@ class Verdict:
 
 def judged(exercise: Exercise, folder: Path, seed: int) -> Verdict:
     """The verdict on the learner's file of one exercise."""
+    begun = time.monotonic()
     path = folder / f"{exercise.key}.py"
     expected = transcript(exercise.show, exercise.ours, seed)
     assert expected.failure is None, expected.failure
@@ -89,28 +93,42 @@ def judged(exercise: Exercise, folder: Path, seed: int) -> Verdict:
     sys.path.append(str(folder))
     try:
         code = loaded(exercise.key, source, path)
+    except NotImplementedError as error:
+        where, _ = located(error, folder)
+        said = Text(
+            f"it imports what is not written yet ({where}); do that first", f"它导入了尚未完成的内容（{where}）；请先完成它"
+        )
+        return Verdict(UNWRITTEN, said, sha256=digest)
     except BaseException as error:
         return Verdict(BROKEN, _raised(error, folder, "the file", "文件"), sha256=digest)
     got = transcript(exercise.show, Written(code, path.name), seed, folder)
     different = first_difference(expected, got, exercise.tolerance)
     numbers: dict[str, Any] = {"error": worst_error(expected, got), "checked": len(got.values), "sha256": digest}
-    if different is None and got.failure is None and len(got.values) == len(expected.values):
-        wrong = _gradients(got)
-        return Verdict(WRONG, *wrong, **numbers) if wrong else Verdict(RIGHT, **numbers)
-    if different is None and got.failure and isinstance(got.failure.error, NotImplementedError):
-        name = got.failure.function
-        so_far = f"{len(got.values)} of {len(expected.values)} results are right so far"
-        zh = f"目前 {len(expected.values)} 个结果中有 {len(got.values)} 个正确"
-        at = f"{name} is not written yet" if name else "not written yet"
-        where = Text(f"{at}; {so_far}", f"{name} 尚未完成；{zh}") if got.values else Text(at, f"{name} 尚未完成")
-        return Verdict(UNWRITTEN, where, **numbers)
-    where = _where(different, got, folder)
-    for number, mistake in enumerate(exercise.mistakes):
-        if _is_mistake(exercise, number, got, seed, folder):
-            return Verdict(WRONG, where, mistake.why, _line(exercise, number), number, **numbers)
-    structure = _structure(exercise, seed, different, got) if different and different.kind == "value" else ""
-    kind = BROKEN if different is None else WRONG
-    return Verdict(kind, where, Text(structure, structure), **numbers)
+    whole = got.failure is None and len(got.values) == len(expected.values)
+    if different is None and not whole and got.failure and isinstance(got.failure.error, NotImplementedError):
+        return Verdict(UNWRITTEN, _unwritten(got.failure.function, len(got.values), len(expected.values)), **numbers)
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # what they print has been printed
+        if different is None and whole:
+            wrong = _gradients(got)
+            return Verdict(WRONG, wrong[0], wrong[1], **numbers) if wrong else Verdict(RIGHT, **numbers)
+        where = _where(different, got, folder)
+        for number, mistake in enumerate(exercise.mistakes):
+            if time.monotonic() - begun > exercise.seconds / 2:  # their code is slow
+                break
+            if _is_mistake(exercise, number, got, seed, folder):
+                return Verdict(WRONG, where, mistake.why, _line(exercise, number), number, **numbers)
+        structure = _structure(exercise, seed, different, got) if different and different.kind == "value" else ""
+        return Verdict(BROKEN if different is None else WRONG, where, Text(structure, structure), **numbers)
+
+
+def _unwritten(name: str, right: int, all_of_them: int) -> Text:
+    at = f"{name} is not written yet" if name else "not written yet"
+    if not right:
+        return Text(at, f"{name} 尚未完成")
+    return Text(
+        f"{at}; {right} of {all_of_them} results are right so far",
+        f"{name} 尚未完成；目前 {all_of_them} 个结果中有 {right} 个正确",
+    )
 
 
 class Written:
