@@ -94,9 +94,9 @@ def judged(exercise: Exercise, folder: Path, seed: int) -> Verdict:
     try:
         code = loaded(exercise.key, source, path)
     except NotImplementedError as error:
-        where, _ = located(error, folder)
+        at, _ = located(error, folder)
         said = Text(
-            f"it imports what is not written yet ({where}); do that first", f"它导入了尚未完成的内容（{where}）；请先完成它"
+            f"it imports what is not written yet ({at}); do that first", f"它导入了尚未完成的内容（{at}）；请先完成它"
         )
         return Verdict(UNWRITTEN, said, sha256=digest)
     except BaseException as error:
