@@ -187,11 +187,12 @@ def _line(exercise: Exercise, number: int) -> Text:
         if isinstance(node, ast.FunctionDef) and node.lineno <= line <= (node.end_lineno or 0)
     ]
     name = within[-1] if within else exercise.key
-    new = " ".join(mistake.new.split())
-    if not new:
-        old = " ".join(mistake.old.split())
-        return Text(f"in {name}, something like `{old}` is missing", f"在 {name} 中缺少类似 `{old}` 的一行")
-    return Text(f"in {name}, look for what does `{new}`", f"在 {name} 中，找出相当于 `{new}` 的那一行")
+    old, new = ([part.strip() for part in text.splitlines()] for text in (mistake.old, mistake.new))
+    gone = next((part for part in old if part not in new), "")
+    added = next((part for part in new if part and part not in old), "" if gone else new[0])
+    if not added:
+        return Text(f"in {name}, something like `{gone}` is missing", f"在 {name} 中缺少类似 `{gone}` 的一行")
+    return Text(f"in {name}, look for what does `{added}`", f"在 {name} 中，找出相当于 `{added}` 的那一行")
 
 
 def _where(different: Difference | None, got: Transcript, folder: Path) -> Text:

@@ -92,9 +92,8 @@ EXERCISE = Exercise(
     show=show,
     ours=SimpleNamespace(one_sided=one_sided, slope=slope, gradient=gradient, step_size=step_size),
     idea=Text(
-        "A slope is the rise of f over the run: how far apart are the two places at which f is computed? For an array, "
-        "copy it, "
-        "move one entry, and go on with a fresh copy.",
+        "A slope is the rise of f over the run: how far apart are the two places at which f is computed? For an array, copy "
+        "it, move one entry, and go on with a fresh copy.",
         "斜率等于 f 的增量除以自变量的增量：计算 f 的两个位置相距多远？对数组，先复制，移动一个元素，下一个元素再用新的副本。",
     ),
     mistakes=[
@@ -118,8 +117,8 @@ EXERCISE = Exercise(
             "return (f(x + h) - f(x - h)) / (2 * h)",
             "return (f(x + h) - f(x)) / h",
             Text(
-                "That is the difference from one side, whose error is h / 2 times the second derivative; f is to be "
-                "computed at x - h too.",
+                "That is the difference from one side, whose error is h / 2 times the second derivative; f is to be computed "
+                "at x - h too.",
                 "这是单侧差分，误差为二阶导数的 h / 2 倍；还要计算 f(x - h)。",
             ),
         ),
@@ -196,8 +195,8 @@ EXERCISE = Exercise(
             "1 / 2 if sides == 1 else 1 / 3",
             "1 / 3 if sides == 1 else 1 / 2",
             Text(
-                "The powers are swapped: from both sides the error of the formula is smaller, so the step may be "
-                "larger, eps**(1/3).",
+                "The powers are swapped: from both sides the error of the formula is smaller, so the step may be larger, "
+                "eps**(1/3).",
                 "两个指数弄反了：双侧公式误差更小，步长可以更大，即 eps**(1/3)。",
             ),
         ),

@@ -50,9 +50,8 @@ EXERCISE = Exercise(
         relu=rule(ops.relu, 1),
     ),
     idea=Text(
-        "Write the derivative on paper first, with the other inputs held fixed, and multiply it by g. Is it in doubt? "
-        "Measure it "
-        "with the slope of exercise 1.",
+        "Write the derivative on paper first, with the other inputs held fixed, and multiply it by g. Is it in doubt? Measure "
+        "it with the slope of exercise 1.",
         "先在纸上写出导数（其他输入保持不变），再乘以 g。拿不准时，用练习 1 的 slope 测量。",
     ),
     mistakes=[

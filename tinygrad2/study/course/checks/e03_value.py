@@ -92,15 +92,31 @@ class Value:
             x.grad += float(g.data)
 
 
+REPLACED = Text(
+    "A gradient replaces the one before: those of all uses add up (+=, not =).",
+    "梯度覆盖了之前的梯度：所有使用的梯度要相加（+= 而不是 =）。",
+)
+ORDER = """
+    def order(self):
+        found, seen, stack = [], set(), [(self, False)]
+        while stack:
+            node, done = stack.pop()
+            if done:
+                found.append(node)
+            elif id(node) not in seen:
+                seen.add(id(node))
+                stack.append((node, True))
+                stack += [(x, False) for x in """
+"""Which use comes last depends on the order: the inputs may be visited from the left or from the right."""
+
 EXERCISE = Exercise(
     week=1,
     minutes=75,
     show=show,
     ours=SimpleNamespace(Value=Value),
     idea=Text(
-        "Begin with __init__ and +, which keeps its two inputs, and with a backward that only sets its own grad to 1. "
-        "Then hand "
-        "it on: to each input, your gradient times the derivative by that input.",
+        "Begin with __init__ and +, which keeps its two inputs, and with a backward that only sets its own grad to 1. Then "
+        "hand it on: to each input, your gradient times the derivative by that input.",
         "先写 __init__ 和会记住两个输入的 +，以及只把自身 grad 设为 1 的 backward。然后往下传：每个输入得到自身的"
         "梯度乘以对该输入的导数。",
     ),
@@ -108,10 +124,12 @@ EXERCISE = Exercise(
         Mistake(
             "parts[id(x)] = parts.get(id(x), 0.0) + g * slope",
             "parts[id(x)] = g * slope",
-            Text(
-                "A gradient replaces the one before: those of all uses add up (+=, not =).",
-                "梯度覆盖了之前的梯度：所有使用的梯度要相加（+= 而不是 =）。",
-            ),
+            REPLACED,
+        ),
+        Mistake(
+            f"parts[id(x)] = parts.get(id(x), 0.0) + g * slope\n{ORDER}node.inputs]\n",
+            f"parts[id(x)] = g * slope\n{ORDER}reversed(node.inputs)]\n",
+            REPLACED,
         ),
         Mistake(
             "node.grad = node.grad + g",
@@ -125,11 +143,10 @@ EXERCISE = Exercise(
             "            g = parts[id(node)]\n            node.grad = node.grad + g\n",
             "            node.grad = node.grad + parts[id(node)]\n            g = node.grad\n",
             Text(
-                "A second backward hands on what is left in grad of the first one as well: c.grad counts twice for a "
-                "and b. Keep "
-                "the gradients of one walk apart, and add them to grad at the end.",
-                "第二次 backward 把第一次留在 grad 里的值又传了一遍：c.grad 在 a 和 b 中被重复计算。每次反向的梯度应分"
-                "开保存，最后再加到 grad 上。",
+                "A second backward hands on what is left in grad of the first one as well: c.grad counts twice for a and b. "
+                "Keep the gradients of one walk apart, and add them to grad at the end.",
+                "第二次 backward 把第一次留在 grad 里的值又传了一遍：c.grad 在 a 和 b 中被重复计算。每次反向的梯度应分开保存，"
+                "最后再加到 grad 上。",
             ),
         ),
         Mistake(
@@ -205,8 +222,8 @@ EXERCISE = Exercise(
             "                seen.add(id(node))\n                stack.append((node, True))\n",
             "            if id(node) not in seen:\n                seen.add(id(node))\n                found.insert(0, node)\n",
             Text(
-                "Each Value hands its gradient on as soon as it is found, though other uses of it have not handed "
-                "theirs to it yet.",
+                "Each Value hands its gradient on as soon as it is found, though other uses of it have not handed theirs to it "
+                "yet.",
                 "每个 Value 一被找到就把梯度传下去，而它的其他使用还没有把梯度传给它。",
             ),
         ),

@@ -25,11 +25,15 @@ SMALL: dict[str, Graph] = {
 
 
 def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
+    sound = True
     for label, graph in {**SMALL, "a ladder of 12 rungs": rungs(12)}.items():
-        yield from walked(theirs, label, graph)
-    if len(theirs.order("0", rungs(12).__getitem__)) == 25:  # or there may be no end to it
-        yield from walked(theirs, "a chain of 100,000", chain(100_000))
-        yield from walked(theirs, "a ladder of 40 rungs", rungs(40))
+        for found, right in zip(walked(theirs, label, graph), walked(OURS, label, graph), strict=True):
+            yield found
+            sound = sound and found == right
+    if not sound:  # there may be no end to what follows
+        return
+    yield from walked(theirs, "a chain of 100,000", chain(100_000))
+    yield from walked(theirs, "a ladder of 40 rungs", rungs(40))
     a = theirs.Value(draw.number(1, 2))
     sum((a for _ in range(3000)), start=a * a).backward()
     yield "Value, a chain of 3,000 additions: gradient of a", float(a.grad)
@@ -54,7 +58,7 @@ def rungs(n: int) -> Graph:
 def walked(theirs: Any, label: str, graph: Graph) -> Iterator[tuple[str, Any]]:
     """What is true of every right order of a graph, and, unless it is huge, the number of paths to each node."""
     root, small = next(iter(graph)), len(graph) < 100
-    found = theirs.order(root, graph.__getitem__)
+    found = list(theirs.order(root, graph.__getitem__))
     times = Counter(found)
     once = {node: times[node] for node in graph}
     yield f"order of {label}: how often each node is there", once if small else [min(once.values()), max(once.values())]
@@ -91,18 +95,19 @@ def paths(node: str, inputs: Callable[[str], list[str]]) -> dict[str, int]:
     return count
 
 
+OURS = SimpleNamespace(order=order, paths=paths, Value=Value)
+
 EXERCISE = Exercise(
     week=1,
     minutes=45,
     show=show,
-    ours=SimpleNamespace(order=order, paths=paths, Value=Value),
+    ours=OURS,
     needs=("e03_value",),
     idea=Text(
         "Keep a stack of (node, done). Take one off: if it is new, put it back as done, and its inputs on top of it; when it "
         "comes up as done, all its inputs are in the list, so it can go there too.",
         "用一个存放 (node, done) 的栈。取出一个：若是新节点，就标记为 done 放回去，再把它的输入压在上面；当它以 done "
-        "的身份再次出现时，"
-        "它的所有输入都已在列表中，于是它也可以放进去。",
+        "的身份再次出现时，它的所有输入都已在列表中，于是它也可以放进去。",
     ),
     mistakes=[
         Mistake(
@@ -118,9 +123,8 @@ EXERCISE = Exercise(
             "            seen.add(one)\n            stack.append((one, True))\n",
             "        if one not in seen:\n            seen.add(one)\n            found.insert(0, one)\n",
             Text(
-                "A node enters the list when it is found first, though a user of it may be found later. It may enter "
-                "only after "
-                "all its inputs.",
+                "A node enters the list when it is found first, though a user of it may be found later. It may enter only "
+                "after all its inputs.",
                 "节点第一次被找到时就进入了列表，而它的某个使用者可能之后才被找到。应在其所有输入之后再进入（最后倒过来）。",
             ),
         ),
@@ -130,14 +134,14 @@ EXERCISE = Exercise(
             "        one, done = stack.pop(0)\n        if one not in seen:\n            seen.add(one)\n            "
             "found.insert(0, one)\n",
             Text(
-                "That goes by the distance from the first node: one that is near by one way and far by another comes "
-                "too early.",
+                "That goes by the distance from the first node: one that is near by one way and far by another comes too "
+                "early.",
                 "这是按离起点的距离排序：若某节点一条路近、另一条路远，它就来得太早。",
             ),
         ),
         Mistake(
             "        elif one not in seen:\n",
-            "        else:\n",
+            "        else:  # whether it is new or not\n",
             Text(
                 "A node is visited once for every path to it, and there may be 2**40 of them: remember which were visited.",
                 "每条路径都会重新访问一次节点，而路径可能有 2**40 条：要记住哪些节点已访问过。",
@@ -150,22 +154,20 @@ EXERCISE = Exercise(
             "    found, seen = [], set()\n\n    def visit(one):\n        if one not in seen:\n            seen.add(one)\n"
             "            for x in inputs(one):\n                visit(x)\n            found.append(one)\n\n    visit(node)\n",
             Text(
-                "A function that calls itself goes as deep as the graph, and Python stops it after about 1000 calls: "
-                "keep a list of "
-                "what is left to do.",
+                "A function that calls itself goes as deep as the graph, and Python stops it after about 1000 calls: keep a "
+                "list of what is left to do.",
                 "调用自身的函数会和图一样深，而 Python 在约 1000 层时就会中止：应改用列表记录还要做的事。",
             ),
         ),
         Mistake(
             "        elif one not in seen:\n            seen.add(one)\n            stack.append((one, True))\n"
             "            stack += [(x, False) for x in inputs(one)]\n",
-            "        else:\n            stack.append((one, True))\n            for x in inputs(one):\n"
-            "                if x not in seen:\n                    seen.add(x)\n                    stack.append((x, "
-            "False))\n",
+            "        else:  # it was noted when it was put on the stack\n            stack.append((one, True))\n"
+            "            for x in inputs(one):\n                if x not in seen:\n"
+            "                    seen.add(x)\n                    stack.append((x, False))\n",
             Text(
-                "A node is remembered when it is put on the stack, not when it is visited: one that waits there may "
-                "have to come "
-                "earlier, since another node needs it first.",
+                "A node is remembered when it is put on the stack, not when it is visited: one that waits there may have to "
+                "come earlier, since another node needs it first.",
                 "节点在压入栈时就被记为已访问，而不是在真正访问时：等在栈里的节点可能要提前，因为别的节点先需要它。",
             ),
         ),

@@ -45,9 +45,8 @@ EXERCISE = Exercise(
         transpose=lambda x, axes: np.transpose(x, axes),
     ),
     idea=Text(
-        "What does the shape of dout lack, compared with that of x? Give the summed axes back to it, with length 1, "
-        "and NumPy can "
-        "repeat it.",
+        "What does the shape of dout lack, compared with that of x? Give the summed axes back to it, with length 1, and NumPy "
+        "can repeat it.",
         "与 x 的形状相比，dout 的形状少了什么？把被求和的轴以长度 1 还给它，NumPy 就能复制它。",
     ),
     mistakes=[
@@ -161,8 +160,8 @@ EXERCISE = Exercise(
             "return np.transpose(dout, back)",
             "return np.transpose(dout, cache)",
             Text(
-                "The same permutation is done twice. It is undone by its inverse, np.argsort(axes); for two axes both "
-                "are the same.",
+                "The same permutation is done twice. It is undone by its inverse, np.argsort(axes); for two axes both are the "
+                "same.",
                 "同一个排列做了两次。应当用逆排列 np.argsort(axes) 还原；只有两个轴时二者相同。",
             ),
         ),

@@ -25,9 +25,8 @@ EXERCISE = Exercise(
     show=show,
     ours=reference(exp=np.exp, log=np.log, tanh=np.tanh, gelu=ops.gelu),
     idea=Text(
-        "Keep in the cache what the derivative is made of. For GELU, give tanh(u) a name; its derivative is 1 - "
-        "tanh(u)^2, times "
-        "the derivative of u.",
+        "Keep in the cache what the derivative is made of. For GELU, give tanh(u) a name; its derivative is 1 - tanh(u)^2, "
+        "times the derivative of u.",
         "把导数所需的东西存入 cache。对 GELU，给 tanh(u) 起个名字；它的导数是 1 - tanh(u)^2 乘以 u 的导数。",
     ),
     mistakes=[

@@ -137,9 +137,8 @@ EXERCISE = Exercise(
             "shifted = rows - np.max(rows, axis=-1, keepdims=True)",
             "shifted = rows - np.max(rows)",
             Text(
-                "The maximum of the whole array is subtracted: a row that is 1000 below it has a sum of 0, whose "
-                "logarithm is not "
-                "finite. Every row has its own, along the last axis.",
+                "The maximum of the whole array is subtracted: a row that is 1000 below it has a sum of 0, whose logarithm is "
+                "not finite. Every row has its own, along the last axis.",
                 "减去的是整个数组的最大值：比它小 1000 的行求和为 0，其对数不是有限数。每一行沿最后一个轴有自己的最大值。",
             ),
         ),

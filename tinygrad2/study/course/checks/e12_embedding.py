@@ -32,8 +32,8 @@ EXERCISE = Exercise(
     show=show,
     ours=reference(embedding=lambda ids, weight: ops.embedding(weight, ids)),
     idea=Text(
-        "Forward is indexing. Backward begins with zeros of the shape of weight, and adds every row of dout where it "
-        "came from.",
+        "Forward is indexing. Backward begins with zeros of the shape of weight, and adds every row of dout where it came "
+        "from.",
         "前向就是索引。反向从与 weight 同形状的零开始，把 dout 的每一行加到它所来自的位置。",
     ),
     mistakes=[

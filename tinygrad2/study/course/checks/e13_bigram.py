@@ -84,9 +84,8 @@ EXERCISE = Exercise(
     ours=SimpleNamespace(Tensor=Tensor, pairs=pairs, loss=loss, train=train, baseline=baseline),
     needs=("e08_tensor", "e11_cross_entropy", "e12_embedding"),
     idea=Text(
-        "loss is one line: cross_entropy of embedding. In train, make a new Tensor of the array at each step, so that "
-        "its gradient "
-        "begins at nothing.",
+        "loss is one line: cross_entropy of embedding. In train, make a new Tensor of the array at each step, so that its "
+        "gradient begins at nothing.",
         "loss 只有一行：对 embedding 的结果取 cross_entropy。在 train 中，每一步用数组新建一个 Tensor，这样它的梯度从零开始。",
     ),
     mistakes=[

@@ -24,9 +24,8 @@ EXERCISE = Exercise(
     show=show,
     ours=reference(layer_norm=ops.layer_norm),
     idea=Text(
-        "Forward: every mean is over the last axis, with keepdims=True. Backward: first dout * gain; then take two "
-        "means over the "
-        "row, of that and of that times n.",
+        "Forward: every mean is over the last axis, with keepdims=True. Backward: first dout * gain; then take two means over "
+        "the row, of that and of that times n.",
         "前向：每个平均都沿最后一个轴，keepdims=True。反向：先算 dout * gain，再对行取两个平均：它本身的，以及它乘以 n 的。",
     ),
     mistakes=[
@@ -206,8 +205,8 @@ EXERCISE = Exercise(
             "centred = x - np.mean(x, axis=-1, keepdims=True)",
             "centred = x - np.mean(x, axis=0, keepdims=True)",
             Text(
-                "The mean is taken over axis 0, the batch: that is BatchNorm. LayerNorm takes it over the features, "
-                "the last axis.",
+                "The mean is taken over axis 0, the batch: that is BatchNorm. LayerNorm takes it over the features, the last "
+                "axis.",
                 "沿轴 0（批次）取了均值：那是 BatchNorm。层归一化沿特征，即最后一个轴，取均值。",
             ),
         ),

@@ -98,8 +98,8 @@ EXERCISE = Exercise(
             "        rows += len(x)\n        total += len(x) * loss\n        parts = [len(x) * g for g in gradients]\n",
             "        rows += 1\n        total += loss\n        parts = list(gradients)\n",
             Text(
-                "The mean of the means is taken: a micro-batch of one row counts as much as one of three. Weight each "
-                "by its rows.",
+                "The mean of the means is taken: a micro-batch of one row counts as much as one of three. Weight each by its "
+                "rows.",
                 "取了平均值的平均值：一行的微批次与三行的微批次同样计入。应按行数加权。",
             ),
         ),
@@ -165,8 +165,8 @@ EXERCISE = Exercise(
             "    for x, y in batches:\n",
             "    for x, y in list(batches):\n",
             Text(
-                "All micro-batches are collected first, so that all of them are in memory at once: take one, use it, "
-                "take the next.",
+                "All micro-batches are collected first, so that all of them are in memory at once: take one, use it, take the "
+                "next.",
                 "先把所有微批次收集起来，它们就同时在内存里了：应取一个，用一个，再取下一个。",
             ),
         ),

@@ -17,8 +17,8 @@ h is about eps**(1/2) from one side and about eps**(1/3) from both; for a large 
 
 - `one_sided(f, x, h)` -> a number: from f at x and at x + h.
 - `slope(f, x, h)` -> a number: from f at x - h and at x + h.
-- `gradient(f, x, h)` -> an array of the shape of x. Here x is an array and f(x) a number; entry i is the slope from both sides
-  when x[i] alone is moved. x itself must not change.
+- `gradient(f, x, h)` -> an array of the shape of x. Here x is an array of any shape, also (), and f(x) a number; entry i
+  is the slope from both sides when x[i] alone is moved. x itself must not change.
 - `step_size(x, sides)` -> the h to take at the number x: eps**(1/2) for one side, eps**(1/3) for two, times |x| where |x| is
   above 1.
 [zh]
@@ -39,8 +39,8 @@ h 并不是越小越好：f 只有约 16 位有效数字，两个函数值的大
 
 - `one_sided(f, x, h)` -> 一个数：由 f 在 x 和 x + h 处的值得到。
 - `slope(f, x, h)` -> 一个数：由 f 在 x - h 和 x + h 处的值得到。
-- `gradient(f, x, h)` -> 与 x 形状相同的数组。这里 x 是数组，f(x) 是一个数；第 i 个元素是只移动 x[i] 时的双侧斜率。不得改变 x
-  本身。
+- `gradient(f, x, h)` -> 与 x 形状相同的数组。这里 x 是任意形状的数组（包括 ()），f(x) 是一个数；第 i 个元素是只移动 x[i]
+  时的双侧斜率。不得改变 x 本身。
 - `step_size(x, sides)` -> 在数 x 处应取的 h：单侧为 eps**(1/2)，双侧为 eps**(1/3)；|x| 大于 1 时再乘以 |x|。
 """
 

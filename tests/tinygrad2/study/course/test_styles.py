@@ -1,0 +1,70 @@
+"""Six engines, written in six ways, are all right: what a check says depends on what comes out, and not on how."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tinygrad2.study.course.exercise import exercises
+from tinygrad2.study.course.judging import RIGHT, WRONG, Verdict, judged
+
+STYLES = sorted((Path(__file__).parent / "styles").glob("*.py"))
+EVERY = {one.key: one for one in exercises()}
+SCALAR, ARRAY = "e03_value", "e08_tensor"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """All solutions; what is imported from there is forgotten afterwards."""
+    for one in EVERY.values():
+        (tmp_path / f"{one.key}.py").write_text(one.solved("en"), "utf-8")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if Path(getattr(sys.modules[name], "__file__", None) or "").parent == tmp_path:
+            del sys.modules[name]
+
+
+def verdict(folder: Path, file: str, source: str, key: str) -> Verdict:
+    """On the exercise `key`, where `file` has this source."""
+    (folder / f"{file}.py").write_text(source, "utf-8")
+    return judged(EVERY[key], folder, seed=3)
+
+
+@pytest.mark.parametrize("style", STYLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [(SCALAR, SCALAR), (SCALAR, "e04_order"), (ARRAY, ARRAY), (ARRAY, "e13_bigram")],
+    ids=["scalar", "deep", "array", "trained"],
+)
+def test_every_style_is_right(folder: Path, style: Path, file: str, key: str) -> None:
+    found = verdict(folder, file, style.read_text("utf-8"), key)
+    assert found.verdict == RIGHT, found
+
+
+REPLACED = {  # in each style, the gradient of one use in place of those of all
+    "closures": ("self.part = g if self.part is None else self.part + g", "self.part = g"),
+    "counts": ("g = sum(parts.pop(node))", "g = parts.pop(node)[-1]"),
+    "edges": ("arrived[x] = arrived[x] + part", "arrived[x] = part"),
+    "functions": ("gradients[x] = gradients.get(x, 0.0) + unbroadcast", "gradients[x] = unbroadcast"),
+    "tape": ("gradients[x] = gradients[x] + g if x in gradients else g", "gradients[x] = g"),
+    "ufuncs": ("found[id(x)] = found[id(x)] + unbroadcast", "found[id(x)] = unbroadcast"),
+}
+
+
+def test_every_style_has_its_mistake() -> None:
+    assert list(REPLACED) == [path.stem for path in STYLES]
+
+
+@pytest.mark.parametrize("style", STYLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("key", [SCALAR, ARRAY])
+def test_the_same_mistake_is_named_in_every_style(folder: Path, style: Path, key: str) -> None:
+    source, (right, wrong) = style.read_text("utf-8"), REPLACED[style.stem]
+    assert source.count(right) == 1
+    found = verdict(folder, key, source.replace(right, wrong), key)
+    assert found.verdict == WRONG
+    assert "those of all uses add up" in found.why.en, found
