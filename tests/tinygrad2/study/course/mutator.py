@@ -33,6 +33,8 @@ OTHER = {
 INSTEAD = {"sum": "mean", "mean": "sum", "max": "min", "min": "max", "zeros": "ones", "ones": "zeros", "triu": "tril"}
 INSTEAD |= {"sin": "cos", "cos": "sin", "exp": "expm1", "log": "log1p", "tanh": "sin"}
 INSTEAD |= {"zeros_like": "ones_like", "argsort": "sort"}
+ORDERLESS = ("swapaxes", "max", "min", "maximum", "minimum")
+"""Functions whose arguments can change places."""
 STRICT = "strict"  # of zip: it is there for people, not for what comes out
 
 
@@ -164,12 +166,12 @@ def _instead(node: ast.expr, names: list[str]) -> Iterator[ast.expr]:
 
 
 def _calls(node: ast.Call) -> Iterator[ast.expr]:
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+    name = ast.unparse(node.func).rpartition(".")[2]
     for i in range(len(node.keywords)):
         if node.keywords[i].arg == STRICT:
             continue
         yield ast.Call(node.func, node.args, node.keywords[:i] + node.keywords[i + 1 :])
-    for i in range(len(node.args) - 1) if name != "swapaxes" else ():
+    for i in range(len(node.args) - 1) if name not in ORDERLESS else ():
         swapped = [*node.args[:i], node.args[i + 1], node.args[i], *node.args[i + 2 :]]
         yield ast.Call(node.func, swapped, node.keywords)
     if node.args and not isinstance(node.args[0], ast.Starred):
