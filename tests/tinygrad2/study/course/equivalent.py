@@ -91,6 +91,13 @@ SAME = [
         "return np.reshape(g * dloss / len(logs), shape)",
         "both have one length",
     ),
+    (
+        "e13_bigram",
+        "np.add.at(counts, (inputs, targets), 1)",
+        "np.add.at(counts, (inputs, targets), 2)",
+        "frequencies are ratios",
+    ),
+    ("e13_bigram", "losses.append(float(now.data))", "losses.append(now.data)", "it is the same number"),
     ("e14_optimizers", "done = (t - warmup) / (total - warmup)", "done = (warmup - t) / (total - warmup)", "cos(-x) is cos(x)"),
     ("e14_optimizers", "done = (t - warmup) / (total - warmup)", "done = (t - warmup) / (warmup - total)", "cos(-x) is cos(x)"),
     (

@@ -60,12 +60,12 @@ def mutants(source: str) -> Iterator[Mutant]:
         before = _head(statement)
         for put, undo in _changes(statement, _names(tree, statement)):
             put()
-            after = _head(statement)
-            changed = ast.unparse(ast.fix_missing_locations(tree))
+            after, changed = _head(statement), _with(lines, statement, ast.unparse(statement))
             undo()
             if after != before:
                 yield Mutant(f"{before}  ->  {after}", changed)
-        yield from _without(tree, statement, before)
+        if isinstance(statement, (ast.Assign, ast.AugAssign, ast.Expr)):
+            yield Mutant(f"{before}  ->  ", _with(lines, statement, "pass"))
 
 
 def _head(statement: ast.stmt) -> str:
@@ -86,18 +86,14 @@ def _names(tree: ast.Module, statement: ast.stmt) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _without(tree: ast.Module, statement: ast.stmt, before: str) -> Iterator[Mutant]:
-    """The program without a simple statement."""
-    if not isinstance(statement, (ast.Assign, ast.AugAssign, ast.Expr)):
-        return
-    for parent in ast.walk(tree):
-        for body in (getattr(parent, field, None) for field in ("body", "orelse")):
-            if isinstance(body, list) and statement in body:
-                place = body.index(statement)
-                body[place] = ast.Pass()
-                yield Mutant(f"{before}  ->  ", ast.unparse(tree))
-                body[place] = statement
-                return
+def _with(lines: list[str], statement: ast.stmt, text: str) -> str:
+    """The program with a text in place of a statement."""
+    first = lines[statement.lineno - 1]
+    text = f"el{text}" if first.lstrip().startswith("elif") else text
+    indent = " " * statement.col_offset
+    return "\n".join(
+        [*lines[: statement.lineno - 1], indent + text.replace("\n", f"\n{indent}"), *lines[statement.end_lineno :]]
+    )
 
 
 def _changes(statement: ast.stmt, names: list[str]) -> Iterator[tuple[Any, Any]]:
