@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import textwrap
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +24,13 @@ from tinygrad2.study.course.runner import page as page_of
 
 HELP = "build it yourself: exercises from a slope to a GPT-2, and a check that knows which mistake was made"
 PACKAGES = ("tinygrad2.study.course", "gpt2.course")
-MARKS = {RIGHT: "ok", WRONG: "wrong", BROKEN: "fails", MISSING: "no file", UNWRITTEN: ""}
+MARKS = {
+    RIGHT: Text("ok", "正确"),
+    WRONG: Text("wrong", "错误"),
+    BROKEN: Text("fails", "出错"),
+    MISSING: Text("no file", "缺失"),
+    UNWRITTEN: Text("", ""),
+}
 PRINTED = 10
 """Lines of what a learner's code prints that are shown."""
 
@@ -79,10 +86,12 @@ def _show(args: argparse.Namespace, every: Sequence[Exercise]) -> int:
             week = one.week
             print(say(Text(f"Week {week}", f"第 {week} 周")))
         verdict = folder.verdict(one)
-        mark = MARKS[verdict.verdict] if verdict else say(Text("changed", "已修改"))
+        mark = say(MARKS[verdict.verdict] if verdict else Text("changed", "已修改"))
         attempts = folder.attempts(one)
-        tries = say(Text(counted(attempts, "attempt"), f"{attempts} 次尝试")) if attempts else f"{one.minutes} min"
-        print(f"  {one.number:02}  {padded(mark, 8)} {padded(one.title.of(folder.language), 62)} {tries}".rstrip())
+        minutes = say(Text(f"{one.minutes} min", f"{one.minutes} 分钟"))
+        tries = say(Text(counted(attempts, "attempt"), f"{attempts} 次尝试")) if attempts else minutes
+        short = re.split("[:：]", one.title.of(folder.language))[0]
+        print(f"  {one.number:02}  {padded(mark, 8)} {padded(short, 28)} {tries}".rstrip())
         done = verdict is not None and verdict.verdict == RIGHT
         right += done
         left += 0 if done else one.minutes

@@ -7,7 +7,7 @@ import numpy as np
 
 from tinygrad2.study.course.exercise import exercises
 from tinygrad2.study.course.judging import Written, judged, loaded
-from tinygrad2.study.course.transcript import transcript
+from tinygrad2.study.course.transcript import Failure, Transcript, first_difference, observed
 
 EVERY = {one.key: one for one in exercises(("tinygrad2.study.course", "gpt2.course"))}
 
@@ -41,13 +41,23 @@ def verdict_of(key, folder, seed=0):
         return judged(EVERY[key], folder, seed)
 
 
-def shown(key, folder, source, seed=0):
-    """The transcript of a source for an exercise, beside the other solutions of a folder."""
+def shown(key, folder, source, seed=0, until=None):
+    """The transcript of a source for an exercise, beside the solutions of a folder; `until` one is unlike another's."""
+    one = EVERY[key]
     with modules(), np.errstate(all="ignore"):
         sys.path.append(str(folder))
         path = folder / f"{key}.py"
         try:
             code = loaded(key, source, path)
         except BaseException as error:
-            return error
-        return transcript(EVERY[key].show, Written(code, path.name), seed, folder)
+            return Transcript([], Failure("the file", error, "", ""))
+        found = Transcript([], None)
+        for seen in observed(one.show, Written(code, path.name), seed, folder):
+            if isinstance(seen, Failure):
+                return Transcript(found.values, seen)
+            found.values.append(seen)
+            if until is not None and first_difference(
+                Transcript(until.values[len(found.values) - 1 :], None), Transcript([seen], None), one.tolerance
+            ):
+                break
+        return found

@@ -43,7 +43,7 @@ ln_f.weight、ln_f.bias、lm_head.weight (V, C) 和 lm_head.bias (V,)。
 """
 
 import numpy as np
-from e08_tensor import Tensor, op
+from e08_tensor import Tensor, op  # Tensor is for the files that go on from here
 from e11_cross_entropy import cross_entropy_backward, cross_entropy_forward
 from e12_embedding import embedding_backward, embedding_forward
 from e15_layer_norm import layer_norm_backward, layer_norm_forward
@@ -52,7 +52,6 @@ from e21_block import block
 embedding = op(embedding_forward, embedding_backward)
 layer_norm = op(layer_norm_forward, layer_norm_backward)
 cross_entropy = op(cross_entropy_forward, cross_entropy_backward)
-__all__ = ["Tensor"]
 
 
 def gpt2(ids, p, heads):

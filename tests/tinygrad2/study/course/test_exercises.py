@@ -45,13 +45,20 @@ def test_each_mistake_gets_its_own_hint(key, solutions, tmp_path):
     """What comes out with it is wrong, and unlike what comes out with any other; so the first that is alike is it."""
     one = EVERY[key]
     expected = transcript(one.show, one.ours, 0)
-    found = [shown(key, solutions, one.with_mistake(mistake)) for mistake in one.mistakes]
+    sources = [one.with_mistake(mistake) for mistake in one.mistakes]
+    found = [shown(key, solutions, source, until=expected) for source in sources]
     assert len(found) >= 4
+
+    def alike(i, j):
+        """Also in all that comes after the first wrong value."""
+        near = max(1e-9, one.tolerance)
+        return same(found[i], found[j], near) and same(*(shown(key, solutions, sources[k]) for k in (i, j)), near)
+
     for i, a in enumerate(found):
         what = f"{i}: {one.mistakes[i].old!r} -> {one.mistakes[i].new!r}"
         assert first_difference(expected, a, one.tolerance) or a.failure, f"{what} is right"
-        alike = [j for j in range(i) if same(found[j], a, max(1e-9, one.tolerance))]
-        assert not alike, f"{what} is like {alike}"
+        others = [j for j in range(i) if alike(j, i)]
+        assert not others, f"{what} is like {others}"
     last = len(found) - 1
     verdict = verdict_of(key, folder_of(tmp_path / "one", {key: one.with_mistake(one.mistakes[last])}))
     assert (verdict.mistake, verdict.why) == (last, one.mistakes[last].why)

@@ -1,144 +1,220 @@
-"""Layer norm over the last axis, with gain and bias."""
+"""LayerNorm over the last axis."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from tinygrad2 import ops
-from tinygrad2.study.course.exercise import Exercise, Inputs, Mistake, Pair, Probe, Text, reference
+from tinygrad2.study.course.exercise import Exercise, Inputs, Mistake, Pair, Probe, Text, frozen, reference
 
 
 def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
-    for shape in ((4, 5), (2, 3, 4), (5,), (3, 3), (1, 6)):
-        x = draw.normal(*shape) * 2 + 1
-        yield Pair(theirs.layer_norm_forward, theirs.layer_norm_backward, x, draw.normal(shape[-1]), draw.normal(shape[-1]))
-    small = draw.normal(2, 4) * 1e-3 + np.array([[0.0], [5.0]])  # where 1e-5 counts
-    yield Pair(theirs.layer_norm_forward, theirs.layer_norm_backward, small, draw.normal(4), draw.normal(4))
+    forward, backward = theirs.layer_norm_forward, theirs.layer_norm_backward
+    for shape in ((4, 3), (3, 3), (2, 3, 4), (1, 5), (5,), (2, 1, 3, 2), (3, 1)):
+        x = frozen(3 * draw.normal(*shape) + 2)
+        yield Pair(forward, backward, x, draw.uniform(0.5, 2, shape[-1]), draw.normal(shape[-1]))
+    tiny = frozen(1e-3 * draw.normal(3, 4))
+    yield Pair(forward, backward, tiny, draw.uniform(0.5, 2, 4), draw.normal(4))
 
 
 EXERCISE = Exercise(
     week=4,
     minutes=60,
     show=show,
-    ours=reference(layer_norm=lambda x, gain, bias: ops.layer_norm(x, gain, bias)),
+    ours=reference(layer_norm=ops.layer_norm),
     idea=Text(
-        "Forward: keep n, std and gain for backward; use keepdims=True in every mean. Backward: gain and bias first, they are "
-        "sums over all axes but the last.",
-        "前向：为反向保留 n、std 和 gain；每个平均都用 keepdims=True。反向：先算 gain 和 bias，对最后一个轴以外的各轴求和。",
+        "Forward: every mean is over the last axis, with keepdims=True. Backward: first dout * gain; then take two "
+        "means over the "
+        "row, of that and of that times n.",
+        "前向：每个平均都沿最后一个轴，keepdims=True。反向：先算 dout * gain，再对行取两个平均：它本身的，以及它乘以 n 的。",
     ),
     mistakes=[
         Mistake(
-            "h - of_mean - of_variance",
-            "h - of_variance",
+            "dx = (dn - of_mean - of_variance) / std",
+            "dx = dn / std",
             Text(
-                "The part of the mean is left out: the mean of the row depends on every x of it.",
-                "漏掉了均值的部分：一行的均值依赖于该行的每个 x。",
+                "Mean and variance are taken as constants: both depend on all of the row, and each subtracts a mean.",
+                "把均值和方差当成了常数：它们都依赖于整行，各要减去一个平均。",
             ),
         ),
         Mistake(
-            "h - of_mean - of_variance",
-            "h - of_mean",
+            "dx = (dn - of_mean - of_variance) / std",
+            "dx = (dn - of_variance) / std",
             Text(
-                "The part of the variance is left out: std is treated as constant, and depends on every x of the row.",
-                "漏掉了方差的部分：把 std 当作常数，而它依赖于该行的每个 x。",
+                "The term of the mean is missing: subtract the mean of dn over the row, along the last axis.",
+                "缺少均值的一项：要减去 dn 在该行（沿最后一个轴）的平均。",
             ),
         ),
         Mistake(
-            "(h - of_mean - of_variance) / std",
-            "h / std",
+            "dx = (dn - of_mean - of_variance) / std",
+            "dx = (dn - of_mean) / std",
             Text(
-                "Mean and std are both treated as constant: two of the three parts of dx are left out.",
-                "均值和 std 都被当作常数：dx 的三部分漏了两部分。",
+                "The term of the variance is missing: subtract n * mean(dn * n) over the row, along the last axis.",
+                "缺少方差的一项：要减去 n * mean(dn * n)，沿该行的最后一个轴。",
             ),
         ),
         Mistake(
-            "h - of_mean - of_variance",
-            "h - of_mean + of_variance",
-            Text("The part of the variance has the wrong sign.", "方差部分的符号错了。"),
-        ),
-        Mistake(
-            "(h - of_mean - of_variance) / std",
-            "h - of_mean - of_variance",
-            Text("The division by std is missing in dx.", "dx 中缺少除以 std。"),
-        ),
-        Mistake(
-            "    h = dout * gain\n",
-            "    h = dout\n",
+            "dx = (dn - of_mean - of_variance) / std",
+            "dx = (dn - of_mean - of_variance) / (std**2 - EPS)",
             Text(
-                "The gain is forgotten on the way back: dx begins with dout * gain.",
-                "反向时忘了 gain：dx 要从 dout * gain 开始。",
+                "It is divided by the variance; it is to be the standard deviation, its root.",
+                "除以了方差；应除以标准差，即它的平方根。",
             ),
         ),
         Mistake(
-            "n * np.mean(h * n, axis=-1, keepdims=True)",
-            "n * np.sum(h * n, axis=-1, keepdims=True)",
+            "dx = (dn - of_mean - of_variance) / std",
+            "dx = dn - of_mean - of_variance",
+            Text("The division by the standard deviation is missing in the gradient of x.", "x 的梯度中缺少除以标准差。"),
+        ),
+        Mistake(
+            "    dn = dout * gain\n",
+            "    dn = dout\n",
             Text(
-                "The part of the variance has a sum over the row for a mean: C times too much, the length of the last axis.",
-                "方差部分用了对行求和而不是平均：多了因子 C，即最后一个轴的长度。",
+                "The gain is left out: the gradient of n is dout * gain, and that comes before the means.",
+                "漏掉了 gain：n 的梯度是 dout * gain，并且要在取平均之前相乘。",
             ),
         ),
         Mistake(
-            "np.mean(h, axis=-1, keepdims=True)",
-            "np.sum(h, axis=-1, keepdims=True)",
+            "    dn = dout * gain\n    of_mean = np.mean(dn, axis=-1, keepdims=True)\n"
+            "    of_variance = n * np.mean(dn * n, axis=-1, keepdims=True)\n    dx = (dn - of_mean - of_variance) / std\n",
+            "    of_mean = np.mean(dout, axis=-1, keepdims=True)\n"
+            "    of_variance = n * np.mean(dout * n, axis=-1, keepdims=True)\n    dx = gain * (dout - of_mean - "
+            "of_variance) / std\n",
             Text(
-                "In the part of the mean stands a sum over the row, and not a mean: a factor of C too much.",
-                "均值部分用了对行求和而不是平均：多了因子 C。",
+                "The gain is multiplied after the means; it differs between the features of the mean, so it comes before.",
+                "gain 在取平均之后才相乘；各个特征的 gain 不同，必须在取平均之前相乘。",
             ),
         ),
         Mistake(
-            "    of_variance = n * np.mean(h * n, axis=-1, keepdims=True)\n",
-            "    of_variance = np.mean(h * n, axis=-1, keepdims=True)\n",
-            Text("The factor n in front of mean(h * n) is missing.", "mean(h * n) 前面缺少因子 n。"),
-        ),
-        Mistake(
-            "dgain = np.sum(dout * n, axis=rows)",
-            "dgain = np.mean(dout * n, axis=rows)",
+            "of_mean = np.mean(dn, axis=-1, keepdims=True)",
+            "of_mean = np.sum(dn, axis=-1, keepdims=True)",
             Text(
-                "The gain gets the mean over the rows; each row is a use of its own, so it gets the sum.",
-                "gain 得到的是各行的平均；每一行都是一次使用，应求和。",
+                "The sum of dn is subtracted, C times its mean along the last axis.",
+                "减去的是 dn 的和，即沿最后一个轴的平均的 C 倍。",
             ),
         ),
         Mistake(
-            "dgain = np.sum(dout * n, axis=rows)",
-            "dgain = np.sum(dout * (n * gain), axis=rows)",
+            "n * np.mean(dn * n, axis=-1, keepdims=True)",
+            "n * np.sum(dn * n, axis=-1, keepdims=True)",
             Text(
-                "The gain is multiplied by n, so that its gradient is dout * n, without the gain itself.",
-                "gain 与 n 相乘，所以它的梯度是 dout * n，不含 gain 本身。",
+                "The sum of dn * n is subtracted, C times its mean along the last axis.",
+                "减去的是 dn * n 的和，即沿最后一个轴的平均的 C 倍。",
             ),
         ),
         Mistake(
-            "dbias = np.sum(dout, axis=rows)",
-            "dbias = np.mean(dout, axis=rows)",
-            Text("The bias gets the mean over the rows, and not the sum.", "bias 得到的是各行的平均而不是和。"),
+            "n * np.mean(dn * n, axis=-1, keepdims=True)",
+            "np.mean(dn * n, axis=-1, keepdims=True)",
+            Text("The factor n is missing in front of mean(dn * n).", "mean(dn * n) 前面缺少因子 n。"),
         ),
         Mistake(
-            "np.mean(centred**2, axis=-1, keepdims=True)",
-            "np.sum(centred**2, axis=-1, keepdims=True) / (x.shape[-1] - 1)",
+            "n * np.mean(dn * n, axis=-1, keepdims=True)",
+            "n * np.mean(dn * n)",
             Text(
-                "The variance is divided by C - 1; here it is the mean of the squares, over C.",
-                "方差除以了 C - 1；这里是平方的平均，除以 C。",
+                "The second mean runs over the whole array; every token has its own, over its features.",
+                "第二个平均遍及整个数组；每个 token 对自己的特征各取平均。",
             ),
         ),
         Mistake(
-            "np.sqrt(variance + 1e-5)",
-            "np.sqrt(variance) + 1e-5",
-            Text("1e-5 belongs under the root, beside the variance.", "1e-5 应在根号之内，加在方差上。"),
-        ),
-        Mistake(
-            "np.sqrt(variance + 1e-5)",
-            "np.sqrt(variance)",
+            "of_mean = np.mean(dn, axis=-1, keepdims=True)",
+            "of_mean = np.mean(dn)",
             Text(
-                "The 1e-5 under the root is missing: a row of equal numbers would be divided by 0.",
-                "根号内缺少 1e-5：一行全相等的数会除以 0。",
+                "The first mean runs over the whole array; every token has its own, over its features.",
+                "第一个平均遍及整个数组；每个 token 对自己的特征各取平均。",
             ),
         ),
         Mistake(
-            "    n = centred / std\n",
-            "    n = centred / (variance + 1e-5)\n",
-            Text("It is divided by the variance; take its root.", "除以了方差；应除以它的平方根。"),
+            "np.sum(dout * n, axis=tokens)",
+            "np.mean(dout * n, axis=tokens)",
+            Text(
+                "The gradient of the gain is averaged over the tokens; it is to be summed.",
+                "gain 的梯度对 token 取了平均；应当求和。",
+            ),
+        ),
+        Mistake(
+            "np.sum(dout * n, axis=tokens)",
+            "np.sum(dout, axis=tokens)",
+            Text("The gradient of the gain lacks n, which the gain is multiplied by.", "gain 的梯度缺少与 gain 相乘的 n。"),
+        ),
+        Mistake(
+            "np.sum(dout * n, axis=tokens)",
+            "np.sum(dout * gain * n, axis=tokens)",
+            Text(
+                "The gradient of the gain contains the gain itself: the derivative of n * gain by gain is n.",
+                "gain 的梯度里又含有 gain 本身：n * gain 对 gain 的导数是 n。",
+            ),
+        ),
+        Mistake(
+            ", np.sum(dout, axis=tokens)",
+            ", np.mean(dout, axis=tokens)",
+            Text(
+                "The gradient of the bias is averaged over the tokens; it is to be summed.",
+                "bias 的梯度对 token 取了平均；应当求和。",
+            ),
+        ),
+        Mistake(
+            "tokens = tuple(range(dout.ndim - 1))",
+            "tokens = 0",
+            Text(
+                "The gradients of gain and bias are summed over axis 0 alone; sum over all axes but the last, or none is left.",
+                "gain 和 bias 的梯度只沿轴 0 求和了；应沿除最后一个轴以外的所有轴求和。",
+            ),
+        ),
+        Mistake(
+            "tokens = tuple(range(dout.ndim - 1))",
+            "tokens = -1",
+            Text(
+                "The gradients of gain and bias are summed over the features; they have one entry for each feature.",
+                "gain 和 bias 的梯度沿特征求和了；它们对每个特征各有一个元素。",
+            ),
+        ),
+        Mistake(
+            "axis=-1, keepdims=True) + EPS)",
+            "axis=-1, keepdims=True)) + EPS",
+            Text(
+                "1e-5 is added to the standard deviation; it is to be added to the variance, under the root.",
+                "1e-5 加到了标准差上；应加到方差上，即根号之内。",
+            ),
+        ),
+        Mistake(
+            "axis=-1, keepdims=True) + EPS)",
+            "axis=-1, keepdims=True))",
+            Text("1e-5 is missing: a row of equal entries is divided by 0.", "缺少 1e-5：元素全相等的行会除以 0。"),
+        ),
+        Mistake(
+            "std = np.sqrt(np.mean(centred**2, axis=-1, keepdims=True) + EPS)",
+            "std = np.sqrt(np.sum(centred**2, axis=-1, keepdims=True) / max(x.shape[-1] - 1, 1) + EPS)",
+            Text(
+                "The variance is divided by C - 1; it is the mean of the squared deviations, over C.",
+                "方差除以了 C - 1；这里的方差是偏差平方的平均值，除以 C。",
+            ),
+        ),
+        Mistake(
+            "std = np.sqrt(np.mean(centred**2, axis=-1, keepdims=True) + EPS)",
+            "std = np.sqrt(np.mean(x**2, axis=-1, keepdims=True) + EPS)",
+            Text(
+                "The mean of x^2 is no variance: subtract the mean first.",
+                "x^2 的平均不是方差：要先减去均值。",
+            ),
+        ),
+        Mistake(
+            "std = np.sqrt(np.mean(centred**2, axis=-1, keepdims=True) + EPS)",
+            "std = np.mean(centred**2, axis=-1, keepdims=True) + EPS",
+            Text("The root is missing: it is divided by the variance.", "缺少根号：除以了方差。"),
+        ),
+        Mistake(
+            "centred = x - np.mean(x, axis=-1, keepdims=True)",
+            "centred = x - np.mean(x, axis=0, keepdims=True)",
+            Text(
+                "The mean is taken over axis 0, the batch: that is BatchNorm. LayerNorm takes it over the features, "
+                "the last axis.",
+                "沿轴 0（批次）取了均值：那是 BatchNorm。层归一化沿特征，即最后一个轴，取均值。",
+            ),
+        ),
+        Mistake(
+            "return n * gain + bias, (n, std, gain)",
+            "return (n + bias) * gain, (n, std, gain)",
+            Text("The bias is multiplied by the gain: it is to be added last.", "bias 也乘上了 gain：它应最后相加。"),
         ),
     ],
 )

@@ -1,135 +1,202 @@
-"""Losses and gradients of parts, beside those of the whole."""
+"""Gradients of micro-batches, compared with those of all of their rows at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from tinygrad2 import value_and_grad
 from tinygrad2.study.course.exercise import Call, Exercise, Inputs, Mistake, Probe, Text, frozen
-from tinygrad2.transforms import value_and_grad
 from tinygrad2.types import Array
 
-LossAndGradients = Callable[[Array], tuple[float, dict[str, Array]]]
+Batch = tuple[Array, Array]
+
+
+class Model:
+    """A linear model with its mean squared error; it counts the rows it was asked about."""
+
+    def __init__(self, w: Array, b: Array) -> None:
+        self.parameters = (w, b)
+        self.used = 0
+
+    def __call__(self, x: Array, y: Array) -> tuple[float, list[Array]]:
+        self.used += len(x)
+        loss, gradients = value_and_grad(lambda w, b: np.mean((x @ w + b - y) ** 2), argnums=(0, 1))(*self.parameters)
+        return float(loss.data), [frozen(np.array(g.data)) for g in gradients]
+
+    def __repr__(self) -> str:
+        return "loss_and_gradients"
 
 
 def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
-    w, b = draw.normal(3), draw.normal(2)
-    asked: list[int] = []
+    for rows, size in ((7, 3), (6, 2), (5, 5), (4, 9), (3, 1)):
+        yield Call(theirs.split, draw.normal(rows, 2), draw.integers(9, rows), size)
+    for sizes in ((3, 3, 1), (2,), (1, 4), (2, 2), (1, 2, 3, 5)):
+        model = Model(draw.normal(3), draw.normal())
+        batches = [(draw.normal(n, 3), draw.normal(n)) for n in sizes]
+        found = theirs.accumulated(model, batches)
+        yield f"micro-batches of {', '.join(map(str, sizes))} rows: loss", float(found[0])
+        yield f"micro-batches of {', '.join(map(str, sizes))} rows: gradients", list(found[1])
+    model = Model(draw.normal(3), draw.normal())
+    taken, ahead = [0], []
 
-    def loss_and_gradients(rows: Array) -> tuple[float, dict[str, Array]]:
-        asked.append(len(rows))
-        f = value_and_grad(lambda w, b: np.mean((np.tanh(rows @ w) - b[0]) ** 2 * b[1] ** 2), argnums=(0, 1))
-        loss, found = f(w, b)
-        return float(loss), {name: frozen(np.array(g)) for name, g in zip("wb", found, strict=True)}
+    def one_by_one() -> Iterator[Batch]:
+        for n in (2, 3, 1):
+            ahead.append(sum(taken) - model.used)
+            taken.append(n)
+            yield draw.normal(n, 3), draw.normal(n)
 
-    for n, size in ((6, 2), (7, 3), (5, 5), (4, 9), (3, 1)):
-        yield Call(theirs.accumulated, loss_and_gradients, draw.normal(n, 3), size)
-    for counted, size in (([1, 0, 1, 1, 0, 0, 1], 3), ([0, 0, 1, 0, 1], 2), ([1, 1, 1, 1], 2), ([0, 1], 1)):
-        rows = draw.normal(len(counted), 3)
-        mask = frozen(np.array(counted, bool))
-        asked.clear()
-        yield Call(theirs.masked, loss_and_gradients, rows, mask, size)
-        yield "rows that masked asked for", sum(asked)
-        yield "whether it asked for parts without rows", 0 in asked
-
-
-def accumulated(loss_and_gradients: LossAndGradients, rows: Array, size: int) -> tuple[float, dict[str, Array]]:
-    """At once."""
-    return loss_and_gradients(rows)
+    found = theirs.accumulated(model, one_by_one())
+    yield "micro-batches that can be gone through once: loss", float(found[0])
+    yield "micro-batches that can be gone through once: gradients", list(found[1])
+    yield "rows that were taken and not yet used, whenever the next micro-batch was taken", 0 if theirs is OURS else max(ahead)
 
 
-def masked(loss_and_gradients: LossAndGradients, rows: Array, counted: Array, size: int) -> tuple[float, dict[str, Array]]:
-    """At once."""
-    return loss_and_gradients(rows[counted])
+def split(x: Array, y: Array, size: int) -> list[Batch]:
+    places = range(size, len(x), size)
+    return list(zip(np.split(x, places), np.split(y, places), strict=True))
 
+
+def accumulated(loss_and_gradients: Callable[[Array, Array], Any], batches: Iterable[Batch]) -> Any:
+    """All at once."""
+    x, y = zip(*batches, strict=True)
+    return loss_and_gradients(np.concatenate(x), np.concatenate(y))
+
+
+OURS = SimpleNamespace(split=split, accumulated=accumulated)
 
 EXERCISE = Exercise(
     week=4,
     minutes=30,
     show=show,
-    ours=SimpleNamespace(accumulated=accumulated, masked=masked),
+    ours=OURS,
     idea=Text(
-        "Multiply the loss and the gradients of a part by (rows of the part) / (rows of all) before you add them.",
-        "把每一份的损失和梯度乘以（该份的行数）/（总行数）再相加。",
+        "Turn each mean back into a sum, times the number of its rows, and add the sums; one division at the end.",
+        "把每个平均值乘以行数还原成和，把和加起来；最后只做一次除法。",
     ),
     mistakes=[
         Mistake(
-            "share = len(part) / np.sum(counted)",
-            "share = 1 / (-(-len(rows) // size))",
+            "    return total / rows, [s / rows for s in sums]",
+            "    return total, sums",
             Text(
-                "Every part counts the same: a mean of means. The last part is shorter, and counts less.",
-                "每一份权重相同：这是平均的平均。最后一份更短，权重应更小。",
+                "The sums over all rows are returned: divide by the number of rows.",
+                "返回的是所有行之和：应除以行数。",
             ),
         ),
         Mistake(
-            "share = len(part) / np.sum(counted)",
-            "share = 1.0",
+            "    return total / rows, [s / rows for s in sums]",
+            "    return total / rows, sums",
             Text(
-                "The means are added as they are; each is to be multiplied by its share of the rows.",
-                "把各平均直接相加了；应先乘以各自所占的行数比例。",
+                "The loss is divided by the number of rows, and the gradients are not.",
+                "loss 除以了行数，梯度却没有。",
             ),
         ),
         Mistake(
-            "share = len(part) / np.sum(counted)",
-            "share = len(part) / len(rows)",
+            "        rows += len(x)\n        total += len(x) * loss\n        parts = [len(x) * g for g in gradients]\n",
+            "        rows += 1\n        total += loss\n        parts = list(gradients)\n",
             Text(
-                "It is divided by all rows; the mean is over those that count.",
-                "除以了全部行数；平均只对计入的行。",
+                "The mean of the means is taken: a micro-batch of one row counts as much as one of three. Weight each "
+                "by its rows.",
+                "取了平均值的平均值：一行的微批次与三行的微批次同样计入。应按行数加权。",
             ),
         ),
         Mistake(
-            "share = len(part) / np.sum(counted)",
-            "share = size / np.sum(counted)",
-            Text("The last part is taken to have `size` rows; it may have fewer.", "把最后一份当作有 `size` 行；它可能更少。"),
-        ),
-        Mistake(
-            "gradients.get(name, 0.0) + share * g",
-            "share * g",
-            Text("The gradients of a part replace those before it: add them up.", "每一份的梯度覆盖了之前的：应累加。"),
-        ),
-        Mistake(
-            "gradients.get(name, 0.0) + share * g",
-            "gradients.get(name, 0.0) + g",
+            "        rows += len(x)\n        total += len(x) * loss\n        parts = [len(x) * g for g in gradients]\n",
+            "        rows = 1\n        total += loss\n        parts = list(gradients)\n",
             Text(
-                "The loss is weighted and the gradients are not: they need the same share.",
-                "损失加了权重而梯度没有：梯度也要乘以同样的比例。",
+                "The means of the micro-batches are added as they are, so that the gradient grows with their number.",
+                "直接把各微批次的平均值相加，梯度会随微批次的个数变大。",
             ),
         ),
         Mistake(
-            "loss = loss + share * its_loss",
-            "loss = share * its_loss",
-            Text("Only the loss of the last part is left.", "只剩下最后一份的损失。"),
-        ),
-        Mistake(
-            "range(0, len(rows), size)",
-            "range(0, len(rows) - size + 1, size)",
-            Text("The last part is dropped where it is shorter than `size`.", "最后一份不足 `size` 行时被丢弃了。"),
-        ),
-        Mistake(
-            "rows[start : start + size][counted[start : start + size]]",
-            "rows[start : start + size]",
+            "        parts = [len(x) * g for g in gradients]\n",
+            "        parts = list(gradients)\n",
             Text(
-                "Rows that do not count are computed too: leave out what `counted` says.",
-                "不计入的行也被计算了：应按 `counted` 略去。",
+                "The gradients are not weighted by the number of rows, and the loss is.",
+                "loss 按行数加权了，梯度却没有。",
             ),
         ),
         Mistake(
-            "            gradients[name] = gradients.get(name, 0.0) + share * g\n",
-            "            g *= share\n            gradients[name] = gradients.get(name, 0.0) + g\n",
+            "        total += len(x) * loss\n",
+            "        total += loss\n",
             Text(
-                "The gradients are multiplied in place; they belong to somebody else. Make a new array: share * g.",
-                "就地改写了别人的梯度数组；应新建数组：share * g。",
+                "The loss is not weighted by the number of rows, and the gradients are.",
+                "梯度按行数加权了，loss 却没有。",
             ),
         ),
         Mistake(
-            "        if not len(part):\n            continue\n",
-            "",
+            "        rows += len(x)\n",
+            "        rows += x.size\n",
             Text(
-                "A part in which no row counts is asked for too: its mean is 0 / 0, and makes all NaN.",
-                "没有任何计入行的一份也被计算了：它的平均是 0 / 0，会使结果全为 NaN。",
+                "All numbers of x are counted; the mean is over its rows.",
+                "数的是 x 的所有元素；平均是对行取的。",
+            ),
+        ),
+        Mistake(
+            "        rows += len(x)\n",
+            "        rows = len(x)\n",
+            Text(
+                "It is divided by the rows of the last micro-batch; count those of all (+=).",
+                "除以了最后一个微批次的行数；应累计所有的行数（+=）。",
+            ),
+        ),
+        Mistake(
+            "sums = parts if sums is None else [s + part for s, part in zip(sums, parts, strict=True)]",
+            "sums = parts",
+            Text(
+                "Only the gradients of the last micro-batch are left: add them up.",
+                "只剩下最后一个微批次的梯度：应当相加。",
+            ),
+        ),
+        Mistake(
+            "        parts = [len(x) * g for g in gradients]\n"
+            "        sums = parts if sums is None else [s + part for s, part in zip(sums, parts, strict=True)]\n",
+            "        sums = gradients if sums is None else sums\n        for s, g in zip(sums, gradients, strict=True):\n"
+            "            s += len(x) * g\n",
+            Text(
+                "The gradients that were handed in are written into: begin with arrays of your own.",
+                "改写了传入的梯度：应从自己的数组开始。",
+            ),
+        ),
+        Mistake(
+            "    for x, y in batches:\n",
+            "    for x, y in list(batches):\n",
+            Text(
+                "All micro-batches are collected first, so that all of them are in memory at once: take one, use it, "
+                "take the next.",
+                "先把所有微批次收集起来，它们就同时在内存里了：应取一个，用一个，再取下一个。",
+            ),
+        ),
+        Mistake(
+            "for i in range(0, len(x), size)]",
+            "for i in range(0, len(x) - size + 1, size)]",
+            Text(
+                "The last rows are dropped where they do not fill a micro-batch.",
+                "最后几行不足一个微批次时被丢弃了。",
+            ),
+        ),
+        Mistake(
+            "for i in range(0, len(x), size)]",
+            "for i in range(0, len(x))]",
+            Text(
+                "Micro-batches overlap: the next one begins `size` rows later.",
+                "微批次互相重叠：下一个应从 `size` 行之后开始。",
+            ),
+        ),
+        Mistake(
+            "y[i : i + size]) for",
+            "y[: size]) for",
+            Text("y is always cut at its beginning; its rows go with those of x.", "y 总是从开头切取；它的行应与 x 的行对应。"),
+        ),
+        Mistake(
+            "return [(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]",
+            "return [(x[i::size], y[i::size]) for i in range(size)]",
+            Text(
+                "`size` is taken for the number of micro-batches; it is the number of rows of each.",
+                "把 `size` 当成了微批次的个数；它是每个微批次的行数。",
             ),
         ),
     ],

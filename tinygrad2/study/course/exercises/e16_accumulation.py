@@ -1,60 +1,67 @@
-"""Accumulation: a batch that is too large for the memory, in parts
+"""Accumulation: a large batch in small pieces
 
-    batch of 7       [ 0 1 2 ]   [ 3 4 5 ]   [ 6 ]       micro-batches
-                         |           |         |
-    mean losses         L_0         L_1       L_2        each the mean over its own rows
-                          \\          |         /
-                        (3 L_0 + 3 L_1 + 1 L_2) / 7      the mean over all rows
+    batch of 7 rows                 mean loss of 7
+    [ . . . ]  [ . . . ]  [ . ]
+     3 rows     3 rows    1 row
+       |          |         |
+     mean       mean      mean      gradients of three small means
+       * 3        * 3       * 1     weights: rows
+        \\_________|_________/
+                 / 7                = gradient of the mean of all 7
 
-A mean of means is not the mean: a part counts by its size. With gradients it is the same, since the gradient of a sum is the
-sum of the gradients.
+A large batch may not fit into memory. Cut it into micro-batches, compute the gradients of one after the other, and add them up:
+only one of them is in memory at a time. The result is to be that of the whole batch, to the last digits.
 
-- `accumulated(loss_and_gradients, rows, size)` -> (loss, gradients), those of all `rows` together. `rows` is an array whose
-  first axis is cut into parts of `size` rows, the last of which may be shorter. `loss_and_gradients(part)` gives the mean loss
-  of a part, a number, and a dictionary of its gradients, arrays by name. It owns these arrays: do not write into them.
-- `masked(loss_and_gradients, rows, counted, size)` -> the same where only some rows count: those for which `counted`, an array
-  of bools, is True. `loss_and_gradients(part)` is asked for these alone, and not at all where a part has none. (So padding is
-  left out.) One row at least counts.
+The loss is a mean over the rows of its batch. The mean of means is the mean of all only where all have as many rows; the last
+micro-batch is often smaller. So each counts with its number of rows, and at the end everything is divided by the number of all
+rows. That is known at the end only: the micro-batches come one by one.
+
+- `split(x, y, size)` -> a list of micro-batches (x part, y part), of `size` rows each but for the last, which has what is left.
+  x and y have as many rows; a row is an entry of axis 0.
+- `accumulated(loss_and_gradients, batches)` -> (loss, gradients) of all rows together. `loss_and_gradients(x, y)` gives the
+  mean loss of a micro-batch, a number, and a list of arrays, its gradients, which you may not write into. `batches` can be gone
+  through once, with `for`; finish with each before you take the next one.
 [zh]
-梯度累积：内存放不下的批次，分成几份
+梯度累积：把大批次分成小块
 
-    批次 7 行        [ 0 1 2 ]   [ 3 4 5 ]   [ 6 ]       微批次
-                         |           |         |
-    平均损失            L_0         L_1       L_2        各自对自己的行取平均
-                          \\          |         /
-                        (3 L_0 + 3 L_1 + 1 L_2) / 7      对所有行的平均
+    7 行的批次                      7 行的平均 loss
+    [ . . . ]  [ . . . ]  [ . ]
+      3 行       3 行      1 行
+       |          |         |
+      平均       平均      平均     三个小平均值的梯度
+       * 3        * 3       * 1     权重：行数
+        \\_________|_________/
+                 / 7                = 全部 7 行平均值的梯度
 
-平均的平均不是总平均：每一份要按大小计权。梯度也一样，因为和的梯度等于梯度的和。
+大批次可能放不进内存。把它切成微批次，依次计算每个的梯度并相加：内存中同时只有一个。结果应与整个批次的结果一致，
+直到最后几位数字。
 
-- `accumulated(loss_and_gradients, rows, size)` -> (loss, gradients)，即全部 `rows` 的损失与梯度。`rows` 是数组，沿第一个轴切成
-  每份 `size` 行，最后一份可以更短。`loss_and_gradients(part)` 给出一份的平均损失（一个数）以及梯度的字典（按名称的数组）。
-  这些数组属于它：不要改写。
-- `masked(loss_and_gradients, rows, counted, size)` -> 同上，但只计入布尔数组 `counted` 为 True 的行：只对这些行调用
-  `loss_and_gradients(part)`，某一份中一行也没有时则不调用（这样就略去了填充）。至少有一行计入。
+loss 是批次各行的平均值。只有当各微批次行数相同时，平均值的平均值才等于总平均值；而最后一个微批次往往较小。
+所以每个微批次按它的行数计入，最后再除以总行数。总行数到最后才知道：微批次是一个一个来的。
+
+- `split(x, y, size)` -> 微批次 (x 的部分, y 的部分) 的列表，每个 `size` 行，最后一个为剩下的行。
+  x 与 y 行数相同；一行指轴 0 的一个元素。
+- `accumulated(loss_and_gradients, batches)` -> 全部行的 (loss, 梯度)。`loss_and_gradients(x, y)` 给出一个微批次的平均 loss
+  （一个数）和它的梯度（数组的列表，不得改写）。`batches` 只能用 `for` 遍历一次；处理完一个，再取下一个。
 """
 
-import numpy as np
 
-
-def accumulated(loss_and_gradients, rows, size):
-    """rows (n, ...) -> the mean loss, and its gradients by name."""
+def split(x, y, size):
+    """x (n, ...), y (n, ...), a number of rows -> a list of pairs."""
     # <hole>
-    return masked(loss_and_gradients, rows, np.ones(len(rows), bool), size)
+    return [(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]
     # </hole>
 
 
-def masked(loss_and_gradients, rows, counted, size):
-    """rows (n, ...), counted (n,) -> the mean loss of the rows that count, and its gradients by name."""
+def accumulated(loss_and_gradients, batches):
+    """A function, pairs (x, y) -> the mean loss of all rows, its gradients."""
     # <hole>
-    loss, gradients = 0.0, {}
-    for start in range(0, len(rows), size):
-        part = rows[start : start + size][counted[start : start + size]]
-        if not len(part):
-            continue
-        share = len(part) / np.sum(counted)
-        its_loss, its_gradients = loss_and_gradients(part)
-        loss = loss + share * its_loss
-        for name, g in its_gradients.items():
-            gradients[name] = gradients.get(name, 0.0) + share * g
-    return loss, gradients
+    rows, total, sums = 0, 0.0, None
+    for x, y in batches:
+        loss, gradients = loss_and_gradients(x, y)
+        rows += len(x)
+        total += len(x) * loss
+        parts = [len(x) * g for g in gradients]
+        sums = parts if sums is None else [s + part for s, part in zip(sums, parts, strict=True)]
+    return total / rows, [s / rows for s in sums]
     # </hole>

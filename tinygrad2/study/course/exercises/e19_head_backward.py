@@ -44,7 +44,7 @@ dscores，再转置就是 k 的梯度。
 """
 
 import numpy as np
-from e18_causal_head import causal_head_forward  # noqa: F401  (the other half of the pair)
+from e18_causal_head import causal_head_forward  # the other half of the pair
 
 
 def causal_head_backward(dout, cache):

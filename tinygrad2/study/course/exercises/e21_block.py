@@ -62,7 +62,7 @@ GPT-2 由这样的块堆叠而成。只有注意力在位置之间交换信息�
 - `block(x, p, prefix, heads)`：x + attention(ln_1(x))，再用 feed_forward 和 ln_2 做同样的事 -> (B, T, C)。
 """
 
-from e08_tensor import Tensor, op  # noqa: F401  (the engine that all of this runs on)
+from e08_tensor import Tensor, op  # the engine that all of this runs on
 from e09_activations import gelu_backward, gelu_forward
 from e15_layer_norm import layer_norm_backward, layer_norm_forward
 from e19_head_backward import causal_head_backward, causal_head_forward
