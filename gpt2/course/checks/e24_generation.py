@@ -35,6 +35,7 @@ def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
         ([5, 0], 12, 8, 0.6, 4),
     ):
         yield Call(theirs.generate, next_logits, start, count, context, temperature, top_k, us)
+        yield "generate: the list that was given, afterwards", list(start)
     B, H, T, d = 2, 3, 6, 4
     q, k, v = (draw.normal(B, H, T, d) for _ in range(3))
     for pieces in ((6,), (1, 1, 1, 1, 1, 1), (3, 1, 2)):
@@ -44,6 +45,8 @@ def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
             out, cache = theirs.attend(q[now], k[now], v[now], cache)
             yield f"attend: {n} positions after {begin}", out
             begin += n
+    loud = q * np.array([1.0, 1000.0, 1.0, 1000.0, 1000.0, 1.0])[:, None]
+    yield "attend: scores in the thousands beside small ones", theirs.attend(loud, k, v, None)[0]
 
 
 def attend(q: Array, k: Array, v: Array, cache: Any) -> tuple[Array, Any]:

@@ -33,6 +33,8 @@ OTHER = {
 INSTEAD = {"sum": "mean", "mean": "sum", "max": "min", "min": "max", "zeros": "ones", "ones": "zeros", "triu": "tril"}
 INSTEAD |= {"sin": "cos", "cos": "sin", "exp": "expm1", "log": "log1p", "tanh": "sin"}
 INSTEAD |= {"zeros_like": "ones_like", "argsort": "sort"}
+ORDERLESS = ("swapaxes", "max", "min", "maximum", "minimum")
+"""Functions whose arguments can change places."""
 STRICT = "strict"  # of zip: it is there for people, not for what comes out
 
 
@@ -58,12 +60,12 @@ def mutants(source: str) -> Iterator[Mutant]:
         before = _head(statement)
         for put, undo in _changes(statement, _names(tree, statement)):
             put()
-            after = _head(statement)
-            changed = ast.unparse(ast.fix_missing_locations(tree))
+            after, changed = _head(statement), _with(lines, statement, ast.unparse(statement))
             undo()
             if after != before:
                 yield Mutant(f"{before}  ->  {after}", changed)
-        yield from _without(tree, statement, before)
+        if isinstance(statement, (ast.Assign, ast.AugAssign, ast.Expr)):
+            yield Mutant(f"{before}  ->  ", _with(lines, statement, "pass"))
 
 
 def _head(statement: ast.stmt) -> str:
@@ -84,18 +86,14 @@ def _names(tree: ast.Module, statement: ast.stmt) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _without(tree: ast.Module, statement: ast.stmt, before: str) -> Iterator[Mutant]:
-    """The program without a simple statement."""
-    if not isinstance(statement, (ast.Assign, ast.AugAssign, ast.Expr)):
-        return
-    for parent in ast.walk(tree):
-        for body in (getattr(parent, field, None) for field in ("body", "orelse")):
-            if isinstance(body, list) and statement in body:
-                place = body.index(statement)
-                body[place] = ast.Pass()
-                yield Mutant(f"{before}  ->  ", ast.unparse(tree))
-                body[place] = statement
-                return
+def _with(lines: list[str], statement: ast.stmt, text: str) -> str:
+    """The program with a text in place of a statement."""
+    first = lines[statement.lineno - 1]
+    text = f"el{text}" if first.lstrip().startswith("elif") else text
+    indent = " " * statement.col_offset
+    return "\n".join(
+        [*lines[: statement.lineno - 1], indent + text.replace("\n", f"\n{indent}"), *lines[statement.end_lineno :]]
+    )
 
 
 def _changes(statement: ast.stmt, names: list[str]) -> Iterator[tuple[Any, Any]]:
@@ -164,12 +162,12 @@ def _instead(node: ast.expr, names: list[str]) -> Iterator[ast.expr]:
 
 
 def _calls(node: ast.Call) -> Iterator[ast.expr]:
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+    name = ast.unparse(node.func).rpartition(".")[2]
     for i in range(len(node.keywords)):
         if node.keywords[i].arg == STRICT:
             continue
         yield ast.Call(node.func, node.args, node.keywords[:i] + node.keywords[i + 1 :])
-    for i in range(len(node.args) - 1) if name != "swapaxes" else ():
+    for i in range(len(node.args) - 1) if name not in ORDERLESS else ():
         swapped = [*node.args[:i], node.args[i + 1], node.args[i], *node.args[i + 2 :]]
         yield ast.Call(node.func, swapped, node.keywords)
     if node.args and not isinstance(node.args[0], ast.Starred):
