@@ -95,10 +95,8 @@ def judged(exercise: Exercise, folder: Path, seed: int) -> Verdict:
         code = loaded(exercise.key, source, path)
     except NotImplementedError as error:
         at, _ = located(error, folder)
-        said = Text(
-            f"it imports what is not written yet ({at}); do that first", f"它导入了尚未完成的内容（{at}）；请先完成它"
-        )
-        return Verdict(UNWRITTEN, said, sha256=digest)
+        first = Text(f"it imports what is not written yet ({at}); do that first", f"它导入了尚未完成的内容（{at}）；请先完成它")
+        return Verdict(UNWRITTEN, first, sha256=digest)
     except BaseException as error:
         return Verdict(BROKEN, _raised(error, folder, "the file", "文件"), sha256=digest)
     got = transcript(exercise.show, Written(code, path.name), seed, folder)
