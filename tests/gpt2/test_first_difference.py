@@ -50,6 +50,8 @@ def test_the_first_op_that_differs(case, tmp_path):
     found = verdict_of("e23_training", folder_of(tmp_path / "one", {key: source.replace(old, new)}))
     assert found.verdict == "wrong"
     assert found.why.en.startswith(said), found.why.en
+    assert found.mistake is None
+    assert found.line.en.startswith("the mistake is not in this file: look into what it imports, e08_tensor")
 
 
 def test_an_optimizer_that_differs_is_not_an_op(tmp_path):
