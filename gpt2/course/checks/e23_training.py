@@ -57,12 +57,15 @@ def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
     yield Step(theirs, one_step)
     harder = {**SETTINGS, "grad_clip": 0.05, "warmup": 2, "decay": 0.5}
     for what, batches, settings in (("4 steps", drawn[:4], harder), (f"{STEPS} steps", drawn, SETTINGS)):
-        losses, trained = theirs.train(weights, list(batches), HEADS, dict(settings))
+        given = dict(weights)
+        losses, trained = theirs.train(given, list(batches), HEADS, dict(settings))
         yield f"the losses of {what}", np.array(losses)
+        yield f"a weight that was given, after {what}", np.array(given["wpe.weight"])
         p = {name: theirs.Tensor(x) for name, x in trained.items()}
         yield f"the next loss after {what}", theirs.loss(*drawn[1], p, HEADS).data
     prompt = [LETTERS.index(letter) for letter in "the gr"]
     yield "what it writes", "".join(LETTERS[i] for i in theirs.write(trained, prompt, 40, HEADS))
+    yield "the list that was given to write, afterwards", prompt
 
 
 def train(

@@ -19,7 +19,7 @@ from tinygrad2.study.course.transcript import first_difference, transcript
 
 pytestmark = pytest.mark.slow
 SAMPLE = 100
-PREFIXES = (3, None)
+PREFIXES = (4, None)
 """How many of the results are compared: the first few, and then all. Most mutants are wrong at once."""
 
 
@@ -51,7 +51,7 @@ def shown(key, code, count):
 def expected(key, count):
     """The transcript of the reference, and after how many seconds a program is taken to run without end."""
     begin = time.perf_counter()
-    return shown(key, EVERY[key].ours, count), 0.5 + 4 * (time.perf_counter() - begin)
+    return shown(key, EVERY[key].ours, count), 1 + 8 * (time.perf_counter() - begin)
 
 
 def passes(key, path, source):

@@ -62,14 +62,16 @@ def product_backward(dout: Array, cache: Cache) -> tuple[Array, Array]:
 
 
 def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
-    gc.freeze()  # what was there before need not be looked through each time
+    gc.collect()
+    gc.freeze()  # what was there before is none of ours, and takes long to go through each time
     try:
-        yield from _show(theirs, draw)
+        yield from parts(theirs, draw)
     finally:
         gc.unfreeze()
 
 
-def _show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
+def parts(theirs: Any, draw: Inputs) -> Iterator[Probe]:
+    """One checkpoint of a function of two arguments, and then several in a row."""
     counter = Counter()
     tanh, product = theirs.op(counter.tanh, tanh_backward), theirs.op(counter.product, product_backward)
 
@@ -131,6 +133,7 @@ EXERCISE = Exercise(
     minutes=60,
     show=show,
     ours=SimpleNamespace(Tensor=Tensor, op=op, checkpoint=checkpoint),
+    needs=("e08_tensor",),
     idea=Text(
         "Return op(forward, backward), with two functions of your own. forward runs f on new Tensors and returns the data of "
         "the result, and as its cache the arrays. backward makes new Tensors of these arrays.",
