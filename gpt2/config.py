@@ -147,7 +147,7 @@ class GPT2Config(Settings):
     tie_embeddings: bool = setting(False, "use the token embedding as the head's matrix too")
     head_bias: bool = setting(True, "a bias in the language-model head")
     init: str = setting(
-        "xavier", "initial weights: xavier, or gpt2 for N(0, 0.02) with scaled residual projections", choices=("xavier", "gpt2")
+        "xavier", "initial weights: xavier, or gpt2: N(0, 0.02^2) with scaled residual projections", choices=("xavier", "gpt2")
     )
 
     def __post_init__(self) -> None:

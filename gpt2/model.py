@@ -130,7 +130,7 @@ class GPT2(nn.Module):
         hugging_face.write_pretrained(folder, self.config, self.state_dict(), tokenizer)
 
     def _initialise_as_openai(self, rng: np.random.Generator) -> None:
-        """Matrices N(0, 0.02), positions N(0, 0.01); projections onto the residual stream smaller by sqrt(2 * layers)."""
+        """Matrices N(0, 0.02^2), positions N(0, 0.01^2); projections onto the residual stream smaller by sqrt(2 * layers)."""
         for name, p in self.named_parameters():
             if p.ndim == 2:
                 residual = name.endswith("c_proj.weight")

@@ -1,9 +1,10 @@
 """The README, the pages beside it and those of docs/ are true: code runs and prints what they show; quotations, links and
 commands are real; the scripts of docs/ run.
 
-On a page, a ```python block is executed, and a ```text block right after it is what it prints; the blocks of a page of docs/ go
-on from one another, those of the others each stand alone. A block marked ```python needs=PACKAGE is executed where that package
-is, and one marked ```python file=PATH is a part of that file. In a ```sh block each line is a command.
+On a page, a ```python block is executed, and a ```text block right after it is what it prints; the blocks of a page of docs/
+go on from one another, those of the others each stand alone. A picture that they make is the one of that name beside the page.
+A block marked ```python needs=PACKAGE is executed where that package is, and one marked ```python file=PATH is a part of that
+file. In a ```sh block each line is a command.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib.image
 import numpy as np
 import pytest
 
@@ -66,6 +68,22 @@ def test_code_runs_and_prints_what_the_page_shows(page, capsys, tmp_path, monkey
         printed = capsys.readouterr().out
         if following is not None and following.info == "text" and _adjacent(block, following):
             assert _told(printed) == _told(following.text), f"{following} is not what {block} prints"
+    for made in [*tmp_path.glob("*.svg"), *tmp_path.glob("*.png")]:
+        assert _is_picture(made, page.parent / made.name), f"{page.name} has an older {made.name} than its code makes"
+
+
+def _is_picture(made: Path, shown: Path) -> bool:
+    """Whether a page's picture is what its code makes: of a drawing all of it; of a plot what one sees from afar, since
+    versions of matplotlib put things a few pixels apart."""
+    if not shown.is_file() or made.suffix == ".svg":
+        return shown.is_file() and made.read_text("utf-8") == shown.read_text("utf-8")
+    return float(np.mean((_from_afar(made) - _from_afar(shown)) ** 2)) < 0.001
+
+
+def _from_afar(picture: Path) -> Any:
+    """The mean colours (12, 30, 3) of its parts."""
+    rows = np.array_split(matplotlib.image.imread(picture)[..., :3], 12)
+    return np.array([[part.mean((0, 1)) for part in np.array_split(row, 30, axis=1)] for row in rows])
 
 
 def _told(text: str) -> str:

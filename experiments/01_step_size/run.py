@@ -89,7 +89,6 @@ def measure(track: Track, quick: bool, control: bool) -> Result:
         "not_predicted": list(np.abs(double / predicted - 1)[:, at]),
         "best_steps": [STEPS[k] for k in double.argmin(1)],
         "best_steps_in_theory": list(np.cbrt(3 * EPS * size / third)),  # where eps f / h + h^2 f'''/6 is smallest
-        "best_steps_float32": [STEPS[k] for k in single.argmin(1)],
         "best_errors": list(double.min(1)),
         "best_errors_float32": list(single.min(1)),
         "extrapolated": list(extrapolated),
@@ -108,9 +107,16 @@ def typical(numbers: Any) -> float:
     return float(np.exp(np.mean(np.log(numbers))))
 
 
+def lowest(result: Result, dtype: str) -> tuple[float, float]:
+    """The step at which the typical error is smallest, and that error: what the figure marks."""
+    k = int(np.argmin(result[dtype]))
+    return result["steps"][k], result[dtype][k]
+
+
 def claims(result: Result) -> list[Claim]:
     left, right = (interval(result[side]) for side in ("left_slopes", "right_slopes"))
     steps, theory = result["best_steps"], result["best_steps_in_theory"]
+    (step, error), (step_float32, _) = lowest(result, "float64"), lowest(result, "float32")
     apart = float(np.exp(np.abs(np.log(np.divide(steps, theory))).max()))
     errors = result["best_errors"]
     worse = np.log10(np.divide(result["best_errors_float32"], errors))
@@ -134,12 +140,12 @@ def claims(result: Result) -> list[Claim]:
             left[0] > -1.2 and left[1] < -0.8,
         ),
         Claim(
-            f"In float64 the best step is about {typical(steps):.0e}, and its error {typical(errors):.1e} of the slope; "
+            f"In float64 the best step is about {step:.0e}, and its error {error:.1e} of the slope; "
             f"theory, (3 eps f / f''')^(1/3), says {typical(theory):.0e}, and is off by a factor of {apart:.1f} at most.",
-            1e-7 < typical(steps) < 1e-4 and apart < 10,
+            1e-7 < step < 1e-4 and apart < 10,
         ),
         Claim(
-            f"In float32 it is about {typical(result['best_steps_float32']):.0e}, and its error 10^{np.mean(worse):.1f} "
+            f"In float32 it is about {step_float32:.0e}, and its error 10^{np.mean(worse):.1f} "
             f"(10^{low:.1f} to 10^{high:.1f}) times as large; theory, the ratio of the eps to the 2/3, says 10^{expected:.1f}.",
             bool(worse.min() > 2),
         ),
@@ -155,11 +161,10 @@ def draw(result: Result, figure: Any) -> None:
     axes = figure.add_subplot()
     steps = result["steps"]
     for name, color in (("float32", "tab:orange"), ("float64", "tab:blue")):
-        best = int(np.argmin(result[name]))
         axes.plot(steps, result[name], color=color, label=name)
-        axes.plot(steps[best], result[name][best], "o", color=color)
-        text = f"{result[name][best]:.0e} at {steps[best]:.0e}"
-        axes.annotate(text, (steps[best], result[name][best]), (-14, -12), textcoords="offset points", ha="right")
+        step, error = lowest(result, name)
+        axes.plot(step, error, "o", color=color)
+        axes.annotate(f"{error:.1e} at {step:.0e}", (step, error), (-14, -12), textcoords="offset points", ha="right")
     axes.plot(steps, result["predicted"], "--", color="0.5", label="truncation in theory, h²f'''/6")
     axes.set(xscale="log", yscale="log", xlabel="step h, along a direction of length 1", ylabel="error over the slope")
     axes.set_ylim(1e-12, 1e5)

@@ -174,4 +174,4 @@ def draw(result: Result, figure: Any) -> None:
         axes.minorticks_off()
         axes.grid(alpha=0.25)
     left.legend(frameon=False)
-    middle.legend(frameon=False, loc="center left")
+    middle.legend(frameon=False, loc="center right")

@@ -17,9 +17,9 @@ from gpt2 import GPT2, GPT2Config
 from tinygrad2 import Tensor, autograd, nn, no_grad
 
 WIDTH, DEPTH = 128, 30  # of the tanh network
-STDS = {"N(0, 0.01)": 0.01, "N(0, 1)": 1.0, "Xavier": math.sqrt(2 / (WIDTH + WIDTH))}
+STDS = {"N(0, 0.01²)": 0.01, "N(0, 1)": 1.0, "Xavier": math.sqrt(2 / (WIDTH + WIDTH))}
 C, BLOCKS = 32, 4  # of the GPT-2 that is trained
-INITS = ("Xavier", "N(0, 0.02)", "N(0, 0.02), scaled")
+INITS = ("Xavier", "N(0, 0.02²)", "N(0, 0.02²), scaled")
 GPT2_SMALL = {"c_attn": (768, 3 * 768), "attn.c_proj": (768, 768), "c_fc": (768, 4 * 768), "mlp.c_proj": (4 * 768, 768)}
 
 
@@ -43,7 +43,7 @@ def model(init: str, seed: int, blocks: int = BLOCKS) -> GPT2:
     V = small_training.text()[2]
     shape: dict[str, Any] = {"vocab_size": V, "max_seq_len": 32, "d_model": C, "num_layers": blocks, "num_heads": 4}
     gpt2 = GPT2(GPT2Config(**shape, init="xavier" if init == "Xavier" else "gpt2"), seed=seed)
-    if init == "N(0, 0.02)":
+    if init == "N(0, 0.02²)":
         for name, p in gpt2.named_parameters():
             if name.endswith("c_proj.weight"):
                 p.data = p.data * np.float32(math.sqrt(2 * blocks))
@@ -63,7 +63,7 @@ def added(init: str, seed: int, blocks: int) -> float:
 def measure(track: Track, quick: bool, control: bool) -> Result:
     train_ids, val_ids, V = small_training.text()
     seeds, steps, depths = range(5), 10 if quick else 200, [2, 4] if quick else [2, 4, 8, 16]
-    drawn = {"Xavier": "N(0, 0.01)"} if control else {}  # the control draws Xavier's tanh network as N(0, 0.01)
+    drawn = {"Xavier": "N(0, 0.01²)"} if control else {}  # the control draws Xavier's tanh network as N(0, 0.01²)
     tanh = {init: [through_tanh(drawn.get(init, init), seed) for seed in seeds] for init in STDS}
     starts, curves, late, ends = ({init: [] for init in INITS} for _ in range(4))
     for seed, init in track([(seed, init) for seed in seeds for init in INITS]):
@@ -97,7 +97,7 @@ def claims(result: Result) -> list[Claim]:
     stds = result["xavier_of_gpt2"].values()
     return [
         Claim(
-            f"Through {DEPTH} layers of tanh, N(0, 0.01) shrinks the activations from {shrinks[0, :, 0].mean():.1g} to "
+            f"Through {DEPTH} layers of tanh, N(0, 0.01²) shrinks the activations from {shrinks[0, :, 0].mean():.1g} to "
             f"{shrinks[0, :, -1].mean():.1g}, and the gradient on its way back from 1 to {shrinks[1, :, 0].mean():.1g}.",
             shrinks[:2, :, [-1, 0]].mean(1).diagonal().max() < 1e-20,
         ),
@@ -119,7 +119,7 @@ def claims(result: Result) -> list[Claim]:
         ),
         Claim(
             f"From {result['depths'][0]} to {result['depths'][-1]} blocks, {times:.0f} times as many, what they add to the "
-            f"residual stream grows {with_interval(growth, 1)} times in variance under N(0, 0.02), and "
+            f"residual stream grows {with_interval(growth, 1)} times in variance under N(0, 0.02²), and "
             f"{with_interval(kept, 2)} times where the projections are scaled by 1/sqrt(2 blocks).",
             interval(growth)[0] > times / 2 and 0.5 < interval(kept)[0] < interval(kept)[1] < 2,
         ),

@@ -74,7 +74,7 @@ class GPT2(nn.Module):
 
 
 def initialise(module: nn.Module) -> None:
-    """N(0, 0.02) for every matrix, no bias, as OpenAI did."""
+    """N(0, 0.02^2) for every matrix, no bias, as OpenAI did."""
     if isinstance(module, nn.Linear | nn.Embedding):
         nn.init.normal_(module.weight, std=0.02)
     if isinstance(module, nn.Linear):

@@ -1,8 +1,10 @@
 """python forking.py CASE: computes something, forks as the case says, computes it again in the child; prints both as JSON."""
 
+import faulthandler
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -51,6 +53,7 @@ def forked(f, *args):
     """f(*args), in a child of os.fork."""
     read, write = os.pipe()
     if not os.fork():
+        signal.alarm(45)
         try:
             os.write(write, json.dumps(f(*args)).encode())
         except Exception as error:
@@ -121,4 +124,6 @@ def beside_a_thread_that_trains():
 
 if __name__ == "__main__":
     case = globals()[sys.argv[1]]
+    faulthandler.register(signal.SIGALRM, chain=False)  # where a process hangs, it says in which lines
+    signal.alarm(50)
     print(json.dumps(case()))

@@ -29,13 +29,16 @@ def run(case, **environment):
     """Parent's and child's numbers, and what was said."""
     program = Path(__file__).parents[1] / "forking.py"
     paths = [str(program.parent), str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]
-    done = subprocess.run(
-        [sys.executable, str(program), case],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | environment,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, str(program), case],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | environment,
+        )
+    except subprocess.TimeoutExpired as late:
+        pytest.fail(f"{case} hangs: {(late.stderr or b'').decode()}")
     assert done.returncode == 0, done.stderr
     return *json.loads(done.stdout), done.stderr
 

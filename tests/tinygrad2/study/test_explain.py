@@ -1,6 +1,7 @@
 """The program of a step: in a process that cannot import tinygrad2, it gives the engine's loss and gradients bit for bit."""
 
 import ast
+import re
 import subprocess
 import sys
 
@@ -13,8 +14,9 @@ from tinygrad2 import Tensor, kernels, nn, ops, study
 from tinygrad2.errors import GraphError
 from tinygrad2.observer import Observer
 from tinygrad2.ops.indexing import scatter
-from tinygrad2.ops.op import Op
+from tinygrad2.ops.op import Fused, Op
 from tinygrad2.study.explain import explain
+from tinygrad2.study.programs.choices import without_choices
 
 pytestmark = pytest.mark.slow
 
@@ -284,7 +286,7 @@ d_exp += d_sin * np.cos(exp)  # (1, 2)
 d_x = d_exp * exp  # (1, 2)
 
 grads = {
-    "x": d_x,
+    "x": d_x
 }
 
 loss = sum_
@@ -303,6 +305,125 @@ def test_a_module_that_repeats_is_a_function():
     with study.record():
         y = np.sum(x * 2)
     assert explain(y, collapse=True) == explain(y)
+
+
+BY_SPEC = [
+    {},
+    {"tie_embeddings": False, "head_bias": True, "dropout": 0.2},
+    {"tie_embeddings": True, "head_bias": False, "dropout": 0.2, "dtype": np.float64},
+    {"num_layers": 1, "bias": False, "make": lambda model: [model.loss(IDS[0], IDS[1])]},
+    {"num_layers": 3, "make": lambda model: [model.loss(IDS, IDS, label_smoothing=0.1)]},
+    {"dropout": 0.1, "make": both},
+]
+
+
+def test_a_model_by_its_specifications(tmp_path):
+    """Equal but for rounding, plain and collapsed; in float64 to its digits."""
+    folders, wanted = [], []
+    for number, settings in enumerate(BY_SPEC):
+        losses, tensors = model_and_loss(**settings)
+        for collapse in (False, True):
+            folders.append(tmp_path / f"{number}{collapse}")
+            explain(losses if len(losses) > 1 else losses[0], folders[-1], collapse=collapse, kernels="spec")
+        for loss in losses:
+            loss.backward()
+        wanted += [([loss.data for loss in losses], {name: x.grad.data for name, x in tensors.items()})] * 2
+    for folder, (losses, grads), (want_losses, want_grads) in zip(folders, executed(tmp_path, *folders), wanted, strict=True):
+        digits = 1e-12 if want_losses[0].dtype == np.float64 else 1e-5
+        assert np.allclose(losses, want_losses, rtol=digits, atol=0), folder
+        assert set(grads) == set(want_grads), folder
+        for name, want in want_grads.items():
+            assert (grads[name].shape, grads[name].dtype) == (want.shape, want.dtype), (folder, name)
+            assert np.abs(grads[name] - want).max() <= digits * np.abs(want).max(), (folder, name)
+
+
+def test_every_op_by_its_specification(tmp_path, monkeypatch):
+    """All samples of all ops in one sum, each result weighed differently."""
+    monkeypatch.setattr(Observer, "line", lambda *_: (sys._getframe(), ""))
+    cases, total = [], 0.0
+    for op, number in SAMPLES:
+        f, inputs = sample(op, number)
+        leaves = [Tensor(x, requires_grad=True) for x in inputs]
+        with study.record():
+            total = total + weigh(f(*leaves))
+        cases += [(NAMES[SAMPLES.index((op, number))], x) for x in leaves]
+    text = explain(total, tmp_path, kernels="spec")
+    total.backward()
+    ((losses, grads),) = executed(tmp_path, tmp_path)
+    assert np.allclose(losses[0], total.data, rtol=1e-12)
+    want = [(name, x.grad.data) for name, x in cases if x.grad is not None]
+    assert len(grads) == len(want)
+    assert not [n for g, (n, x) in zip(grads.values(), want, strict=True) if not np.allclose(g, x, rtol=1e-9, atol=1e-10)]
+    assert "_saved" not in text
+
+
+def test_a_step_by_its_specifications_is_short_enough_to_be_read():
+    """A model of one block. Choices about dropout that is off, and what a rule does not read, are not there."""
+    (loss,), _ = model_and_loss(num_layers=1, tie_embeddings=False, head_bias=True)
+    lines = explain(loss, kernels="spec").splitlines()
+    assert len(lines) - lines.index("# Forward") < 100
+    assert len(lines) < 210 < 500 < len(explain(loss).splitlines())
+    assert max(map(len, lines)) <= 128
+    assert not [line for line in lines if re.search(r"\bkeep\b|Softmax|# type|noqa", line)]
+    for line in (
+        "def causal_attention_vjp(g, qkv, *, heads):",
+        "    d = h @ np.swapaxes(v, -1, -2)",
+        "    return merge_heads(weights @ v)  # (..., T, C)",
+        "h_0_mlp_c_fc_linear = h_0_ln_2_layer_norm @ h_0_mlp_c_fc_weight + h_0_mlp_c_fc_bias  # (2, 4, 16)",
+        "d_h_0_mlp_gelu = d_h_0_mlp_c_proj_linear @ h_0_mlp_c_proj_weight.T  # (2, 4, 16)",
+        "d_h_0_mlp_c_proj_weight = h_0_mlp_gelu.reshape(-1, 16).T @ d_h_0_mlp_c_proj_linear.reshape(-1, 8)  # (16, 8)",
+        "d_h_0_mlp_c_proj_bias = np.sum(d_h_0_mlp_c_proj_linear, axis=(0, 1))  # (8,), un-broadcast",
+        "np.add.at(d_wte_weight, wte_embedding_ids, d_wte_embedding)  # (2, 4, 8)",
+    ):
+        assert line in lines
+    (loss,), _ = model_and_loss(num_layers=1, dropout=0.2)
+    assert "    return merge_heads((weights * keep) @ v)  # (..., T, C)" in explain(loss, kernels="spec").splitlines()
+
+
+class Doubled(Fused):
+    """A fused op without a gradient on paper."""
+
+    spec = staticmethod(lambda x: 2 * x)
+
+    @staticmethod
+    def forward(x):
+        return 2 * x, 2.0
+
+    @staticmethod
+    def vjp(g, saved, x):
+        return (g * saved,)
+
+
+def test_a_fused_op_without_a_gradient_on_paper_stays_a_kernel(tmp_path):
+    x = Tensor(np.array([1.3, 2.7]), requires_grad=True)
+    with study.record():
+        loss = np.sum(Doubled.call(x) * x)
+    explain(loss, tmp_path, kernels="spec")
+    loss.backward()
+    (([found], grads),) = executed(tmp_path, tmp_path)
+    assert same(found, loss.data)
+    assert same(grads["x"], x.grad.data)
+
+
+@pytest.mark.parametrize(
+    ("absent", "wanted", "unread"),
+    [
+        ({"b"}, "def f(x, b=None):\n    # a remark\n    return x\n", {"b"}),
+        (set(), "def f(x, b=None):\n    # a remark\n    return x * (b + 1) + b\n", set()),
+    ],
+)
+def test_a_choice_that_is_made(absent, wanted, unread):
+    source = "def f(x, b=None):\n    # a remark\n    return x * (1 if b is None else (b + 1)) + (0 if b is None else b)\n"
+    text, found = without_choices(source, absent)
+    assert (ast.dump(ast.parse(text)), found) == (ast.dump(ast.parse(wanted)), unread)
+    assert "# a remark" in text
+
+
+@pytest.mark.parametrize("kernels", ["compiled", "", None, ["spec"]])
+def test_kernels_that_there_are_not(kernels):
+    (loss,), _ = model_and_loss(num_layers=1)
+    with pytest.raises(GraphError, match=re.escape(f"kernels={kernels!r} is neither")):
+        explain(loss, kernels=kernels)
 
 
 def test_names_that_python_or_the_program_has_already(tmp_path):

@@ -1,27 +1,39 @@
-"""`python -m tinygrad2.study.course.child PACKAGE KEY FOLDER SEED SECONDS BYTES RESULT`: one check, in a process of its own."""
+"""`python -m tinygrad2.study.course.child TASK PACKAGE KEY FOLDER SEED SECONDS BYTES RESULT [PAGE]` runs a learner's code."""
 
 from __future__ import annotations
 
 import faulthandler
 import json
+import os
 import sys
 from pathlib import Path
+from typing import NoReturn
+
+from tinygrad2.errors import TinygradError
 
 
-def main(argv: list[str]) -> int:
-    """Write the verdict as JSON to RESULT; where time is up, the stack to RESULT.stack, and end."""
-    package, key, folder, seed, seconds, limit, result = argv
+def main(argv: list[str]) -> NoReturn:
+    """Write what was found to RESULT, as JSON; where time is up, the stack to RESULT.stack, and end."""
+    task, package, key, folder, seed, seconds, limit, result, *more = argv
     _limit_memory(int(limit))
     with open(f"{result}.stack", "w") as stack:
         from tinygrad2.study.course.exercise import exercise
         from tinygrad2.study.course.judging import judged
+        from tinygrad2.study.course.op_page import written
 
         one = exercise(package, key)
         faulthandler.dump_traceback_later(float(seconds), exit=True, file=stack)
-        found = judged(one, Path(folder), int(seed))
+        if task == "check":
+            found = judged(one, Path(folder), int(seed)).as_dict()
+        else:
+            try:
+                found = {"size": written(one, Path(folder), int(seed), Path(more[0]))}
+            except (TinygradError, OSError) as error:
+                found = {"refused": str(error)}
         faulthandler.cancel_dump_traceback_later()
-    Path(result).write_text(json.dumps(found.as_dict()), "utf-8")
-    return 0
+    Path(result).write_text(json.dumps(found), "utf-8")
+    sys.stdout.flush()
+    os._exit(0)  # also where a thread of theirs still runs
 
 
 def _limit_memory(limit: int) -> None:
@@ -33,4 +45,4 @@ def _limit_memory(limit: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

@@ -45,6 +45,7 @@ class Inputs:
     """Arrays to compute with. They depend on the seed alone, and cannot be written into."""
 
     def __init__(self, seed: int) -> None:
+        self.seed = seed
         self.rng = np.random.default_rng([seed, 2018])
 
     def normal(self, *shape: int) -> Array:
@@ -82,6 +83,24 @@ class Pair:
 
     def __init__(self, forward: Callable[..., Any], backward: Callable[..., Any], *args: Any) -> None:
         self.forward, self.backward, self.args = forward, backward, args
+
+
+class Step(Call):
+    """One step of a whole model: its loss, and the gradient of every parameter.
+
+    `run(code)` gives the loss, which has `backward`, and the parameters by name. Where the numbers differ, the first op that
+    does is looked for; so `code.Tensor` is the class of its Tensors.
+    """
+
+    def __init__(self, code: Any, run: Callable[[Any], tuple[Any, dict[str, Any]]]) -> None:
+        def one_step() -> dict[str, Any]:
+            loss, parameters = run(code)
+            loss.backward()
+            gradients = {name: None if p.grad is None else np.asarray(p.grad) for name, p in parameters.items()}
+            return {"loss": np.asarray(loss.data), "gradients": gradients}
+
+        super().__init__(one_step)
+        self.code, self.run = code, run
 
 
 Probe = Call | Pair | tuple[str, Any]
@@ -138,7 +157,6 @@ class Exercise:
     idea      what helps when nothing is written yet
     tolerance how far off a result may be, relative to the largest entry
     seconds   after which a check is given up
-    needs     exercises whose files this one imports
     """
 
     week: int
@@ -149,7 +167,6 @@ class Exercise:
     idea: Text
     tolerance: float = 1e-9
     seconds: float = 20.0
-    needs: tuple[str, ...] = ()
     key: str = field(default="", kw_only=True)
     package: str = field(default="", kw_only=True)
 
@@ -162,6 +179,11 @@ class Exercise:
     def solution(self) -> str:
         """The whole file."""
         return (files(self.package) / "exercises" / f"{self.key}.py").read_text("utf-8")
+
+    @property
+    def needs(self) -> list[str]:
+        """The exercises whose files this one imports."""
+        return re.findall(r"^from (e\d\d_\w+) import", self.solution, re.MULTILINE)
 
     @property
     def text(self) -> Text:
@@ -185,17 +207,23 @@ class Exercise:
         return self._told(re.sub(rf"^ *(?:{HOLE}.*|{END})\n", "", self.solution, flags=re.MULTILINE), language)
 
     def _told(self, source: str, language: str) -> str:
-        head = source.index('"""')
-        rest = source[source.index('"""', head + 3) :]
-        return f'{source[:head]}"""{self.text.of(language)}\n{rest}'
+        text, _ = self._parts()
+        return f"{text[: text.index(_QUOTES) + 3]}{self.text.of(language)}\n{_QUOTES}{source[len(text) :]}"
 
     def with_mistake(self, mistake: Mistake) -> str:
-        """The solution with a mistake in it. Raises ValueError unless the text that is replaced is there once."""
-        if self.solution.count(mistake.old) != 1:
-            raise ValueError(f"{self.key}: {mistake.old!r} is there {self.solution.count(mistake.old)} times, and not once")
-        return self.solution.replace(mistake.old, mistake.new)
+        """The solution with a mistake in its code. Raises ValueError unless the text that is replaced is there once."""
+        text, code = self._parts()
+        if code.count(mistake.old) != 1:
+            raise ValueError(f"{self.key}: {mistake.old!r} is there {code.count(mistake.old)} times, and not once")
+        return text + code.replace(mistake.old, mistake.new)
+
+    def _parts(self) -> tuple[str, str]:
+        """The docstring, and all that follows."""
+        end = self.solution.index(_QUOTES, self.solution.index(_QUOTES) + 3) + 3
+        return self.solution[:end], self.solution[end:]
 
 
+_QUOTES = '"""'
 _HOLE = re.compile(rf"^( *){HOLE}(.*)\n(?s:.*?)^ *{END}\n", re.MULTILINE)
 
 

@@ -6,9 +6,13 @@ This runs in a process of its own, next to the learner's code; `runner` starts i
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
+import itertools
+import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
@@ -17,14 +21,18 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.gradcheck import gradcheck
-from tinygrad2.gradcheck.patterns import View, factor, places, powers
 from tinygrad2.gradcheck.verdicts import WRONG as GRADIENT_WRONG
-from tinygrad2.study.course.exercise import Exercise, Pair, Text
+from tinygrad2.study.course.exercise import Exercise, Inputs, Pair, Step, Text
+from tinygrad2.study.course.first_difference import first_difference as differing_op
+from tinygrad2.study.course.patterns import common
 from tinygrad2.study.course.transcript import (
     Difference,
+    Failure,
+    Observation,
     Transcript,
     first_difference,
     located,
+    observed,
     of_one_function,
     same,
     transcript,
@@ -77,6 +85,7 @@ class Verdict:
 
 def judged(exercise: Exercise, folder: Path, seed: int) -> Verdict:
     """The verdict on the learner's file of one exercise."""
+    begun = time.monotonic()
     path = folder / f"{exercise.key}.py"
     expected = transcript(exercise.show, exercise.ours, seed)
     assert expected.failure is None, expected.failure
@@ -89,28 +98,46 @@ def judged(exercise: Exercise, folder: Path, seed: int) -> Verdict:
     sys.path.append(str(folder))
     try:
         code = loaded(exercise.key, source, path)
+    except NotImplementedError as error:
+        at, _ = located(error, folder)
+        first = Text(f"it imports what is not written yet ({at}); do that first", f"它导入了尚未完成的内容（{at}）；请先完成它")
+        return Verdict(UNWRITTEN, first, sha256=digest)
     except BaseException as error:
         return Verdict(BROKEN, _raised(error, folder, "the file", "文件"), sha256=digest)
     got = transcript(exercise.show, Written(code, path.name), seed, folder)
     different = first_difference(expected, got, exercise.tolerance)
     numbers: dict[str, Any] = {"error": worst_error(expected, got), "checked": len(got.values), "sha256": digest}
-    if different is None and got.failure is None and len(got.values) == len(expected.values):
-        wrong = _gradients(got)
-        return Verdict(WRONG, *wrong, **numbers) if wrong else Verdict(RIGHT, **numbers)
-    if different is None and got.failure and isinstance(got.failure.error, NotImplementedError):
-        name = got.failure.function
-        so_far = f"{len(got.values)} of {len(expected.values)} results are right so far"
-        zh = f"目前 {len(expected.values)} 个结果中有 {len(got.values)} 个正确"
-        at = f"{name} is not written yet" if name else "not written yet"
-        where = Text(f"{at}; {so_far}", f"{name} 尚未完成；{zh}") if got.values else Text(at, f"{name} 尚未完成")
-        return Verdict(UNWRITTEN, where, **numbers)
-    where = _where(different, got, folder)
-    number = _known(exercise, seed, folder, path, got, different)
-    if number is not None:
-        return Verdict(WRONG, where, exercise.mistakes[number].why, _line(exercise, number), number, **numbers)
-    structure = _structure(different, got) if different and different.kind == "value" else ""
-    kind = BROKEN if different is None else WRONG
-    return Verdict(kind, where, Text(structure, structure), **numbers)
+    whole = got.failure is None and len(got.values) == len(expected.values)
+    if different is None and not whole and got.failure and isinstance(got.failure.error, NotImplementedError):
+        return Verdict(UNWRITTEN, _unwritten(got.failure.function, len(got.values), len(expected.values)), **numbers)
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # what they print has been printed
+        if different is None and whole:
+            wrong = _gradients(got)
+            return Verdict(WRONG, wrong[0], wrong[1], **numbers) if wrong else Verdict(RIGHT, **numbers)
+        where = _where(different, got, folder)
+        elsewhere = exercise.needs and _gives(exercise.solution, exercise, got, seed, folder)
+        number = None if elsewhere else _known(exercise, got, different, seed, folder, begun + exercise.seconds / 2)
+        if number is not None:
+            return Verdict(WRONG, where, exercise.mistakes[number].why, _line(exercise, number), number, **numbers)
+        structure = _structure(exercise, seed, different, got) if different and different.kind == "value" else ""
+        line = NOTHING
+        if elsewhere:
+            names = ", ".join(exercise.needs)
+            line = Text(
+                f"the mistake is not in this file: look into what it imports, {names}",
+                f"错误不在本文件：请检查它导入的 {names}",
+            )
+        return Verdict(BROKEN if different is None else WRONG, where, Text(structure, structure), line, **numbers)
+
+
+def _unwritten(name: str, right: int, all_of_them: int) -> Text:
+    at = f"{name} is not written yet" if name else "not written yet"
+    if not right:
+        return Text(at, f"{name} 尚未完成")
+    return Text(
+        f"{at}; {right} of {all_of_them} results are right so far",
+        f"{name} 尚未完成；目前 {all_of_them} 个结果中有 {right} 个正确",
+    )
 
 
 class Written:
@@ -145,36 +172,38 @@ def loaded(name: str, source: str | bytes, path: Path) -> ModuleType:
 
 
 def _known(
-    exercise: Exercise, seed: int, folder: Path, path: Path, got: Transcript, different: Difference | None
+    exercise: Exercise, got: Transcript, different: Difference | None, seed: int, folder: Path, until: float
 ) -> int | None:
-    """The number of the known mistake with which the same comes out.
+    """The number of the known mistake with which the same comes out. It is looked for `until` then: their code may be slow.
 
     Where no mistake explains all, it is enough that one explains the function that is the first to be wrong: others may be
     wrong too, or not be written yet.
     """
-    tolerance = max(1e-9, exercise.tolerance)
-    others = []
-    for number in range(len(exercise.mistakes)):
-        other = _mistaken(exercise, number, seed, folder, path)
-        if same(other, got, tolerance):
-            return number
-        others.append(other)
-    if different is None:
-        return None
-    mine = of_one_function(got, different.index)
-    for number, other in enumerate(others):
-        if same(of_one_function(other, different.index, len(mine.values)), mine, tolerance):
-            return number
+    for index in (None, different.index) if different else (None,):
+        for number, mistake in enumerate(exercise.mistakes):
+            if time.monotonic() > until:
+                return None
+            if _gives(exercise.with_mistake(mistake), exercise, got, seed, folder, index):
+                return number
     return None
 
 
-def _mistaken(exercise: Exercise, number: int, seed: int, folder: Path, path: Path) -> Transcript:
-    """What comes out with a known mistake."""
-    source = exercise.with_mistake(exercise.mistakes[number])
+def _gives(source: str, exercise: Exercise, got: Transcript, seed: int, folder: Path, index: int | None = None) -> bool:
+    """Whether a file of this source, beside their other files, gives the same as theirs.
+
+    With `index`, it is enough that the function of that value does.
+    """
+    path = folder / f"{exercise.key}.py"
     kept = sys.modules.get(exercise.key)
     try:
         with np.errstate(all="ignore"):
-            return transcript(exercise.show, Written(loaded(exercise.key, source, path), path.name), seed, folder)
+            code = loaded(exercise.key, source, path)
+            found: Iterable[Observation | Failure] = observed(exercise.show, Written(code, path.name), seed, folder)
+            if index is not None:
+                theirs = list(of_one_function(got.values, got.values[index]))
+                got = Transcript(theirs, None)
+                found = itertools.islice(of_one_function(found, theirs[0]), len(theirs))
+            return same(found, got, max(1e-9, exercise.tolerance))
     finally:
         if kept is not None:
             sys.modules[exercise.key] = kept
@@ -184,7 +213,7 @@ def _line(exercise: Exercise, number: int) -> Text:
     """The function of the mistake, and how it is written there."""
     mistake = exercise.mistakes[number]
     source = exercise.solution
-    line = source[: source.index(mistake.old)].count("\n") + 1 + (mistake.old[0] == "\n")
+    line = source[: source.rindex(mistake.old)].count("\n") + 1
     within = [
         node.name
         for node in ast.walk(ast.parse(source))
@@ -210,7 +239,7 @@ def _where(different: Difference | None, got: Transcript, folder: Path) -> Text:
 def _raised(error: BaseException, folder: Path, en: str, zh: str) -> Text:
     """What was raised, and where, with the usual fix."""
     where, _ = located(error, folder)
-    kind, said = type(error).__name__, str(error).split("\n")[0][:200]
+    kind, said = type(error).__name__, str(error.msg if isinstance(error, SyntaxError) else error).split("\n")[0][:200]
     fix = Text("", "")
     if isinstance(error, ValueError) and ("read-only" in said):
         fix = Text("; do not write into an input: make a new array", "；不要改写输入，应新建数组")
@@ -225,9 +254,12 @@ def _raised(error: BaseException, folder: Path, en: str, zh: str) -> Text:
     return Text(f"{en}: {what}{fix.en}{at}", f"{zh}：{what}{fix.zh}{at}")
 
 
-def _structure(different: Difference, got: Transcript) -> str:
+def _structure(exercise: Exercise, seed: int, different: Difference, got: Transcript) -> str:
     """What wrong numbers have in common, as far as that is known."""
     probe = got.values[different.index].probe
+    if isinstance(probe, Step):
+        (ours,) = (one for one in exercise.show(exercise.ours, Inputs(seed)) if isinstance(one, Step))
+        return differing_op(probe, ours)
     if isinstance(probe, Pair) and "backward" in different.label:
         found = gradcheck(probe.forward, probe.args, backward=probe.backward)
         if found.verdict == GRADIENT_WRONG:
@@ -236,43 +268,7 @@ def _structure(different: Difference, got: Transcript) -> str:
         return ""
     args = [] if isinstance(probe, tuple) else probe.args
     others = {f"argument {i}": x for i, x in enumerate(args) if isinstance(x, np.ndarray)}
-    return next(_patterns(np.asarray(different.got, float), np.asarray(different.expected, float), others), "")
-
-
-def _patterns(got: Any, expected: Any, others: dict[str, Any]) -> Iterator[str]:
-    if not np.isfinite(got).all() or not np.isfinite(expected).all() or not got.any() or not expected.any():
-        yield "it is zero everywhere" if not got.any() else "it is not finite everywhere" if not np.isfinite(got).all() else ""
-        return
-    rtol = 1e-8
-    if np.allclose(got, -expected, rtol=rtol):
-        yield "it has the other sign"
-    if got.ndim > 1 and got.shape[-1] == got.shape[-2] and np.allclose(got, np.swapaxes(expected, -1, -2), rtol=rtol):
-        yield "it is transposed"
-    wrong = ~np.isclose(got, expected, rtol=rtol, atol=rtol * np.abs(expected).max())
-    one = View(
-        "it", got.reshape(1, -1), expected.reshape(1, -1), wrong.reshape(1, -1), np.zeros(()), expected, others, rtol, rtol
-    )
-    there = (expected != 0) & (got != 0)
-    ratio = np.divide(got, expected, out=np.ones_like(got), where=there)
-    if wrong.all() and there.all() and np.ptp(ratio) <= 1e-7 * np.abs(ratio).max():
-        yield factor(float(ratio.flat[0]), one)
-    less = got - expected
-    if got.size > 2 and np.ptp(less) <= 1e-7 * np.abs(less).max():
-        yield f"every entry is off by the same number, {less.flat[0]:.6g}"
-    for axis in range(got.ndim):
-        several = got.shape[axis] > 1 and got.size > got.shape[axis]
-        if several and (np.ptp(less, axis=axis) <= 1e-7 * np.abs(less).max()).all():
-            yield f"along axis {axis} every entry is off by the same number: a mean or a sum over that axis is missing or wrong"
-        if several and there.all() and (np.ptp(ratio, axis=axis) <= 1e-7 * np.abs(ratio).max()).all():
-            yield f"along axis {axis} every entry is off by the same factor"
-    where = places(one)
-    if where:
-        yield f"wrong only {where}"
-    if there.all():
-        found = powers(ratio.reshape(1, -1), there.reshape(1, -1), one)
-        if found:
-            yield f"off by a factor of {found}"
-    yield ""
+    return common(different.got, different.expected, others)
 
 
 def _gradients(got: Transcript) -> tuple[Text, Text] | None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import tinygrad2
+from tinygrad2.errors import TinygradError
 from tinygrad2.study.course.exercise import Exercise, Text
 from tinygrad2.study.course.judging import BROKEN, Verdict
 
@@ -33,9 +36,23 @@ class Checked:
 
 def check(exercise: Exercise, folder: Path, seed: int) -> Checked:
     """The verdict on a learner's file. Whatever the code does, this comes back: with one clear line."""
+    found, why, printed = _run("check", exercise, folder, seed)
+    return Checked(Verdict(BROKEN, why) if found is None else Verdict.of(found), printed)
+
+
+def page(exercise: Exercise, folder: Path, seed: int, path: Path) -> int:
+    """Write the lab's page of a learner's op, and return its size in bytes. Raises TinygradError where there is none."""
+    found, why, _ = _run("page", exercise, folder, seed, path.resolve())
+    if found is None or "refused" in found:
+        raise TinygradError(f"exercise {exercise.number}: {why.en if found is None else found['refused']}")
+    return int(found["size"])
+
+
+def _run(task: str, exercise: Exercise, folder: Path, seed: int, *more: Path) -> tuple[dict[str, Any] | None, Text, str]:
+    """What `child` found out, or None and why not; and what was printed."""
     with tempfile.TemporaryDirectory(prefix="learn-") as made:
         result = Path(made) / "result"
-        words = [exercise.package, exercise.key, folder.resolve(), seed, exercise.seconds, MEMORY, result]
+        words = [task, exercise.package, exercise.key, folder.resolve(), seed, exercise.seconds, MEMORY, result, *more]
         child = subprocess.Popen(
             [sys.executable, "-X", "utf8", "-m", "tinygrad2.study.course.child", *map(str, words)],
             cwd=made,
@@ -43,23 +60,23 @@ def check(exercise: Exercise, folder: Path, seed: int) -> Checked:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that what it starts ends with it
         )
-        kept = _Output(child)
+        output = _Output(child)
         try:
             code = child.wait(exercise.seconds + 60)  # it ends itself, unless its watchdog was turned off
         except subprocess.TimeoutExpired:
             code = None
         finally:
-            child.kill()
-            child.wait()
-            printed = kept.text()
-        if kept.too_much:
+            _end(child)
+            printed = output.text()
+        if output.too_much:
             said = Text(f"it printed more than {PRINTED >> 20} MB; print less", f"输出超过 {PRINTED >> 20} MB；请减少输出")
-            return Checked(Verdict(BROKEN, said), printed[:2000])
+            return None, said, printed[:2000]
         try:
-            return Checked(Verdict.of(json.loads(result.read_text("utf-8"))), printed)
-        except (OSError, ValueError, TypeError, KeyError):
-            return Checked(Verdict(BROKEN, _ended(code, Path(f"{result}.stack"), exercise, folder)), printed)
+            return json.loads(result.read_text("utf-8")), Text("", ""), printed
+        except (OSError, ValueError):
+            return None, _ended(code, Path(f"{result}.stack"), exercise, folder), printed
 
 
 def _environment() -> dict[str, str]:
@@ -68,6 +85,15 @@ def _environment() -> dict[str, str]:
     path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
     one = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return {**os.environ, **one, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End a process, and all that it started."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+    child.kill()
+    child.wait()
 
 
 class _Output:
@@ -80,12 +106,13 @@ class _Output:
         self.reader.start()
 
     def _read(self, stream: IO[bytes]) -> None:
-        while block := stream.read1(1 << 16):  # type: ignore[attr-defined]
-            self.kept += block[: PRINTED - len(self.kept)]
-            if len(self.kept) >= PRINTED:
-                self.too_much = True
-                self.child.kill()
-                return
+        with stream:
+            while block := stream.read1(1 << 16):  # type: ignore[attr-defined]
+                self.kept += block[: PRINTED - len(self.kept)]
+                if len(self.kept) >= PRINTED:
+                    self.too_much = True
+                    _end(self.child)
+                    return
 
     def text(self) -> str:
         """All that was printed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,11 @@ class Transcript:
     values: list[Observation]
     failure: Failure | None
 
+    def __iter__(self) -> Iterator[Observation | Failure]:
+        yield from self.values
+        if self.failure:
+            yield self.failure
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -55,33 +60,42 @@ class Difference:
     expected: Any = None
 
 
-def transcript(show: Callable[[Any, Inputs], Iterator[Probe]], code: Any, seed: int, folder: Path | None = None) -> Transcript:
-    """Compute all that `show` asks for with `code`. What is raised, ends it."""
-    values: list[Observation] = []
+Show = Callable[[Any, Inputs], Iterator[Probe]]
+
+
+def observed(show: Show, code: Any, seed: int, folder: Path | None = None) -> Iterator[Observation | Failure]:
+    """Compute all that `show` asks for with `code`, one after another. What is raised comes last."""
     label = "the beginning"
     try:
         for index, probe in enumerate(show(code, Inputs(seed))):
             if isinstance(probe, tuple):
-                values.append(Observation(*probe, probe))
+                yield Observation(*probe, probe)
                 label = f"after {probe[0]}"
                 continue
             function = probe.forward if isinstance(probe, Pair) else probe.function
             label = _label(function, probe.args)
             found = function(*probe.args)
             if isinstance(probe, Call):
-                values.append(Observation(label, found, probe))
+                yield Observation(label, found, probe)
+                label = f"after {label}"
                 continue
             out, cache = _out_and_cache(found, label)
-            values.append(Observation(label, out, probe))
-            label = _label(probe.backward, ("dout", "cache"))
-            dout = cotangent(out, seed, index)
-            values.append(Observation(f"{label} after {_label(function, probe.args)}", probe.backward(dout, cache), probe))
+            yield Observation(label, out, probe)
+            label = f"{_label(probe.backward, ('dout', 'cache'))} after {label}"
+            yield Observation(label, probe.backward(cotangent(out, seed, index), cache), probe)
+            label = f"after {label}"
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:
         where, name = located(error, folder)
-        return Transcript(values, Failure(label, error, where, name))
-    return Transcript(values, None)
+        yield Failure(label, error, where, name)
+
+
+def transcript(show: Show, code: Any, seed: int, folder: Path | None = None) -> Transcript:
+    """All of `observed`."""
+    found = list(observed(show, code, seed, folder))
+    failure = found.pop() if found and isinstance(found[-1], Failure) else None
+    return Transcript([one for one in found if isinstance(one, Observation)], failure if isinstance(failure, Failure) else None)
 
 
 def cotangent(out: Any, seed: int, index: int) -> Array:
@@ -154,31 +168,34 @@ def worst_error(expected: Transcript, got: Transcript) -> float:
             if isinstance(a, (float, np.ndarray, np.floating)):
                 try:
                     worst = max(worst, _error(np.asarray(a), np.asarray(b)))
-                except (TypeError, ValueError):
+                except (TypeError, ValueError, OverflowError):
                     return float("inf")
     return worst
 
 
-def same(a: Transcript, b: Transcript, tolerance: float = 1e-9) -> bool:
-    """Whether two wrong answers are one and the same."""
-    if (a.failure is None) != (b.failure is None) or len(a.values) != len(b.values):
-        return False
-    if a.failure and b.failure and (a.failure.label, type(a.failure.error)) != (b.failure.label, type(b.failure.error)):
-        return False
-    return first_difference(a, b, tolerance) is None
+def same(one: Iterable[Observation | Failure], other: Transcript, tolerance: float = 1e-9) -> bool:
+    """Whether two wrong answers are one and the same. What comes after the first difference is not computed."""
+    count = 0
+    for seen in one:
+        if isinstance(seen, Failure):
+            failure = other.failure
+            alike = failure is not None and (seen.label, type(seen.error)) == (failure.label, type(failure.error))
+            return alike and count == len(other.values)
+        if count == len(other.values) or _differ(0, "", other.values[count].value, seen.value, tolerance):
+            return False
+        count += 1
+    return other.failure is None and count == len(other.values)
 
 
-def of_one_function(whole: Transcript, index: int, count: int | None = None) -> Transcript:
-    """The first `count` values of the function that gave value `index`; those with a label of their own are of one function."""
+def of_one_function(values: Iterable[Observation | Failure], one: Observation) -> Iterator[Observation]:
+    """Those values that come from the function of `one`; all that have a label of their own count as one function."""
 
     def name(value: Observation) -> str:
-        probe = value.probe
-        if isinstance(probe, tuple):
+        if isinstance(value.probe, tuple):
             return ""
-        return str(getattr(probe.forward if isinstance(probe, Pair) else probe.function, "__name__", "it"))
+        return str(getattr(value.probe.forward if isinstance(value.probe, Pair) else value.probe.function, "__name__", "it"))
 
-    of = name(whole.values[index]) if index < len(whole.values) else None
-    return Transcript([value for value in whole.values if name(value) == of][:count], None)
+    return (value for value in values if isinstance(value, Observation) and name(value) == name(one))
 
 
 def _differ(index: int, label: str, ours: Any, theirs: Any, tolerance: float) -> Difference | None:
@@ -197,15 +214,15 @@ def _differ(index: int, label: str, ours: Any, theirs: Any, tolerance: float) ->
         if a is None or isinstance(a, (str, bool)) or b is None or isinstance(b, str):
             if a is b or (type(a) is type(b) and a == b):
                 continue
-            said = Text(f"{at}it is {b!r:.60}; expected {a!r:.60}", f"{at}得到 {b!r:.60}，应为 {a!r:.60}")
+            en, zh = (
+                (("an array", "数组") if isinstance(a, np.ndarray) else (f"{a!r:.60}",) * 2) if a is not None else ("None",) * 2
+            )
+            said = Text(f"{at}it is {b!r:.60}; expected {en}", f"{at}得到 {b!r:.60}，应为 {zh}")
             return different("value" if type(a) is type(b) else "type", said, path, got=b, expected=a)
-        try:
-            x, y = np.asarray(a), np.asarray(b)
-        except ValueError:
-            y = np.asarray(None)
-        if y.dtype.kind not in "iufb":
-            what = type(b).__name__
-            said = Text(f"{at}a {what} was given; expected numbers", f"{at}得到 {what}，应为数值")
+        x, y = np.asarray(a), _numbers(b)
+        if y is None:
+            what = f"{type(b).__name__}" + (f" of {b.dtype}" if hasattr(b, "dtype") else "")
+            said = Text(f"{at}it is of type {what}; expected numbers", f"{at}类型为 {what}，应为数值")
             return different("type", said, path)
         if x.shape != y.shape:
             said = Text(f"{at}the shape is {y.shape}; expected {x.shape}", f"{at}形状为 {y.shape}，应为 {x.shape}")
@@ -224,6 +241,15 @@ def _differ(index: int, label: str, ours: Any, theirs: Any, tolerance: float) ->
             )
             return different("value", said, path, error=error, got=y, expected=x)
     return None
+
+
+def _numbers(value: Any) -> Array | None:
+    """An array of real numbers; None for what is none."""
+    try:
+        x = np.asarray(value)
+    except (ValueError, TypeError):
+        return None
+    return x if x.dtype.kind in "iufb" else None
 
 
 def _counted(value: Any) -> str:

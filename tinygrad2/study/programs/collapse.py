@@ -51,7 +51,7 @@ def collapsed(program: Program) -> str:
     program.imports.append("from types import SimpleNamespace")
     spaces = {module: program.new(re.sub(r"\W", "_", module)) for module in modules}
     names = _names(program, spaces)
-    writer, functions, called = Writer(), [], dict[tuple[object, ...], str]()
+    writer, functions, called = Writer(program.by_spec), [], dict[tuple[object, ...], str]()
     parts = []
     for number, phase in enumerate(runs):
         kind = "backward" if number % 2 else "forward"

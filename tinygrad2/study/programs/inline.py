@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import FunctionType, ModuleType
@@ -13,6 +14,7 @@ from typing import Any
 from tinygrad2 import kernels
 from tinygrad2.kernels import reference
 from tinygrad2.ops.indexing import scatter
+from tinygrad2.study.programs.choices import chosen
 from tinygrad2.study.programs.prelude import Prelude, is_check, source_of
 
 OPERATORS = {"add": ast.Add, "subtract": ast.Sub, "multiply": ast.Mult, "divide": ast.Div, "matmul": ast.MatMult}
@@ -50,6 +52,18 @@ def plain_call(node: ast.Call) -> ast.expr:
     return node
 
 
+def with_sizes(expr: ast.expr, space: dict[str, Any]) -> ast.expr:
+    """An expression with numbers for the lengths of axes: 8 for `x.shape[-1]`."""
+
+    class Sizes(ast.NodeTransformer):
+        def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+            text = ast.unparse(node)
+            return ast.Constant(eval(text, space)) if re.fullmatch(r"\w+\.shape\[-?\d+\]", text) else node
+
+    found: ast.expr = Sizes().visit(expr)
+    return found
+
+
 class _Inlined(ast.NodeTransformer):
     """Puts arguments for parameters, and operators where they say the same."""
 
@@ -75,6 +89,11 @@ class _Inlined(ast.NodeTransformer):
         if isinstance(node.slice, ast.Name) and node.slice.id in self.indices:
             return ast.Subscript(self.visit(node.value), self.indices[node.slice.id])
         return self.generic_visit(node)  # type: ignore[return-value]
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
+        known = {name for name, x in self.arguments.items() if isinstance(x, ast.Name) or ast.unparse(x) == "None"}
+        part = chosen(node, known, [name for name in known if ast.unparse(self.arguments[name]) == "None"])
+        return self.generic_visit(node) if part is None else self.visit(part)  # type: ignore[return-value]
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         place = node.args[-1] if node.args else None

@@ -13,7 +13,7 @@ import inspect
 import itertools
 import re
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from types import FunctionType, ModuleType
 from typing import Any
@@ -25,14 +25,15 @@ from tinygrad2.kernels.fast import products, threads
 from tinygrad2.ops.indexing import scatter
 from tinygrad2.ops.op import Fused, Op
 from tinygrad2.ops.source import syntax, written
-from tinygrad2.study.programs.stand_ins import STAND_INS, TRANSPARENT
+from tinygrad2.study.programs.choices import without_choices
+from tinygrad2.study.programs.stand_ins import PLAIN, STAND_INS, TRANSPARENT
 
 
 class Prelude:
     """Functions and constants by name, each after what it needs; they are executed in `space` as they come."""
 
-    def __init__(self, space: dict[str, Any], taken: set[str]) -> None:
-        self.space, self.taken = space, taken
+    def __init__(self, space: dict[str, Any], taken: set[str], by_spec: bool = False) -> None:
+        self.space, self.taken, self.by_spec = space, taken, by_spec
         self.imports: set[str] = {"import numpy as np"}
         self.texts: list[str] = []
         self._names: dict[Any, str] = {}
@@ -40,11 +41,21 @@ class Prelude:
     def function(self, f: Callable[..., Any], name: str) -> str:
         """The name of a function that the prelude has from now on."""
         f = STAND_INS.get(f, f)
-        if f not in self._names:
-            name = self._new(name)
-            self._names[f] = name
-            self._add(_Edited(self, f, name).text)
-        return self._names[f]
+        if self.by_spec and f in PLAIN:
+            return f"np.{PLAIN[f].__name__}"
+        return self._written(f, name, source_of(f), set())
+
+    def specialised(self, f: Callable[..., Any], name: str, absent: Collection[str]) -> tuple[str, set[str]]:
+        """The name of a function for calls in which the parameters `absent` are None, and the parameters that it then lacks."""
+        source, unread = without_choices(source_of(f), absent)
+        return self._written(f, name, source, unread), unread
+
+    def _written(self, f: Callable[..., Any], name: str, source: str, unread: set[str]) -> str:
+        key = f, source, frozenset(unread)
+        if key not in self._names:
+            self._names[key] = self._new(name)
+            self._add(_Edited(self, f, self._names[key], source, unread).text)
+        return self._names[key]
 
     def resolve(self, names: Mapping[str, Any], name: str) -> str:
         """What a global name of some module is called here."""
@@ -73,6 +84,8 @@ class Prelude:
             return self.resolve(vars(reference), attribute)
         if isinstance(value, type) and issubclass(value, Op) and attribute == "forward" and not issubclass(value, Fused):
             return self.function(value.forward, value.name)
+        if isinstance(value, type) and issubclass(value, Fused) and attribute == "spec":
+            return self.function(value.spec, value.name)
         return None
 
     def _constant(self, names: Mapping[str, Any], name: str) -> str:
@@ -108,9 +121,9 @@ class Prelude:
 class _Edited:
     """The text of a function under another name: no annotations, no checks, no threads, no bfloat16."""
 
-    def __init__(self, prelude: Prelude, f: Any, name: str) -> None:
-        self.prelude, self.names = prelude, inspect.unwrap(f).__globals__
-        source = _without_threads(source_of(f))
+    def __init__(self, prelude: Prelude, f: Any, name: str, source: str, unread: set[str]) -> None:
+        self.prelude, self.names, self.unread = prelude, inspect.unwrap(f).__globals__, unread
+        source = _without_threads(source)
         tree = ast.parse(source).body[0]
         assert isinstance(tree, ast.FunctionDef)
         self.lines = source.splitlines(keepends=True)
@@ -135,7 +148,8 @@ class _Edited:
         text = source.encode()
         for begin, end, replacement in sorted(self.edits, reverse=True):
             text = text[:begin] + replacement.encode() + text[end:]
-        self.text = "\n".join(line.rstrip() for line in text.decode().splitlines() if line.strip())
+        lines = [REMARK.sub("", line).rstrip() for line in text.decode().splitlines()]
+        self.text = "\n".join(line for line in lines if line)
 
     def _at(self, line: int, column: int) -> int:
         return self.starts[line - 1] + column
@@ -152,6 +166,9 @@ class _Edited:
     def _signature(self, f: ast.FunctionDef) -> None:
         """Names and defaults, on one line."""
         bare = copy.deepcopy(f.args)
+        pairs = zip(bare.kwonlyargs, bare.kw_defaults, strict=True)
+        bare.kw_defaults = [default for p, default in pairs if p.arg not in self.unread]
+        bare.args, bare.kwonlyargs = ([p for p in ps if p.arg not in self.unread] for ps in (bare.args, bare.kwonlyargs))
         for argument in [n for n in ast.walk(bare) if isinstance(n, ast.arg)]:
             argument.annotation = None
         text = "".join(self.lines).encode()
@@ -207,6 +224,10 @@ class _Edited:
         else:
             return False
         return True
+
+
+REMARK = re.compile(r"\s*# (?:noqa|type: ignore)\b.*")
+"""What is said to the tools that check the source."""
 
 
 def is_check(node: ast.AST) -> bool:

@@ -6,7 +6,7 @@ import ast
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tinygrad2.ops.op import Op
@@ -52,6 +52,7 @@ class Program:
     paths        from a variable to the module that it belongs to
     derivatives  from a variable to that of its gradient
     taken        all names that there are
+    by_spec      whether fused ops are written by their specifications, which gives the same but for rounding
     """
 
     imports: list[str] = field(default_factory=list)
@@ -64,6 +65,7 @@ class Program:
     paths: dict[str, str] = field(default_factory=dict)
     derivatives: dict[str, str] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
+    by_spec: bool = False
 
     def new(self, name: str) -> str:
         """A name that nothing has yet."""
@@ -74,9 +76,13 @@ class Program:
 
 
 class Writer:
-    """Puts lines on paper: a comment where the module changes, and the formula of an op where it is first used."""
+    """Puts lines on paper: a comment where the module changes, and the formula of an op where it is first used.
 
-    def __init__(self) -> None:
+    By specifications, names alone say which module it is within a block, and a note may give way to its line.
+    """
+
+    def __init__(self, by_spec: bool = False) -> None:
+        self._by_spec = by_spec
         self._shown: set[type[Op]] = set()
 
     def lines(self, lines: list[Line], indent: str = "") -> list[str]:
@@ -84,14 +90,17 @@ class Writer:
         text: list[str] = []
         path = None
         for line in lines:
-            if line.path != path:
-                apart = not line.path or _block(line.path) != _block(path or "")
-                path = line.path
+            here = _block(line.path) or line.path.partition(".")[0] if self._by_spec else line.path
+            if here != path:
+                apart = not here or _block(here) != _block(path or "")
+                path = here
                 text += [""] * bool(text and apart) + [f"{indent}# {path}"] * bool(path)
             if line.op is not None and line.op not in self._shown:
                 self._shown.add(line.op)
                 text += [indent + "#   " + part for part in _formula(line.op)]
-            text += [indent + part for part in _laid_out(line, WIDTH - len(indent))]
+            fits = len(f"{indent}{line.code}  # {line.note}") <= WIDTH
+            note = line.note if fits or not self._by_spec or len(indent + line.code) > WIDTH else ""
+            text += [indent + part for part in _laid_out(replace(line, note=note), WIDTH - len(indent))]
         return text
 
 
@@ -102,8 +111,12 @@ def _block(path: str) -> str:
 
 def plain(program: Program) -> str:
     """The text of a program, every line written out."""
-    writer = Writer()
+    writer = Writer(program.by_spec)
     loads = ["# Inputs: the leaves first, then constants", *(load(program, name, name) for name in program.inputs)]
+    if program.by_spec:
+        shapes = ", ".join(f"{name} {x.shape}".replace(" ", "\0") for name, x in program.inputs.items())
+        loads = ["# Inputs, with their shapes: the leaves first, then constants", *_wrapped(shapes, "#   ")]
+        loads.append("globals().update(inputs)")
     parts = [*head(program), "\n".join(loads)]
     for number, phase in enumerate(program.phases):
         parts.append("\n".join([f"# {phase.title}", "", *writer.lines(phase.lines)]))
@@ -124,6 +137,11 @@ def head(program: Program) -> list[str]:
     """What comes before the inputs are named."""
     several = len(program.losses) > 1
     title = f"{len(program.losses)} losses and the sum of their gradients" if several else "A loss and its gradient"
+    rules = """Where a rule is used for the first time, its formula is above it: `g` is the
+gradient of the result `out`, and `d_x` is then still to be summed over the axes along which `x` was broadcast."""
+    if program.by_spec:
+        rules = """An op of several steps, such as `layer_norm`, is a function; `layer_norm_vjp`
+takes the gradient `g` of its result and gives those of its inputs. What the engine gives differs from this by rounding."""
     docstring = f'''"""{title}, op by op, in NumPy alone: written by tinygrad2.study.explain.
 
 Run it beside inputs.npz: it leaves `loss`{" (a list)" if several else ""}, and in `grads` the gradient of every leaf by name.
@@ -131,8 +149,7 @@ Run it beside inputs.npz: it leaves `loss`{" (a list)" if several else ""}, and 
 `d_x` is the gradient of the loss with respect to `x`. Backward goes through the ops from last to first; each gives every one
 of its inputs a part of its gradient, `part` where it needs more work. `d_x += ...` adds a part in place; `d_x = d_x + ...`
 makes a new array, where what came first is also something else, such as the gradient of another value.
-Behind each line is the shape of what it sets. Where a rule is used for the first time, its formula is above it: `g` is the
-gradient of the result `out`, and `d_x` is then still to be summed over the axes along which `x` was broadcast.
+Behind each line is the shape of what it sets. {rules}
 
 First come the functions that the step needs; it starts at "Inputs".
 """'''
@@ -169,7 +186,8 @@ def gradient_lines(
         lines = ["# The gradients of several losses add up"]
         lines += [f'grads["{key}"] = ' + f'grads["{key}"] + ' * (key in before) + name for key, name in single.items()]
     else:
-        lines = ["grads = {", *(f'    "{key}": {name},' for key, name in single.items()), "}"]
+        pairs = ", ".join(f'"{key}":\0{name}' for key, name in single.items())
+        lines = ["grads = {", *_wrapped(pairs, "    "), "}"]
     for rest, some in groups.items():
         which = ", ".join(f'"{module}": {(modules or {})[module]}' for module in some)
         lines.append(f"for path, gradients in {{{which}}}.items():")
@@ -179,6 +197,12 @@ def gradient_lines(
         ]
         lines.append("        grads[key] = grads[key] + d if key in grads else d" if number else "        grads[key] = d")
     return "\n".join(lines)
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    """Text on as many lines as it takes; spaces that are written as zeros do not end one."""
+    lines = textwrap.wrap(text, WIDTH - len(indent), break_long_words=False, break_on_hyphens=False)
+    return [indent + line.replace("\0", " ") for line in lines]
 
 
 def _listed(start: str, items: Sequence[str], indent: str) -> list[str]:
@@ -215,8 +239,8 @@ def _laid_out(line: Line, width: int) -> list[str]:
     if not start:
         return [line.code + note] if len(line.code) <= width else [line.code, *([f"# {line.note}"] if line.note else [])]
     inside = middle if len(middle) + 4 <= width else ""
-    body = [inside] if inside else textwrap.wrap(middle, width - 4, break_long_words=False, break_on_hyphens=False)
-    return [start, *("    " + part for part in body), end + note]
+    body = ["    " + inside] if inside else _wrapped(middle, "    ")
+    return [start, *body, end + note]
 
 
 def _split(code: str) -> tuple[str, str, str]:

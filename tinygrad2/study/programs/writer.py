@@ -10,6 +10,7 @@ import ast
 import builtins
 import inspect
 import keyword
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,7 +25,7 @@ from tinygrad2.ops.fused import Linear
 from tinygrad2.ops.indexing import add_at, add_rows
 from tinygrad2.ops.op import HALF, Fused, Primitive, wide
 from tinygrad2.ops.reductions import loses_digits, total
-from tinygrad2.study.programs.inline import expression, plain_call
+from tinygrad2.study.programs.inline import expression, plain_call, with_sizes
 from tinygrad2.study.programs.literals import literal
 from tinygrad2.study.programs.prelude import Prelude
 from tinygrad2.study.programs.program import Line, Phase, Program
@@ -41,10 +42,11 @@ RESERVED |= {"file", "allow_pickle"}  # np.savez means something else by these
 class Writer:
     """Writes the program, and keeps what its lines have computed so far in `space`."""
 
-    def __init__(self, traces: list[Trace]) -> None:
-        self.program = Program(taken=set(RESERVED))
+    def __init__(self, traces: list[Trace], by_spec: bool = False) -> None:
+        self.by_spec = by_spec
+        self.program = Program(taken=set(RESERVED), by_spec=by_spec)
         self.space: dict[str, Any] = {"np": np}
-        self.prelude = Prelude(self.space, self.program.taken)
+        self.prelude = Prelude(self.space, self.program.taken, by_spec)
         self.names: dict[Any, str] = {}  # by node: records apart have Values apart for one leaf
         self.residuals: dict[Any, str] = {}
         self.constants: dict[int, tuple[str, Array]] = {}
@@ -95,7 +97,7 @@ class Writer:
 
     def _input(self, name: str, array: Array) -> None:
         self.program.inputs[name] = self.space[name] = array
-        if not (array.flags.c_contiguous or array.flags.f_contiguous):
+        if not (self.by_spec or array.flags.c_contiguous or array.flags.f_contiguous):
             self.prelude.function(laid_out, "laid_out")
             self.program.layouts[name] = array.strides
 
@@ -141,9 +143,19 @@ class Writer:
                 together = ast.Tuple([expr for expr, _ in rest])
                 bound[p.name] = together, together
         found = expression(self.prelude, f, {k: v[0] for k, v in bound.items()}, {k: v[1] for k, v in bound.items()})
-        if found is not None:
+        if self._spelt_out(value) is None:
+            return found or ast.Call(_expr(self.prelude.function(f, name)), [expr for expr, _ in pairs], keywords)
+        if found is not None and _is_short(found := with_sizes(found, self.space)):
             return found
-        return ast.Call(_expr(self.prelude.function(f, name)), [expr for expr, _ in pairs], keywords)
+        absent = [name for name, (expr, _) in bound.items() if ast.unparse(expr) == "None"]
+        name, unread = self.prelude.specialised(f, name, absent)
+        read = [bound[p.name][0] for p in _parameters(f) if p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in unread]
+        return ast.Call(_expr(name), read, [k for k in keywords if k.arg not in unread])
+
+    def _spelt_out(self, value: Value) -> type[Fused] | None:
+        """A fused op that stands in the program as its specification, and its gradient as on paper."""
+        op = value.op
+        return op if self.by_spec and op is not None and issubclass(op, Fused) and op.rule is not None else None
 
     def _eval(self, expr: ast.expr) -> Any:
         return eval(ast.unparse(expr), self.space)
@@ -151,9 +163,11 @@ class Writer:
     # -- forward
     def _forward(self, value: Value) -> None:
         assert value.op is not None
-        forward = forward_of(value.op, value.arrays, value.settings.get("axis"))
-        name = self.names[value.node]
-        expr = self._applied(value, forward, f"{value.op.name}_forward")
+        name, called = self.names[value.node], f"{value.op.name}_forward"
+        forward = forward_of(value.op, value.arrays, value.settings.get("axis"), self.by_spec)
+        if op := self._spelt_out(value):
+            forward, called = op.spec, op.name
+        expr = self._applied(value, forward, called)
         result = self._eval(expr)
         self.residuals[value.node] = name
         if issubclass(value.op, Fused) and forward is value.op.forward:
@@ -197,14 +211,18 @@ class Writer:
                 first = before if value.op.arity is not None else [*before, ast.Constant(i)]
                 expr = self._applied(value, rule, f"{value.op.name}_rule", first)
                 yield x, _Part(None if _is_scatter(expr) else self._eval(expr), expr, value, kept)
-        if len(self.lines) > start:
+        if len(self.lines) > start and not self.by_spec:
             self.lines[start].op = value.op
 
     def _together(self, value: Value, before: list[ast.expr], kept: list[Any]) -> Iterator[tuple[Value, _Part]]:
         """The parts that one function gives."""
         assert value.op is not None
         vjp = linear_rule if value.op is Linear else inspect.unwrap(value.op.vjp)
+        if op := self._spelt_out(value):
+            vjp = op.rule or vjp
         expr = self._applied(value, vjp, f"{value.op.name}_vjp", before)
+        if op and op.arity == 1:  # on paper, the gradient of a single input is no tuple
+            expr = ast.Tuple([expr])
         pairs = list(zip(value.inputs, self._eval(expr), strict=True))
         others = [[*kept, *(c for _, c in pairs[:i] + pairs[i + 1 :])] for i in range(len(pairs))]
         if isinstance(expr, ast.Tuple):
@@ -271,9 +289,11 @@ class Writer:
         extra = c.ndim - like.ndim
         axes = (*range(extra), *(i + extra for i, n in enumerate(like.shape) if n == 1 and c.shape[i + extra] != 1))
         added, how = "np.sum", ", dtype=np.float32" if c.dtype == HALF else ""
-        if loses_digits(wide(c), axes):
+        if loses_digits(wide(c), axes) and not self.by_spec:
             expr = ast.Call(ast.Attribute(expr, "astype"), [_expr("np.float32")], []) if how else expr
             added, how = self.prelude.function(total, "total"), ""
+        if like.ndim and len(axes) == extra:
+            return _expr(f"{added}({ast.unparse(expr)}, axis={axes if extra > 1 else 0}{how})")
         text = f"{added}({ast.unparse(expr)}, axis={axes}, keepdims=True{how})"
         return _expr(f"np.reshape({text}, {like.shape})" if extra else text)
 
@@ -292,12 +312,13 @@ class Writer:
             self.space[d] = np.array(before)
             self.lines.append(Line(f"{d} = np.array({d})", f"{like.shape}, a copy to add to", path))
         self.owned.add(x)
-        if isinstance(at, np.ndarray) and at.dtype.kind in "iu" and at.size and like.ndim > 1:
+        simple = self.by_spec and like.dtype != HALF
+        if isinstance(at, np.ndarray) and at.dtype.kind in "iu" and at.size and like.ndim > 1 and not simple:
             code = f"{self.prelude.function(add_rows, 'add_rows')}({d}, {ast.unparse(index)}, {ast.unparse(g)})"
         elif _is_basic(at):
             code = f"{ast.unparse(ast.Subscript(_expr(d), place))} += {ast.unparse(g)}"
         else:
-            plain = like.dtype == np.float64 or (like.dtype == np.float32 and np.size(self._eval(g)) < MANY_ROWS)
+            plain = simple or like.dtype == np.float64 or (like.dtype == np.float32 and np.size(self._eval(g)) < MANY_ROWS)
             function = "np.add.at" if plain else self.prelude.function(add_at, "add_at")
             code = f"{function}({d}, {ast.unparse(index)}, {ast.unparse(g)})"
         exec(code, self.space)
@@ -329,6 +350,13 @@ def _parameters(f: Callable[..., Any]) -> list[inspect.Parameter]:
 
 def _expr(text: str) -> ast.expr:
     return ast.parse(text, mode="eval").body
+
+
+def _is_short(expr: ast.expr) -> bool:
+    """Whether no part of it names a value more than twice, so that it reads well with long names."""
+    parts = expr.elts if isinstance(expr, ast.Tuple) else [expr]
+    names = [Counter(n.id for n in ast.walk(part) if isinstance(n, ast.Name)) for part in parts]
+    return all(count < 3 for counts in names for count in counts.values())
 
 
 def _as_array(expr: ast.expr, result: Any) -> ast.expr:

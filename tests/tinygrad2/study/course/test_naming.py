@@ -15,7 +15,7 @@ CASES = [
     ("e05_sums_and_shapes", "dout lacks the axes"),
     ("e09_activations", "multiplies dout by exp(x), and adds nothing"),
     ("e14_optimizers", "The step goes uphill"),
-    ("e14_optimizers", "decay is not multiplied by the rate"),
+    ("e14_optimizers", "decay is not multiplied by the learning rate"),
     ("e16_accumulation", "The last rows are dropped"),
 ]
 

@@ -1,4 +1,4 @@
-"""A check judges what comes out, and not how: six engines in six styles are right, and other ways of all exercises."""
+"""A check judges what comes out, and not how: six engines in six styles are right, and other ways of many exercises."""
 
 from __future__ import annotations
 

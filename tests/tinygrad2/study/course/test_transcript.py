@@ -38,7 +38,7 @@ def test_the_same_numbers_in_another_container(ours, theirs):
         ((1.0, 2.0), [1.0, 2.0, 3.0], "it gives 3 values; expected 2 values"),
         ((1.0, 2.0), 1.0, "it gives one value; expected 2 values"),
         ([1.0, 2.0], (1.0, 2.0, 3.0), "the shape is (3,); expected (2,)"),
-        ([1.0, 2.0], ([1.0], [2.0, 3.0]), "a tuple was given; expected numbers"),
+        ([1.0, 2.0], ([1.0], [2.0, 3.0]), "it is of type tuple; expected numbers"),
         ((1.0, (2.0, 3.0)), [1.0, 2.0], "it gives [0], [1]; expected [0], [1][0], [1][1]"),
     ],
 )

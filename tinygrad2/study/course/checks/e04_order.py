@@ -114,7 +114,6 @@ EXERCISE = Exercise(
     minutes=45,
     show=show,
     ours=OURS,
-    needs=("e03_value",),
     idea=Text(
         "Keep a stack of (node, done). Take one off: if it is new, put it back as done, and its inputs on top of it; when it "
         "comes up as done, all its inputs are in the list, so it can go there too.",

@@ -31,12 +31,14 @@ def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
     yield from run("a / b, where b is one number", lambda a, b: a / b, n(2, 3), draw.uniform(1, 2))
     yield from run("-a", lambda a: -a, n(2, 3))
     yield from run("2 * a - 3", lambda a: 2 * a - 3, n(2, 3))
+    yield from run("1 + a * 3", lambda a: 1 + a * 3, n(2, 3))
     yield from run("1 - a / 4", lambda a: 1 - a / 4, n(2, 3))
     yield from run("2 / a + a", lambda a: 2 / a + a, draw.uniform(1, 2, 3))
     yield from run("a @ b", lambda a, b: a @ b, n(2, 3), n(3, 4))
     yield from run("a @ b, where a has a batch in front", lambda a, b: a @ b, n(2, 5, 3), n(3, 4))
     yield from run("a.sum()", lambda a: a.sum(), n(2, 3))
     yield from run("a.sum(axis=0)", lambda a: a.sum(axis=0), n(2, 3))
+    yield from run("a.sum(axis=1)", lambda a: a.sum(axis=1), n(2, 3))
     yield from run("a.sum(axis=1, keepdims=True)", lambda a: a.sum(axis=1, keepdims=True), n(2, 3))
     yield from run("a.mean()", lambda a: a.mean(), n(2, 3))
     yield from run("a.mean(axis=-1, keepdims=True)", lambda a: a.mean(axis=-1, keepdims=True), n(2, 3, 4))
@@ -73,7 +75,6 @@ EXERCISE = Exercise(
     minutes=120,
     show=show,
     ours=SimpleNamespace(Tensor=Tensor, op=op),
-    needs=("e06_unbroadcast",),
     idea=Text(
         "Begin with __init__, + and backward, and check; then one function after another. A Tensor needs its inputs, and a "
         "function from its gradient to theirs.",

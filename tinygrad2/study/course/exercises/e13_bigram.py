@@ -1,4 +1,4 @@
-"""Bigram: a first language model on your own engine
+"""Bigram: a first language model on your own engine (milestone 1)
 
     text   a b a c a b            table (V, V)
            | | | | |                a  b  c     <- what comes next
@@ -28,7 +28,7 @@ come near.
 - `baseline(ids, vocabulary)` -> the mean of -log(count of the pair / count of its first token), over all pairs of the text,
   where both counts are of pairs.
 [zh]
-Bigram（二元语法）：在自己的引擎上训练第一个语言模型
+Bigram（二元语法）：在自己的引擎上训练第一个语言模型（里程碑 1）
 
     文本   a b a c a b            table (V, V)
            | | | | |                a  b  c     <- 下一个 token

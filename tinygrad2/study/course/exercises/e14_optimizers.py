@@ -1,126 +1,91 @@
 r"""Optimizers: from gradients to the next parameters
 
-    gradient ---> clip ---> mean of gradients  m ---.
-       |                                             m / sqrt(v) ---> * rate ---> step
-       '----------------->  mean of squares    v ---'
+    gradients ---> clip: all together no longer than `most`
+                    |
+    step t ------> learning rate: warm-up, then down a cosine
+                    |
+    p, m, v -----> AdamW -----> new p, m, v
 
-    rate     peak  /\___
-                  /     `--.__         warm-up, then half a cosine
-                 /            `-.___
-           step 0  warmup        total
+       lr |   /\__
+          |  /    \__            a step of AdamW is about lr long in every
+          | /        \__         entry, however large its gradients are
+          +--------------- t
 
-SGD steps against the gradient: p - rate * g. AdamW keeps two running means for each number, of its gradient (m) and of the
-square of its gradient (v), and divides one by the root of the other, so that every number moves by about the rate, however
-large its gradients are:
+Nothing may be written into: return new arrays.
 
-    m = b1 m + (1 - b1) g                    both begin with 0, and so are too small at first:
-    v = b2 v + (1 - b2) g^2                  after t steps, by the factors 1 - b1^t and 1 - b2^t
-    p = p - rate * ( m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps) + decay * p )
-
-The decay pulls weights toward 0. It stands outside of the means ("decoupled": it is not added to the gradient), and it is for
-matrices only: arrays of two axes or more. Gains and biases do not decay.
-
-Parameters and gradients are lists of arrays, one gradient for each parameter. Nothing that is handed in may be changed: return
-new arrays.
-
-- `sgd(parameters, gradients, rate)` -> a list of arrays.
-- `adamw_start(parameters)` -> the state before the first step, `{"step": 0, "mean": [...], "square": [...]}`, with an array of
-  zeros for each parameter in both lists.
-- `adamw(parameters, gradients, state, rate, betas, eps, decay)` -> (a list of arrays, the next state). betas is (b1, b2);
-  `step` counts the steps taken: it is 1 after the first.
-- `clip(gradients, max_norm)` -> (a list of arrays, norm). The norm is that of all numbers of all gradients together, as it was
-  before; above max_norm all are multiplied by max_norm / (norm + 1e-6), and otherwise they stay.
-- `warmup_cosine(step, peak, warmup, total, final)` -> the rate of a step, counted from 0: (step + 1) / warmup of the peak in
-  the first `warmup` steps, then along half a cosine from peak at step `warmup` to final at step `total`; final after that.
-  warmup may be 0.
+- `sgd(p, g, lr)` -> the new p: a step of length lr * g downhill.
+- `adamw(p, g, m, v, t, lr, beta1, beta2, decay)` -> (p, m, v), all new. m and v begin as zeros and average g and its square:
+  m = beta1 m + (1 - beta1) g, and v likewise with g * g and beta2. They begin too small, so m is divided by 1 - beta1**t and v
+  by 1 - beta2**t, where t = 1 in the first step (what is returned is m and v before that division). Then p moves by -lr times
+  m / (sqrt(v) + 1e-8). Weight decay is apart from the gradient ("decoupled"): p is also made smaller by lr * decay * p, with
+  the old p.
+- `clip(gradients, most)` -> (gradients, norm). `gradients` is a list of arrays, norm the root of the sum of the squares of all
+  their entries. All are multiplied by min(1, most / (norm + 1e-6)).
+- `learning_rate(t, peak, warmup, total, final)`, where t counts from 0: for t < warmup it is peak * (t + 1) / warmup; then half
+  a cosine from peak, at t = warmup, to final, at t = total.
 [zh]
-优化器：由梯度得到下一步的参数
+优化器：从梯度到新的参数
 
-    梯度 ---> 裁剪 ---> 梯度的平均       m ---.
-       |                                       m / sqrt(v) ---> * 学习率 ---> 一步
-       '------------->  平方的平均       v ---'
+    梯度 --------> 裁剪：总长度不超过 `most`
+                    |
+    第 t 步 -----> 学习率：预热，然后按余弦下降
+                    |
+    p, m, v -----> AdamW -----> 新的 p, m, v
 
-    学习率  peak  /\___
-                 /     `--.__          预热，然后半个余弦
-                /            `-.___
-          step 0  warmup        total
+       lr |   /\__
+          |  /    \__            无论梯度多大，AdamW 的一步
+          | /        \__         在每个元素上的长度大约为 lr
+          +--------------- t
 
-SGD 沿梯度的反方向走：p - rate * g。AdamW 为每个数保存两个滑动平均：梯度的（m）和梯度平方的（v），
-并用前者除以后者的平方根，于是不论梯度多大，每个数每步大约移动一个学习率：
+不得改写任何输入：返回新的数组。
 
-    m = b1 m + (1 - b1) g                    二者都从 0 开始，所以起初偏小：
-    v = b2 v + (1 - b2) g^2                  t 步之后，偏小的倍数为 1 - b1^t 和 1 - b2^t
-    p = p - rate * ( m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps) + decay * p )
-
-权重衰减把权重拉向 0。它在两个平均之外（“解耦”：不加到梯度里），并且只用于矩阵，即有两个或更多轴的数组。增益和偏置不衰减。
-
-参数和梯度都是数组的列表，每个参数对应一个梯度。不得改变传入的任何东西：应返回新的数组。
-
-- `sgd(parameters, gradients, rate)` -> 数组的列表。
-- `adamw_start(parameters)` -> 第一步之前的状态 `{"step": 0, "mean": [...], "square": [...]}`，
-  两个列表中对每个参数各有一个零数组。
-- `adamw(parameters, gradients, state, rate, betas, eps, decay)` -> (数组的列表, 下一个状态)。betas 为 (b1, b2)；
-  `step` 是已走的步数：第一步之后为 1。
-- `clip(gradients, max_norm)` -> (数组的列表, 范数)。范数是所有梯度的所有数合在一起、裁剪之前的范数；
-  超过 max_norm 时全部乘以 max_norm / (norm + 1e-6)，否则不变。
-- `warmup_cosine(step, peak, warmup, total, final)` -> 从 0 数起的某一步的学习率：前 `warmup` 步为 peak 的
-  (step + 1) / warmup，然后沿半个余弦，从第 `warmup` 步的 peak 降到第 `total` 步的 final；此后保持 final。warmup 可以为 0。
+- `sgd(p, g, lr)` -> 新的 p：沿下坡方向走 lr * g。
+- `adamw(p, g, m, v, t, lr, beta1, beta2, decay)` -> (p, m, v)，均为新数组。m 和 v 从零开始，对 g 及其平方做平均：
+  m = beta1 m + (1 - beta1) g，v 同理，用 g * g 和 beta2。它们起初偏小，所以 m 要除以 1 - beta1**t，v 要除以 1 - beta2**t，
+  第一步 t = 1（返回的是除之前的 m 和 v）。然后 p 移动 -lr 乘以 m / (sqrt(v) + 1e-8)。权重衰减与梯度无关（“解耦”）：
+  p 还要减去 lr * decay * p，其中用旧的 p。
+- `clip(gradients, most)` -> (gradients, norm)。`gradients` 是数组的列表，norm 是所有元素平方和的平方根。
+  全部乘以 min(1, most / (norm + 1e-6))。
+- `learning_rate(t, peak, warmup, total, final)`，t 从 0 开始：t < warmup 时为 peak * (t + 1) / warmup；之后按半个余弦从
+  peak（t = warmup）降到 final（t = total）。
 """
-
-import math
 
 import numpy as np
 
 
-def sgd(parameters, gradients, rate):
-    """Lists of arrays, a number -> a list of arrays."""
+def sgd(p, g, lr):
+    """p, g -> the new p."""
     # <hole>
-    return [p - rate * g for p, g in zip(parameters, gradients, strict=True)]
+    return p - lr * g
     # </hole>
 
 
-def adamw_start(parameters):
-    """A list of arrays -> the state before the first step."""
+def adamw(p, g, m, v, t, lr, beta1, beta2, decay):
+    """p, g, m, v of one shape -> the new p, m, v."""
     # <hole>
-    return {
-        "step": 0,
-        "mean": [np.zeros(p.shape) for p in parameters],
-        "square": [np.zeros(p.shape) for p in parameters],
-    }
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g * g
+    mean = m / (1 - beta1**t)
+    square = v / (1 - beta2**t)
+    step = mean / (np.sqrt(square) + 1e-8)
+    return p - lr * step - lr * decay * p, m, v
     # </hole>
 
 
-def adamw(parameters, gradients, state, rate, betas, eps, decay):
-    """Lists of arrays, the state, numbers -> a list of arrays, the next state."""
+def clip(gradients, most):
+    """A list of arrays -> a list of arrays, and their norm before."""
     # <hole>
-    b1, b2 = betas
-    t = state["step"] + 1
-    means = [b1 * m + (1 - b1) * g for m, g in zip(state["mean"], gradients, strict=True)]
-    squares = [b2 * v + (1 - b2) * g**2 for v, g in zip(state["square"], gradients, strict=True)]
-    moved = []
-    for p, m, v in zip(parameters, means, squares, strict=True):
-        m_hat = m / (1 - b1**t)
-        v_hat = v / (1 - b2**t)
-        pull = decay * p if p.ndim >= 2 else 0.0
-        moved.append(p - rate * (m_hat / (np.sqrt(v_hat) + eps) + pull))
-    return moved, {"step": t, "mean": means, "square": squares}
+    norm = np.sqrt(sum(np.sum(g * g) for g in gradients))
+    factor = min(1.0, most / (norm + 1e-6))
+    return [g * factor for g in gradients], norm
     # </hole>
 
 
-def clip(gradients, max_norm):
-    """A list of arrays, a number -> a list of arrays, their norm before."""
+def learning_rate(t, peak, warmup, total, final):
+    """That of step t, from 0."""
     # <hole>
-    norm = math.sqrt(sum(np.sum(g**2) for g in gradients))
-    factor = max_norm / (norm + 1e-6) if norm > max_norm else 1.0
-    return [factor * g for g in gradients], norm
-    # </hole>
-
-
-def warmup_cosine(step, peak, warmup, total, final):
-    """A step from 0, numbers -> the rate of that step."""
-    # <hole>
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    progress = min(1.0, (step - warmup) / (total - warmup))
-    return final + (peak - final) * 0.5 * (1 + math.cos(math.pi * progress))
+    if t < warmup:
+        return peak * (t + 1) / warmup
+    done = (t - warmup) / (total - warmup)
+    return final + (peak - final) * (1 + np.cos(np.pi * done)) / 2
     # </hole>

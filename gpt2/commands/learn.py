@@ -1,0 +1,283 @@
+"""`gpt2 learn`: the course, from a slope to a GPT-2 on one's own engine."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import textwrap
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gpt2.commands.parser import Bare, natural, place
+from gpt2.errors import ConfigError
+from gpt2.files import strict_json
+from gpt2.terminal import one_line, padded, printable, width_of
+from tinygrad2.errors import counted
+from tinygrad2.study.course.exercise import LANGUAGES, Exercise, Text, exercises
+from tinygrad2.study.course.folder import STATE, Folder
+from tinygrad2.study.course.judging import BROKEN, MISSING, RIGHT, UNWRITTEN, VERDICTS, WRONG, Verdict
+from tinygrad2.study.course.runner import Checked
+from tinygrad2.study.course.runner import check as check_alone
+from tinygrad2.study.course.runner import page as page_of
+
+HELP = "build it yourself: exercises from a slope to a GPT-2, and a check that knows which mistake was made"
+PACKAGES = ("tinygrad2.study.course", "gpt2.course")
+MARKS = {
+    RIGHT: Text("ok", "正确"),
+    WRONG: Text("wrong", "错误"),
+    BROKEN: Text("fails", "出错"),
+    MISSING: Text("no file", "缺失"),
+    UNWRITTEN: Text("", ""),
+}
+PRINTED = 10
+"""Lines of what a learner's code prints that are shown."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Its flags."""
+    about = (
+        "start [FOLDER], check [NUMBER ...], hint NUMBER, lab NUMBER, grade FOLDER ..., solutions FOLDER; without any, show "
+        "how far you are"
+    )
+    parser.add_argument("--action", action=Bare, several=True, default=[], metavar="ACTION", help=about)
+    parser.add_argument("--folder", type=place, help="your folder (default: this one, or course)")
+    parser.add_argument("--language", choices=LANGUAGES, default="en", help="of the exercises: en or zh (default en)")
+    parser.add_argument("--watch", action="store_true", help="check: check each file again when it is saved, until Ctrl-C")
+    parser.add_argument("--seed", type=natural, help="of the inputs of a check (default 0, of grade 1)")
+    parser.add_argument("--out", type=place, help="lab: HTML file to write (default NAME.html in your folder)")
+    parser.add_argument("--json", action="store_true", help="check, grade: print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    action, *args.what = args.action or ["show"]
+    if action not in ACTIONS:
+        near = difflib.get_close_matches(action, ACTIONS, 1)
+        there = f"did you mean {near[0]}?" if near else f"choose from {', '.join(ACTIONS)}"
+        raise ConfigError(f"there is no action {action!r}; {there}")
+    for flag, where in {"watch": "check", "json": "check, grade", "out": "lab", "seed": "check, lab, grade"}.items():
+        if getattr(args, flag) not in (None, False) and action not in where.split(", "):
+            raise ConfigError(f"--{flag} is for {where}: leave it out")
+    args.action = action
+    return ACTIONS[action](args, exercises(PACKAGES))
+
+
+def _start(args: argparse.Namespace, every: Sequence[Exercise]) -> int:
+    path = Path(_only(args, "folder", "course"))
+    written = Folder.start(path, every, args.language)
+    there = len(every) - len(written)
+    kept = f"; {counted(there, 'file')} that were there stay as they are" if there else ""
+    print(one_line(f"{path}: {counted(len(written), 'exercise')} written{kept}"))
+    print(f"Open {one_line(str(path / every[0].key))}.py, fill its holes, then: gpt2 learn check 1 --folder {path}")
+    return 0
+
+
+def _show(args: argparse.Namespace, every: Sequence[Exercise]) -> int:
+    """How far they are."""
+    _none(args)
+    folder = _folder(args)
+    week, right, left = 0, 0, 0
+    following: Exercise | None = None
+    say = _in(folder)
+    for one in every:
+        if one.week != week:
+            week = one.week
+            print(say(Text(f"Week {week}", f"第 {week} 周")))
+        verdict = folder.verdict(one)
+        mark = say(MARKS[verdict.verdict] if verdict else Text("changed", "已修改"))
+        attempts = folder.attempts(one)
+        minutes = say(Text(f"{one.minutes} min", f"{one.minutes} 分钟"))
+        tries = say(Text(counted(attempts, "attempt"), f"{attempts} 次尝试")) if attempts else minutes
+        short = re.split("[:：]", one.title.of(folder.language))[0]
+        print(f"  {one.number:02}  {padded(mark, 8)} {padded(short, 28)} {tries}".rstrip())
+        done = verdict is not None and verdict.verdict == RIGHT
+        right += done
+        left += 0 if done else one.minutes
+        following = following or (None if done else one)
+    print(say(Text(f"{right} of {len(every)} right", f"{len(every)} 题中完成 {right} 题")), end="")
+    if following:
+        hours = f"{left / 60:.0f}"
+        print(say(Text(f"; about {hours} hours to go; next: ", f"；大约还需 {hours} 小时；下一题：")), end="")
+        print(one_line(str(folder.path / following.key)) + ".py")
+    else:
+        print()
+    return 0
+
+
+def _check(args: argparse.Namespace, every: Sequence[Exercise]) -> int:
+    folder = _folder(args)
+    seed = args.seed or 0
+    chosen = [_named(word, every) for word in args.what] or list(every)
+    rows, good = [], True
+    for one in chosen:
+        found = folder.check(one, seed)
+        rows.append(folder.row(one, found.verdict, seed))
+        good &= found.verdict.verdict == RIGHT or (not args.what and found.verdict.verdict == UNWRITTEN)
+        if not args.json:
+            _report(folder, one, found, every)
+    if args.json:
+        print(strict_json({"exercises": rows}))
+    if args.watch:
+        _watch(folder, chosen, seed, every)
+    return 0 if good else 1
+
+
+def _watch(folder: Folder, chosen: Sequence[Exercise], seed: int, every: Sequence[Exercise]) -> None:
+    print(_in(folder)(Text("Waiting for a file to be saved; Ctrl-C ends.", "等待文件保存；按 Ctrl-C 结束。")), flush=True)
+    known = {one.key: folder.digest(one) for one in chosen}
+    while True:
+        time.sleep(0.3)
+        for one in chosen:
+            if (digest := folder.digest(one)) != known[one.key]:
+                known[one.key] = digest
+                _report(folder, one, folder.check(one, seed), every)
+
+
+def _report(folder: Folder, one: Exercise, found: Checked, every: Sequence[Exercise]) -> None:
+    verdict, say = found.verdict, _in(folder)
+    line = f"{one.number:02} {one.key[4:]}: {say(VERDICTS[verdict.verdict])}"
+    if verdict.verdict == RIGHT:
+        error = 0.0 if verdict.error is None else verdict.error
+        line += say(
+            Text(
+                f" ({counted(verdict.checked, 'result')}, worst relative error {error:.1e})",
+                f"（{verdict.checked} 个结果，最大相对误差 {error:.1e}）",
+            )
+        )
+    print(line)
+    if verdict.where.en and verdict.verdict != RIGHT:
+        _indented(say(verdict.where))
+    if verdict.verdict in (WRONG, BROKEN):
+        before = [other for other in every if other.key in one.needs]
+        open_ = [other.key for other in before if (known := folder.verdict(other)) is None or known.verdict != RIGHT]
+        if open_:
+            names = ", ".join(open_)
+            _indented(
+                say(
+                    Text(f"it builds on {names}, not known to be right: begin there", f"它依赖 {names}，尚未确认正确：请先检查")
+                )
+            )
+        _indented(say(Text(f"gpt2 learn hint {one.number} says more", f"gpt2 learn hint {one.number} 给出提示")))
+    lines = printable(found.printed).rstrip().splitlines()
+    if lines:
+        print(say(Text("    it printed:", "    输出：")))
+        for text in lines[:PRINTED]:
+            print(f"    | {text[:200]}")
+        if len(lines) > PRINTED:
+            print(say(Text(f"    | and {len(lines) - PRINTED} lines more", f"    | 另有 {len(lines) - PRINTED} 行")))
+
+
+def _indented(text: str) -> None:
+    if width_of(text) > len(text):  # Chinese has no spaces to break at
+        print(f"    {text}")
+    else:
+        print(textwrap.fill(text, 100, initial_indent="    ", subsequent_indent="    ", break_long_words=False))
+
+
+def _hint(args: argparse.Namespace, every: Sequence[Exercise]) -> int:
+    folder = _folder(args)
+    one = _named(_only(args, "exercise"), every)
+    steps = folder.hint(one)
+    say = _in(folder)
+    if not steps:
+        verdict = folder.verdict(one) or Verdict(MISSING)
+        print(f"{one.number:02} {one.key[4:]}: {say(VERDICTS[verdict.verdict])}")
+    for step in steps:
+        _indented(say(step))
+    return 0
+
+
+def _lab(args: argparse.Namespace, every: Sequence[Exercise]) -> int:
+    folder = _folder(args)
+    one = _named(_only(args, "exercise"), every)
+    path = Path(args.out or folder.path / f"{one.key}.html")
+    size = page_of(one, folder.path, args.seed or 0, path)
+    print(f"{one_line(str(path))}: {size / 1e6:.2f} MB; open it in a browser")
+    return 0
+
+
+def _grade(args: argparse.Namespace, every: Sequence[Exercise]) -> int:
+    if not args.what:
+        raise ConfigError("grade: name the folders of those who are to be graded: gpt2 learn grade alice bob")
+    seed = 1 if args.seed is None else args.seed
+    rows = []
+    for folder in [Folder(Path(name)) for name in args.what]:
+        for one in every:
+            before = folder.verdict(one)
+            untouched = before is not None and before.verdict == UNWRITTEN
+            rows.append(folder.row(one, before if untouched and before else check_alone(one, folder.path, seed).verdict, seed))
+    if args.json:
+        print(strict_json({"rows": rows}))
+        return 0
+    for person in dict.fromkeys(row["person"] for row in rows):
+        theirs = [row for row in rows if row["person"] == person]
+        print(one_line(f"{person}: {sum(row['right'] for row in theirs)} of {len(theirs)} right"))
+        for row in theirs:
+            if row["verdict"] not in (RIGHT, UNWRITTEN):
+                print(f"  {row['exercise'][1:3]} {row['verdict']}: {one_line(row['hint'])}")
+    return 0
+
+
+def _solutions(args: argparse.Namespace, every: Sequence[Exercise]) -> int:
+    path = Path(_only(args, "folder"))
+    if (path / STATE).exists():
+        raise ConfigError(f"{path} is a learner's folder: name another one for the solutions")
+    path.mkdir(parents=True, exist_ok=True)
+    taken = [one.key for one in every if (path / f"{one.key}.py").exists()]
+    if taken:
+        raise ConfigError(f"{path / taken[0]}.py is there: name an empty folder")
+    for one in every:
+        (path / f"{one.key}.py").write_text(one.solved(args.language), "utf-8")
+    Folder.start(path, every, args.language)
+    print(one_line(f"{path}: {counted(len(every), 'solution')} written"))
+    return 0
+
+
+ACTIONS: dict[str, Callable[[argparse.Namespace, Sequence[Exercise]], int]] = {
+    "show": _show,
+    "start": _start,
+    "check": _check,
+    "hint": _hint,
+    "lab": _lab,
+    "grade": _grade,
+    "solutions": _solutions,
+}
+
+
+def _folder(args: argparse.Namespace) -> Folder:
+    """The learner's folder: the one that is named, this one, or `course` in it."""
+    if args.folder is not None:
+        return Folder(Path(args.folder))
+    there = [path for path in (Path(), Path("course")) if (path / STATE).exists()]
+    if not there:
+        raise ConfigError("no course is here: begin one with gpt2 learn start, or name yours with --folder")
+    return Folder(there[0])
+
+
+def _none(args: argparse.Namespace) -> None:
+    if args.what:
+        raise ConfigError(f"{args.action} takes nothing more; {args.what[0]!r} was given")
+
+
+def _only(args: argparse.Namespace, what: str, default: str | None = None) -> str:
+    """The one word that an action takes."""
+    words = args.what or ([default] if default else [])
+    if len(words) != 1:
+        given = f"{len(words)} were given" if words else "none was given"
+        raise ConfigError(f"{args.action}: name one {what}; {given}")
+    return str(words[0])
+
+
+def _named(word: str, every: Sequence[Exercise]) -> Exercise:
+    """The exercise that a word means: 6, 06, e06, unbroadcast or e06_unbroadcast."""
+    plain = word.removesuffix(".py").lower()
+    for one in every:
+        if plain in (str(one.number), f"{one.number:02}", one.key, one.key[:3], one.key[4:]):
+            return one
+    raise ConfigError(f"there is no exercise {word!r}; they go from {every[0].number} to {every[-1].number}")
+
+
+def _in(folder: Folder) -> Callable[[Text], str]:
+    return lambda text: text.of(folder.language)
