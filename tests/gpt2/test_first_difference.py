@@ -3,6 +3,18 @@
 import pytest
 from solved import EVERY, folder_of, verdict_of
 
+from gpt2.course.checks import e23_training
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch):
+    """The first is enough here."""
+    monkeypatch.setattr(e23_training, "STEPS", 6)
+    e23_training.beginning.cache_clear()
+    yield
+    e23_training.beginning.cache_clear()
+
+
 CASES = {
     "no mean term": (
         ("e15_layer_norm", "dn - of_mean - of_variance", "dn - of_variance"),
@@ -38,6 +50,8 @@ def test_the_first_op_that_differs(case, tmp_path):
     found = verdict_of("e23_training", folder_of(tmp_path / "one", {key: source.replace(old, new)}))
     assert found.verdict == "wrong"
     assert found.why.en.startswith(said), found.why.en
+    assert found.mistake is None
+    assert found.line.en.startswith("the mistake is not in this file: look into what it imports, e08_tensor")
 
 
 def test_an_optimizer_that_differs_is_not_an_op(tmp_path):

@@ -105,7 +105,6 @@ EXERCISE = Exercise(
         from_openai=from_openai,
         without_gradient=without_gradient,
     ),
-    needs=("e08_tensor", "e11_cross_entropy", "e12_embedding", "e15_layer_norm", "e21_block"),
     idea=Text(
         "Five lines are enough: two embeddings that are added, a loop over the blocks, a layer norm, and a product with the "
         "transposed head.",

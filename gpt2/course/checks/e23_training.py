@@ -110,7 +110,6 @@ EXERCISE = Exercise(
     ours=SimpleNamespace(Tensor=E22.ours.Tensor, loss=E22.ours.loss, train=train, write=write),
     tolerance=1e-12,
     seconds=120,
-    needs=("e08_tensor", "e14_optimizers", "e22_gpt2"),
     idea=Text(
         "New Tensors in every step, made of the arrays: then no gradient of the step before is left. t counts from 0 for the "
         "learning rate, and from 1 for adamw.",

@@ -157,7 +157,6 @@ class Exercise:
     idea      what helps when nothing is written yet
     tolerance how far off a result may be, relative to the largest entry
     seconds   after which a check is given up
-    needs     exercises whose files this one imports
     """
 
     week: int
@@ -168,7 +167,6 @@ class Exercise:
     idea: Text
     tolerance: float = 1e-9
     seconds: float = 20.0
-    needs: tuple[str, ...] = ()
     key: str = field(default="", kw_only=True)
     package: str = field(default="", kw_only=True)
 
@@ -181,6 +179,11 @@ class Exercise:
     def solution(self) -> str:
         """The whole file."""
         return (files(self.package) / "exercises" / f"{self.key}.py").read_text("utf-8")
+
+    @property
+    def needs(self) -> list[str]:
+        """The exercises whose files this one imports."""
+        return re.findall(r"^from (e\d\d_\w+) import", self.solution, re.MULTILINE)
 
     @property
     def text(self) -> Text:

@@ -110,13 +110,21 @@ def judged(exercise: Exercise, folder: Path, seed: int) -> Verdict:
             wrong = _gradients(got)
             return Verdict(WRONG, wrong[0], wrong[1], **numbers) if wrong else Verdict(RIGHT, **numbers)
         where = _where(different, got, folder)
+        elsewhere = exercise.needs and _gives(exercise.solution, exercise, got, seed, folder)
         for number, mistake in enumerate(exercise.mistakes):
-            if time.monotonic() - begun > exercise.seconds / 2:  # their code is slow
+            if elsewhere or time.monotonic() - begun > exercise.seconds / 2:  # their code is slow
                 break
-            if _is_mistake(exercise, number, got, seed, folder):
+            if _gives(exercise.with_mistake(mistake), exercise, got, seed, folder):
                 return Verdict(WRONG, where, mistake.why, _line(exercise, number), number, **numbers)
         structure = _structure(exercise, seed, different, got) if different and different.kind == "value" else ""
-        return Verdict(BROKEN if different is None else WRONG, where, Text(structure, structure), **numbers)
+        line = NOTHING
+        if elsewhere:
+            names = ", ".join(exercise.needs)
+            line = Text(
+                f"the mistake is not in this file: look into what it imports, {names}",
+                f"错误不在本文件：请检查它导入的 {names}",
+            )
+        return Verdict(BROKEN if different is None else WRONG, where, Text(structure, structure), line, **numbers)
 
 
 def _unwritten(name: str, right: int, all_of_them: int) -> Text:
@@ -160,13 +168,13 @@ def loaded(name: str, source: str | bytes, path: Path) -> ModuleType:
     return module
 
 
-def _is_mistake(exercise: Exercise, number: int, got: Transcript, seed: int, folder: Path) -> bool:
-    """Whether a known mistake gives the same."""
+def _gives(source: str, exercise: Exercise, got: Transcript, seed: int, folder: Path) -> bool:
+    """Whether a file of this source, beside their other files, gives the same as theirs."""
     path = folder / f"{exercise.key}.py"
     kept = sys.modules.get(exercise.key)
     try:
         with np.errstate(all="ignore"):
-            code = loaded(exercise.key, exercise.with_mistake(exercise.mistakes[number]), path)
+            code = loaded(exercise.key, source, path)
             found = observed(exercise.show, Written(code, path.name), seed, folder)
             return same(found, got, max(1e-9, exercise.tolerance))
     finally:

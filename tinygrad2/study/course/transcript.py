@@ -132,14 +132,17 @@ def located(error: BaseException, folder: Path | None) -> tuple[str, str]:
     return "", ""
 
 
-def parts(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """The arrays, numbers and texts in nested tuples, lists and dictionaries, each with its place."""
+def parts(value: Any, path: str = "", like: Any = None) -> Iterator[tuple[str, Any]]:
+    """The arrays, numbers and texts in nested tuples, lists and dictionaries, each with its place.
+
+    A list of numbers is one array, unless there is something `like` it that has them one by one, as a tuple has.
+    """
     if isinstance(value, dict):
         for key, part in value.items():
-            yield from parts(part, f"{path}[{key!r}]")
-    elif isinstance(value, (tuple, list)) and not _is_row(value):
+            yield from parts(part, f"{path}[{key!r}]", like.get(key) if isinstance(like, dict) else None)
+    elif isinstance(value, (tuple, list)) and not _is_row(like if isinstance(like, (tuple, list)) else value):
         for i, part in enumerate(value):
-            yield from parts(part, f"{path}[{i}]")
+            yield from parts(part, f"{path}[{i}]", like[i] if isinstance(like, (tuple, list)) and i < len(like) else None)
     else:
         yield path, value
 
@@ -161,7 +164,7 @@ def worst_error(expected: Transcript, got: Transcript) -> float:
     """The largest relative error of all values; infinite where one cannot be compared."""
     worst = 0.0
     for ours, theirs in zip(expected.values, got.values, strict=False):
-        for (_, a), (_, b) in zip(parts(ours.value), parts(theirs.value), strict=False):
+        for (_, a), (_, b) in zip(parts(ours.value), parts(theirs.value, like=ours.value), strict=False):
             if isinstance(a, (float, np.ndarray, np.floating)):
                 try:
                     worst = max(worst, _error(np.asarray(a), np.asarray(b)))
@@ -185,13 +188,15 @@ def same(one: Iterable[Observation | Failure], other: Transcript, tolerance: flo
 
 
 def _differ(index: int, label: str, ours: Any, theirs: Any, tolerance: float) -> Difference | None:
-    wanted, given = list(parts(ours)), list(parts(theirs))
+    wanted, given = list(parts(ours)), list(parts(theirs, like=ours))
 
     def different(kind: str, said: Text, path: str = "", **more: Any) -> Difference:
         return Difference(index, label, kind, said, path, **more)
 
     if [p for p, _ in wanted] != [p for p, _ in given]:
         a, b = _counted(ours), _counted(theirs)
+        if a == b:  # and the difference is within one of them
+            a, b = (f"{', '.join(p for p, _ in places):.60}" for places in (wanted, given))
         return different("count", Text(f"it gives {b}; expected {a}", f"得到 {b}，应为 {a}"))
     for (path, a), (_, b) in zip(wanted, given, strict=True):
         at = f"{path}: " if path else ""

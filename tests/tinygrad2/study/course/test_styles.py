@@ -1,4 +1,4 @@
-"""Six engines, written in six ways, are all right: what a check says depends on what comes out, and not on how."""
+"""A check judges what comes out, and not how: six engines in six styles are right, and other ways of all exercises."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tinygrad2.study.course.exercise import exercises
-from tinygrad2.study.course.judging import RIGHT, WRONG, Verdict, judged
+from tinygrad2.study.course.judging import BROKEN, RIGHT, WRONG, Verdict, judged
 
 STYLES = sorted((Path(__file__).parent / "styles").glob("*.py"))
+WAYS = sorted((Path(__file__).parent / "ways").glob("*.py"))
 EVERY = {one.key: one for one in exercises()}
 SCALAR, ARRAY = "e03_value", "e08_tensor"
 
@@ -29,10 +30,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             del sys.modules[name]
 
 
-def verdict(folder: Path, file: str, source: str, key: str) -> Verdict:
+def verdict(folder: Path, file: str, source: str, key: str, seed: int = 3) -> Verdict:
     """On the exercise `key`, where `file` has this source."""
     (folder / f"{file}.py").write_text(source, "utf-8")
-    return judged(EVERY[key], folder, seed=3)
+    return judged(EVERY[key], folder, seed)
 
 
 @pytest.mark.parametrize("style", STYLES, ids=lambda path: path.stem)
@@ -69,6 +70,13 @@ def test_checkpoints_keep_little_in_every_style(folder: Path, style: Path) -> No
     assert verdict(folder, key, source, key).verdict == RIGHT
 
 
+@pytest.mark.parametrize("way", WAYS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("seed", range(3))
+def test_another_way_is_right(folder: Path, way: Path, seed: int) -> None:
+    found = verdict(folder, way.stem, way.read_text("utf-8"), way.stem, seed)
+    assert found.verdict == RIGHT, found
+
+
 REPLACED = {  # in each style, the gradient of one use in place of those of all
     "closures": ("self.part = g if self.part is None else self.part + g", "self.part = g"),
     "counts": ("g = sum(parts.pop(node))", "g = parts.pop(node)[-1]"),
@@ -91,3 +99,32 @@ def test_the_same_mistake_is_named_in_every_style(folder: Path, style: Path, key
     found = verdict(folder, key, source.replace(right, wrong), key)
     assert found.verdict == WRONG
     assert "those of all uses add up" in found.why.en, found
+
+
+RECURSIVE = """
+    def order(self):
+        found, seen = [], set()
+
+        def visit(node):
+            if id(node) not in seen:
+                seen.add(id(node))
+                for x in node.inputs:
+                    visit(x)
+                found.append(node)
+
+        visit(self)
+        return found[::-1]
+
+"""
+
+
+def test_a_value_whose_order_is_recursive_will_do_until_graphs_are_deep(folder: Path) -> None:
+    """Exercise 3 asks for small graphs alone; exercise 4 says what fails in the file of exercise 3, and how to mend it."""
+    solution = EVERY[SCALAR].solved("en")
+    begin, end = solution.index("\n    def order(self):"), solution.index("def value(x):")
+    recursive = solution[:begin] + RECURSIVE + solution[end:]
+    assert verdict(folder, SCALAR, recursive, SCALAR).verdict == RIGHT
+    found = verdict(folder, SCALAR, recursive, "e04_order")
+    assert found.verdict == BROKEN
+    for part in ("value_in_a_chain_of_3000_additions", "RecursionError", "use a loop", "e03_value.py"):
+        assert part in found.where.en

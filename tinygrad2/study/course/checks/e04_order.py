@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from graphlib import TopologicalSorter
 from types import SimpleNamespace
 from typing import Any
 
 from tinygrad2.study.course.checks.e03_value import Value, ladder
-from tinygrad2.study.course.exercise import Exercise, Inputs, Mistake, Probe, Text
+from tinygrad2.study.course.exercise import Call, Exercise, Inputs, Mistake, Probe, Text
 
 Graph = dict[str, list[str]]
 
@@ -34,12 +33,19 @@ def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
         return
     yield from walked(theirs, "a chain of 100,000", chain(100_000))
     yield from walked(theirs, "a ladder of 40 rungs", rungs(40))
-    a = theirs.Value(draw.number(1, 2))
-    sum((a for _ in range(3000)), start=a * a).backward()
-    yield "Value, a chain of 3,000 additions: gradient of a", float(a.grad)
-    a = theirs.Value(draw.number(1, 2))
-    ladder(a, 40).backward()
-    yield "Value, forty times a = a + 0.1 * a: gradient of a", float(a.grad)
+
+    def value_in_a_chain_of_3000_additions(number: float) -> float:
+        a = theirs.Value(number)
+        sum((a for _ in range(3000)), start=a * a).backward()
+        return float(a.grad)
+
+    def value_in_a_ladder_of_40_rungs(number: float) -> float:
+        a = theirs.Value(number)
+        ladder(a, 40).backward()
+        return float(a.grad)
+
+    yield Call(value_in_a_chain_of_3000_additions, draw.number(1, 2))
+    yield Call(value_in_a_ladder_of_40_rungs, draw.number(1, 2))
 
 
 def chain(nodes: int) -> Graph:
@@ -73,13 +79,19 @@ def walked(theirs: Any, label: str, graph: Graph) -> Iterator[tuple[str, Any]]:
 
 
 def order(node: str, inputs: Callable[[str], list[str]]) -> list[str]:
-    """Python's own, of what can be reached."""
+    """A node comes when the last of its users has come."""
     graph, left = {node: inputs(node)}, [node]
     while left:
         new = {x: inputs(x) for x in graph[left.pop()] if x not in graph}
         graph |= new
         left += new
-    return list(TopologicalSorter(graph).static_order())[::-1]
+    users, found = Counter(x for used in graph.values() for x in used), [node]
+    for one in found:
+        for x in graph[one]:
+            users[x] -= 1
+            if not users[x]:
+                found.append(x)
+    return found
 
 
 def paths(node: str, inputs: Callable[[str], list[str]]) -> dict[str, int]:
@@ -102,7 +114,6 @@ EXERCISE = Exercise(
     minutes=45,
     show=show,
     ours=OURS,
-    needs=("e03_value",),
     idea=Text(
         "Keep a stack of (node, done). Take one off: if it is new, put it back as done, and its inputs on top of it; when it "
         "comes up as done, all its inputs are in the list, so it can go there too.",

@@ -75,7 +75,6 @@ EXERCISE = Exercise(
     minutes=120,
     show=show,
     ours=SimpleNamespace(Tensor=Tensor, op=op),
-    needs=("e06_unbroadcast",),
     idea=Text(
         "Begin with __init__, + and backward, and check; then one function after another. A Tensor needs its inputs, and a "
         "function from its gradient to theirs.",

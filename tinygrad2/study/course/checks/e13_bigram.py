@@ -82,7 +82,6 @@ EXERCISE = Exercise(
     minutes=60,
     show=show,
     ours=SimpleNamespace(Tensor=Tensor, pairs=pairs, loss=loss, train=train, baseline=baseline),
-    needs=("e08_tensor", "e11_cross_entropy", "e12_embedding"),
     idea=Text(
         "loss is one line: cross_entropy of embedding. In train, make a new Tensor of the array at each step, so that its "
         "gradient begins at nothing.",

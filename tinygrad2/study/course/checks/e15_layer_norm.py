@@ -11,7 +11,7 @@ from tinygrad2.study.course.exercise import Exercise, Inputs, Mistake, Pair, Pro
 
 def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
     forward, backward = theirs.layer_norm_forward, theirs.layer_norm_backward
-    for shape in ((4, 3), (3, 3), (2, 3, 4), (1, 5), (5,), (2, 1, 3, 2), (3, 1)):
+    for shape in ((4, 3), (3, 3), (2, 3, 4), (1, 5), (5,), (2, 1, 3, 4), (3, 1)):
         x = frozen(3 * draw.normal(*shape) + 2)
         yield Pair(forward, backward, x, draw.uniform(0.5, 2, shape[-1]), draw.normal(shape[-1]))
     tiny = frozen(1e-3 * draw.normal(3, 4))

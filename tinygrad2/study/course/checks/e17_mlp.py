@@ -96,7 +96,6 @@ EXERCISE = Exercise(
     show=show,
     ours=SimpleNamespace(Tensor=Tensor, contexts=contexts, logits=logits, train=train),
     tolerance=1e-8,
-    needs=("e08_tensor", "e09_activations", "e11_cross_entropy", "e12_embedding", "e14_optimizers"),
     idea=Text(
         "Windows: column i of them is ids from place i on, N long. In train keep the arrays, and m and v of each; a step makes "
         "Tensors, the loss, backward, and then calls adamw for each name, with t from 1 on.",

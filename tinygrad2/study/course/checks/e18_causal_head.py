@@ -53,7 +53,6 @@ EXERCISE = Exercise(
     minutes=40,
     show=show,
     ours=SimpleNamespace(causal_head_forward=causal_head_forward),
-    needs=("e10_softmax",),
     idea=Text(
         "Four lines: the scores, q times k with its last two axes swapped, over sqrt(d); -inf above the diagonal (np.triu and "
         "np.where); softmax; times v.",

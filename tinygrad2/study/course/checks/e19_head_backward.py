@@ -25,7 +25,6 @@ EXERCISE = Exercise(
     minutes=60,
     show=show,
     ours=reference(causal_head=causal_head),
-    needs=("e18_causal_head",),
     idea=Text(
         "Go backward line by line through your forward function, and write the shape beside each gradient: it is that of the "
         "array it belongs to. Begin with dv and dweights, for out = weights v.",

@@ -52,7 +52,6 @@ EXERCISE = Exercise(
     minutes=35,
     show=show,
     ours=OURS,
-    needs=("e08_tensor",),
     idea=Text(
         "Split: first cut the last axis, (B, T, C) to (B, T, H, d), then swap the two axes in the middle. Merge: the same two "
         "steps backward. For the columns, begin with np.zeros of the shape of x.",

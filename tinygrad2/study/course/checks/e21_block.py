@@ -100,7 +100,6 @@ EXERCISE = Exercise(
     minutes=75,
     show=show,
     ours=SimpleNamespace(Tensor=Tensor, linear=linear, attention=attention, feed_forward=feed_forward, block=block),
-    needs=("e08_tensor", "e09_activations", "e15_layer_norm", "e19_head_backward", "e20_heads"),
     idea=Text(
         "One line for each step of the picture. In attention: qkv = linear(...), three times split_heads(columns(...)), one "
         "causal_head for all heads at once, merge_heads, linear.",

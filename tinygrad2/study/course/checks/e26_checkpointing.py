@@ -132,7 +132,6 @@ EXERCISE = Exercise(
     minutes=60,
     show=show,
     ours=SimpleNamespace(Tensor=Tensor, op=op, checkpoint=checkpoint),
-    needs=("e08_tensor",),
     idea=Text(
         "Return op(forward, backward), with two functions of your own. forward runs f on new Tensors and returns the data of "
         "the result, and as its cache the arrays. backward makes new Tensors of these arrays.",

@@ -1,11 +1,11 @@
 """Slope: how much the output moves when the input moves a little
 
-    f(x)                          *  f(x + h)
-     |                       o
-     |                 o             f(x)
-     |          *                    f(x - h)
-     +----------|------|-----|---->
-              x - h    x   x + h
+    f(x)
+     |                      o     f(x + h)
+     |                o           f(x)
+     |          o                 f(x - h)
+     +----------|-----|-----|---->
+              x - h   x   x + h
 
 A derivative says how fast f rises at x. Nothing but f itself is needed to measure it: move x by a small step h and see how far
 f moves. From one side, the error is about h / 2 times the second derivative. From both sides, that part cancels, and the error
@@ -24,12 +24,12 @@ h is about eps**(1/2) from one side and about eps**(1/3) from both; for a large 
 [zh]
 斜率：输入稍微移动时，输出移动多少
 
-    f(x)                          *  f(x + h)
-     |                       o
-     |                 o             f(x)
-     |          *                    f(x - h)
-     +----------|------|-----|---->
-              x - h    x   x + h
+    f(x)
+     |                      o     f(x + h)
+     |                o           f(x)
+     |          o                 f(x - h)
+     +----------|-----|-----|---->
+              x - h   x   x + h
 
 导数表示 f 在 x 处上升得多快。测量它只需要 f 本身：把 x 移动一小步 h，看 f 移动多少。单侧差分的误差约为二阶导数的 h / 2 倍；
 双侧差分中这一项互相抵消，误差约为三阶导数的 h**2 / 6 倍。本课程的每个梯度都用这种测量来检验。

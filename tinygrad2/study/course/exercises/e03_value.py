@@ -1,9 +1,9 @@
-"""A scalar Value: numbers that remember how they were made
+r"""A scalar Value: numbers that remember how they were made
 
     a = Value(2.0)   b = Value(3.0)
 
          a ------.
-         |        \\
+         |        \
          |         *  -> c = 6       c remembers a and b, and that
          |        /                  a is multiplied by 3, b by 2
          |   b --'
@@ -32,7 +32,7 @@ Graphs are small here. Exercise 4 makes them large.
     a = Value(2.0)   b = Value(3.0)
 
          a ------.
-         |        \\
+         |        \
          |         *  -> c = 6       c 记住 a 和 b，以及
          |        /                  a 乘了 3，b 乘了 2
          |   b --'

@@ -1,7 +1,7 @@
-"""The order: every node once, after all its users
+r"""The order: every node once, after all its users
 
     loss                 users first, inputs last:
-     |  \\
+     |  \
      c   |               loss, d, c, a     every node after its users
      |   d               loss, c, d, a     c before d: as good, unless d uses c
      |  /
@@ -30,7 +30,7 @@ At last, give the `backward` of your Value of exercise 3 such an order: the chec
 顺序：每个节点只处理一次，且在其所有使用者之后
 
     loss                 先使用者，后输入：
-     |  \\
+     |  \
      c   |               loss, d, c, a     每个节点都在其使用者之后
      |   d               loss, c, d, a     c 在 d 之前：同样可以，除非 d 使用了 c
      |  /

@@ -1,12 +1,14 @@
 """Activations: exp, log, tanh and GELU, entry by entry
 
-                 tanh                            GELU
-      1 |          ,-------           2 |              /
-        |        /                      |            /
-        |      /                        |          /
-     ---+-----/----------          -----+--------'---------
-        |   /                      `~.__|__,-'
-     -1 | -'                            |
+          tanh                             GELU
+
+            |  ,------  1                    |      /   2
+            | /                              |    /
+            |/                               |  /       1
+    --------+--------               ---------+'--------
+           /|                       -.____.-'|
+          / |                                |
+    -----'  | -1                             |
 
 Between two matrix products stands a bend: without one, both would be one product. Each entry goes through it alone, so that the
 gradient of each is dout times the derivative at that entry. What forward has computed is often most of the derivative:
@@ -27,13 +29,15 @@ Write four pairs, for arrays of any shape: `exp_forward(x) -> (out, cache)`, `ex
 [zh]
 激活函数：逐元素的 exp、log、tanh 和 GELU
 
-                 tanh                            GELU
-      1 |          ,-------           2 |              /
-        |        /                      |            /
-        |      /                        |          /
-     ---+-----/----------          -----+--------'---------
-        |   /                      `~.__|__,-'
-     -1 | -'                            |
+          tanh                             GELU
+
+            |  ,------  1                    |      /   2
+            | /                              |    /
+            |/                               |  /       1
+    --------+--------               ---------+'--------
+           /|                       -.____.-'|
+          / |                                |
+    -----'  | -1                             |
 
 两次矩阵乘法之间需要一个非线性：没有它，两次乘法就等于一次。每个元素单独通过它，所以每个元素的梯度等于 dout 乘以该处的导数。
 前向算出的结果往往就是导数的主要部分：

@@ -28,7 +28,7 @@ come near.
 - `baseline(ids, vocabulary)` -> the mean of -log(count of the pair / count of its first token), over all pairs of the text,
   where both counts are of pairs.
 [zh]
-二元模型：在自己的引擎上训练第一个语言模型（里程碑 1）
+Bigram（二元语法）：在自己的引擎上训练第一个语言模型（里程碑 1）
 
     文本   a b a c a b            table (V, V)
            | | | | |                a  b  c     <- 下一个 token
@@ -44,7 +44,7 @@ come near.
 到目前为止你所写的一切在这里第一次合到一起：用嵌入取出一行，用交叉熵衡量意外程度，用你的 Tensor 求梯度，表再沿梯度的反方向
 走一步。
 
-它能达到多好？只看一个 token 的模型不可能胜过对字对的计数。若 a 之后 4 次中有 3 次是 b，最好的概率就是 3/4；
+它能达到多好？只看一个 token 的模型不可能胜过对相邻 token 对的计数。若 a 之后 4 次中有 3 次是 b，最好的概率就是 3/4；
 对文本中所有的对，取这些概率的 -log 的平均值，就是训练应当接近的基线。
 
 下面的 `embedding` 和 `cross_entropy` 是 Tensor 的函数，由你的函数对通过 `op` 得到。

@@ -1,4 +1,4 @@
-"""Optimizers: from gradients to the next parameters
+r"""Optimizers: from gradients to the next parameters
 
     gradients ---> clip: all together no longer than `most`
                     |
@@ -6,9 +6,9 @@
                     |
     p, m, v -----> AdamW -----> new p, m, v
 
-       lr |   /\\__
-          |  /    \\__            a step of AdamW is about lr long in every
-          | /        \\__         entry, however large its gradients are
+       lr |   /\__
+          |  /    \__            a step of AdamW is about lr long in every
+          | /        \__         entry, however large its gradients are
           +--------------- t
 
 Nothing may be written into: return new arrays.
@@ -32,9 +32,9 @@ Nothing may be written into: return new arrays.
                     |
     p, m, v -----> AdamW -----> 新的 p, m, v
 
-       lr |   /\\__
-          |  /    \\__            无论梯度多大，AdamW 的一步
-          | /        \\__         在每个元素上的长度大约为 lr
+       lr |   /\__
+          |  /    \__            无论梯度多大，AdamW 的一步
+          | /        \__         在每个元素上的长度大约为 lr
           +--------------- t
 
 不得改写任何输入：返回新的数组。

@@ -15,7 +15,7 @@ harder part: each n[i] depends on x[i], and through the mean and the variance on
     dx = (dn - mean(dn) - n * mean(dn * n)) / sqrt(variance + 1e-5)
 
 The first mean is what the mean of x hands back, the second what the variance does: moving a row as a whole, or stretching it,
-does not change n, and so neither of these is in dx.
+does not change n (but for the 1e-5), and so neither of these is in dx.
 
 - `layer_norm_forward(x, gain, bias) -> (out, cache)`: x is (..., C), with any number of axes in front; gain and bias are (C,).
   The variance is the mean of the squared deviations.
@@ -37,7 +37,7 @@ gain 和 bias 被每个 token 使用，所以它们的梯度要沿除最后一�
 
     dx = (dn - mean(dn) - n * mean(dn * n)) / sqrt(方差 + 1e-5)
 
-第一个平均来自 x 的均值，第二个来自方差：把一行整体平移或拉伸都不会改变 n，所以 dx 中没有这两个方向的分量。
+第一个平均来自 x 的均值，第二个来自方差：把一行整体平移或拉伸都不会改变 n（1e-5 的影响除外），所以 dx 中没有这两个方向的分量。
 
 - `layer_norm_forward(x, gain, bias) -> (out, cache)`：x 为 (..., C)，前面的轴个数任意；gain 和 bias 为 (C,)。
   方差是偏差平方的平均值。

@@ -1,4 +1,4 @@
-"""Accumulation: a large batch in small pieces
+r"""Accumulation: a large batch in small pieces
 
     batch of 7 rows                 mean loss of 7
     [ . . . ]  [ . . . ]  [ . ]
@@ -6,7 +6,7 @@
        |          |         |
      mean       mean      mean      gradients of three small means
        * 3        * 3       * 1     weights: rows
-        \\_________|_________/
+        \_________|_________/
                  / 7                = gradient of the mean of all 7
 
 A large batch may not fit into memory. Cut it into micro-batches, compute the gradients of one after the other, and add them up:
@@ -30,7 +30,7 @@ rows. That is known at the end only: the micro-batches come one by one.
        |          |         |
       平均       平均      平均     三个小平均值的梯度
        * 3        * 3       * 1     权重：行数
-        \\_________|_________/
+        \_________|_________/
                  / 7                = 全部 7 行平均值的梯度
 
 大批次可能放不进内存。把它切成微批次，依次计算每个的梯度并相加：内存中同时只有一个。结果应与整个批次的结果一致，
