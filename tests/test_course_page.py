@@ -34,10 +34,12 @@ def schedule(language):
             week = one.week
             minutes = sum(other.minutes for other in EVERY.values() if other.week == week)
             rows.append([f"**{week}**", "", f"**{minutes}**", ""])
-        needed = ", ".join(key[1:3] for key in one.needs)
+        needed = ", ".join(str(int(key[1:3])) for key in one.needs)
         rows.append(["", f"{one.number} {_plain(one.title.of(language))}", str(one.minutes), needed])
     hours = f"{sum(one.minutes for one in EVERY.values()) / 60:.0f}"
-    return _table([*rows, Text(f" | all | {hours} hours | ", f" | 合计 | {hours} 小时 | ").of(language).split("|")])
+    return _table(
+        [*rows, Text(f" | **all** | **{hours} hours** | ", f" | **合计** | **{hours} 小时** | ").of(language).split("|")]
+    )
 
 
 def mistakes(language):

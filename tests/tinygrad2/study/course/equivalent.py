@@ -122,6 +122,7 @@ SAME = [
         "a sum has no order",
     ),
     ("e17_mlp", "decay = 0.01 if x.data.ndim > 1 else 0.0", "decay = 0.01 if m.data.ndim > 1 else 0.0", "m has the shape of x"),
+    ("e17_mlp", "losses.append(float(loss.data))", "losses.append(loss.data)", "it is the same number"),
     ("e18_causal_head", "T, d = q.shape[-2:]", "T, d = k.shape[-2:]", "queries and keys have one shape"),
     (
         "e18_causal_head",
@@ -163,7 +164,7 @@ SAME = [
         "e23_training",
         "p = {name: Tensor(x) for name, x in weights.items()}",
         "p = {name: x for name, x in weights.items()}",
-        "the functions take arrays too",
+        "in write: the functions take arrays too",
     ),
     ("e23_training", "losses.append(float(its_loss.data))", "losses.append(its_loss.data)", "it is the same number"),
     (

@@ -113,8 +113,7 @@ def test_none_of_all_mutants_passes(key, solutions):
 def test_what_is_listed_as_equivalent_is_a_mutant_that_passes(key, solutions):
     harmless = EQUIVALENT.get(key, {})
     listed = [mutant for mutant in changes(key) if mutant.change in harmless]
-    assert {mutant.change for mutant in listed} == set(harmless)
-    assert survivors(key, listed, solutions) == [mutant.change for mutant in listed]
+    assert set(survivors(key, listed, solutions)) == set(harmless)
 
 
 def test_what_is_listed_as_equivalent_is_a_mutant():

@@ -24,12 +24,35 @@ def verdict(folder: Path, file: str, source: str, key: str, seed: int = 3) -> Ve
 @pytest.mark.parametrize("style", STYLES, ids=lambda path: path.stem)
 @pytest.mark.parametrize(
     ("file", "key"),
-    [(SCALAR, SCALAR), (SCALAR, "e04_order"), (ARRAY, ARRAY), (ARRAY, "e13_bigram")],
-    ids=["scalar", "deep", "array", "trained"],
+    [(SCALAR, SCALAR), (SCALAR, "e04_order"), (ARRAY, ARRAY), (ARRAY, "e13_bigram"), (ARRAY, "e21_block")],
+    ids=["scalar", "deep", "array", "trained", "block"],
 )
 def test_every_style_is_right(folder: Path, style: Path, file: str, key: str) -> None:
     found = verdict(folder, file, style.read_text("utf-8"), key)
     assert found.verdict == RIGHT, found
+
+
+OFF_THE_TAPE = (
+    ("        out = f(", "        mark = len(e08_tensor.TAPE)\n        out = f("),
+    ("        return out.data, arrays", "        del e08_tensor.TAPE[mark:]\n        return out.data, arrays"),
+    ("        inputs = [", "        mark = len(e08_tensor.TAPE)\n        inputs = ["),
+    ("        return tuple(", "        del e08_tensor.TAPE[mark:]\n        return tuple("),
+    ("from e08_tensor import", "import e08_tensor\nfrom e08_tensor import"),
+)
+
+
+@pytest.mark.parametrize("style", STYLES, ids=lambda path: path.stem)
+def test_checkpoints_keep_little_in_every_style(folder: Path, style: Path) -> None:
+    """On a tape only after what f wrote was taken off it again, as the text of the exercise says."""
+    key = "e26_checkpointing"
+    (folder / f"{ARRAY}.py").write_text(style.read_text("utf-8"), "utf-8")
+    source = EVERY[key].solved("en")
+    if style.stem == "tape":
+        assert "what f keeps after forward" in verdict(folder, key, source, key).where.en
+        for old, new in OFF_THE_TAPE:
+            assert source.count(old) == 1
+            source = source.replace(old, new)
+    assert verdict(folder, key, source, key).verdict == RIGHT
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda path: path.stem)

@@ -21,13 +21,15 @@ def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
 
     for shape, start, stop in (((2, 3, 6), 2, 4), ((2, 6), 0, 2), ((5,), 3, 5), ((3, 3), 0, 3), ((2, 4), 2, 3)):
         yield Pair(theirs.columns_forward, theirs.columns_backward, draw.normal(*shape), start, stop)
-    for B, T, C, H in ((1, 2, 6, 3), (2, 3, 8, 2), (2, 4, 4, 4), (3, 2, 5, 1)):
-        yield from run(f"split_heads(x {(B, T, C)}, {H})", lambda x, H=H: theirs.split_heads(x, H), B, T, C)
-        yield from run(f"merge_heads(x {(B, H, T, C // H)})", theirs.merge_heads, B, H, T, C // H)
     cut = theirs.op(theirs.columns_forward, theirs.columns_backward)
     yield from run(
         "columns 0 to 1 times columns 2 to 3 plus columns 4 to 5", lambda x: cut(x, 0, 2) * cut(x, 2, 4) + cut(x, 4, 6), 2, 3, 6
     )
+    sizes = (1, 2, 6, 3), (2, 3, 8, 2), (2, 4, 4, 4), (3, 2, 5, 1)
+    for B, T, C, H in sizes:
+        yield from run(f"split_heads(x {(B, T, C)}, {H})", lambda x, H=H: theirs.split_heads(x, H), B, T, C)
+    for B, T, C, H in sizes:
+        yield from run(f"merge_heads(x {(B, H, T, C // H)})", theirs.merge_heads, B, H, T, C // H)
 
 
 def split_heads(x: Any, H: int) -> Any:

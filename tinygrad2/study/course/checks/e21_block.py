@@ -28,14 +28,20 @@ def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
     yield from run(
         "linear(x, w, b)", lambda x, p: theirs.linear(x, p["w"], p["b"]), draw.normal(3, 4, 2), parameters(draw, shapes)
     )
+    drawn = []
     for B, T, C, heads, prefix in ((2, 3, 6, 3, "h.0."), (1, 4, 4, 1, "h.11."), (2, 1, 2, 2, "h.1.")):
-        of = f"x {(B, T, C)}, {heads} heads"
         every = parameters(draw, {prefix + name: shape for name, shape in block_shapes(C).items()})
-        attn, mlp = ({name: a for name, a in every.items() if part in name} for part in ("attn", "mlp"))
-        x = draw.normal(B, T, C)
-        yield from run(f"attention of {of}", lambda x, p, g=prefix, h=heads: theirs.attention(x, p, g, h), x, attn)
-        yield from run(f"feed_forward of {of}", lambda x, p, g=prefix: theirs.feed_forward(x, p, g), x, mlp)
-        yield from run(f"block of {of}", lambda x, p, g=prefix, h=heads: theirs.block(x, p, g, h), x * 2 + 1, every)
+        drawn.append((f"x {(B, T, C)}, {heads} heads", draw.normal(B, T, C), every, prefix, heads))
+
+    parts: list[tuple[str, str, Callable[..., Any]]] = [
+        ("attention", "attn", lambda x, p, prefix, heads: theirs.attention(x, p, prefix, heads)),
+        ("feed_forward", "mlp", lambda x, p, prefix, heads: theirs.feed_forward(x, p, prefix)),
+        ("block", "", lambda x, p, prefix, heads: theirs.block(x, p, prefix, heads)),
+    ]
+    for name, part, f in parts:
+        for of, x, every, prefix, heads in drawn:
+            chosen = {key: a for key, a in every.items() if part in key}
+            yield from run(f"{name} of {of}", lambda x, p, f=f, g=prefix, h=heads: f(x, p, g, h), x, chosen)
 
 
 def parameters(draw: Inputs, shapes: dict[str, tuple[int, ...]]) -> dict[str, Array]:

@@ -93,7 +93,6 @@ def parts(theirs: Any, draw: Inputs) -> Iterator[Probe]:
     backward(out)
     yield "checkpoint(f)(x, y): gradient of x", x.grad
     yield "checkpoint(f)(x, y): gradient of y", y.grad
-    yield "how many ops inside f were computed in forward and backward", counter.made
     out = f(x * 2, f(x, y)) * y
     backward(out)
     yield "f of f, in a second loss: gradient of x", x.grad

@@ -55,7 +55,7 @@ Write four functions:
 - `suspects(pairs, rng)`：`pairs` 是从名字到 (forward, backward, args) 的字典。返回所有梯度错误的 (name, i) 的列表，按顺序。
   dout 和 u 用 `rng.standard_normal(shape)` 抽取。每个参数最多调用 forward 四次。
 - `faulty_layer(n, probe)`：`probe(i)` 给出 x_i 处的 (measured, claimed)，i 从 0 到 n。第 i 层由 x_i 算出 x_(i+1)；在最后一层
-  之后的x_n 处，两者总是一致。返回反向有错的层的编号；全对时返回 None。探测次数不得超过用对半查找区分 n + 1 种答案所需的次数。
+  之后的 x_n 处，两者总是一致。返回反向有错的层的编号；全对时返回 None。探测次数不得超过用对半查找区分 n + 1 种答案所需的次数。
 """
 
 import numpy as np
