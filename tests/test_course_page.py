@@ -82,7 +82,7 @@ def test_the_fields_and_verdicts_are_those_of_a_row(language, tmp_path):
     text = PAGES[language].read_text("utf-8")
     one = next(iter(EVERY.values()))
     Folder.start(tmp_path, [one], language)
-    row = Folder(tmp_path).row(one, Verdict("right"), 1)
+    row = Folder(tmp_path, [one]).row(one, Verdict("right"), 1)
     assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == list(row)
     (line,) = re.findall(r"^\| `verdict` .*$", text, re.MULTILINE)
     assert set(re.findall("`([a-z ]+)`", line)) == {"verdict", *VERDICTS}

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import re
+import shlex
+import signal
+import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from gpt2.commands.parser import Bare, natural, place
 from gpt2.errors import ConfigError
@@ -52,6 +58,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))  # so that what a check has begun ends with it
     action, *args.what = args.action or ["show"]
     if action not in ACTIONS:
         near = difflib.get_close_matches(action, ACTIONS, 1)
@@ -70,14 +78,15 @@ def _start(args: argparse.Namespace, every: Sequence[Exercise]) -> int:
     there = len(every) - len(written)
     kept = f"; {counted(there, 'file')} that were there stay as they are" if there else ""
     print(one_line(f"{path}: {counted(len(written), 'exercise')} written{kept}"))
-    print(f"Open {one_line(str(path / every[0].key))}.py, fill its holes, then: gpt2 learn check 1 --folder {path}")
+    check = f"gpt2 learn check 1{_flag(Folder(path, every))}"
+    print(f"Open {one_line(str(path / every[0].key))}.py, fill its holes, then: {check}")
     return 0
 
 
 def _show(args: argparse.Namespace, every: Sequence[Exercise]) -> int:
     """How far they are."""
     _none(args)
-    folder = _folder(args)
+    folder = _folder(args, every)
     week, right, left = 0, 0, 0
     following: Exercise | None = None
     say = _in(folder)
@@ -107,9 +116,9 @@ def _show(args: argparse.Namespace, every: Sequence[Exercise]) -> int:
 
 
 def _check(args: argparse.Namespace, every: Sequence[Exercise]) -> int:
-    folder = _folder(args)
+    folder = _folder(args, every)
     seed = args.seed or 0
-    chosen = [_named(word, every) for word in args.what] or list(every)
+    chosen = [one for word in args.what for one in _several(word, every)] or list(every)
     rows, good = [], True
     for one in chosen:
         found = folder.check(one, seed)
@@ -151,7 +160,11 @@ def _report(folder: Folder, one: Exercise, found: Checked, every: Sequence[Exerc
         _indented(say(verdict.where))
     if verdict.verdict in (WRONG, BROKEN):
         before = [other for other in every if other.key in one.needs]
-        open_ = [other.key for other in before if (known := folder.verdict(other)) is None or known.verdict != RIGHT]
+        open_ = (
+            []
+            if verdict.mistake is not None
+            else [other.key for other in before if (known := folder.verdict(other)) is None or known.verdict != RIGHT]
+        )
         if open_:
             names = ", ".join(open_)
             _indented(
@@ -159,7 +172,8 @@ def _report(folder: Folder, one: Exercise, found: Checked, every: Sequence[Exerc
                     Text(f"it builds on {names}, not known to be right: begin there", f"它依赖 {names}，尚未确认正确：请先检查")
                 )
             )
-        _indented(say(Text(f"gpt2 learn hint {one.number} says more", f"gpt2 learn hint {one.number} 给出提示")))
+        hint = f"gpt2 learn hint {one.number}{_flag(folder)}"
+        _indented(say(Text(f"{hint} says more", f"{hint} 给出提示")))
     lines = printable(found.printed).rstrip().splitlines()
     if lines:
         print(say(Text("    it printed:", "    输出：")))
@@ -167,6 +181,12 @@ def _report(folder: Folder, one: Exercise, found: Checked, every: Sequence[Exerc
             print(f"    | {text[:200]}")
         if len(lines) > PRINTED:
             print(say(Text(f"    | and {len(lines) - PRINTED} lines more", f"    | 另有 {len(lines) - PRINTED} 行")))
+
+
+def _flag(folder: Folder) -> str:
+    """How the folder is to be named in a command, if it is."""
+    here = folder.path == Path() or folder.path.resolve() in (Path.cwd(), Path.cwd() / "course")
+    return "" if here else f" --folder {shlex.quote(one_line(str(folder.path)))}"
 
 
 def _indented(text: str) -> None:
@@ -177,7 +197,7 @@ def _indented(text: str) -> None:
 
 
 def _hint(args: argparse.Namespace, every: Sequence[Exercise]) -> int:
-    folder = _folder(args)
+    folder = _folder(args, every)
     one = _named(_only(args, "exercise"), every)
     steps = folder.hint(one)
     say = _in(folder)
@@ -190,7 +210,7 @@ def _hint(args: argparse.Namespace, every: Sequence[Exercise]) -> int:
 
 
 def _lab(args: argparse.Namespace, every: Sequence[Exercise]) -> int:
-    folder = _folder(args)
+    folder = _folder(args, every)
     one = _named(_only(args, "exercise"), every)
     path = Path(args.out or folder.path / f"{one.key}.html")
     size = page_of(one, folder.path, args.seed or 0, path)
@@ -203,21 +223,37 @@ def _grade(args: argparse.Namespace, every: Sequence[Exercise]) -> int:
         raise ConfigError("grade: name the folders of those who are to be graded: gpt2 learn grade alice bob")
     seed = 1 if args.seed is None else args.seed
     rows = []
-    for folder in [Folder(Path(name)) for name in args.what]:
+    for person, path in _people(args.what).items():
+        folder = Folder(path, every)
         for one in every:
-            before = folder.verdict(one)
-            untouched = before is not None and before.verdict == UNWRITTEN
-            rows.append(folder.row(one, before if untouched and before else check_alone(one, folder.path, seed).verdict, seed))
+            untouched = folder.is_untouched(one)
+            verdict = Verdict(UNWRITTEN) if untouched else check_alone(one, folder.path, seed).verdict
+            rows.append(folder.row(one, verdict, seed, person))
+        if not args.json:
+            _grades(folder, person, [row for row in rows if row["person"] == person])
     if args.json:
         print(strict_json({"rows": rows}))
-        return 0
-    for person in dict.fromkeys(row["person"] for row in rows):
-        theirs = [row for row in rows if row["person"] == person]
-        print(one_line(f"{person}: {sum(row['right'] for row in theirs)} of {len(theirs)} right"))
-        for row in theirs:
-            if row["verdict"] not in (RIGHT, UNWRITTEN):
-                print(f"  {row['exercise'][1:3]} {row['verdict']}: {one_line(row['hint'])}")
     return 0
+
+
+def _grades(folder: Folder, person: str, rows: Sequence[dict[str, Any]]) -> None:
+    say = _in(folder)
+    right = sum(row["right"] for row in rows)
+    print(one_line(say(Text(f"{person}: {right} of {len(rows)} right", f"{person}：{len(rows)} 题中 {right} 题正确"))))
+    for row in rows:
+        if row["verdict"] not in (RIGHT, UNWRITTEN):
+            print(f"  {row['exercise'][1:3]} {say(VERDICTS[row['verdict']])}: {one_line(row['hint'])}")
+
+
+def _people(names: Sequence[str]) -> dict[str, Path]:
+    """Folders by the names of persons: the last part of each, or all of it where that is not unlike the others."""
+    paths = [Path(name).resolve() for name in names]
+    twice = [name for name, path in zip(names, paths, strict=True) if paths.count(path) > 1]
+    if twice:
+        raise ConfigError(f"grade: {twice[0]} is named twice")
+    last = [path.name for path in paths]
+    unlike = len({*last}) == len(last)
+    return {path.name if unlike else os.path.normpath(name): path for name, path in zip(names, paths, strict=True)}
 
 
 def _solutions(args: argparse.Namespace, every: Sequence[Exercise]) -> int:
@@ -246,14 +282,14 @@ ACTIONS: dict[str, Callable[[argparse.Namespace, Sequence[Exercise]], int]] = {
 }
 
 
-def _folder(args: argparse.Namespace) -> Folder:
+def _folder(args: argparse.Namespace, every: Sequence[Exercise]) -> Folder:
     """The learner's folder: the one that is named, this one, or `course` in it."""
     if args.folder is not None:
-        return Folder(Path(args.folder))
+        return Folder(Path(args.folder), every)
     there = [path for path in (Path(), Path("course")) if (path / STATE).exists()]
     if not there:
         raise ConfigError("no course is here: begin one with gpt2 learn start, or name yours with --folder")
-    return Folder(there[0])
+    return Folder(there[0], every)
 
 
 def _none(args: argparse.Namespace) -> None:
@@ -264,15 +300,24 @@ def _none(args: argparse.Namespace) -> None:
 def _only(args: argparse.Namespace, what: str, default: str | None = None) -> str:
     """The one word that an action takes."""
     words = args.what or ([default] if default else [])
-    if len(words) != 1:
+    if len(words) != 1 or not words[0].strip():
         given = f"{len(words)} were given" if words else "none was given"
         raise ConfigError(f"{args.action}: name one {what}; {given}")
     return str(words[0])
 
 
+def _several(word: str, every: Sequence[Exercise]) -> list[Exercise]:
+    """Those from one to another, as in 3-7; or one."""
+    ends = re.fullmatch(r"(\d+)-(\d+)", word)
+    if not ends:
+        return [_named(word, every)]
+    first, last = (every.index(_named(end, every)) for end in ends.groups())
+    return list(every[first : last + 1])
+
+
 def _named(word: str, every: Sequence[Exercise]) -> Exercise:
     """The exercise that a word means: 6, 06, e06, unbroadcast or e06_unbroadcast."""
-    plain = word.removesuffix(".py").lower()
+    plain = Path(word.lower()).name.removesuffix(".py")
     for one in every:
         if plain in (str(one.number), f"{one.number:02}", one.key, one.key[:3], one.key[4:]):
             return one

@@ -19,6 +19,7 @@ from gpt2.run.folder import Run
 from gpt2.run.metrics import history
 from gpt2.text import batches
 from gpt2.tokenizers import CharTokenizer
+from tinygrad2.study.course.judging import import_from
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +63,7 @@ def test_the_last_milestone_is_what_gpt2_train_trains(tmp_path, capsys):
     weights = {name: p.data.astype(np.float64) for name, p in model.named_parameters()}
     drawn = [batches.batch(ids, 6, 12, 3, t) for t in range(40)]
     with modules():
-        sys.path.append(str(folder_of(tmp_path / "solutions")))
+        import_from(folder_of(tmp_path / "solutions"))
         import e23_training
 
         found, _ = e23_training.train(weights, drawn, 2, SETTINGS)

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from tinygrad2.study.course.comparing import first_difference
 from tinygrad2.study.course.exercise import exercises
-from tinygrad2.study.course.judging import Written, judged, loaded
-from tinygrad2.study.course.transcript import Failure, Transcript, first_difference, observed
+from tinygrad2.study.course.judging import Written, import_from, judged, loaded
+from tinygrad2.study.course.transcript import Failure, Transcript, observed
 
 EVERY = {one.key: one for one in exercises(("tinygrad2.study.course", "gpt2.course"))}
 
@@ -25,11 +26,12 @@ def folder_of(path, changed=()):
 @contextmanager
 def modules():
     """Inside, modules of exercises may be imported; afterwards they are gone."""
-    before, keys = list(sys.path), set(sys.modules)
+    before, finders, keys = list(sys.path), list(sys.meta_path), set(sys.modules)
     try:
         yield
     finally:
         sys.path[:] = before
+        sys.meta_path[:] = finders
         for key in set(sys.modules) - keys:
             if key in EVERY:
                 del sys.modules[key]
@@ -45,14 +47,14 @@ def shown(key, folder, source, seed=0, until=None):
     """The transcript of a source for an exercise, beside the solutions of a folder; `until` one is unlike another's."""
     one = EVERY[key]
     with modules(), np.errstate(all="ignore"):
-        sys.path.append(str(folder))
+        import_from(folder)
         path = folder / f"{key}.py"
         try:
             code = loaded(key, source, path)
         except BaseException as error:
             return Transcript([], Failure("the file", error, "", ""))
         found = Transcript([], None)
-        for seen in observed(one.show, Written(code, path.name), seed, folder):
+        for seen in observed(one.show, Written(code, path.name), seed, path):
             if isinstance(seen, Failure):
                 return Transcript(found.values, seen)
             found.values.append(seen)

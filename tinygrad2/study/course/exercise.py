@@ -95,9 +95,10 @@ class Step(Call):
     def __init__(self, code: Any, run: Callable[[Any], tuple[Any, dict[str, Any]]]) -> None:
         def one_step() -> dict[str, Any]:
             loss, parameters = run(code)
+            value = np.array(loss.data)  # an engine may free it
             loss.backward()
             gradients = {name: None if p.grad is None else np.asarray(p.grad) for name, p in parameters.items()}
-            return {"loss": np.asarray(loss.data), "gradients": gradients}
+            return {"loss": value, "gradients": gradients}
 
         super().__init__(one_step)
         self.code, self.run = code, run

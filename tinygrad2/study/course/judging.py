@@ -8,12 +8,16 @@ from __future__ import annotations
 import ast
 import contextlib
 import hashlib
+import importlib.abc
 import itertools
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,21 +26,19 @@ import numpy as np
 
 from tinygrad2.gradcheck import gradcheck
 from tinygrad2.gradcheck.verdicts import WRONG as GRADIENT_WRONG
+from tinygrad2.study.course.comparing import Difference, first_difference, of_one_function, same, worst_error
 from tinygrad2.study.course.exercise import Exercise, Inputs, Pair, Step, Text
 from tinygrad2.study.course.first_difference import first_difference as differing_op
 from tinygrad2.study.course.patterns import common
 from tinygrad2.study.course.transcript import (
-    Difference,
+    ContractError,
     Failure,
     Observation,
     Transcript,
-    first_difference,
+    copied,
     located,
     observed,
-    of_one_function,
-    same,
     transcript,
-    worst_error,
 )
 
 RIGHT, WRONG, UNWRITTEN, BROKEN, MISSING = "right", "wrong", "not written", "broken", "missing"
@@ -78,9 +80,13 @@ class Verdict:
 
     @classmethod
     def of(cls, found: dict[str, Any]) -> Verdict:
-        """From what `as_dict` made and JSON kept."""
-        texts = {key: Text(*found[key]) for key in ("where", "why", "line")}
-        return cls(**{**found, **texts})
+        """From what `as_dict` made and JSON kept. Raises ValueError, KeyError or TypeError for anything else."""
+        for key in ("where", "why", "line"):
+            en, zh = found[key]
+            found = {**found, key: Text(str(en), str(zh))}
+        if found["verdict"] not in VERDICTS or not isinstance(found["sha256"], str):
+            raise ValueError(f"{found['verdict']!r} is no verdict")
+        return cls(**found)
 
 
 def judged(exercise: Exercise, folder: Path, seed: int) -> Verdict:
@@ -89,37 +95,40 @@ def judged(exercise: Exercise, folder: Path, seed: int) -> Verdict:
     path = folder / f"{exercise.key}.py"
     expected = transcript(exercise.show, exercise.ours, seed)
     assert expected.failure is None, expected.failure
-    try:
-        source = path.read_bytes()
-    except OSError as error:
-        said = f"{path.name}: {error.strerror}"
+    if not path.is_file():
+        said = f"there is no file {path.name}" if not os.path.lexists(path) else f"{path.name} is no file: move it away"
         return Verdict(MISSING, Text(f"{said}; gpt2 learn start writes it", f"{said}；用 gpt2 learn start 生成"))
+    source = path.read_bytes()
     digest = hashlib.sha256(source).hexdigest()
-    sys.path.append(str(folder))
+    import_from(folder)
     try:
         code = loaded(exercise.key, source, path)
     except NotImplementedError as error:
-        at, _ = located(error, folder)
+        at, _ = located(error, path)
         first = Text(f"it imports what is not written yet ({at}); do that first", f"它导入了尚未完成的内容（{at}）；请先完成它")
         return Verdict(UNWRITTEN, first, sha256=digest)
     except BaseException as error:
-        return Verdict(BROKEN, _raised(error, folder, "the file", "文件"), sha256=digest)
-    got = transcript(exercise.show, Written(code, path.name), seed, folder)
+        return Verdict(BROKEN, _raised(error, path, "the file", "文件"), sha256=digest)
+    got = transcript(exercise.show, Written(code, path.name), seed, path)
     different = first_difference(expected, got, exercise.tolerance)
     numbers: dict[str, Any] = {"error": worst_error(expected, got), "checked": len(got.values), "sha256": digest}
+    until = begun + exercise.seconds / 2  # their code may be slow
     whole = got.failure is None and len(got.values) == len(expected.values)
     if different is None and not whole and got.failure and isinstance(got.failure.error, NotImplementedError):
         return Verdict(UNWRITTEN, _unwritten(got.failure.function, len(got.values), len(expected.values)), **numbers)
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # what they print has been printed
         if different is None and whole:
-            wrong = _gradients(got)
+            wrong = _gradients(got, path, until)
             return Verdict(WRONG, wrong[0], wrong[1], **numbers) if wrong else Verdict(RIGHT, **numbers)
-        where = _where(different, got, folder)
+        where = _where(different, got, path)
         elsewhere = exercise.needs and _gives(exercise.solution, exercise, got, seed, folder)
-        number = None if elsewhere else _known(exercise, got, different, seed, folder, begun + exercise.seconds / 2)
+        number = None if elsewhere else _known(exercise, got, different, seed, folder, until)
         if number is not None:
             return Verdict(WRONG, where, exercise.mistakes[number].why, _line(exercise, number), number, **numbers)
-        structure = _structure(exercise, seed, different, got) if different and different.kind == "value" else ""
+        structure = ""
+        if different and different.kind == "value":
+            with contextlib.suppress(Exception):  # of their code, which is called in other ways here
+                structure = _structure(exercise, seed, different, expected, got)
         line = NOTHING
         if elsewhere:
             names = ", ".join(exercise.needs)
@@ -155,6 +164,25 @@ class Written:
             ) from None
 
 
+class _Files(importlib.abc.MetaPathFinder):
+    """Finds the other exercises in one folder, whatever else is on the path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """That of an exercise."""
+        file = self.folder / f"{name}.py"
+        known = re.fullmatch(r"e\d\d_\w+", name) and file.is_file()
+        return spec_from_file_location(name, file) if known else None
+
+
+def import_from(folder: Path) -> None:
+    """From here on, exercises are imported from a folder; other files in there come after all that is installed."""
+    sys.meta_path.insert(0, _Files(folder))
+    sys.path.append(str(folder))
+
+
 def loaded(name: str, source: str | bytes, path: Path) -> ModuleType:
     """A module of this source, which other files can import by its name."""
     module = ModuleType(name)
@@ -174,7 +202,7 @@ def loaded(name: str, source: str | bytes, path: Path) -> ModuleType:
 def _known(
     exercise: Exercise, got: Transcript, different: Difference | None, seed: int, folder: Path, until: float
 ) -> int | None:
-    """The number of the known mistake with which the same comes out. It is looked for `until` then: their code may be slow.
+    """The number of the known mistake with which the same comes out. It is looked for `until` then.
 
     Where no mistake explains all, it is enough that one explains the function that is the first to be wrong: others may be
     wrong too, or not be written yet.
@@ -198,7 +226,7 @@ def _gives(source: str, exercise: Exercise, got: Transcript, seed: int, folder: 
     try:
         with np.errstate(all="ignore"):
             code = loaded(exercise.key, source, path)
-            found: Iterable[Observation | Failure] = observed(exercise.show, Written(code, path.name), seed, folder)
+            found: Iterable[Observation | Failure] = observed(exercise.show, Written(code, path.name), seed, path)
             if index is not None:
                 theirs = list(of_one_function(got.values, got.values[index]))
                 got = Transcript(theirs, None)
@@ -225,20 +253,21 @@ def _line(exercise: Exercise, number: int) -> Text:
     added = next((part for part in new if part and part not in old), "" if gone else new[0])
     if not added:
         return Text(f"in {name}, something like `{gone}` is missing", f"在 {name} 中缺少类似 `{gone}` 的一行")
-    return Text(f"in {name}, look for what does `{added}`", f"在 {name} 中，找出相当于 `{added}` 的那一行")
+    return Text(f"in {name}, look for the line that does the same as `{added}`", f"在 {name} 中，找出相当于 `{added}` 的那一行")
 
 
-def _where(different: Difference | None, got: Transcript, folder: Path) -> Text:
+def _where(different: Difference | None, got: Transcript, path: Path) -> Text:
     if different:
         return Text(f"{different.label}: {different.said.en}", f"{different.label}：{different.said.zh}")
     if got.failure is None:
         return Text("it ends too early", "过早结束")
-    return _raised(got.failure.error, folder, got.failure.label, got.failure.label)
+    return _raised(got.failure.error, path, got.failure.label, got.failure.label)
 
 
-def _raised(error: BaseException, folder: Path, en: str, zh: str) -> Text:
+def _raised(error: BaseException, path: Path, en: str, zh: str) -> Text:
     """What was raised, and where, with the usual fix."""
-    where, _ = located(error, folder)
+    where, name = located(error, path)
+    where = f"in {name}, {where}" if name and name != "<module>" else where
     kind, said = type(error).__name__, str(error.msg if isinstance(error, SyntaxError) else error).split("\n")[0][:200]
     fix = Text("", "")
     if isinstance(error, ValueError) and ("read-only" in said):
@@ -249,18 +278,24 @@ def _raised(error: BaseException, folder: Path, en: str, zh: str) -> Text:
         fix = Text("; it asks for more memory than a check may take", "；超出了检查所允许的内存")
     elif isinstance(error, RecursionError):
         fix = Text("; a function calls itself too often: use a loop", "；递归过深：改用循环")
-    what = f"{kind}: {said}" if said else kind
+    what = said if isinstance(error, ContractError) else f"{kind}: {said}" if said else kind
     at = f" ({where})" if where else ""
     return Text(f"{en}: {what}{fix.en}{at}", f"{zh}：{what}{fix.zh}{at}")
 
 
-def _structure(exercise: Exercise, seed: int, different: Difference, got: Transcript) -> str:
+def _structure(exercise: Exercise, seed: int, different: Difference, expected: Transcript, got: Transcript) -> str:
     """What wrong numbers have in common, as far as that is known."""
     probe = got.values[different.index].probe
     if isinstance(probe, Step):
         (ours,) = (one for one in exercise.show(exercise.ours, Inputs(seed)) if isinstance(one, Step))
         return differing_op(probe, ours)
-    if isinstance(probe, Pair) and "backward" in different.label:
+    seen = got.values[different.index]
+    if isinstance(probe, Pair) and seen.dout is not None:
+        with contextlib.suppress(Exception):
+            turned = Observation("", copied(probe.backward(probe.forward(*probe.args)[1], seen.dout)), probe)
+            right = Transcript([expected.values[different.index]], None)
+            if not first_difference(right, Transcript([turned], None), exercise.tolerance):
+                return "the arguments are swapped: it is called as backward(dout, cache)"
         found = gradcheck(probe.forward, probe.args, backward=probe.backward)
         if found.verdict == GRADIENT_WRONG:
             return found.diagnosis
@@ -271,11 +306,15 @@ def _structure(exercise: Exercise, seed: int, different: Difference, got: Transc
     return common(different.got, different.expected, others)
 
 
-def _gradients(got: Transcript) -> tuple[Text, Text] | None:
+def _gradients(got: Transcript, path: Path, until: float) -> tuple[Text, Text] | None:
     """The first backward function that is not the derivative of its own forward function; None if all are."""
     for seen in got.values:
-        if isinstance(seen.probe, Pair) and "backward" in seen.label:
-            found = gradcheck(seen.probe.forward, seen.probe.args, backward=seen.probe.backward)
+        if isinstance(seen.probe, Pair) and seen.dout is not None and time.monotonic() < until:
+            try:
+                found = gradcheck(seen.probe.forward, seen.probe.args, backward=seen.probe.backward)
+            except Exception as error:
+                label = f"{seen.label}, with inputs that were moved a little"
+                return _raised(error, path, label, label), NOTHING
             if found.verdict == GRADIENT_WRONG:
                 said = f"{seen.label}: it is not the derivative of what the forward function computes"
                 return Text(said, f"{seen.label}：与前向函数的导数不符"), Text(found.diagnosis, found.diagnosis)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import linecache
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from tinygrad2.errors import TinygradError
 from tinygrad2.ops import Op
 from tinygrad2.study.course.exercise import Exercise, Inputs, Pair
-from tinygrad2.study.course.judging import Written, loaded
+from tinygrad2.study.course.judging import Written, import_from, loaded
 from tinygrad2.study.lab import lab
 from tinygrad2.study.recording import record
 from tinygrad2.tensor import Tensor
@@ -22,12 +21,12 @@ from tinygrad2.tensor import Tensor
 def written(exercise: Exercise, folder: Path, seed: int, page: Path) -> int:
     """Write the page of the pair with the largest inputs, and return its size in bytes. Raises TinygradError."""
     path = folder / f"{exercise.key}.py"
-    sys.path.append(str(folder))
+    import_from(folder)
     try:
         theirs = Written(loaded(exercise.key, path.read_bytes(), path), path.name)
         pairs = [probe for probe in exercise.show(theirs, Inputs(seed)) if isinstance(probe, Pair)]
         if not pairs:
-            raise TinygradError("it has no forward and backward function that a page could show")
+            raise TinygradError("a page shows a pair of functions, NAME_forward and NAME_backward, and it has none")
         pair = max(pairs, key=lambda one: sum(np.size(x) for x in one.args))
         loss = _recorded(pair, np.random.default_rng(seed))
     except TinygradError:

@@ -37,7 +37,10 @@ class Checked:
 def check(exercise: Exercise, folder: Path, seed: int) -> Checked:
     """The verdict on a learner's file. Whatever the code does, this comes back: with one clear line."""
     found, why, printed = _run("check", exercise, folder, seed)
-    return Checked(Verdict(BROKEN, why) if found is None else Verdict.of(found), printed)
+    try:
+        return Checked(Verdict(BROKEN, why) if found is None else Verdict.of(found), printed)
+    except (ValueError, KeyError, TypeError):
+        return Checked(Verdict(BROKEN, Text("the check gave no answer that can be read", "检查没有给出可读的结果")), printed)
 
 
 def page(exercise: Exercise, folder: Path, seed: int, path: Path) -> int:
@@ -64,7 +67,7 @@ def _run(task: str, exercise: Exercise, folder: Path, seed: int, *more: Path) ->
         )
         output = _Output(child)
         try:
-            code = child.wait(exercise.seconds + 60)  # it ends itself, unless its watchdog was turned off
+            code = child.wait(exercise.seconds + 30)  # it ends itself, unless its watchdog was turned off
         except subprocess.TimeoutExpired:
             code = None
         finally:
@@ -76,7 +79,7 @@ def _run(task: str, exercise: Exercise, folder: Path, seed: int, *more: Path) ->
         try:
             return json.loads(result.read_text("utf-8")), Text("", ""), printed
         except (OSError, ValueError):
-            return None, _ended(code, Path(f"{result}.stack"), exercise, folder), printed
+            return None, _ended(code, Path(f"{result}.stack"), exercise), printed
 
 
 def _environment() -> dict[str, str]:
@@ -116,21 +119,23 @@ class _Output:
 
     def text(self) -> str:
         """All that was printed."""
-        self.reader.join(5)
+        self.reader.join(1)
         return self.kept.decode("utf-8", "replace")
 
 
-def _ended(code: int | None, stack: Path, exercise: Exercise, folder: Path) -> Text:
+def _ended(code: int | None, stack: Path, exercise: Exercise) -> Text:
     """Why there is no verdict."""
     try:
         lines = re.findall(r'File "(.+)", line (\d+) in (.+)', stack.read_text("utf-8", "replace"))
     except OSError:
         lines = []
     if lines or code is None:
-        at = next((f" ({Path(f).name}, line {n}, in {name})" for f, n, name in lines if Path(f).parent == folder.resolve()), "")
+        own = [(Path(f).name, n, name) for f, n, name in lines if re.fullmatch(r"e\d\d_\w+\.py", Path(f).name)]
+        at = f" ({own[0][0]}, line {own[0][1]}, in {own[0][2]})" if own else ""
         after = f"{exercise.seconds:g}"
         return Text(
-            f"it did not end within {after} s{at}; is there a loop without an end?", f"{after} 秒内没有结束{at}；是否有死循环？"
+            f"it did not end within {after} s{at}; is there a loop without an end, or is it slow?",
+            f"{after} 秒内没有结束{at}；是否有死循环，或者太慢？",
         )
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     return Text(f"the program ended with {how} before the check did", f"程序在检查完成之前以 {how} 退出")

@@ -17,6 +17,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for one in exercises():
         (tmp_path / f"{one.key}.py").write_text(one.solved("en"), "utf-8")
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from solved import EVERY, folder_of, shown, verdict_of
 
+from tinygrad2.study.course.comparing import first_difference, same
 from tinygrad2.study.course.judging import RIGHT, UNWRITTEN, WRONG
-from tinygrad2.study.course.transcript import first_difference, same, transcript
+from tinygrad2.study.course.transcript import transcript
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """A check lets no wrong program pass: of small changes of the solutions none does, but for those that change nothing."""
 
 import signal
-import sys
 import time
 import warnings
 from contextlib import contextmanager
@@ -14,8 +13,9 @@ from solved import EVERY, folder_of, modules
 from study.course.equivalent import EQUIVALENT
 from study.course.mutator import mutants
 
-from tinygrad2.study.course.judging import Written, loaded
-from tinygrad2.study.course.transcript import first_difference, transcript
+from tinygrad2.study.course.comparing import first_difference
+from tinygrad2.study.course.judging import Written, import_from, loaded
+from tinygrad2.study.course.transcript import transcript
 
 pytestmark = pytest.mark.slow
 SAMPLE = 100
@@ -85,7 +85,7 @@ def survivors(key, chosen, folder):
     path = folder / f"{key}.py"
     with modules(), np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        sys.path.append(str(folder))
+        import_from(folder)
         return [mutant.change for mutant in chosen if passes(key, path, mutant.source)]
 
 
