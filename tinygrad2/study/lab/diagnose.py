@@ -278,7 +278,11 @@ def shown(backward: Backward) -> dict[Edge, Array]:
 def _run(op: Value, instead: dict[int, Array]) -> Array:
     """What the op of a value makes of its inputs, with others in place of some."""
     assert op.op is not None
-    return op.op.run(tuple(instead.get(i, x) for i, x in enumerate(op.arrays)), op.settings)[0]
+    try:
+        return op.op.run(tuple(instead.get(i, x) for i, x in enumerate(op.arrays)), op.settings)[0]
+    except Exception as error:  # an op that somebody wrote may refuse in any way
+        what = f"{type(error).__name__}: {error}"
+        raise GraphError(f"diagnose: {op.full_name} ({op.source}) cannot be computed near its inputs: {what}") from error
 
 
 def _norm(x: Array) -> float:

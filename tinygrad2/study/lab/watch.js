@@ -16,11 +16,9 @@ const Watch = {
   },
 
   key(key, now) {
-    const step = this.step(now);
-    const to = { ArrowRight: step + 1, n: step + 1, ArrowLeft: step - 1, p: step - 1, Home: 0, End: steps.length - 1 }[key];
-    if (to === undefined) return false;
-    if (to >= 0 && to < steps.length) go({ step: to });
-    return true;
+    const to = moved(key, this.step(now), steps.length);
+    if (to !== null) go({ step: to });
+    return to !== null;
   },
 
   card(now) {
@@ -34,11 +32,30 @@ const Watch = {
         h("button", { type: "button", class: "main", "data-key": "next", disabled: step === steps.length - 1, onclick: () => go({ step: step + 1 }) }, "next →"),
       ]),
       h("div", { class: "bar" }, h("i", { style: `width: ${(100 * (step + 1)) / steps.length}%` })),
+      step === 0 ? intro() : null,
+      step === steps.length - 1 ? finished(`That was the whole backward pass: ${steps.length} ops, ${edges.length} contributions. Every input has its gradient.`, { step: null }, "predict") : null,
+      legend(),
       upstream(op),
       h("section", null, h("h3", null, "What it sends to its inputs"), outgoing.get(op).map((edge) => sent(edge))),
     ];
   },
 };
+
+/** What to do here, in two lines. */
+function intro() {
+  return h(
+    "div",
+    { class: "intro" },
+    h("p", null, "The loss is computed, and its gradient goes back, one op at a time: press next →, and see what arrives, the rule, and what goes on."),
+    h("p", null, "Then predict the rules yourself, and diagnose a backward pass in which one step is wrong."),
+  );
+}
+
+/** What the colours mean. */
+function legend() {
+  const swatch = (hue, much, text) => h("span", null, h("i", { style: `--hue: var(--${hue}); --much: ${much}%` }), text);
+  return h("p", { class: "legend" }, swatch("up", 50, "above 0"), swatch("down", 50, "below 0"), "the stronger, the larger in its array; point at a cell for all its digits", data.tokens.length ? "; rows of tokens have their names" : "");
+}
 
 /** The head of a card: the op, where it is, and the line of code that asked for it. */
 function heading(value, where, buttons) {
@@ -92,7 +109,7 @@ function sent(right, passed = healthy) {
     ),
     edge.code === null
       ? h("p", { class: "soft" }, NO_FORMULA)
-      : h("div", { class: "rule" }, rule(edge, input), h("pre", null, edge.code.split("; ").join("\n"))),
+      : h("div", { class: "rule" }, rule(edge, input), h("pre", null, edge.code.split("; ").join("\n")), inside(edge)),
     h(
       "div",
       { class: "row" },
@@ -113,6 +130,26 @@ function rule(edge, input) {
   const last = h("div", { class: "last" }, markup(slope).firstChild, holder.lastElementChild);
   holder.append(last);
   return holder;
+}
+
+/** The steps of a rule of several, opened: what each name in it stands for here. */
+function inside(edge) {
+  const names = [...new Set(edge.code.split("; ").slice(0, -1).flatMap((line) => {
+    const [left, right] = line.split(/ = (.*)/s);
+    return right.startsWith("lambda") ? [] : left.split(", ");
+  }))];
+  if (!names.length) return null;
+  const user = values[edge.user];
+  const holder = h("div", { class: "row" });
+  const details = h("details", { class: "inside" }, h("summary", { "data-key": `inside ${edge.number}` }, `inside the rule: ${names.join(", ")}`), holder);
+  details.addEventListener("toggle", () => {
+    if (!details.open || holder.childElementCount) return;
+    const found = Judge.attempt(() => evaluate(`${edge.code}; ${names.join("; ")}`, namesOf(user, arrays[user.gradient])).slice(-names.length));
+    if (typeof found === "string") holder.append(h("p", { class: "soft" }, `Not shown: ${found}.`));
+    else holder.append(...names.map((name, i) => matrix({ ...found[i], there: found[i].shape, whole: true }, { title: name })));
+    makeScrollable();
+  });
+  return details;
 }
 
 const sign = (text) => h("span", { class: "sign" }, text);
