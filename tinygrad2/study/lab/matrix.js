@@ -35,7 +35,7 @@ function matrix(array, options = {}) {
         const x = array.data[at];
         const much = most && Number.isFinite(x) ? Math.round(62 * Math.sqrt(Math.abs(x) / most)) : 0;
         const style = `--hue: var(--${x < 0 ? "down" : "up"}); --much: ${much}%`;
-        cells.push(h("td", { style, title: String(x), class: options.asked === at ? "asked" : null }, digits(x)));
+        cells.push(h("td", { style, title: String(x), class: options.asked === at ? "asked" : null }, array.type === "i4" ? String(x) : digits(x)));
       }
       body.push(h("tr", null, cells));
     }

@@ -154,7 +154,16 @@ def _alike(a: Array, b: Array) -> bool:
     return a.shape == b.shape and np.allclose(a, b, rtol=1e-3, atol=1e-9)
 
 
-PAIRS = {"x": ("out", "g"), "out": ("x",), "a": ("b", "out"), "b": ("a", "out"), "q": ("k",), "k": ("q",), "unit": ("x", "out")}
+PAIRS = {
+    "x": ("out", "g"),
+    "out": ("x",),
+    "a": ("b", "out"),
+    "b": ("a", "out"),
+    "q": ("k",),
+    "k": ("q",),
+    "unit": ("x", "out"),
+    "dp": ("ds",),
+}
 """Names that are taken for one another."""
 
 

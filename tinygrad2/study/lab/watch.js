@@ -46,8 +46,8 @@ function intro() {
   return h(
     "div",
     { class: "intro" },
-    h("p", null, "The loss is computed, and its gradient goes back, one op at a time: press next →, and see what arrives, the rule, and what goes on."),
-    h("p", null, "Then predict the rules yourself, and diagnose a backward pass in which one step is wrong."),
+    h("p", null, "The gradient of the loss goes back, one op at a time. Press next → and see what arrives, the rule, and what goes on."),
+    h("p", null, "Then predict the rules yourself, and diagnose backward passes in which one step is wrong."),
   );
 }
 
