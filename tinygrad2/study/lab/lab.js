@@ -20,6 +20,9 @@ edges.forEach((edge, i) => {
   incoming[edge.target].push(edge);
 });
 
+for (const { op, array, gradient } of values) if (!op) for (const i of [array, gradient]) if (i !== null) arrays[i].ofParameter = true;
+for (const edge of edges) if (!values[edge.target].op) for (const i of [edge.before, edge.part, edge.after]) if (i !== null) arrays[i].ofParameter = true;
+
 /** An element: h("p", {class: "x"}, "text", child, null). */
 function h(tag, attributes, ...children) {
   const element = document.createElement(tag);

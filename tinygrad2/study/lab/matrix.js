@@ -12,8 +12,11 @@ function digits(x) {
   return x.toFixed(Math.max(0, 2 - Math.floor(Math.log10(size))));
 }
 
-/** The tokens, where a part of an array begins: for an axis that has as many entries as there are tokens. */
-const tokensOf = (n, shape) => (data.tokens.length > 1 && n === data.tokens.length && shape.length > 1 ? data.tokens : null);
+/** The tokens, for an axis that has as many entries; the axes of parameters and of their gradients are none of tokens. */
+const tokensOf = (array, axis) => {
+  const { shape } = array;
+  return data.tokens.length && shape.length > 1 && shape.at(axis) === data.tokens.length && !array.ofParameter ? data.tokens : null;
+};
 
 /** options: title, note, class, asked (a flat index), from (the first matrix, row and column shown). */
 function matrix(array, options = {}) {
@@ -24,7 +27,7 @@ function matrix(array, options = {}) {
   const from = (options.from || [0, 0, 0]).map((at, k) => Math.max(0, Math.min(at, counts[k] - size[k])));
   let most = 0;
   for (const x of array.data) if (Number.isFinite(x)) most = Math.max(most, Math.abs(x));
-  const names = [tokensOf(shape.at(-2), shape), rows === columns && tokensOf(shape.at(-1), shape)];
+  const names = [tokensOf(array, -2), rows === columns && tokensOf(array, -1)];
   const tables = [];
   for (let s = from[0]; s < from[0] + size[0]; s++) {
     const body = [];
