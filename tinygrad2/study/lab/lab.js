@@ -128,11 +128,30 @@ function show() {
   const key = kept && kept.dataset.key;
   card.replaceChildren(...MODES[now.mode].card(now).filter((part) => part));
   Overview.draw(MODES[now.mode].map(now));
+  const cases = card.querySelector(".cases");
+  if (cases) oneStop(cases, cases.querySelector("[aria-current]"));
   makeScrollable();
   if (!key) return;
   const again = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
   (again && !again.disabled ? again : card).focus({ preventScroll: true });
   if (again && again.setSelectionRange) again.setSelectionRange(again.value.length, again.value.length);
+}
+
+/** Make the buttons of a part of the page one stop of the Tab key, at this one; from there the arrows lead on. */
+function oneStop(part, here) {
+  part.dataset.stop = "";
+  for (const button of part.querySelectorAll("button, summary")) button.tabIndex = button === here ? 0 : -1;
+}
+
+/** In such a part the arrows up and down (and aside, but in the list of ops, where these are steps) move the focus. */
+function movedFocus({ key, target }) {
+  const part = target.closest("[data-stop]");
+  const by = { ArrowDown: 1, ArrowUp: -1, ...(part?.id === "map" ? {} : { ArrowRight: 1, ArrowLeft: -1 }) }[key];
+  if (!part || !by) return false;
+  const isOpen = (item) => !(item.matches("summary") ? item.parentElement.parentElement : item).closest("details:not([open])");
+  const items = [...part.querySelectorAll("button, summary")].filter(isOpen);
+  items[Math.max(0, Math.min(items.indexOf(target) + by, items.length - 1))].focus();
+  return true;
 }
 
 /** Where a key leads in a list: the number of another item, or null for a key that does not. */
@@ -146,7 +165,7 @@ addEventListener("keydown", (event) => {
   const modes = Object.keys(MODES);
   if (event.key >= "1" && event.key <= String(modes.length)) return go({ mode: modes[event.key - 1] });
   const now = state();
-  if (Overview.key(event) || MODES[now.mode].key(event.key, now)) event.preventDefault();
+  if (movedFocus(event) || MODES[now.mode].key(event.key, now)) event.preventDefault();
 });
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address says where one is

@@ -14,21 +14,8 @@ const Overview = {
     nav.scrollTop = scrolled;
     const here = inner.querySelector(".here");
     if (here) this.reveal(nav, here);
-    for (const row of this.rows(nav)) row.tabIndex = row === here ? 0 : -1; // one stop of the Tab key; the arrows lead on
+    oneStop(nav, here);
     this.arcs(inner, about.here);
-  },
-
-  rows: (nav) => [...nav.querySelectorAll("button, summary")],
-  open: (row) => !(row.matches("summary") ? row.parentElement.parentElement : row).closest("details:not([open])"),
-
-  /** The arrows up and down go through the rows; whether a key did. */
-  key({ key, target }) {
-    const nav = document.getElementById("map");
-    const by = { ArrowDown: 1, ArrowUp: -1 }[key];
-    if (!by || !nav.contains(target)) return false;
-    const rows = this.rows(nav).filter(this.open);
-    rows[Math.max(0, Math.min(rows.indexOf(target) + by, rows.length - 1))]?.focus();
-    return true;
   },
 
   reveal(nav, row) {

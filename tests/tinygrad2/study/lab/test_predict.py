@@ -6,6 +6,7 @@ from lab_pages import Page, answer, question_of
 
 from gpt2 import GPT2, GPT2Config
 from tinygrad2 import Tensor, ops, study
+from tinygrad2.study.__main__ import main
 
 pytestmark = pytest.mark.slow
 
@@ -38,14 +39,33 @@ def run(browser, tmp_path_factory):
     return page_of(browser, tmp_path_factory.mktemp("run"), loss, inside="h.0")
 
 
+TYPE = """
+const [question, texts] = arguments;
+return texts.map((text) => {
+  go({ mode: "predict", question, kind: "type", said: null, answers: null });
+  const field = document.querySelector('[data-key="answer"]');
+  field.value = text;
+  field.form.requestSubmit();
+  const verdict = document.querySelector(".verdict");
+  return { kind: verdict.dataset.kind, right: verdict.classList.contains("right"), text: verdict.textContent };
+});"""
+
+
 def judged(page, question, texts):
-    """The verdicts on rules that are typed, without drawing the page for each."""
-    script = "return arguments[1].map((text) => Judge.typed(data.questions[arguments[0]], text))"
-    page.open()
-    return page.browser.execute_script(script, question, list(texts))
+    """The verdicts on rules that are typed into the form and submitted, in one call of the browser."""
+    return page.open().browser.execute_script(TYPE, question, list(texts))
 
 
-PAGES = ["expression", "softmax", "network", "run"]
+@pytest.fixture(scope="module")
+def small(browser, tmp_path_factory):
+    """The page of `study lab gpt2`."""
+    path = tmp_path_factory.mktemp("small") / "lab.html"
+    assert main(["lab", "gpt2", "--out", str(path)]) == 0
+    return Page(browser, path).open(anew=True)
+
+
+PAGES = ["expression", "softmax", "small"]
+WITH_RUN = [*PAGES, pytest.param("run", marks=pytest.mark.exhaustive)]
 
 
 def without_g(code):
@@ -61,7 +81,7 @@ def without_g(code):
     ]
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", WITH_RUN)
 def test_rules_that_are_right_only_where_g_is_1_are_not_right(request, name):
     page = request.getfixturevalue(name)
     tried = 0
@@ -79,11 +99,11 @@ def spelled(code):
     lead = f"{head}; " if head else ""
     yield code
     yield f"{lead}answer = {last}; answer"
-    yield f"{lead}0 + 1.0 * ({last})".replace("; ", "\n")
+    yield f"{lead}0 + 1.0 * ({last})"
     yield code.replace(".T", ".transpose()").replace("np.sum(g, axis=(0, 1))", "g.sum((0, 1))").replace(" ** 2", "**2")
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", WITH_RUN)
 def test_right_rules_are_right_in_every_spelling(request, name):
     page = request.getfixturevalue(name).open()
     assert page.browser.execute_script("return data.questions.map((question) => Judge.hindrance(question))") == [None] * len(
@@ -205,7 +225,7 @@ def test_each_rule_is_asked_once_and_the_short_ones_first(run):
 
 def test_the_right_choice_is_not_told_by_its_form(request):
     chosen = {"longest": [], "shortest": [], "longest without a minus": [], "first": []}
-    for name in PAGES:
+    for name in (*PAGES, "run"):
         for question in request.getfixturevalue(name).data["questions"]:
             programs = [question["right"], *(text for text, _ in question["wrong"])]
             offered = [programs[n] for n in question["choices"]]
