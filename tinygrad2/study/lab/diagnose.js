@@ -68,7 +68,7 @@ const Diagnose = {
     const doubt = this.doubt(now, i, op);
     const accuse = (who) => () => go(doubt[who] && now.sure !== who ? { sure: who } : { [`accused${i}`]: who, sure: null });
     const surely = (who, text) => (now.sure === who ? `yes, ${text}` : text);
-    say(over ? this.verdict(now, i) : `Case ${i + 1}: ${left} probes left. Looking at ${values[op].name}.`);
+    say(over ? this.verdict(now, i) : `Case ${i + 1}: ${left} probes left. Looking at ${pathOf(op)}.`);
     return [
       h("h2", null, `Case ${i + 1}: which step of this backward pass is wrong?`),
       h("p", { class: "soft" }, "At most one op sends a wrong gradient to one of its inputs, and everything computed from it is wrong too. Or nothing is wrong."),
@@ -127,7 +127,7 @@ const Diagnose = {
     const rows = probed.map((op) => {
       const { measured, predicted, agree } = this.probe(i, op);
       const mark = h("b", { style: `color: var(--${agree ? "good" : "bad"})` }, agree ? "= agree" : "≠ disagree");
-      return h("tr", { "data-probe": op }, h("td", null, values[op].name), h("td", null, measured.toPrecision(6)), h("td", null, predicted.toPrecision(6)), h("td", null, mark));
+      return h("tr", { "data-probe": op }, h("td", null, pathOf(op)), h("td", null, measured.toPrecision(6)), h("td", null, predicted.toPrecision(6)), h("td", null, mark));
     });
     const heads = ["probe", "slope of the loss, measured", "slope by the gradients shown", ""];
     return h("section", null, h("h3", null, "Probes"), h("table", { class: "probes" }, h("tbody", null, h("tr", null, heads.map((head) => h("th", { scope: "col" }, head))), rows)));
@@ -137,7 +137,7 @@ const Diagnose = {
     const { culprit, title, mistake } = this.cases()[i];
     const won = this.won(now, i);
     if (culprit === null) return won ? "Won: this backward pass is healthy." : "Lost: nothing was wrong here. An accusation needs a probe that disagrees.";
-    const what = `${values[culprit].name}: ${title}. ${mistake}`;
+    const what = `${pathOf(culprit)}: ${title}. ${mistake}`;
     return `${won ? "Won" : "Lost"}. It was ${what}`;
   },
 };

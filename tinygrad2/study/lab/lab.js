@@ -173,8 +173,9 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 });
 addEventListener("hashchange", show);
 
-/** What a value is called here. */
+/** What a value is called here: one name, as in a program, and the path of its module, if it is in one. */
 const nameOf = (value) => values[value].variable;
+const pathOf = (value) => (values[value].path ? values[value].name : nameOf(value));
 
 show();
 showCheck();

@@ -77,7 +77,7 @@ const Predict = {
     const edge = this.edge(question);
     const input = values[edge.user].inputs[edge.index].name;
     const sum = edge.before === null ? "" : " (What other uses gave it is called before.)";
-    return `What is the gradient of ${input} (${values[edge.target].name}) after this step?${sum}`;
+    return `What is the gradient of ${input} (${pathOf(edge.target)}) after this step?${sum}`;
   },
 
   /** What there is to work with: g, the inputs, and what has arrived before. */
@@ -88,7 +88,7 @@ const Predict = {
     const shown = [matrix(names.g, { title: "g", note: "what arrives" })];
     user.inputs.forEach((x, i) => {
       const array = x.value !== null ? arrays[values[x.value].array] : x.array !== null ? arrays[x.array] : null;
-      if (array) shown.push(matrix(array, { title: x.name, note: x.value === null ? "a constant" : values[x.value].name }));
+      if (array) shown.push(matrix(array, { title: x.name, note: x.value === null ? "a constant" : pathOf(x.value) }));
     });
     shown.push(matrix(names.out, { title: "out" }));
     if (edge.before !== null) shown.push(matrix(arrays[edge.before], { title: "before", note: "from other uses" }));

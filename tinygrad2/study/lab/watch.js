@@ -25,7 +25,7 @@ const Watch = {
     const step = this.step(now);
     const op = steps[step];
     const value = values[op];
-    say(`Step ${step + 1} of ${steps.length}: ${value.name}. It sends gradients to ${outgoing.get(op).map((edge) => values[edge.target].name).join(", ")}.`);
+    say(`Step ${step + 1} of ${steps.length}: ${pathOf(op)}. It sends gradients to ${outgoing.get(op).map((edge) => pathOf(edge.target)).join(", ")}.`);
     return [
       heading(value, `step ${step + 1} of ${steps.length}`, [
         h("button", { type: "button", "data-key": "before", disabled: step === 0, onclick: () => go({ step: step - 1 }) }, "← before"),
@@ -104,7 +104,7 @@ function sent(right, passed = healthy) {
     h(
       "header",
       null,
-      h("strong", null, h("code", null, input), ` = ${target.name}`),
+      h("strong", null, h("code", null, input), ` = ${pathOf(edge.target)}`),
       h("span", { class: `tag ${complete ? "good" : ""}` }, `${which}: ${complete ? "the gradient is complete" : "more will be added"}`),
     ),
     edge.code === null

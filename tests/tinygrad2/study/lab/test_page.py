@@ -13,6 +13,7 @@ from lab_pages import Page, answer, question_of
 from gpt2 import GPT2, GPT2Config
 from tinygrad2 import Tensor, study
 from tinygrad2.ops.op import Op
+from tinygrad2.study.__main__ import main
 from tinygrad2.study.lab import SIZE
 
 pytestmark = pytest.mark.slow
@@ -344,30 +345,35 @@ def test_a_page_stays_within_its_size(browser, tmp_path):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_screenshots(deep, tmp_path, scheme):
-    """A picture in each scheme; where SCREENSHOTS is set one of each mode, in `docs/`."""
+def test_screenshots(browser, tmp_path, scheme):
+    """A picture in each scheme of what `study lab gpt2` makes; where SCREENSHOTS is set one of each mode, in `docs/`."""
     from PIL import Image  # which matplotlib brings
 
-    deep.browser.set_window_size(1400, 1050)
-    deep.browser.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    )
-    step = next(i for i, op in enumerate(deep.data["steps"]) if deep.data["values"][op]["variable"] == "h_1_add")
-    edge = question_of(deep, "h_1_mlp_c_fc_linear", "h_1_mlp_c_fc_bias")
-    case = next(i for i, case in enumerate(deep.data["diagnose"]["cases"]) if case["culprit"] is not None)
+    assert main(["lab", "gpt2", "--out", str(tmp_path / "lab.html")]) == 0
+    page = Page(browser, tmp_path / "lab.html")
+    browser.set_window_size(1400, 1050)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    names = [page.data["values"][op]["variable"] for op in page.data["steps"]]
+    question = question_of(page, "linear", "layer_norm")
+    case = next(i for i, case in enumerate(page.data["diagnose"]["cases"]) if case["culprit"] is not None)
     states = {
-        "watch": {"step": step},
-        "predict": {"edge": edge, "kind": "type", "said": "g", "answers": "r" * edge + "x"},
-        "diagnose": {"case": case, f"probed{case}": ".".join(map(str, deep.data["steps"][4:24:6]))},
+        "watch": {"step": names.index("causal_attention")},
+        "predict": {"question": question, "kind": "type", "said": "g @ w"},
+        "diagnose": {"case": case, f"probed{case}": ".".join(map(str, page.data["steps"][2:12:4]))},
     }
     for mode, state in list(states.items())[: None if os.environ.get("SCREENSHOTS") else 1]:
-        deep.open(mode=mode, **state)
+        page.open(mode=mode, **state)
+        browser.execute_script("scrollTo(0, 0)")
+        if mode == "watch":
+            browser.execute_script("document.querySelector('details.inside').open = true")
+            browser.execute_async_script("setTimeout(arguments[0], 300)")
+            browser.execute_script("document.querySelector('details.inside').scrollIntoView({ block: 'center' })")
         path = tmp_path / f"lab-{mode}.png"
-        deep.browser.save_screenshot(str(path))
+        browser.save_screenshot(str(path))
         picture = np.asarray(Image.open(path).convert("RGB"))
         assert (picture.mean() > 128) == (scheme == "light")
         assert len(np.unique(picture.reshape(-1, 3) // 16, axis=0)) > 50
         if os.environ.get("SCREENSHOTS") and scheme == "light":
-            Image.open(path).convert("RGB").quantize(64).save(DOCS / path.name, optimize=True)
-    deep.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    deep.browser.set_window_size(400, 300)
+            Image.open(path).convert("RGB").quantize(160).save(DOCS / path.name, optimize=True)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    browser.set_window_size(400, 300)
