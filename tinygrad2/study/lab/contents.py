@@ -66,7 +66,7 @@ def contents(trace: Trace, arrays: Arrays, favoured: Callable[[Value], bool]) ->
     backward = trace.backward()
     number = {value: i for i, value in enumerate(trace.values)}
     values = [_value(trace, v, number, arrays, favoured(v), backward.gradients.get(v)) for v in trace.values]
-    rules = Rules(trace)
+    rules = Rules()
     edges: list[Data] = []
     uses: list[Use] = []
     for part, before, after in _uses(backward):

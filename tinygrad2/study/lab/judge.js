@@ -39,7 +39,7 @@ const Judge = {
     }
   },
 
-  fits: (answer, truth, tolerance = Judge.TOLERANCE) => Boolean(answer) && verdict(answer, truth, { tolerance }).right,
+  fits: (answer, truth, tolerance = Judge.TOLERANCE) => Boolean(answer) && agree(answer, truth, tolerance),
 
   typed(question, code) {
     const answers = this.attempt(() => question.trials.map((trial) => this.run(question, code, trial)));

@@ -15,7 +15,7 @@ from tinygrad2.study.formulas import code, evaluate
 from tinygrad2.study.lab.mutants import mutants, whole
 from tinygrad2.study.lab.specialise import specialised
 from tinygrad2.study.lab.trials import Trial, trials
-from tinygrad2.study.trace import Contribution, Trace
+from tinygrad2.study.trace import Contribution
 from tinygrad2.types import Array
 
 COUNT = 4
@@ -40,14 +40,12 @@ def unbroadcast_code(raw: tuple[int, ...], shape: tuple[int, ...]) -> str | None
 class Rules:
     """The rules of a computation as the lab shows them: without what does not concern its values, see `specialised`."""
 
-    def __init__(self, trace: Trace) -> None:
-        wide = trace.to(np.float64)
-        self._wide = dict(zip(trace.values, wide.values, strict=True))
+    def __init__(self) -> None:
         self._known: dict[Any, tuple[str | None, list[Trial]]] = {}
 
     def of(self, part: Contribution) -> tuple[str | None, list[Trial]]:
         """The program of a use, None where its source does not say it; and the trials of its op."""
-        value = self._wide[part.user]
+        value = part.user
         arrays = [(np.shape(x), known is None) for x, known in zip(value.arrays, value.inputs, strict=True)]
         key = (value.op, part.index, str(arrays), str({name: _outline(x) for name, x in value.settings.items()}))
         if key not in self._known:

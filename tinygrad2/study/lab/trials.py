@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from tinygrad2.types import Array
 
 COUNT = 2
 """Trials of an op."""
+
+WAYS = 24
+"""In so many ways it is tried to cut the arrays of an op down."""
 
 LONG, MOST = 6, 400
 """Where the inputs of an op have more than MOST entries, their axes longer than LONG are cut down."""
@@ -50,7 +54,7 @@ class Trial:
 def trials(value: Value, index: int) -> list[Trial]:
     """Trials of a use of a value in float64; none where no other inputs were found that suit the op."""
     rng = np.random.default_rng(0)
-    for lengths in _lengths(value):
+    for lengths in islice(_lengths(value), WAYS):
         for draw in (_normal, _positive, _like):
             found = [_trial(value, index, lengths, draw, rng, number) for number in range(COUNT)]
             complete = [trial for trial in found if trial is not None]
@@ -144,7 +148,9 @@ def _resized(x: Any, lengths: Mapping[int, int], rng: np.random.Generator) -> An
         return x
     shape = [lengths.get(n, n) for n in x.shape]
     if not np.isfinite(x).all():  # a mask of -inf is what it is
-        return x[tuple(slice(n) for n in shape)]
-    if x.dtype.kind in "iu" and lengths and x.size:
-        x = x % min(lengths.values())
-    return rng.choice(x.ravel(), shape) if x.size else x
+        found = x[tuple(slice(n) for n in shape)]
+    elif x.dtype.kind in "iu" and lengths:
+        found = rng.choice(x.ravel(), shape) % min(lengths.values())
+    else:
+        found = rng.choice(x.ravel(), shape) if x.size else x
+    return found.astype(np.float64) if x.dtype.kind == "f" else found

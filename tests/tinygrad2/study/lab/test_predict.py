@@ -115,6 +115,49 @@ def test_right_rules_are_right_in_every_spelling(request, name):
             assert found["right"], (text, found)
 
 
+ATTENTION = (
+    "q, k, v = [np.swapaxes(part.reshape(3, 2, 4), 0, 1) for part in np.split(qkv, 3, axis=-1)]; "
+    "e = np.exp(q @ k.transpose(0, 2, 1) / 2) * np.tril(np.ones((3, 3))); p = e / e.sum(-1, keepdims=True); "
+    "dz = g.reshape(3, 2, 4).swapaxes(0, 1); dv = np.einsum('hij,hid->hjd', p, dz); dp = np.einsum('hid,hjd->hij', dz, v); "
+    "ds = (dp - (dp * p).sum(-1, keepdims=True)) * p / np.sqrt(4); "
+    "np.concatenate([d.swapaxes(0, 1).reshape(3, 8) for d in (ds @ k, ds.transpose(0, 2, 1) @ q, dv)], axis=-1)"
+)
+PAPER = {  # as they are derived on paper, not as the engine writes them
+    "linear": ["np.einsum('ij,kj->ik', g, w)", "np.einsum('ij,ik->jk', x, g)", "np.ones(len(g)) @ g"],
+    "gelu": [
+        "u = 0.7978845608028654 * (x + 0.044715 * x**3); du = 0.7978845608028654 * (1 + 0.134145 * x * x); "
+        "g * (0.5 + 0.5 * np.tanh(u) + 0.5 * x * du / np.cosh(u)**2)"
+    ],
+    "layer_norm": [
+        "n = 8; std = x.std(-1, keepdims=True); y = (x - x.mean(-1, keepdims=True)) / np.sqrt(std**2 + 1e-5); d = g * gain; "
+        "{}(n * d - d.sum(-1, keepdims=True) - y * (d * y).sum(-1, keepdims=True)) / (n * np.sqrt(std**2 + 1e-5))",
+        "y = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps); (y * g).sum(axis=0)",
+        "g.T.sum(axis=1)",
+    ],
+    "linear_cross_entropy": [
+        "z = np.exp(h @ w.T); z = z / z.sum(1, keepdims=True); g / len(h) * (z - np.eye(len(w))[targets]) @ w",
+        "z = np.exp(h @ w.T); z = z / z.sum(1, keepdims=True); g / len(h) * (z - np.eye(len(w))[targets]).T @ h",
+    ],
+    "causal_attention": [ATTENTION],
+    "embedding": ["{}np.eye(len(table))[ids].T @ g"],
+    "add": ["1 * g", "g.copy()"],
+    "reshape": ["g.reshape(3, 8)"],
+}
+
+
+def test_rules_from_paper_are_right(small):
+    questions, values, edges = (small.data[name] for name in ("questions", "values", "edges"))
+    settled = set()
+    for number, question in enumerate(questions):
+        op = values[edges[question["uses"][0]]["user"]]["op"]
+        before = "before + " if "before" in question["right"] else ""
+        for found, text in zip(judged(small, number, [text.format(before) for text in PAPER[op]]), PAPER[op], strict=True):
+            if found["right"]:
+                settled.add(number)
+                assert not before or "{}" in text
+    assert [q["right"] for i, q in enumerate(questions) if i not in settled] == []
+
+
 @pytest.mark.parametrize(
     ("user", "target", "texts"),
     [

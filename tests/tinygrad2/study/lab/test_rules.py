@@ -108,7 +108,7 @@ def loss_of(dropout=0.0, width=8, heads=2, vocabulary=11, **settings):
 def test_a_branch_for_what_is_off_is_not_shown(dropout):
     loss = loss_of(dropout, head_bias=False, tie_embeddings=True)
     trace = study.Trace(loss)
-    rules = Rules(trace)
+    rules = Rules()
     backward = trace.backward()
     texts = {
         part.user.op.name: rules.code(part, backward.gradients[part.user])
