@@ -43,7 +43,10 @@ const Judge = {
 
   typed(question, code) {
     const answers = this.attempt(() => question.trials.map((trial) => this.run(question, code, trial)));
-    if (typeof answers === "string") return { right: false, kind: "error", text: `${answers}.${this.lengths(question)}` };
+    if (typeof answers === "string") {
+      const nothing = answers.startsWith("before is not defined") ? " Nothing came from other uses so far, so there is no before." : "";
+      return { right: false, kind: "error", text: `${answers}.${nothing}${this.lengths(question)}` };
+    }
     if (!answers.every((x) => x)) return { right: false, kind: "error", text: "this is not an array." };
     const truths = question.trials.map((trial) => this.truth(trial));
     if (answers.every((x, k) => this.fits(x, truths[k]))) return { right: true, kind: "right", text: "for any g and any inputs that were tried." };
@@ -53,18 +56,31 @@ const Judge = {
     return { ...found, text: `${found.text}${this.lengths(question)}` };
   },
 
-  /** The mistake that gives the same in every trial, of those that are known; with the sign wrong too, or with nothing added up. */
+  /** The mistake that gives the same in every trial, of those that are known; alone, or with one more. */
   mistake(question, answers) {
     const before = question.trials.map((trial) => (trial.before === null ? null : convert(arrays[trial.before])));
-    const ways = [["", "x"], [" And the sign is wrong.", "-x"], ...(before[0] ? [[" And what other uses gave, before, is lost.", "x + before"]] : [])];
+    const { summed } = edges[question.uses[0]];
+    const ways = [["", "x"], [" And the sign is wrong.", "-x"]]; // what the answer is without one more mistake
+    if (before[0]) ways.push([" And what other uses gave, before, is lost.", "x + before"]);
+    if (summed) ways.push([" And it is not summed.", summed.replace("{}", "x")]);
     for (const [more, way] of ways) {
       const same = answers.map((x, k) => this.attempt(() => NumPy.evaluate(way, { x, before: before[k] })[0]));
-      for (const [code, mistake] of same.every((x) => x.data) ? question.wrong : []) {
-        const others = this.attempt(() => question.trials.map((trial) => this.run(question, code, trial)));
-        if (typeof others !== "string" && same.every((x, k) => this.fits(x, others[k]))) return { right: false, kind: "named", text: `${mistake}.${more}` };
-      }
+      if (!same.every((x) => x.data)) continue;
+      const found = this.mistakes(question).find(([others]) => typeof others !== "string" && same.every((x, k) => this.fits(x, others[k])));
+      if (found) return { right: false, kind: "named", text: `${found[1]}.${found[2]}${more}` };
     }
     return null;
+  },
+
+  /** What each known mistake gives in the trials, what it is called, and what is wrong beside it: of every question once. */
+  mistakes(question) {
+    const run = (code) => this.attempt(() => question.trials.map((trial) => this.run(question, code, trial)));
+    const without = " And the gradient that arrives, g, is missing.";
+    question.mistakes ??= [
+      ...question.wrong.map(([code, mistake]) => [run(code), mistake, ""]),
+      ...question.wrong.map(([code, mistake]) => [run(`g = np.ones_like(g); ${code}`), mistake, without]),
+    ];
+    return question.mistakes;
   },
 
   /** What is wrong by the numbers alone, in the first trial in which something is. */

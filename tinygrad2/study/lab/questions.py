@@ -122,8 +122,7 @@ def _question(group: list[Use], rules: Rules) -> Question:
     right = whole(shown.rule, shown.summed, shown.accumulate)
     if not tried:
         return Question(numbers, right, shown.accumulate, tried)
-    original = code(shown.part.user, shown.part.index)
-    wrong = mutants(original or "", shown.rule, shown.summed, shown.accumulate, tried)
+    wrong = mutants(shown.rule, shown.summed, shown.accumulate, tried)
     return Question(numbers, right, shown.accumulate, tried, wrong, _offered(right, wrong))
 
 

@@ -29,7 +29,7 @@ def specialised(code: str, trials: Sequence[Trial]) -> str:
     expected = _results(code, trials)
     if not trials or expected is None:
         return code
-    code = _settled(code, trials[0])
+    code = settled(code, trials[0])
     tried: set[str] = set()
     shorter = True
     while shorter:
@@ -71,7 +71,7 @@ def with_instead(root: ast.Module, parent: ast.AST, name: str, place: int | None
     return text
 
 
-def _settled(code: str, trial: Trial) -> str:
+def settled(code: str, trial: Trial) -> str:
     """With the axes that were chosen."""
     for name, x in settings(trial.value).items():
         if name in CHOSEN and isinstance(x, (int, tuple, type(None))):

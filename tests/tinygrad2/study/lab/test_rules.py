@@ -136,7 +136,7 @@ def test_no_mutant_is_right_and_each_is_another():
         text, tried = code(part.user, part.index), trials(part.user, part.index)
         rule = specialised(text, tried)
         summed = unbroadcast_code(tried[0].run(rule).shape, tried[0].truth.shape)
-        found = mutants(text, rule, summed, True, tried)
+        found = mutants(rule, summed, True, tried)
         assert len(found) >= 5, rule
         answers = [[trial.run(text) for trial in tried] for text in found]
         for i, one in enumerate(answers):
