@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     about = f"{len(ids) - 1} tokens of {text!r}, {model.config.num_layers} layers of width {model.config.d_model}"
     with out_of(args.out, in_run(args.run, "lab.html")) as path, overflow_noted():
         title = one_line(f"The loss of {Path(args.run).name}")
-        tokens = [one_line(tokenizer.decode([i])) for i in ids[:-1]]
+        tokens = [one_line(tokenizer.decode([i])).replace(" ", "␣") for i in ids[:-1]]
         size = study.lab(loss, path, title, about, args.inside, tokens=tokens, seed=args.seed, cases=args.cases)
     print(f"{path}: {size / 1e6:.2f} MB; open it in a browser")
     return 0

@@ -24,7 +24,7 @@ def test_the_page_of_a_run(run, tmp_path, capsys):
     assert {"wte.weight", "h.0.attn.c_attn.linear", "lm_head.linear_cross_entropy"} <= set(names)
     stream = data["values"][names.index("h.0.add")]
     assert data["arrays"][stream["array"]]["s"][:2] == [1, 4]
-    assert data["tokens"] == ["t", "h", "e", " "]
+    assert data["tokens"] == ["t", "h", "e", "␣"]
     assert "&#x27;the c&#x27;" in path.read_text() or "'the c'" in path.read_text()
 
 

@@ -159,6 +159,7 @@ def _question(question: Question, arrays: Arrays) -> Data:
         "uses": question.uses,
         "right": question.right,
         "wrong": list(question.wrong.items()),
+        "misfits": list(question.misfits.items()),
         "choices": [programs.index(text) for text in question.offered],
         "trials": [_trial(trial, question.accumulate, arrays) for trial in question.trials],
     }

@@ -130,7 +130,7 @@ const Diagnose = {
       return h("tr", { "data-probe": op }, h("td", null, pathOf(op)), h("td", null, measured.toPrecision(6)), h("td", null, predicted.toPrecision(6)), h("td", null, mark));
     });
     const heads = ["probe", "slope of the loss, measured", "slope by the gradients shown", ""];
-    return h("section", null, h("h3", null, "Probes"), h("table", { class: "probes" }, h("tbody", null, h("tr", null, heads.map((head) => h("th", { scope: "col" }, head))), rows)));
+    return h("section", null, h("h3", null, "Probes"), h("div", { class: "wide" }, h("table", { class: "probes" }, h("tbody", null, h("tr", null, heads.map((head) => h("th", { scope: "col" }, head))), rows))));
   },
 
   verdict(now, i) {

@@ -44,6 +44,9 @@ const Judge = {
   typed(question, code) {
     const answers = this.attempt(() => question.trials.map((trial) => this.run(question, code, trial)));
     if (typeof answers === "string") {
+      const plain = (text) => text.replace(/\s/g, "");
+      const known = question.misfits.find(([text]) => plain(text) === plain(code));
+      if (known) return { right: false, kind: "named", text: `${known[1]}: ${answers}.${this.lengths(question)}` };
       const nothing = answers.startsWith("before is not defined") ? " Nothing came from other uses so far, so there is no before." : "";
       return { right: false, kind: "error", text: `${answers}.${nothing}${this.lengths(question)}` };
     }

@@ -110,7 +110,7 @@ function say(text) {
 
 /** Whether the numbers of a part of the card are too many to be seen at once; then it can be reached, and scrolled with the arrows. */
 function makeScrollable() {
-  for (const box of document.querySelectorAll(".matrix, .maths")) {
+  for (const box of document.querySelectorAll(".matrix, .maths, .wide")) {
     if (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight) box.tabIndex = 0;
   }
 }
@@ -161,7 +161,7 @@ function moved(key, at, count) {
 }
 
 addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, .matrix[tabindex], .maths[tabindex]")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, .matrix[tabindex], .maths[tabindex], .wide[tabindex]")) return;
   const modes = Object.keys(MODES);
   if (event.key >= "1" && event.key <= String(modes.length)) return go({ mode: modes[event.key - 1] });
   const now = state();

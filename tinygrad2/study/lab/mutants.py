@@ -8,6 +8,7 @@ from itertools import islice
 
 import numpy as np
 
+from tinygrad2.study.formulas import argument_names, code
 from tinygrad2.study.lab.catalogue import CATALOGUE
 from tinygrad2.study.lab.specialise import replaced, settled, specialised, statements, with_instead
 from tinygrad2.study.lab.trials import Trial
@@ -28,11 +29,15 @@ def whole(code: str, summed: str | None, accumulate: bool) -> str:
     return "; ".join([*steps, *statements(f"before + ({last})" if accumulate else last)])
 
 
-def mutants(rule: str, summed: str | None, accumulate: bool, trials: Sequence[Trial]) -> dict[str, str]:
-    """Programs that are wrong in a way of their own, and what the mistake is; those that people make come first."""
+def mutants(rule: str, summed: str | None, accumulate: bool, trials: Sequence[Trial]) -> tuple[dict[str, str], dict[str, str]]:
+    """Programs that are wrong in a way of their own, and what the mistake is; and such in which the shapes do not fit.
+
+    Those that people make come first.
+    """
     right = whole(rule, summed, accumulate)
     known = [[trial.truth + (trial.before if accumulate else 0) for trial in trials]]
     found: dict[str, str] = {}
+    misfits: dict[str, str] = {}
     for text, mistake in _all(rule, summed, accumulate, trials):
         if len(found) == MOST:
             break
@@ -40,13 +45,16 @@ def mutants(rule: str, summed: str | None, accumulate: bool, trials: Sequence[Tr
             continue
         try:
             answers = [trial.run(text) for trial in trials]
+        except ValueError:
+            misfits.setdefault(text, mistake)
+            continue
         except Exception:  # a mutant need not make sense; then it is none
             continue
         finite = all(np.isfinite(a).all() for a in answers)
         if finite and not any(all(map(_alike, answers, others)) for others in known):
             found[text] = mistake
             known.append(answers)
-    return found
+    return found, misfits
 
 
 def _all(rule: str, summed: str | None, accumulate: bool, trials: Sequence[Trial]) -> Iterator[tuple[str, str]]:
@@ -66,6 +74,13 @@ def _all(rule: str, summed: str | None, accumulate: bool, trials: Sequence[Trial
             yield whole(specialised(pair[1], trials), summed, accumulate), fault.title
     for text, mistake in dict(enumerate(TYPED.get(value.op.name, ()))).get(index, {}).items():
         yield whole(settled(text, trials[0]), summed, accumulate), mistake
+        if accumulate:
+            yield whole(settled(text, trials[0]), None, False), mistake
+    for other, name in enumerate(argument_names(value)):
+        source = code(value, other) if other != index and value.inputs[other] is not None else None
+        if source:
+            yield whole(specialised(source, trials), None, accumulate), f"this is the gradient of {name}"
+            yield whole(specialised(source, trials), None, False), f"this is the gradient of {name}"
     for text, mistake in islice(_within(rule), WITHIN):
         yield whole(text, summed, accumulate), mistake
     *steps, last = statements(rule)

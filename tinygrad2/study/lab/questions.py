@@ -94,6 +94,7 @@ class Question:
     uses     the numbers of all uses that have it; the first is the one that is shown
     right    the program, None where the source of the rule does not say it
     wrong    others, and what the mistake is
+    misfits  such as have no value here, since the shapes do not fit
     offered  programs to choose from
     """
 
@@ -102,6 +103,7 @@ class Question:
     accumulate: bool
     trials: list[Trial]
     wrong: dict[str, str] = field(default_factory=dict)
+    misfits: dict[str, str] = field(default_factory=dict)
     offered: list[str] = field(default_factory=list)
 
 
@@ -122,8 +124,8 @@ def _question(group: list[Use], rules: Rules) -> Question:
     right = whole(shown.rule, shown.summed, shown.accumulate)
     if not tried:
         return Question(numbers, right, shown.accumulate, tried)
-    wrong = mutants(shown.rule, shown.summed, shown.accumulate, tried)
-    return Question(numbers, right, shown.accumulate, tried, wrong, _offered(right, wrong))
+    wrong, misfits = mutants(shown.rule, shown.summed, shown.accumulate, tried)
+    return Question(numbers, right, shown.accumulate, tried, wrong, misfits, _offered(right, wrong))
 
 
 def _effort(question: Question) -> float:

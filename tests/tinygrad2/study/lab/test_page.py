@@ -253,6 +253,46 @@ def test_modules_open_and_close(network):
     assert len([row for row in network.all("#map .op") if row.is_displayed()]) == fewer
 
 
+def test_attention_is_open(browser, tmp_path):
+    """What is inside its rule is what plain NumPy computes, with the tokens beside it."""
+    assert main(["lab", "gpt2", "--out", str(tmp_path / "lab.html")]) == 0
+    page = Page(browser, tmp_path / "lab.html").open(anew=True)
+    step = next(i for i, op in enumerate(page.data["steps"]) if page.data["values"][op]["op"] == "causal_attention")
+    page.open(mode="watch", step=step)
+    browser.execute_script("document.querySelector('details.inside').open = true")
+    browser.execute_async_script("setTimeout(arguments[0], 200)")
+    titles = [figure.text.split(" ")[0] for figure in page.all(".inside figcaption")]
+    found = dict(zip(titles, (behind for _, behind in page.numbers(".inside figure")), strict=True))
+    op = page.data["steps"][step]
+    script = """const value = values[arguments[0]];
+        return [values[value.inputs[0].value].array, value.gradient].map((number) => [...arrays[number].data]);"""
+    qkv, g = (np.reshape(x, (3, -1)) for x in browser.execute_script(script, op))
+    heads = [np.split(part, 2, axis=1) for part in np.split(qkv, 3, axis=1)]
+    q, k, v = (np.stack(part) for part in heads)
+    h = np.stack(np.split(g, 2, axis=1))
+    scores = np.einsum("hid,hjd->hij", q, k) / 2
+    weights = np.exp(scores) * np.tri(3)
+    weights /= weights.sum(-1, keepdims=True)
+    dp = np.einsum("hid,hjd->hij", h, v)
+    ds = weights * (dp - (dp * weights).sum(-1, keepdims=True)) / 2
+    expected = {
+        "q": q, "k": k, "v": v, "h": h, "scores": scores, "weights": weights, "dv": np.einsum("hij,hid->hjd", weights, h),
+        "dp": dp, "ds": ds, "dq": np.einsum("hij,hjd->hid", ds, k), "dk": np.einsum("hij,hid->hjd", ds, q),
+    }  # fmt: skip
+    assert list(found) == list(expected)
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array.ravel(), rtol=1e-6, atol=1e-9, err_msg=name)
+    labels = "return [...arguments[0].querySelectorAll('th')].map((x) => x.textContent)"
+    figures = dict(zip(titles, page.all(".inside figure"), strict=True))
+    words = ["to", "be", "or"]
+    assert browser.execute_script(labels, figures["weights"]) == 4 * words
+    assert browser.execute_script(labels, figures["q"]) == 2 * words
+    adds = next(i for i, e in enumerate(page.data["edges"]) if page.data["values"][e["target"]]["name"] == "wpe")
+    page.open(mode="watch", step=page.data["steps"].index(page.data["edges"][adds]["user"]))
+    of_parameter = page.all(f'.send[data-edge="{adds}"] figure')  # its rows are positions, as many as there are tokens
+    assert [browser.execute_script(labels, figure) for figure in of_parameter] == [[], []]
+
+
 class Halves(Op):
     """What a loop gives has no formula."""
 

@@ -136,8 +136,11 @@ def test_no_mutant_is_right_and_each_is_another():
         text, tried = code(part.user, part.index), trials(part.user, part.index)
         rule = specialised(text, tried)
         summed = unbroadcast_code(tried[0].run(rule).shape, tried[0].truth.shape)
-        found = mutants(rule, summed, True, tried)
+        found, misfits = mutants(rule, summed, True, tried)
         assert len(found) >= 5, rule
+        for text in misfits:
+            with pytest.raises(ValueError):  # noqa: PT011  (each has words of its own)
+                [trial.run(text) for trial in tried]
         answers = [[trial.run(text) for trial in tried] for text in found]
         for i, one in enumerate(answers):
             truths = [trial.before + trial.truth for trial in tried]
