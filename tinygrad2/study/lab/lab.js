@@ -22,6 +22,7 @@ edges.forEach((edge, i) => {
 
 for (const { op, array, gradient } of values) if (!op) for (const i of [array, gradient]) if (i !== null) arrays[i].ofParameter = true;
 for (const edge of edges) if (!values[edge.target].op) for (const i of [edge.before, edge.part, edge.after]) if (i !== null) arrays[i].ofParameter = true;
+for (const { op, array, gradient } of values) if (op) for (const i of [array, gradient]) if (i !== null) arrays[i].ofParameter = false; // where both are one
 
 /** An element: h("p", {class: "x"}, "text", child, null). */
 function h(tag, attributes, ...children) {

@@ -92,14 +92,7 @@ const Predict = {
     });
     shown.push(matrix(names.out, { title: "out" }));
     if (edge.before !== null) shown.push(matrix(arrays[edge.before], { title: "before", note: "from other uses" }));
-    const settings = Object.entries(user.settings).map(([name, x]) => `${name} = ${x && x.array !== undefined ? `array ${shapeText(arrays[x.array].shape)}` : JSON.stringify(x)}`);
-    return h(
-      "section",
-      null,
-      h("h3", null, "What is given"),
-      h("div", { class: "row" }, shown),
-      settings.length ? h("p", { class: "names soft" }, "Settings: ", h("code", null, settings.join(", "))) : null,
-    );
+    return h("section", null, h("h3", null, "What is given"), h("div", { class: "row" }, shown), settingsOf(user));
   },
 
   tabs(now, question) {
@@ -137,7 +130,8 @@ const Predict = {
       input.focus();
       if (input.value.trim()) this.answer(question, state(), input.value.trim());
     };
-    return [h("p", { class: "names soft" }, label), h("form", { class: "answer", onsubmit: submit }, input, h("button", { class: "main", "data-key": "check" }, "check"))];
+    const known = kind === "type" && question.right !== null ? helpers(question.right) : [];
+    return [known.length ? h("div", null, h("p", { class: "names soft" }, "Beside NumPy there is"), known) : null, h("p", { class: "names soft" }, label), h("form", { class: "answer", onsubmit: submit }, input, h("button", { class: "main", "data-key": "check" }, "check"))];
   },
 
   program: (question, n) => (n === 0 ? question.right : question.wrong[n - 1][0]),

@@ -78,8 +78,21 @@ function upstream(op, passed = healthy) {
     "section",
     { class: "upstream" },
     h("h3", null, "What arrives: g, the slope of the loss for each entry of the output"),
-    h("div", { class: "row" }, matrix(arrays[value.array], { title: "out", note: "forward" }), sign("←"), arrived),
+    h("div", { class: "row" }, matrix(arrays[value.array], { title: "out", note: "forward" }), sign("←"), arrived, constants(value)),
+    settingsOf(value),
   );
+}
+
+/** What an op reads that gets no gradient. */
+function constants(value) {
+  return value.inputs.filter((x) => x.value === null && x.array !== null).map((x) => matrix(arrays[x.array], { title: x.name, note: "a constant" }));
+}
+
+/** The settings of an op, in a line; nothing where it has none. */
+function settingsOf(value) {
+  const text = ([name, x]) => `${name} = ${x && x.array !== undefined ? `array ${shapeText(arrays[x.array].shape)}` : JSON.stringify(x)}`;
+  const all = Object.entries(value.settings).map(text);
+  return all.length ? h("p", { class: "names soft" }, "Settings: ", h("code", null, all.join(", "))) : null;
 }
 
 const NO_FORMULA = "What this op's rule gave. Its formula is not shown: a rule is read where it is a lambda, or assignments and one return, in a file.";
@@ -109,7 +122,7 @@ function sent(right, passed = healthy) {
     ),
     edge.code === null
       ? h("p", { class: "soft" }, NO_FORMULA)
-      : h("div", { class: "rule" }, rule(edge, input), h("pre", null, edge.code.split("; ").join("\n")), inside(edge)),
+      : h("div", { class: "rule" }, rule(edge, input), h("pre", null, edge.code.split("; ").join("\n")), helpers(edge.code), inside(edge)),
     h(
       "div",
       { class: "row" },
@@ -131,6 +144,9 @@ function rule(edge, input) {
   holder.append(last);
   return holder;
 }
+
+/** What the functions in a rule are that NumPy does not have. */
+const helpers = (code) => NumPy.definitions(code).map((text) => h("p", { class: "soft small" }, h("code", null, text)));
 
 /** The steps of a rule of several, opened: what each name in it stands for here. */
 function inside(edge) {

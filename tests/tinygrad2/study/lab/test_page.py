@@ -289,8 +289,9 @@ def test_attention_is_open(browser, tmp_path):
     assert browser.execute_script(labels, figures["q"]) == 2 * words
     adds = next(i for i, e in enumerate(page.data["edges"]) if page.data["values"][e["target"]]["name"] == "wpe")
     page.open(mode="watch", step=page.data["steps"].index(page.data["edges"][adds]["user"]))
-    of_parameter = page.all(f'.send[data-edge="{adds}"] figure')  # its rows are positions, as many as there are tokens
-    assert [browser.execute_script(labels, figure) for figure in of_parameter] == [[], []]
+    own, gradient = page.all(f'.send[data-edge="{adds}"] figure')  # its rows are positions, as many as there are tokens
+    assert browser.execute_script(labels, own) == []
+    assert browser.execute_script(labels, gradient) == words  # that is g of the same tokens
 
 
 class Halves(Op):

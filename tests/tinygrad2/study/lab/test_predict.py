@@ -327,6 +327,13 @@ def test_wrong_first_and_shown_are_counted_apart_and_the_end_says_so(expression)
     assert expression.text(".score").startswith("0 at once, 0 later, 0 shown")
 
 
+def test_what_numpy_does_not_have_is_explained(small):
+    for number, question in enumerate(small.data["questions"]):
+        small.open(mode="predict", question=number, kind="type")
+        assert ("scatter(g, shape, index): " in small.text(".ask")) == ("scatter(" in question["right"])
+        assert ("softmax = lambda x, axis=-1: " in small.text(".ask")) == ("Softmax.spec(" in question["right"])
+
+
 def test_the_caret_stays_behind_what_was_typed(expression):
     answer(expression, "type", "g @ ", question_of(expression, "matmul", "x"))
     active = expression.browser.switch_to.active_element
