@@ -72,7 +72,8 @@ def lab(
             write_anew(Path(path), page, b" - VJP Lab</title>")
             return len(page)
     raise GraphError(
-        f"lab: {len(trace.results)} ops do not fit into a page of {SIZE} bytes; take fewer layers, or a part of them"
+        f"lab: {len(trace.results)} ops and {len(data['diagnose']['cases'])} cases of diagnose do not fit into a page of {SIZE} "
+        "bytes; take fewer layers, a part of them, or fewer cases"
     )
 
 

@@ -58,7 +58,8 @@ class Rules:
         original, (text, _) = code(part.user, part.index), self.of(part)
         if text is None or text == original or original is None:
             return text
-        a, b = (np.asarray(evaluate(program, part.user, g)) for program in (original, text))
+        with np.errstate(all="ignore"):
+            a, b = (np.asarray(evaluate(program, part.user, g)) for program in (original, text))
         top = float(np.max(np.abs(a), initial=0.0))
         return text if a.shape == b.shape and np.allclose(a, b, rtol=1e-4, atol=1e-5 * top, equal_nan=True) else original
 

@@ -6,7 +6,8 @@ What happens to be so in the computation (a gradient of ones, a gain that is sti
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -24,8 +25,8 @@ COUNT = 2
 WAYS = 24
 """In so many ways it is tried to cut the arrays of an op down."""
 
-LONG, MOST = 6, 400
-"""Where the inputs of an op have more than MOST entries, their axes longer than LONG are cut down."""
+LONG, MOST, ROOM = 6, 400, 1500
+"""Where the arrays of an op have more than MOST entries, their axes longer than LONG are cut down, to ROOM entries at most."""
 
 
 @dataclass(eq=False)
@@ -120,22 +121,27 @@ def _rounded(x: Array) -> Array:
 
 
 def _lengths(value: Value) -> Iterator[dict[int, int]]:
-    """Lengths of axes and what may stand for each: nothing for small arrays; else small ones, of which some may suit the op."""
+    """Lengths of axes and what may stand for each: nothing for small arrays; else small ones, of which some may suit the op.
+
+    What has parts, such as heads, stays a multiple, and as large as there is room: in a length of one a mistake would hide.
+    """
     shapes = [np.shape(x) for x in (*value.arrays, value.array) if x is not None]
-    if sum(int(np.prod(shape)) for shape in shapes) <= MOST:
+    if _entries(shapes, {}) <= MOST:
         yield {}
         return
     settings = [n for x in value.settings.values() if isinstance(x, tuple) for n in x if isinstance(n, int)]
-    long = sorted({n for shape in shapes for n in shape if n > LONG} | {n for n in settings if n > LONG})
+    long = sorted({n for n in (*(n for shape in shapes for n in shape), *settings) if n > LONG})
     yield {n: 4 + i for i, n in enumerate(long)}
-    common = int(np.gcd.reduce(long)) if long else 1
-    for factor in range(common, 1, -1):  # what is split into heads stays a multiple
-        if common % factor == 0 and long[0] // factor > 1:
-            yield {n: n // factor for n in long}
-    for factor in range(long[0] if long else 1, 1, -1):  # of those that are no multiple, such as a vocabulary, one is drawn
-        even = [n for n in long if n % factor == 0 and n // factor > 1]
-        if even:
-            yield {n: n // factor if n in even else 5 + i for i, n in enumerate(long)}
+    for factor in range(2, long[-1] if long else 0):
+        parts = {n: n // factor for n in long if n % factor == 0 and n // factor > 1}
+        others = [n for n in long if n not in parts]  # such as the size of a vocabulary
+        found = {**parts, **{n: 5 + i for i, n in enumerate(others)}}
+        if parts and _entries(shapes, found) <= ROOM:
+            yield found
+
+
+def _entries(shapes: Iterable[tuple[int, ...]], lengths: Mapping[int, int]) -> int:
+    return sum(math.prod(lengths.get(n, n) for n in shape) for shape in shapes)
 
 
 def _resized(x: Any, lengths: Mapping[int, int], rng: np.random.Generator) -> Any:

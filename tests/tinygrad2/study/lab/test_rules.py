@@ -8,7 +8,9 @@ from op_samples import NAMES, SAMPLES, arguments
 
 from gpt2 import GPT2, GPT2Config
 from tinygrad2 import Tensor, nn, ops, study
-from tinygrad2.study.formulas import code
+from tinygrad2.study.formulas import code, evaluate
+from tinygrad2.study.lab.catalogue import CATALOGUE
+from tinygrad2.study.lab.faults import put, summed
 from tinygrad2.study.lab.mutants import mutants, whole
 from tinygrad2.study.lab.questions import Rules, unbroadcast_code
 from tinygrad2.study.lab.specialise import specialised
@@ -127,8 +129,40 @@ def test_large_ops_are_tried_on_small_arrays_of_the_same_rank(width, heads, voca
         for trial in tried:
             shapes = [(np.shape(a), np.shape(b)) for a, b in zip(trial.value.arrays, part.user.arrays, strict=True)]
             assert all(len(a) == len(b) for a, b in shapes)
-            assert sum(int(np.prod(a)) for a, _ in shapes) < 1500, (part.user.full_name, shapes)
+            assert sum(int(np.prod(a)) for a, _ in shapes) <= 1500, (part.user.full_name, shapes)
+            assert all(m > 1 for a, b in shapes for m, n in zip(a, b, strict=True) if n > 1)
             assert all(m == n for a, b in shapes for m, n in zip(a, b, strict=True) if n <= LONG)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+@pytest.mark.parametrize(
+    ("width", "heads", "length"), [(128, 4, 7), (128, 4, 65), (120, 12, 5), (768, 12, 65), (8, 4, 4), (96, 1, 30)]
+)
+def test_every_mistake_of_the_catalogue_is_seen_in_a_trial(width, heads, length, dropout):
+    """What is wrong in the computation is wrong in its trials, however they are cut down."""
+    model = GPT2(GPT2Config(65, length, width, 1, heads, 2 * width, dropout=dropout), seed=0)
+    ids = np.random.default_rng(0).integers(0, 65, (1, length))
+    with study.record(), nn.dropout_rng(np.random.default_rng(1)):
+        loss = model.loss(ids[:, :-1], ids[:, 1:])
+    for part in uses(loss):
+        tried = trials(part.user, part.index)
+        for fault in CATALOGUE:
+            if part.index not in fault.codes(part.user):
+                continue
+            right, wrong = fault.codes(part.user)[part.index]
+            g = np.random.default_rng(3).standard_normal(part.user.array.shape)
+            more = {"put": put, "summed": summed}
+            try:
+                a, b = (evaluate(text, part.user, g, **more) for text in (right, wrong))
+            except ValueError:  # it has no shape that fits
+                continue
+            if np.shape(a) != np.shape(b) or np.allclose(a, b, rtol=1e-3, atol=1e-12):
+                continue
+            seen = []
+            for trial in tried:
+                one, other = (evaluate(text, trial.value, trial.g, **more) for text in (right, wrong))
+                seen.append(np.shape(one) != np.shape(other) or not np.allclose(one, other, rtol=1e-3))
+            assert any(seen), (fault.key, part.user.full_name, [np.shape(x) for x in tried[0].value.arrays])
 
 
 def test_no_mutant_is_right_and_each_is_another():
