@@ -2,10 +2,12 @@
 
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
 
+from tinygrad2 import study
 from tinygrad2.study.__main__ import main
 
 
@@ -80,6 +82,13 @@ def test_the_small_gpt2_is_the_model_that_gpt2_builds(tmp_path):
     assert data["tokens"] == ["to", "be", "or"]
     assert len(data["diagnose"]["cases"]) == 5
     assert all(question["trials"] and len(question["choices"]) == 4 for question in data["questions"])
+
+
+def test_a_page_that_would_be_too_large_says_what_to_leave_out(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys.modules[study.lab.__module__], "SIZE", 100_000)
+    assert main(["lab", "gpt2", "--out", str(tmp_path / "lab.html")]) == 2
+    assert "15 ops and 12 cases of diagnose do not fit into a page of 100000 bytes; take fewer" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

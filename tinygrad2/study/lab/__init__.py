@@ -71,9 +71,10 @@ def lab(
         if len(page) <= SIZE:
             write_anew(Path(path), page, b" - VJP Lab</title>")
             return len(page)
+    cases = len(data["diagnose"]["cases"])
     raise GraphError(
-        f"lab: {len(trace.results)} ops and {len(data['diagnose']['cases'])} cases of diagnose do not fit into a page of {SIZE} "
-        "bytes; take fewer layers, a part of them, or fewer cases"
+        f"lab: {len(trace.results)} ops and {cases} cases of diagnose do not fit into a page of {SIZE} bytes; take fewer "
+        "layers, a part of them, or fewer cases"
     )
 
 

@@ -67,7 +67,7 @@ const Diagnose = {
     const spend = () => go({ [`probed${i}`]: [...probed, op].join("."), sure: null });
     const doubt = this.doubt(now, i, op);
     const accuse = (who) => () => go(doubt[who] && now.sure !== who ? { sure: who } : { [`accused${i}`]: who, sure: null });
-    const surely = (who, text) => (now.sure === who ? `yes, ${text}` : text);
+    const surely = (who, text) => (now.sure === who && doubt[who] ? `yes, ${text}` : text);
     say(over ? this.verdict(now, i) : `Case ${i + 1}: ${left} probes left. Looking at ${pathOf(op)}.`);
     return [
       h("h2", null, `Case ${i + 1}: which step of this backward pass is wrong?`),

@@ -92,7 +92,7 @@ const Predict = {
     });
     shown.push(matrix(names.out, { title: "out" }));
     if (edge.before !== null) shown.push(matrix(arrays[edge.before], { title: "before", note: "from other uses" }));
-    return h("section", null, h("h3", null, "What is given"), h("div", { class: "row" }, shown), settingsOf(user));
+    return h("section", null, h("h3", null, "What is given"), h("div", { class: "row" }, shown), settingsOf(edge.user));
   },
 
   tabs(now, question) {

@@ -79,7 +79,7 @@ function upstream(op, passed = healthy) {
     { class: "upstream" },
     h("h3", null, "What arrives: g, the slope of the loss for each entry of the output"),
     h("div", { class: "row" }, matrix(arrays[value.array], { title: "out", note: "forward" }), sign("←"), arrived, constants(value)),
-    settingsOf(value),
+    settingsOf(op),
   );
 }
 
@@ -88,10 +88,12 @@ function constants(value) {
   return value.inputs.filter((x) => x.value === null && x.array !== null).map((x) => matrix(arrays[x.array], { title: x.name, note: "a constant" }));
 }
 
-/** The settings of an op, in a line; nothing where it has none. */
-function settingsOf(value) {
+/** The settings of an op that its rules read, in a line; nothing where there are none. */
+function settingsOf(op) {
+  const codes = outgoing.get(op).map((edge) => edge.code);
+  const isRead = (name) => codes.some((code) => code === null || new RegExp(`(^|[^\\w.])${name}(?!\\w|\\s*=[^=])`).test(code));
   const text = ([name, x]) => `${name} = ${x && x.array !== undefined ? `array ${shapeText(arrays[x.array].shape)}` : JSON.stringify(x)}`;
-  const all = Object.entries(value.settings).map(text);
+  const all = Object.entries(values[op].settings).filter(([name]) => isRead(name)).map(text);
   return all.length ? h("p", { class: "names soft" }, "Settings: ", h("code", null, all.join(", "))) : null;
 }
 
