@@ -47,6 +47,13 @@ class Page:
             found.click()"""
         self.browser.execute_script(script, key)
 
+    def wait(self, condition, *args):
+        """Wait for what the browser does in its own time: until a JavaScript expression is true."""
+        script = f"""const done = arguments[arguments.length - 1];
+            const look = () => ({condition}) ? done() : setTimeout(look, 20);
+            look();"""
+        self.browser.execute_async_script(script, *args)
+
     @property
     def here(self):
         """The number of the op that is shown."""

@@ -180,9 +180,8 @@ def test_the_arrows_in_a_matrix_scroll_it_and_do_not_turn_the_page(small):
     small.browser.execute_script("arguments[0].focus()", box)
     for _ in range(3):
         box.send_keys(Keys.ARROW_RIGHT)
-    small.browser.execute_async_script("setTimeout(arguments[0], 300)")
+    small.wait("arguments[0].scrollLeft > 0", box)
     assert small.state["step"] == str(wide)
-    assert small.browser.execute_script("return arguments[0].scrollLeft", box) > 0
     small.browser.set_window_size(400, 300)
 
 

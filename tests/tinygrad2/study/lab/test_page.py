@@ -260,7 +260,7 @@ def test_attention_is_open(browser, tmp_path):
     step = next(i for i, op in enumerate(page.data["steps"]) if page.data["values"][op]["op"] == "causal_attention")
     page.open(mode="watch", step=step)
     browser.execute_script("document.querySelector('details.inside').open = true")
-    browser.execute_async_script("setTimeout(arguments[0], 200)")
+    page.wait("document.querySelector('details.inside figure')")
     titles = [figure.text.split(" ")[0] for figure in page.all(".inside figcaption")]
     found = dict(zip(titles, (behind for _, behind in page.numbers(".inside figure")), strict=True))
     op = page.data["steps"][step]
@@ -407,7 +407,7 @@ def test_screenshots(browser, tmp_path, scheme):
         browser.execute_script("scrollTo(0, 0)")
         if mode == "watch":
             browser.execute_script("document.querySelector('details.inside').open = true")
-            browser.execute_async_script("setTimeout(arguments[0], 300)")
+            page.wait("document.querySelector('details.inside figure')")
             browser.execute_script("document.querySelector('details.inside').scrollIntoView({ block: 'center' })")
         path = tmp_path / f"lab-{mode}.png"
         browser.save_screenshot(str(path))
