@@ -24,6 +24,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_prompt(parser, "text to compute the loss of (default: one that the model writes)", required=False)
     parser.add_argument("--tokens", type=natural, default=6, help="how many tokens of it to take (default 6)")
     parser.add_argument("--inside", default="h.0", help="module to show whole as long as the page has room (default h.0)")
+    parser.add_argument("--seed", type=natural, default=0, help="seed of the cases of diagnose (default 0)")
+    parser.add_argument("--cases", type=natural, default=12, help="most cases of diagnose (default 12)")
     parser.add_argument("--out", type=place, help="HTML file to write (default lab.html in the run folder)")
 
 
@@ -41,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
             flag = f"--{name.replace('_', '-')}"
             where, fix = ("--prompt-file", "") if name == "encoding" else ("a prompt", "give --prompt, or ")
             raise ConfigError(f"{flag} is for {where}: {fix}leave it out")
+    if not args.cases:
+        raise ConfigError("--cases 0: must be at least 1")
     ids = _ids(model, tokenizer, given_prompt(args, tokenizer)[1] if given else None, args.tokens)
     with study.record(), np.errstate(over="ignore", invalid="ignore"):
         loss = model.loss(ids[None, :-1], ids[None, 1:])
@@ -49,7 +53,9 @@ def run(args: argparse.Namespace) -> int:
     text = tokenizer.decode(ids)
     about = f"{len(ids) - 1} tokens of {text!r}, {model.config.num_layers} layers of width {model.config.d_model}"
     with out_of(args.out, in_run(args.run, "lab.html")) as path, overflow_noted():
-        size = study.lab(loss, path, one_line(f"The loss of {Path(args.run).name}"), about, args.inside)
+        title = one_line(f"The loss of {Path(args.run).name}")
+        tokens = [one_line(tokenizer.decode([i])).replace(" ", "␣") for i in ids[:-1]]
+        size = study.lab(loss, path, title, about, args.inside, tokens=tokens, seed=args.seed, cases=args.cases)
     print(f"{path}: {size / 1e6:.2f} MB; open it in a browser")
     return 0
 

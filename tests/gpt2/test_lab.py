@@ -24,6 +24,7 @@ def test_the_page_of_a_run(run, tmp_path, capsys):
     assert {"wte.weight", "h.0.attn.c_attn.linear", "lm_head.linear_cross_entropy"} <= set(names)
     stream = data["values"][names.index("h.0.add")]
     assert data["arrays"][stream["array"]]["s"][:2] == [1, 4]
+    assert data["tokens"] == ["t", "h", "e", "␣"]
     assert "&#x27;the c&#x27;" in path.read_text() or "'the c'" in path.read_text()
 
 
@@ -33,12 +34,24 @@ def test_without_a_prompt_the_model_writes_one(run, tmp_path):
     assert first.read_text() == second.read_text()
 
 
+def test_the_seed_draws_other_cases(run, tmp_path):
+    found = []
+    for seed in ("0", "1"):
+        path = tmp_path / f"{seed}.html"
+        assert main(["lab", str(run), "--prompt", "the cat", "--out", str(path), "--seed", seed, "--cases", "4"]) == 0
+        data = json.loads(re.search(r'<script type="application/json".*?>(.*?)</script>', path.read_text(), re.S)[1])
+        found.append([case["key"] for case in data["diagnose"]["cases"]])
+    assert [len(keys) for keys in found] == [4, 4]
+    assert found[0] != found[1]
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
         (["--prompt", "a"], "fewer than 2 tokens"),
         (["--tokens", "0"], "--tokens 0: must be 1 to max_seq_len"),
         (["--tokens", "9999"], "--tokens 9999: must be 1 to max_seq_len"),
+        (["--cases", "0"], "--cases 0: must be at least 1"),
         (["--special"], "--special is for a prompt: give --prompt, or leave it out"),
         (["--skip-unknown"], "--skip-unknown is for a prompt: give --prompt, or leave it out"),
         (["--encoding", "cp1252"], "--encoding is for --prompt-file"),

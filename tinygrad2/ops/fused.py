@@ -160,11 +160,14 @@ def causal_attention_spec(qkv: Any, *, heads: int, keep: Array | None = None) ->
 def causal_attention_rule(g: Any, out: Any, qkv: Any, *, heads: int, keep: Array | None = None) -> Any:
     q, k, v = split_heads(qkv, 3, heads)
     h = split_heads(g, 1, heads)[0]
-    p = attention_weights(q, k)
-    kept = p if keep is None else p * keep
-    d = h @ np.swapaxes(v, -1, -2) * (1 if keep is None else keep)
-    s = p * (d - np.sum(d * p, axis=-1, keepdims=True)) / math.sqrt(q.shape[-1])
-    return merge_heads(s @ k, np.swapaxes(s, -1, -2) @ q, np.swapaxes(kept, -1, -2) @ h)
+    scores = q @ np.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1])
+    weights = Softmax.spec(np.where(np.tri(q.shape[-2], dtype=bool), scores, -np.inf), axis=-1)
+    kept = weights if keep is None else weights * keep
+    dv = np.swapaxes(kept, -1, -2) @ h
+    dp = h @ np.swapaxes(v, -1, -2) * (1 if keep is None else keep)
+    ds = weights * (dp - np.sum(dp * weights, axis=-1, keepdims=True)) / math.sqrt(q.shape[-1])
+    dq, dk = ds @ k, np.swapaxes(ds, -1, -2) @ q
+    return merge_heads(dq, dk, dv)
 
 
 CausalAttention = fused(

@@ -2,9 +2,12 @@
 
 import json
 import re
+import sys
 
+import numpy as np
 import pytest
 
+from tinygrad2 import study
 from tinygrad2.study.__main__ import main
 
 
@@ -34,11 +37,76 @@ def test_the_example_needs_nothing_and_repeats(tmp_path):
     assert first.read_text() != other.read_text()
 
 
+def test_functions_have_their_plain_names_and_help_lists_them(tmp_path, capsys):
+    path = tmp_path / "lab.html"
+    assert main(["lab", "h = tanh(x);mean(relu(h) * softmax(h)) + sum(square(x));", "x=3x1", "--out", str(path)]) == 0
+    data = contents(path)
+    assert {"tanh", "relu", "softmax", "mean", "square", "sum"} <= {value["op"] for value in data["values"]}
+    assert data["values"][1]["source"] == "expression:1: h = tanh(x)"
+    with pytest.raises(SystemExit):
+        main(["lab", "--help"])
+    said = capsys.readouterr().out
+    assert all(name in said for name in (" tanh,", " softmax,", " causal_attention,", "NAME=ARRAY", "gpt2"))
+    assert not {" Array,", " primitive,", " RULES,"} & {f" {word}" for word in said.split()}
+
+
+def test_the_small_gpt2_is_the_model_that_gpt2_builds(tmp_path):
+    """The same loss and gradients as gpt2.GPT2 with these parameters."""
+    from gpt2 import GPT2, GPT2Config
+    from tinygrad2 import Tensor
+    from tinygrad2.study.__main__ import _computed
+    from tinygrad2.study.lab import small
+
+    given = {name: Tensor(x, requires_grad=True) for name, x in small.parameters(np.random.default_rng(0)).items()}
+    loss = _computed(list(small.STEPS), given)
+    names = {"wte.weight": "wte", "wpe.weight": "wpe", "ln_f.weight": "gain_f", "ln_f.bias": "bias_f"}
+    for mine, theirs in {"qkv": "attn.c_attn", "proj": "attn.c_proj", "up": "mlp.c_fc", "down": "mlp.c_proj"}.items():
+        names |= {f"h.0.{theirs}.weight": f"w_{mine}", f"h.0.{theirs}.bias": f"b_{mine}"}
+    for place in ("1", "2"):
+        names |= {f"h.0.ln_{place}.weight": f"gain_{place}", f"h.0.ln_{place}.bias": f"bias_{place}"}
+    config = GPT2Config(4, 3, 8, 1, 2, 16, dropout=0.0, tie_embeddings=True, head_bias=False)
+    model = GPT2(config, seed=0, dtype=np.float64)
+    parameters = dict(model.named_parameters())
+    assert parameters.keys() == names.keys()
+    for name, p in parameters.items():
+        p.data = given[names[name]].data.copy()
+    theirs = model.loss(np.array([0, 1, 2]), np.array([1, 2, 3]))
+    assert loss.item() == pytest.approx(theirs.item(), rel=1e-12)
+    loss.backward()
+    theirs.backward()
+    for name, p in parameters.items():
+        np.testing.assert_allclose(given[names[name]].grad.data, p.grad.data, rtol=1e-9, atol=1e-12, err_msg=name)
+    path = tmp_path / "lab.html"
+    assert main(["lab", "gpt2", "--out", str(path), "--cases", "5", "--seed", "3"]) == 0
+    data = contents(path)
+    assert data["tokens"] == ["to", "be", "or"]
+    assert len(data["diagnose"]["cases"]) == 5
+    assert all(question["trials"] and len(question["choices"]) == 4 for question in data["questions"])
+
+
+def test_a_page_that_would_be_too_large_says_what_to_leave_out(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys.modules[study.lab.__module__], "SIZE", 100_000)
+    assert main(["lab", "gpt2", "--out", str(tmp_path / "lab.html")]) == 2
+    assert "15 ops and 12 cases of diagnose do not fit into a page of 100000 bytes; take fewer" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
         (["x @ w", "x=3x4", "w=5x2"], r"\(3, 4\) @ \(5, 2\)"),
-        (["np.sum(x * y)", "x=3"], "name 'y' is not defined"),
+        (["np.sum(x * y)", "x=3"], r"y has no value; give it as y=3x4, random numbers of that shape, or y=\[1,2,3\]"),
+        (["sum(tanh(x))"], "x has no value"),
+        (["sum(softmx(x))", "x=3"], "there is no function softmx; did you mean softmax"),
+        (["sum(qqqq(x))", "x=3"], "there is no function qqqq; --help lists the functions"),
+        (["sum(x) / 0", "x=3"], r"'sum\(x\) / 0' is -?inf for the inputs x \(3,\)"),
+        (["sum(x)", "x=[1e999]"], "is inf for the inputs"),
+        (["sum(log(x))", "x=[-1]"], "is nan for the inputs"),
+        (["", "x=3"], "there is no statement; give the loss, as in"),
+        (["gpt2", "x=3"], "gpt2 takes no inputs, but 'x=3' was given"),
+        (["sum(x)", "x=3", "--seed", "-1"], "--seed -1: must be 0 or more"),
+        (["sum(x)", "x=3", "--cases", "0"], "cases=0: must be at least 1"),
+        (["sum(x)", "x=9999999x9999999"], "does not fit into memory"),
         (["np.sum(x", "x=3"], "was never closed"),
         (["x * 2", "x=3"], r"the output has shape \(3,\); sum it to one number"),
         (["np.sum(x)", "x=big"], "input 'x=big' must be NAME=3x4"),

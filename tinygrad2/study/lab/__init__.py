@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 import zlib
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -31,24 +32,38 @@ NUMPY = ("arrays", "indexing", "products", "entries", "functions", "parser", "op
 
 SCRIPTS = (
     *(f"numpy/{name}.js" for name in NUMPY),
-    *("verdict.js", "map.js", "watch.js", "predict.js", "diagnose.js", "check.js", "lab.js"),
+    *("verdict.js", "matrix.js", "judge.js", "map.js", "watch.js", "predict.js", "diagnose.js", "check.js", "lab.js"),
 )
 
 
-def lab(loss: Tensor, path: str | Path, title: str = "a computation", about: str = "", inside: str | None = None) -> int:
+def lab(
+    loss: Tensor,
+    path: str | Path,
+    title: str = "a computation",
+    about: str = "",
+    inside: str | None = None,
+    *,
+    tokens: Sequence[str] = (),
+    seed: int = 0,
+    cases: int = CASES,
+) -> int:
     """Write the page of a recorded scalar to `path`; returns its size in bytes, at most `SIZE`.
 
-    Arrays too large for that are cut to a window; those of the module at the path `inside` are the last to be. Raises
-    GraphError for a Tensor that was not recorded, is not a scalar, or has too many ops for a page; and OSError.
+    Arrays too large for that are cut to a window; those of the module at the path `inside` are the last to be. `tokens` stand
+    beside the rows of arrays with as many rows; `seed` draws up to so many `cases` of *Diagnose*. Raises GraphError for a
+    Tensor that was not recorded, is not a scalar, or has too many ops for a page, and for less than one case; and OSError.
     """
+    if cases < 1:
+        raise GraphError(f"lab: cases={cases}: must be at least 1")
     trace = Trace(loss)
     if trace.output.array.size != 1:
         raise GraphError(f"lab: the output has shape {trace.output.array.shape}; sum it to one number first")
     arrays = Arrays()
     data = contents(trace, arrays, lambda value: inside is not None and f"{value.full_name}.".startswith(f"{inside}."))
+    data["tokens"] = list(tokens)
     try:
-        diagnosis = Diagnosis(trace)
-        data["diagnose"] = games(diagnosis, diagnosis.cases(CASES), arrays)
+        diagnosis = Diagnosis(trace, seed)
+        data["diagnose"] = games(diagnosis, diagnosis.cases(cases), arrays)
     except GraphError as error:  # finite differences cannot say what is right
         data["diagnose"] = {"cases": [], "why": str(error)}
     for limits in itertools.product(LIMITS, LIMITS):
@@ -56,8 +71,10 @@ def lab(loss: Tensor, path: str | Path, title: str = "a computation", about: str
         if len(page) <= SIZE:
             write_anew(Path(path), page, b" - VJP Lab</title>")
             return len(page)
+    cases = len(data["diagnose"]["cases"])
     raise GraphError(
-        f"lab: {len(trace.results)} ops do not fit into a page of {SIZE} bytes; take fewer layers, or a part of them"
+        f"lab: {len(trace.results)} ops and {cases} cases of diagnose do not fit into a page of {SIZE} bytes; take fewer "
+        "layers, a part of them, or fewer cases"
     )
 
 

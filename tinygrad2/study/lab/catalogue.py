@@ -137,7 +137,7 @@ CATALOGUE = (
         "The attention's backward left out 1/sqrt(d_k)",
         "The forward divides the scores by sqrt(d_k), so what comes back through them is divided too. Queries and keys get "
         "gradients too large by that factor while the values' are right. It hides in tests with d_k = 1.",
-        {"causal_attention": (" / math.sqrt(q.shape[-1])", "")},
+        {"causal_attention": ("keepdims=True)) / math.sqrt(q.shape[-1])", "keepdims=True))")},
     ),
     Fault(
         "softmax_row_sum",
@@ -148,7 +148,7 @@ CATALOGUE = (
         {
             "softmax": ("(g - np.sum(g * out, axis=axis, keepdims=True))", "g"),
             "log_softmax": ("sums(g, axis=axis, keepdims=True)", "g"),
-            "causal_attention": ("(d - np.sum(d * p, axis=-1, keepdims=True))", "d"),
+            "causal_attention": ("(dp - np.sum(dp * weights, axis=-1, keepdims=True))", "dp"),
         },
     ),
     Fault(
@@ -158,18 +158,15 @@ CATALOGUE = (
         "the forward, positions send gradient to what comes after them: the future leaks into training through the gradient, "
         "while every output is right.",
         {
-            "causal_attention": (
-                "p = attention_weights(q, k)",
-                "p = Softmax.spec(q @ np.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1]), axis=-1)",
-            )
+            "causal_attention": ("np.where(np.tri(q.shape[-2], dtype=bool), scores, -np.inf)", "scores"),
         },
     ),
     Fault(
         "attention_queries_and_keys",
         "The attention's backward gave queries and keys each other's transposition",
-        "The scores are q k^T, so the queries get s k and the keys s^T q. s is square, (T, T), so transposing the wrong one of "
-        "the two raises no error.",
-        {"causal_attention": ("s @ k, np.swapaxes(s, -1, -2) @ q", "np.swapaxes(s, -1, -2) @ k, s @ q")},
+        "The scores are q k^T, so the queries get ds k and the keys ds^T q. ds is square, (T, T), so transposing the wrong one "
+        "of the two raises no error.",
+        {"causal_attention": ("ds @ k, np.swapaxes(ds, -1, -2) @ q", "np.swapaxes(ds, -1, -2) @ k, ds @ q")},
     ),
     Fault(
         "layer_norm_both_means",
@@ -321,8 +318,8 @@ CATALOGUE = (
         {
             "dropout": ("np.multiply(keep,", "np.multiply(np.roll(keep, 1),"),
             "causal_attention": (
-                "kept = p if keep is None else p * keep",
-                "kept = p if keep is None else p * np.roll(keep, 1)",
+                "kept = weights if keep is None else weights * keep",
+                "kept = weights if keep is None else weights * np.roll(keep, 1)",
             ),
         },
     ),

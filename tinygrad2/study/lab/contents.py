@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.ops.indexing import Scatter
-from tinygrad2.study.formulas import argument_names, code, evaluate, settings
+from tinygrad2.study.formulas import argument_names, evaluate, settings
 from tinygrad2.study.lab.diagnose import TOLERANCE, Case, Diagnosis, shown
-from tinygrad2.study.lab.questions import choices, unbroadcast_code
+from tinygrad2.study.lab.questions import Question, Rules, Use, questions, unbroadcast_code
+from tinygrad2.study.lab.trials import Trial
 from tinygrad2.study.mathml import mathml
 from tinygrad2.study.recording import Value
 from tinygrad2.study.trace import Backward, Contribution, Trace
@@ -26,7 +27,7 @@ Data = dict[str, Any]
 
 
 class Arrays:
-    """The arrays of a page, each once. Some are favoured, and the last to be cut; others are only glimpsed at."""
+    """The arrays of a page, each once. Some are favoured, and the last to be cut, or never; others are only glimpsed at."""
 
     def __init__(self) -> None:
         self._arrays: list[tuple[Array, str]] = []
@@ -34,7 +35,7 @@ class Arrays:
         self._known: dict[Any, int] = {}
 
     def add(self, array: Any, favour: int = 0) -> int:
-        """The number of an array in the list. `favour`: 1 to cut it last, -1 to cut it always, 0 for neither."""
+        """The number of an array in the list. `favour`: 2 never to cut it, 1 to do so last, -1 always, 0 for none of these."""
         array = np.asarray(array)
         kind = {"f": "f4" if array.dtype == np.float32 else "f8", "b": "u1"}.get(array.dtype.kind, "i4")
         packed = np.ascontiguousarray(array, np.dtype(f"<{kind}")).reshape(array.shape)
@@ -48,7 +49,7 @@ class Arrays:
 
     def packed(self, favoured_limit: int, limit: int) -> list[Data]:
         """All of them as base64. Those with more entries than their limit are cut to a window."""
-        limits = {1: favoured_limit, 0: limit, -1: 0}
+        limits = {2: math.inf, 1: favoured_limit, 0: limit, -1: 0}
         found = []
         for number, (array, kind) in enumerate(self._arrays):
             entry: Data = {"s": list(array.shape), "t": kind}
@@ -65,17 +66,20 @@ def contents(trace: Trace, arrays: Arrays, favoured: Callable[[Value], bool]) ->
     backward = trace.backward()
     number = {value: i for i, value in enumerate(trace.values)}
     values = [_value(trace, v, number, arrays, favoured(v), backward.gradients.get(v)) for v in trace.values]
-    edges = [
-        {
-            "user": number[part.user],
-            "index": part.index,
-            "target": number[part.target],
-            **_edge(part, backward.gradients[part.user], before, after, arrays, favoured(part.target)),
-        }
-        for part, before, after in _uses(backward)
-    ]
+    rules = Rules()
+    edges: list[Data] = []
+    uses: list[Use] = []
+    for part, before, after in _uses(backward):
+        g, favour = backward.gradients[part.user], favoured(part.target)
+        text = rules.code(part, g)
+        edge = _edge(part, text, g, before, after, arrays, favour)
+        edges.append({"user": number[part.user], "index": part.index, "target": number[part.target], **edge})
+        size = sum(np.size(x) for x in (*part.user.arrays, g))
+        worth = favour, bool((g != 1).any()), -size
+        uses.append(Use(len(uses), part, text, edge["summed"], before is not None, worth))
     steps = [number[value] for value in backward.order if not value.is_leaf]
-    return {"values": values, "edges": edges, "steps": steps}
+    asked = [_question(question, arrays) for question in questions(uses, rules)]
+    return {"values": values, "edges": edges, "steps": steps, "questions": asked}
 
 
 def _uses(backward: Backward) -> list[tuple[Contribution, Array | None, Array]]:
@@ -148,10 +152,39 @@ def _value(
     return about
 
 
-def _edge(part: Contribution, g: Array, before: Array | None, after: Array, arrays: Arrays, favoured: bool) -> Data:
+def _question(question: Question, arrays: Arrays) -> Data:
+    """A rule that is asked for: wrong ones with the mistake, what to choose from (0 is the right one), and the trials."""
+    programs = [question.right, *question.wrong]
+    return {
+        "uses": question.uses,
+        "right": question.right,
+        "wrong": list(question.wrong.items()),
+        "misfits": list(question.misfits.items()),
+        "choices": [programs.index(text) for text in question.offered],
+        "trials": [_trial(trial, question.accumulate, arrays) for trial in question.trials],
+    }
+
+
+def _trial(trial: Trial, accumulate: bool, arrays: Arrays) -> Data:
+    def drawn(x: Any) -> int:
+        return arrays.add(np.float32(x) if np.asarray(x).dtype.kind == "f" else x, 2)  # they were rounded to that
+
+    value = trial.value
+    return {
+        "g": drawn(trial.g),
+        "out": arrays.add(value.array, 2),
+        "inputs": [None if x is None else drawn(x) for x in value.arrays],
+        "settings": {name: _plain(x, arrays, 2) for name, x in settings(value).items()},
+        "before": drawn(trial.before) if accumulate else None,
+        "part": arrays.add(trial.truth, 2),
+    }
+
+
+def _edge(
+    part: Contribution, text: str | None, g: Array, before: Array | None, after: Array, arrays: Arrays, favoured: bool
+) -> Data:
     """One use of a value: the rule, where its source says it, what it gives, and the sum before and after."""
     user, target = part.user, part.target.array
-    text = code(user, part.index)
     favour = favoured and not part.target.is_leaf  # of a parameter a part will do: no rule reads its gradient
     raw = np.asarray(part.array if isinstance(part.raw, Scatter) else part.raw)
     shown = raw if text is None else np.asarray(evaluate(text, user, g))
@@ -164,18 +197,17 @@ def _edge(part: Contribution, g: Array, before: Array | None, after: Array, arra
         "part": arrays.add(part.array, favour),
         "before": None if before is None else arrays.add(before, favour),
         "after": arrays.add(after, favour),
-        "choices": choices(part, text, g, before) if text else [],
     }
 
 
-def _plain(x: Any, arrays: Arrays) -> Any:
+def _plain(x: Any, arrays: Arrays, favour: int = 1) -> Any:
     """A setting as JSON: {"array": number} for an array, {"slice": ...} for a slice, text for what has no other form."""
     if isinstance(x, np.ndarray):
-        return {"array": arrays.add(x, 1)}
+        return {"array": arrays.add(x, favour)}
     if isinstance(x, np.generic):
         return x.item()
     if isinstance(x, slice):
         return {"slice": [x.start, x.stop, x.step]}
     if isinstance(x, (list, tuple)):
-        return [_plain(item, arrays) for item in x]
+        return [_plain(item, arrays, favour) for item in x]
     return x if x is None or isinstance(x, (bool, int, float, str)) else {"text": str(x)}

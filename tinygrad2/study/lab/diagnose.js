@@ -36,17 +36,14 @@ const Diagnose = {
       done: (value) => probed.includes(value),
       mark: (value) => (value === culprit ? ["bad", "✗"] : probed.includes(value) ? (this.probe(i, value).agree ? ["good", "="] : ["bad", "≠"]) : null),
       hint: "A probe that agrees clears the op and all between it and the loss. If it disagrees, one of those is wrong.",
-      pick: (op) => go({ op }),
+      pick: (op) => go({ op, sure: null }),
     };
   },
 
   key(key, now) {
-    if (!this.cases().length) return false;
-    const by = { ArrowRight: 1, n: 1, ArrowLeft: -1, p: -1 }[key];
-    if (by === undefined) return false;
-    const k = steps.indexOf(this.here(now)) + by;
-    if (k >= 0 && k < steps.length) go({ op: steps[k] });
-    return true;
+    const to = this.cases().length ? moved(key, steps.indexOf(this.here(now)), steps.length) : null;
+    if (to !== null) go({ op: steps[to], sure: null });
+    return to !== null;
   },
 
   /** The backward pass of a case, for the receipts. */
@@ -67,9 +64,11 @@ const Diagnose = {
     const left = this.cases()[i].budget - probed.length;
     const over = said !== null;
     const known = probed.includes(op);
-    const spend = () => go({ [`probed${i}`]: [...probed, op].join(".") });
-    const accuse = (who) => () => go({ [`accused${i}`]: who });
-    say(over ? this.verdict(now, i) : `Case ${i + 1}: ${left} probes left. Looking at ${values[op].name}.`);
+    const spend = () => go({ [`probed${i}`]: [...probed, op].join("."), sure: null });
+    const doubt = this.doubt(now, i, op);
+    const accuse = (who) => () => go(doubt[who] && now.sure !== who ? { sure: who } : { [`accused${i}`]: who, sure: null });
+    const surely = (who, text) => (now.sure === who && doubt[who] ? `yes, ${text}` : text);
+    say(over ? this.verdict(now, i) : `Case ${i + 1}: ${left} probes left. Looking at ${pathOf(op)}.`);
     return [
       h("h2", null, `Case ${i + 1}: which step of this backward pass is wrong?`),
       h("p", { class: "soft" }, "At most one op sends a wrong gradient to one of its inputs, and everything computed from it is wrong too. Or nothing is wrong."),
@@ -79,17 +78,38 @@ const Diagnose = {
         { class: "top" },
         h("span", { class: "budget", role: "img", "aria-label": `${left} probes left` }, "●".repeat(left) + "○".repeat(probed.length)),
         h("span", { class: "soft" }, `${left} probes left`),
-        h("div", { class: "buttons" }, h("button", { type: "button", "data-key": "healthy", disabled: over, onclick: accuse("healthy") }, "nothing is wrong here")),
+        h("div", { class: "buttons" }, h("button", { type: "button", "data-key": "healthy", disabled: over, onclick: accuse("healthy") }, surely("healthy", "nothing is wrong here"))),
       ),
-      over ? h("div", { class: `verdict ${this.won(now, i) ? "right" : "wrong"}`, "data-kind": this.won(now, i) ? "won" : "lost" }, this.verdict(now, i)) : null,
+      now.sure && !over && doubt[now.sure] ? h("p", { class: "verdict sure" }, `${doubt[now.sure]} Press it again to say so all the same.`) : null,
+      over ? h("div", { class: `verdict ${this.won(now, i) ? "right" : "wrong"}`, "data-kind": this.won(now, i) ? "won" : "lost" }, this.verdict(now, i), this.after(now, i)) : null,
       probed.length ? this.table(now, i, probed) : null,
       h("section", null, heading(values[op], `step ${steps.indexOf(op) + 1} of ${steps.length}`, [
-        h("button", { type: "button", "data-key": "probe", disabled: over || known || left === 0, onclick: spend }, "probe it"),
-        h("button", { type: "button", class: "main", "data-key": "accuse", disabled: over, onclick: accuse(String(op)) }, "accuse it"),
+        h("button", { type: "button", class: "main", "data-key": "probe", disabled: over || known || left === 0, onclick: spend }, "probe it"),
+        h("button", { type: "button", "data-key": "accuse", disabled: over, onclick: accuse(String(op)) }, surely(String(op), "accuse it")),
       ])),
       upstream(op, this.passed(i)),
       h("section", null, h("h3", null, "What it sends to its inputs, beside the rule that it should follow"), outgoing.get(op).map((edge) => sent(edge, this.passed(i)))),
     ];
+  },
+
+  /** Why an accusation is not founded on the probes so far, for the op that is shown and for "healthy"; null where it is. */
+  doubt(now, i, op) {
+    const probes = this.probed(now).map((probe) => this.probe(i, probe).agree);
+    const why = probes.includes(false) ? "A probe disagrees, so something is wrong." : probes.length ? null : "There was no probe yet.";
+    return { [op]: probes.includes(false) ? null : "No probe disagrees so far.", healthy: why };
+  },
+
+  /** What can be done when a case is over; after the last one, what came of all. */
+  after(now, i) {
+    const all = this.cases().map((_, k) => this.won(now, k));
+    const next = [...all.keys()].map((k) => (i + 1 + k) % all.length).find((k) => all[k] === null);
+    const clear = (k) => ({ [`probed${k}`]: null, [`accused${k}`]: null });
+    const again = h("button", { type: "button", "data-key": "again", onclick: () => go({ ...clear(i), op: null }) }, "this case again");
+    if (next !== undefined) {
+      return h("p", { class: "buttons" }, again, h("button", { type: "button", class: "main", "data-key": "next case", onclick: () => go({ case: next, op: null }) }, "next case →"));
+    }
+    const anew = Object.assign({ case: null, op: null }, ...all.map((_, k) => clear(k)));
+    return finished(`All ${all.length} cases: ${all.filter((won) => won).length} won, with ${all.reduce((sum, _, k) => sum + this.probed({ ...now, case: String(k) }).length, 0)} probes.`, anew, "");
   },
 
   tab(now, k) {
@@ -98,7 +118,7 @@ const Diagnose = {
     const label = `case ${k + 1}${won === null ? "" : won ? ", won" : ", lost"}`;
     return h(
       "button",
-      { type: "button", class: won === null ? null : won ? "won" : "lost", "aria-label": label, "data-key": `case ${k}`, "aria-current": k === this.at(now) ? "true" : null, onclick: () => go({ case: k, op: null }) },
+      { type: "button", class: won === null ? null : won ? "won" : "lost", "aria-label": label, "data-key": `case ${k}`, "aria-current": k === this.at(now) ? "true" : null, onclick: () => go({ case: k, op: null, sure: null }) },
       text,
     );
   },
@@ -107,17 +127,17 @@ const Diagnose = {
     const rows = probed.map((op) => {
       const { measured, predicted, agree } = this.probe(i, op);
       const mark = h("b", { style: `color: var(--${agree ? "good" : "bad"})` }, agree ? "= agree" : "≠ disagree");
-      return h("tr", { "data-probe": op }, h("td", null, values[op].name), h("td", null, measured.toPrecision(6)), h("td", null, predicted.toPrecision(6)), h("td", null, mark));
+      return h("tr", { "data-probe": op }, h("td", null, pathOf(op)), h("td", null, measured.toPrecision(6)), h("td", null, predicted.toPrecision(6)), h("td", null, mark));
     });
     const heads = ["probe", "slope of the loss, measured", "slope by the gradients shown", ""];
-    return h("section", null, h("h3", null, "Probes"), h("table", { class: "probes" }, h("tbody", null, h("tr", null, heads.map((head) => h("th", { scope: "col" }, head))), rows)));
+    return h("section", null, h("h3", null, "Probes"), h("div", { class: "wide" }, h("table", { class: "probes" }, h("tbody", null, h("tr", null, heads.map((head) => h("th", { scope: "col" }, head))), rows))));
   },
 
   verdict(now, i) {
     const { culprit, title, mistake } = this.cases()[i];
     const won = this.won(now, i);
     if (culprit === null) return won ? "Won: this backward pass is healthy." : "Lost: nothing was wrong here. An accusation needs a probe that disagrees.";
-    const what = `${values[culprit].name}: ${title}. ${mistake}`;
+    const what = `${pathOf(culprit)}: ${title}. ${mistake}`;
     return `${won ? "Won" : "Lost"}. It was ${what}`;
   },
 };

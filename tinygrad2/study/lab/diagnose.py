@@ -40,8 +40,6 @@ RIGHT, WRONG = 1e-6, 1e-3
 
 STEP = 1e-6
 ATTEMPTS = 20
-CONTROLS = 6
-"""One case in so many is a control."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,9 +126,9 @@ class Diagnosis:
         self.budget = self.search.most + 1
 
     def cases(self, count: int) -> list[Case]:
-        """Different mistakes at different depths, and controls."""
+        """Different mistakes at different depths and, among several, one control: no two show the same."""
         rng = np.random.default_rng([self.seed, 1])
-        found = [self.control(number) for number in range(1, 1 + max(1, count // CONTROLS))]
+        found = [self.control()] if count > 1 else []
         faults = [CATALOGUE[i] for i in rng.permutation(len(CATALOGUE))]
         sites = {fault: [self.ops[i] for i in rng.permutation(len(self.ops))] for fault in faults}
         depth = {op: 4 * i // len(self.ops) for i, op in enumerate(self.ops)}
@@ -140,10 +138,10 @@ class Diagnosis:
             culprit = min(sites[fault], key=lambda op: (used[depth[op]], used[op]))
             sites[fault].remove(culprit)
             case = self.planted(fault, culprit)
-            if case is not None:
+            if case is not None and not any(_alike(case, other) for other in found):
                 found.append(case)
                 used.update([fault, depth[culprit], culprit])
-        return [found[i] for i in rng.permutation(len(found))]
+        return [found[i] for i in rng.permutation(len(found))] or [self.control()]
 
     def planted(self, fault: Fault, culprit: Value) -> Case | None:
         """The case of a mistake at an op; None if it cannot be made there, or is not proven to be there and nowhere else."""
@@ -154,9 +152,9 @@ class Diagnosis:
             backward = self.trace.backward(contribute=lambda op, g: parts if op is culprit else contributed(op, g))
             return self.proven(f"{fault.key}@{self.trace.names[culprit]}", fault, culprit, backward)
 
-    def control(self, number: int = 1) -> Case:
+    def control(self) -> Case:
         """The healthy pass as a case."""
-        case = self.proven("healthy" if number == 1 else f"healthy_{number}", None, None, self.healthy.backward)
+        case = self.proven("healthy", None, None, self.healthy.backward)
         assert case is not None  # or there would have been a GraphError
         return case
 
@@ -278,7 +276,19 @@ def shown(backward: Backward) -> dict[Edge, Array]:
 def _run(op: Value, instead: dict[int, Array]) -> Array:
     """What the op of a value makes of its inputs, with others in place of some."""
     assert op.op is not None
-    return op.op.run(tuple(instead.get(i, x) for i, x in enumerate(op.arrays)), op.settings)[0]
+    try:
+        return op.op.run(tuple(instead.get(i, x) for i, x in enumerate(op.arrays)), op.settings)[0]
+    except Exception as error:  # an op that somebody wrote may refuse in any way
+        what = f"{type(error).__name__}: {error}"
+        raise GraphError(f"diagnose: {op.full_name} ({op.source}) cannot be computed near its inputs: {what}") from error
+
+
+def _alike(a: Case, b: Case) -> bool:
+    """Whether two cases show the same numbers, whatever the mistake is called."""
+    if a.culprit is not b.culprit:
+        return False
+    one, other = shown(a.backward), shown(b.backward)
+    return all(np.allclose(part, other[edge], rtol=1e-6, atol=1e-12, equal_nan=True) for edge, part in one.items())
 
 
 def _norm(x: Array) -> float:

@@ -20,6 +20,10 @@ edges.forEach((edge, i) => {
   incoming[edge.target].push(edge);
 });
 
+for (const { op, array, gradient } of values) if (!op) for (const i of [array, gradient]) if (i !== null) arrays[i].ofParameter = true;
+for (const edge of edges) if (!values[edge.target].op) for (const i of [edge.before, edge.part, edge.after]) if (i !== null) arrays[i].ofParameter = true;
+for (const { op, array, gradient } of values) if (op) for (const i of [array, gradient]) if (i !== null) arrays[i].ofParameter = false; // where both are one
+
 /** An element: h("p", {class: "x"}, "text", child, null). */
 function h(tag, attributes, ...children) {
   const element = document.createElement(tag);
@@ -42,60 +46,20 @@ function markup(text) {
 
 const shapeText = (shape) => `(${shape.join(", ")}${shape.length === 1 ? "," : ""})`;
 
-/** A number in three digits. */
-function digits(x) {
-  if (!Number.isFinite(x)) return String(x).replace("Infinity", "inf");
-  if (x === 0) return "0";
-  const size = Math.abs(x);
-  if (size >= 1e4 || size < 1e-3) return x.toExponential(1).replace("e+", "e");
-  return x.toFixed(Math.max(0, 2 - Math.floor(Math.log10(size))));
-}
-
-/** An array as a table of coloured numbers, at most 12 x 12 of them. options: title, note, class, asked (a flat index). */
-function matrix(array, options = {}) {
-  const { there, shape } = array;
-  const [rows, columns] = [there.length > 1 ? there.at(-2) : 1, there.length ? there.at(-1) : 1];
-  const slices = rows * columns ? array.data.length / (rows * columns) : 0;
-  let most = 0;
-  for (const x of array.data) if (Number.isFinite(x)) most = Math.max(most, Math.abs(x));
-  const shown = [Math.min(slices, 4), rows > 12 ? 6 : rows, columns > 12 ? 8 : columns];
-  const tables = [];
-  for (let s = 0; s < shown[0]; s++) {
-    const body = [];
-    for (let i = 0; i < shown[1]; i++) {
-      const cells = [];
-      for (let j = 0; j < shown[2]; j++) {
-        const at = (s * rows + i) * columns + j;
-        const x = array.data[at];
-        const much = most && Number.isFinite(x) ? Math.round(62 * Math.sqrt(Math.abs(x) / most)) : 0;
-        const style = `--hue: var(--${x < 0 ? "down" : "up"}); --much: ${much}%`;
-        cells.push(h("td", { style, title: String(x), class: options.asked === at ? "asked" : null }, digits(x)));
-      }
-      body.push(h("tr", null, cells));
-    }
-    const lead = [];
-    for (let k = there.length - 3, left = s; k >= 0; left = Math.floor(left / there[k]), k--) lead.unshift(left % there[k]);
-    tables.push(h("table", null, there.length > 2 && slices > 1 ? h("caption", null, `[${lead.join(", ")}]`) : null, h("tbody", null, body)));
-  }
-  const full = [slices, rows, columns].every((n, k) => n === shown[k]) && array.whole;
-  const rest = full || !array.data.length ? null : h("div", { class: "rest" }, `the first ${shown[1]} x ${shown[2]} of ${shapeText(shape)}`);
-  return h(
-    "figure",
-    { class: options.class || null },
-    h("figcaption", null, h("b", null, options.title || ""), " ", shapeText(shape), options.note ? ` ${options.note}` : ""),
-    h("div", { class: "matrix", tabindex: "0", role: "group", "aria-label": `${options.title || "array"} ${shapeText(shape)}` }, tables, rest),
-  );
-}
-
 /** What the rule of an op may name: its inputs, settings, the output and g; null for what is not all in the page. */
 function namesOf(value, gradient) {
-  const names = { g: gradient, out: arrays[value.array] };
   const inputs = value.inputs.map((x) => (x.value !== null ? arrays[values[x.value].array] : x.array !== null ? arrays[x.array] : null));
+  return named(value, { g: gradient, out: arrays[value.array], inputs, settings: value.settings });
+}
+
+/** The same of arrays that need not be those of the page. */
+function named(value, { g, out, inputs, settings }) {
+  const names = { g, out };
   value.inputs.forEach((x, i) => {
     if (!x.name.includes("[")) names[x.name] = inputs[i];
     else names.arrays = inputs;
   });
-  for (const [name, x] of Object.entries(value.settings)) names[name] = x && x.array !== undefined ? arrays[x.array] : x;
+  for (const [name, x] of Object.entries(settings)) names[name] = x && x.array !== undefined ? arrays[x.array] : x;
   return names;
 }
 
@@ -145,6 +109,13 @@ function say(text) {
   document.getElementById("said").textContent = text;
 }
 
+/** Whether the numbers of a part of the card are too many to be seen at once; then it can be reached, and scrolled with the arrows. */
+function makeScrollable() {
+  for (const box of document.querySelectorAll(".matrix, .maths, .wide")) {
+    if (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight) box.tabIndex = 0;
+  }
+}
+
 function show() {
   const now = state();
   const nav = document.querySelector(".modes");
@@ -158,20 +129,54 @@ function show() {
   const key = kept && kept.dataset.key;
   card.replaceChildren(...MODES[now.mode].card(now).filter((part) => part));
   Overview.draw(MODES[now.mode].map(now));
-  if (key) (document.querySelector(`[data-key="${CSS.escape(key)}"]`) || card).focus({ preventScroll: true });
+  const cases = card.querySelector(".cases");
+  if (cases) oneStop(cases, cases.querySelector("[aria-current]"));
+  makeScrollable();
+  if (!key) return;
+  const again = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
+  (again && !again.disabled ? again : card).focus({ preventScroll: true });
+  if (again && again.setSelectionRange) again.setSelectionRange(again.value.length, again.value.length);
+}
+
+/** Make the buttons of a part of the page one stop of the Tab key, at this one; from there the arrows lead on. */
+function oneStop(part, here) {
+  part.dataset.stop = "";
+  for (const button of part.querySelectorAll("button, summary")) button.tabIndex = button === here ? 0 : -1;
+}
+
+/** In such a part the arrows up and down (and aside, but in the list of ops, where these are steps) move the focus. */
+function movedFocus({ key, target }) {
+  const part = target.closest("[data-stop]");
+  const by = { ArrowDown: 1, ArrowUp: -1, ...(part?.id === "map" ? {} : { ArrowRight: 1, ArrowLeft: -1 }) }[key];
+  if (!part || !by) return false;
+  const isOpen = (item) => !(item.matches("summary") ? item.parentElement.parentElement : item).closest("details:not([open])");
+  const items = [...part.querySelectorAll("button, summary")].filter(isOpen);
+  items[Math.max(0, Math.min(items.indexOf(target) + by, items.length - 1))].focus();
+  return true;
+}
+
+/** Where a key leads in a list: the number of another item, or null for a key that does not. */
+function moved(key, at, count) {
+  const to = { ArrowRight: at + 1, n: at + 1, ArrowLeft: at - 1, p: at - 1, Home: 0, End: count - 1 }[key];
+  return to === undefined ? null : Math.max(0, Math.min(to, count - 1));
 }
 
 addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, .matrix[tabindex], .maths[tabindex], .wide[tabindex]")) return;
   const modes = Object.keys(MODES);
   if (event.key >= "1" && event.key <= String(modes.length)) return go({ mode: modes[event.key - 1] });
   const now = state();
-  if (MODES[now.mode].key(event.key, now)) event.preventDefault();
+  if (movedFocus(event) || MODES[now.mode].key(event.key, now)) event.preventDefault();
+});
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address says where one is
+  document.getElementById("card").focus();
 });
 addEventListener("hashchange", show);
 
-/** What a value is called here. */
+/** What a value is called here: one name, as in a program, and the path of its module, if it is in one. */
 const nameOf = (value) => values[value].variable;
+const pathOf = (value) => (values[value].path ? values[value].name : nameOf(value));
 
 show();
 showCheck();

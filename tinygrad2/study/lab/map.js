@@ -14,6 +14,7 @@ const Overview = {
     nav.scrollTop = scrolled;
     const here = inner.querySelector(".here");
     if (here) this.reveal(nav, here);
+    oneStop(nav, here);
     this.arcs(inner, about.here);
   },
 
@@ -76,15 +77,16 @@ const Overview = {
   },
 
   row(value, depth, about) {
-    const { op, array } = values[value];
+    const { op, array, inputs } = values[value];
     const inside = this.parts(value).slice(depth).join(".");
+    const leaves = values[value].path ? [] : inputs.filter((x) => x.value !== null && !values[x.value].op).map((x) => values[x.value].name);
     const mark = about.mark ? about.mark(value) : null;
     const states = [value === about.here && "here", about.done(value) && "done"].filter(Boolean).join(" ");
     return h(
       "button",
       { type: "button", class: `op ${states}`, "data-value": value, "data-key": `op ${value}`, "aria-current": value === about.here ? "step" : null, onclick: () => about.pick(value) },
       h("span", { class: "dot" }),
-      h("span", { class: "what" }, inside ? `${inside} · ${op}` : op),
+      h("span", { class: "what" }, inside ? `${inside} · ${op}` : op, leaves.length ? h("span", { class: "soft" }, ` ${leaves[0]}`) : null),
       mark ? h("span", { class: `mark ${mark[0]}` }, mark[1]) : null,
       h("span", { class: "shape" }, shapeText(arrays[array].shape)),
     );

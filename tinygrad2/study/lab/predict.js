@@ -1,180 +1,185 @@
 "use strict";
-// Predict: before each gradient is shown, the learner says its shape, its rule, or one of its cells; the verdict names the mistake.
+// Predict: before a gradient is shown, the learner says its shape, its rule, or one of its cells; the verdict names the mistake. Each
+// rule is asked once, at one of its uses, the easy ones first.
 
 const Predict = {
   kinds: { pick: "pick the rule", type: "type the rule", shape: "its shape", cell: "one cell" },
-  LETTERS: { right: "r", late: "w", tried: "x", shown: "s" },
+  get all() {
+    return data.questions;
+  },
 
-  at: (now) => natural(now.edge, edges.length - 1),
-  kind: (now) => (Predict.kinds[now.kind] ? now.kind : "pick"),
-  /** What became of every question: one letter each, "." where it was not asked yet. */
-  answers: (now) => (now.answers || "").padEnd(edges.length, ".").slice(0, edges.length),
+  at: (now) => natural(now.question, Predict.all.length - 1),
+  edge: (question) => edges[question.uses[0]],
+  /** Why a question cannot be answered in a way; null if it can. */
+  hindrance(question, kind) {
+    if (kind === "pick" && !question.choices.length) return question.right === null ? "the formula of this rule is not shown" : "nothing was found to choose from";
+    return kind === "type" ? Judge.hindrance(question) : null;
+  },
+  kind(now, question) {
+    const open = Object.keys(this.kinds).filter((kind) => this.hindrance(question, kind) === null);
+    return open.includes(now.kind) ? now.kind : open[0];
+  },
+  /** What became of every question: right at once (r), later (w), tried (x) or shown (s), "." where nothing was said yet. */
+  answers: (now) => (now.answers || "").padEnd(Predict.all.length, ".").slice(0, Predict.all.length),
+  settled: (letter) => "rws".includes(letter),
+  /** The number of the question in which the rule of a use is asked. */
+  of: (edge) => Predict.all.findIndex((question) => question.uses.includes(edge.number)),
 
   map(now) {
-    const here = edges[this.at(now)].user;
     const answers = this.answers(now);
-    const known = (value) => outgoing.get(value).length > 0 && outgoing.get(value).every((edge) => "rws".includes(answers[edge.number]));
     return {
-      here,
-      done: known,
-      hint: "What you have predicted is filled in. The gradient comes back from the bottom to the top.",
-      pick: (value) => outgoing.get(value).length && this.ask(outgoing.get(value)[0].number),
+      here: this.edge(this.all[this.at(now)]).user,
+      done: (value) => outgoing.get(value).length > 0 && outgoing.get(value).every((edge) => this.settled(answers[this.of(edge)])),
+      hint: "Filled: all rules of this op are known. An op leads to the question about its rule.",
+      pick: (value) => outgoing.get(value).length && this.ask(this.of(outgoing.get(value)[0])),
     };
   },
 
-  ask: (edge) => go({ edge, said: null }),
+  ask: (question) => go({ question, said: null }),
 
   key(key, now) {
-    const to = { ArrowRight: 1, n: 1, ArrowLeft: -1, p: -1 }[key];
-    if (to === undefined) return false;
-    const edge = this.at(now) + to;
-    if (edge >= 0 && edge < edges.length) this.ask(edge);
-    return true;
+    const to = moved(key, this.at(now), this.all.length);
+    if (to !== null) this.ask(to);
+    return to !== null;
   },
 
   card(now) {
-    const edge = edges[this.at(now)];
-    const user = values[edge.user];
+    const number = this.at(now);
+    const question = this.all[number];
+    const edge = this.edge(question);
     const answers = this.answers(now);
-    const found = now.said ? this.judge(edge, this.kind(now), now.said) : null;
-    const solved = "rws".includes(answers[edge.number]);
+    const found = now.said ? this.judge(question, this.kind(now, question), now.said) : null;
+    const solved = this.settled(answers[number]);
     const count = (letters) => [...answers].filter((letter) => letters.includes(letter)).length;
-    const score = `${count("r")} at once, ${count("w")} later, ${count("s")} shown, ${edges.length - count("rws")} to go`;
-    const move = (to) => ({ type: "button", disabled: to < 0 || to >= edges.length, onclick: () => this.ask(to) });
-    say(found ? `${found.right ? "Right." : "Not yet."} ${found.text}` : this.question(edge));
+    const score = `${count("r")} at once, ${count("w")} later, ${count("s")} shown, ${this.all.length - count("rws")} to go`;
+    const move = (to) => ({ type: "button", disabled: to < 0 || to >= this.all.length, onclick: () => this.ask(to) });
+    say(found ? `${found.right ? "Right." : "Not yet."} ${found.text}` : this.asked(question));
     return [
-      heading(user, `question ${edge.number + 1} of ${edges.length}`, [
-        h("button", { ...move(edge.number - 1), "data-key": "before" }, "← before"),
-        h("button", { ...move(edge.number + 1), class: solved ? "main" : null, "data-key": "next" }, "next →"),
+      heading(values[edge.user], `question ${number + 1} of ${this.all.length}`, [
+        h("button", { ...move(number - 1), "data-key": "before" }, "← before"),
+        h("button", { ...move(number + 1), class: solved ? "main" : null, "data-key": "next" }, "next →"),
       ]),
-      h("div", { class: "bar" }, h("i", { style: `width: ${(100 * count("rws")) / edges.length}%` })),
-      h("p", { class: "score" }, score),
-      this.given(edge),
-      h("div", { class: "ask" }, h("p", null, h("strong", null, this.question(edge))), this.tabs(now), this.form(edge, now), this.outcome(edge, now, found, solved)),
+      h("div", { class: "bar" }, h("i", { style: `width: ${(100 * count("rws")) / this.all.length}%` })),
+      h("p", { class: "score" }, score, this.places(question)),
+      count("rws") === this.all.length ? finished(`All ${this.all.length} rules: ${count("r")} at once, ${count("w")} later, ${count("s")} shown.`, { answers: null, question: null, said: null }, "diagnose") : null,
+      h("div", { class: "ask" }, h("p", null, h("strong", null, this.asked(question))), this.tabs(now, question), this.form(question, now), this.outcome(now, found, solved)),
+      this.given(question),
       solved ? h("section", null, h("h3", null, "The receipt"), sent(edge)) : null,
     ];
   },
 
-  question(edge) {
-    const target = values[edge.target];
+  places(question) {
+    const more = question.uses.length - 1;
+    return more ? `. This rule is at ${more} more place${more > 1 ? "s" : ""} of this computation` : "";
+  },
+
+  asked(question) {
+    const edge = this.edge(question);
     const input = values[edge.user].inputs[edge.index].name;
     const sum = edge.before === null ? "" : " (What other uses gave it is called before.)";
-    return `What is the gradient of ${input} (${target.name}) after this step?${sum}`;
+    return `What is the gradient of ${input} (${pathOf(edge.target)}) after this step?${sum}`;
   },
 
   /** What there is to work with: g, the inputs, and what has arrived before. */
-  given(edge) {
+  given(question) {
+    const edge = this.edge(question);
     const user = values[edge.user];
     const names = namesOf(user, arrays[user.gradient]);
     const shown = [matrix(names.g, { title: "g", note: "what arrives" })];
-    for (const x of user.inputs) {
-      const array = names[x.name];
-      if (array) shown.push(matrix(array, { title: x.name, note: x.value === null ? "a constant" : values[x.value].name }));
-    }
+    user.inputs.forEach((x, i) => {
+      const array = x.value !== null ? arrays[values[x.value].array] : x.array !== null ? arrays[x.array] : null;
+      if (array) shown.push(matrix(array, { title: x.name, note: x.value === null ? "a constant" : pathOf(x.value) }));
+    });
     shown.push(matrix(names.out, { title: "out" }));
     if (edge.before !== null) shown.push(matrix(arrays[edge.before], { title: "before", note: "from other uses" }));
-    const settings = Object.entries(user.settings).map(([name, x]) => `${name} = ${x && x.array !== undefined ? `array ${shapeText(arrays[x.array].shape)}` : JSON.stringify(x)}`);
-    return h(
-      "section",
-      null,
-      h("h3", null, "What is given"),
-      h("div", { class: "row" }, shown),
-      settings.length ? h("p", { class: "names soft" }, "Settings: ", h("code", null, settings.join(", "))) : null,
-    );
+    return h("section", null, h("h3", null, "What is given"), h("div", { class: "row" }, shown), settingsOf(edge.user));
   },
 
-  tabs(now) {
-    const kind = this.kind(now);
-    return h(
-      "div",
-      { class: "kinds", role: "group", "aria-label": "How to answer" },
-      Object.entries(this.kinds).map(([name, text]) =>
-        h("button", { type: "button", "data-key": `kind ${name}`, "aria-pressed": String(name === kind), onclick: () => go({ kind: name, said: null }) }, text),
-      ),
-    );
-  },
-
-  form(edge, now) {
-    const kind = this.kind(now);
-    if (kind === "pick") {
-      if (!edge.choices.length) return h("p", { class: "soft" }, `${NO_FORMULA} So there is none to choose; type yours.`);
-      return edge.choices.map((choice, i) => {
-        const chosen = now.said === String(i);
-        const state = chosen ? (choice.mistake === null ? "right" : "wrong") : "";
-        const code = choice.code.split("; ").join("\n");
-        return h("button", { type: "button", class: `choice ${state}`, "data-key": `choice ${i}`, onclick: () => this.answer(edge, now, String(i)) }, code);
-      });
-    }
-    const hint = { type: "g @ w.T", shape: "(2, 3)", cell: "-0.12" }[kind];
-    const label = { type: "NumPy code for it", shape: "Its shape", cell: `Its cell ${this.cellText(edge)}, in two digits or more` }[kind];
-    const input = h("input", { "aria-label": label, placeholder: hint, "data-key": "answer", autocomplete: "off", spellcheck: "false", value: now.said || "" });
-    const submit = (event) => {
-      event.preventDefault();
-      if (input.value.trim()) this.answer(edge, state(), input.value.trim());
-    };
-    return [h("p", { class: "names soft" }, label), h("form", { class: "answer", onsubmit: submit }, input, h("button", { class: "main", "data-key": "check" }, "check"))];
-  },
-
-  outcome(edge, now, found, solved) {
-    const shown = this.answers(now)[edge.number] === "s";
+  tabs(now, question) {
+    const kind = this.kind(now, question);
+    const closed = Object.keys(this.kinds).map((name) => [name, this.hindrance(question, name)]).filter(([, why]) => why);
     return [
-      found ? h("div", { class: `verdict ${found.right ? "right" : "wrong"}`, "data-kind": found.kind }, h("b", null, found.right ? "right" : "not yet"), `: ${found.text}`) : null,
-      solved ? null : h("p", { style: "margin-top: 10px" }, h("button", { type: "button", "data-key": "show", onclick: () => this.settle(edge, now, "s", { said: null }) }, "show me")),
-      shown && !found ? h("p", { class: "soft small" }, "Shown below.") : null,
+      h(
+        "div",
+        { class: "kinds", role: "group", "aria-label": "How to answer" },
+        Object.entries(this.kinds).map(([name, text]) =>
+          h("button", { type: "button", "data-key": `kind ${name}`, disabled: closed.some(([other]) => other === name), "aria-pressed": String(name === kind), onclick: () => go({ kind: name, said: null }) }, text),
+        ),
+      ),
+      closed.map(([name, why]) => h("p", { class: "soft small" }, `Not here: ${this.kinds[name]}; ${why}.`)),
     ];
   },
 
-  answer(edge, now, said) {
-    const before = this.answers(now)[edge.number];
-    const right = this.judge(edge, this.kind(now), said).right;
-    const letter = "rws".includes(before) ? before : right ? (before === "x" ? "w" : "r") : "x";
-    this.settle(edge, now, letter, { said });
+  form(question, now) {
+    const kind = this.kind(now, question);
+    if (kind === "pick") {
+      const programs = question.choices.map((n) => this.program(question, n).split("; "));
+      const common = programs[0].filter((line) => programs.every((lines) => lines.includes(line)));
+      return programs.map((lines, i) => {
+        const chosen = now.said === String(i);
+        const state = chosen ? (question.choices[i] === 0 ? "right" : "wrong") : "";
+        const shown = lines.map((line, k) => [k ? "\n" : "", h("span", { class: common.includes(line) ? "soft" : null }, line)]);
+        return h("button", { type: "button", class: `choice ${state}`, "data-key": `choice ${i}`, onclick: () => this.answer(question, now, String(i)) }, shown);
+      });
+    }
+    const hint = { type: "g @ w.T", shape: "(2, 3)", cell: "-0.12" }[kind];
+    const label = { type: "NumPy code for it", shape: "Its shape", cell: `Its cell ${this.cellText(question)}, in two digits or more` }[kind];
+    const input = h("input", { "aria-label": label, placeholder: hint, "data-key": "answer", autocomplete: "off", autocapitalize: "off", spellcheck: "false", value: now.said || "" });
+    const submit = (event) => {
+      event.preventDefault();
+      input.focus();
+      if (input.value.trim()) this.answer(question, state(), input.value.trim());
+    };
+    const known = kind === "type" && question.right !== null ? helpers(question.right) : [];
+    return [known.length ? h("div", null, h("p", { class: "names soft" }, "Beside NumPy there is"), known) : null, h("p", { class: "names soft" }, label), h("form", { class: "answer", onsubmit: submit }, input, h("button", { class: "main", "data-key": "check" }, "check"))];
   },
 
-  settle(edge, now, letter, change) {
+  program: (question, n) => (n === 0 ? question.right : question.wrong[n - 1][0]),
+
+  outcome(now, found, solved) {
+    const number = this.at(now);
+    const show = () => this.settle(number, now, "s", { said: null });
+    return [
+      found ? h("div", { class: `verdict ${found.right ? "right" : "wrong"}`, "data-kind": found.kind }, h("b", null, found.right ? "right" : "not yet"), `: ${found.text}`) : null,
+      solved ? null : h("p", { style: "margin-top: 10px" }, h("button", { type: "button", "data-key": "show", onclick: show }, "show me")),
+      this.answers(now)[number] === "s" && !found ? h("p", { class: "soft small" }, "Shown below.") : null,
+    ];
+  },
+
+  /** Note an answer. What cannot be computed is none, a shape settles no rule, and what was settled stays so. */
+  answer(question, now, said) {
+    const number = this.at(now);
+    const before = this.answers(now)[number];
+    const asked = this.kind(now, question);
+    const { right, kind } = this.judge(question, asked, said);
+    const letter = this.settled(before) || kind === "error" || asked === "shape" ? before : right ? (before === "x" ? "w" : "r") : "x";
+    this.settle(number, now, letter, { said });
+  },
+
+  settle(number, now, letter, change) {
     const answers = [...this.answers(now)];
-    answers[edge.number] = letter;
-    go({ ...change, answers: answers.join("").replace(/\.+$/, "") });
+    answers[number] = letter;
+    go({ ...change, question: number, answers: answers.join("").replace(/\.+$/, "") });
   },
 
   /** The verdict on an answer. */
-  judge(edge, kind, said) {
-    const target = arrays[values[edge.target].array];
-    if (kind === "pick" && !edge.choices.length) return null;
+  judge(question, kind, said) {
+    const edge = this.edge(question);
     if (kind === "pick") {
-      const choice = edge.choices[natural(said, edge.choices.length - 1)];
-      return choice.mistake === null ? { right: true, kind: "right", text: "that is the rule." } : { right: false, kind: "picked", text: `${choice.mistake}.` };
+      const chosen = question.choices[natural(said, question.choices.length - 1)];
+      return chosen === 0 ? { right: true, kind: "right", text: "that is the rule." } : { right: false, kind: "picked", text: `${question.wrong[chosen - 1][1]}.` };
     }
-    if (kind === "shape") {
-      const numbers = (said.match(/\d+/g) || []).map(Number);
-      return verdictShape(numbers, target.shape);
-    }
-    const after = arrays[edge.after];
+    if (kind === "shape") return verdictShape((said.match(/\d+/g) || []).map(Number), arrays[values[edge.target].array].shape);
+    if (kind === "type") return Judge.typed(question, said);
+    const cell = this.cell(question);
     const terms = edge.before === null ? [] : [arrays[edge.before], arrays[edge.part]];
-    const tolerance = after.type === "f8" ? 1e-6 : 1e-3;
-    if (kind === "cell") {
-      const cell = this.cell(edge);
-      return verdictNumber(said, after.data[cell], { parts: terms.map((term) => term.data[cell]), tolerance });
-    }
-    const raw = edge.raw !== null && arrays[edge.raw].whole ? convert(arrays[edge.raw]) : null;
-    try {
-      const user = values[edge.user];
-      const names = { ...namesOf(user, arrays[user.gradient]), ...(edge.before === null ? {} : { before: arrays[edge.before] }) };
-      const answer = evaluate(said, names).at(-1);
-      if (!answer) return { right: false, kind: "error", text: "this is not an array." };
-      const rule = edge.choices.find((choice) => choice.mistake === null);
-      if (!after.whole && !rule) return { right: false, kind: "error", text: "the gradient is too large to be in this page, and there is no formula for it." };
-      const truth = after.whole ? convert(after) : evaluate(rule.code, names).at(-1);
-      return verdict(answer, truth, { parts: after.whole ? terms.map((term, k) => ({ ...convert(term), name: k ? "this use" : "before" })) : [], before: raw, tolerance });
-    } catch (error) {
-      if (error instanceof NumPy.Error) return { right: false, kind: "error", text: error.message };
-      throw error;
-    }
+    const after = arrays[edge.after];
+    return verdictNumber(said, after.data[cell], { parts: terms.map((term) => term.data[cell]), tolerance: after.type === "f8" ? 1e-6 : 1e-3 });
   },
 
   /** The flat index, in what is there, of the cell that is asked for: the largest of the first rows and columns. */
-  cell(edge) {
-    const { data: numbers, there } = arrays[edge.after];
+  cell(question) {
+    const { data: numbers, there } = arrays[this.edge(question).after];
     const columns = there.length ? there.at(-1) : 1;
     let best = 0;
     for (let i = 0; i < Math.min(numbers.length, 4 * columns); i++) {
@@ -183,10 +188,21 @@ const Predict = {
     return best;
   },
 
-  cellText(edge) {
+  cellText(question) {
     const index = [];
-    const { there } = arrays[edge.after];
-    for (let k = there.length - 1, left = this.cell(edge); k >= 0; left = Math.floor(left / there[k]), k--) index.unshift(left % there[k]);
+    const { there } = arrays[this.edge(question).after];
+    for (let k = there.length - 1, left = this.cell(question); k >= 0; left = Math.floor(left / there[k]), k--) index.unshift(left % there[k]);
     return `[${index.join(", ")}]`;
   },
 };
+
+/** What is said when a mode is through: what came of it, and where to go from here. */
+function finished(text, anew, next) {
+  return h(
+    "div",
+    { class: "finished" },
+    h("p", null, text),
+    h("button", { type: "button", "data-key": "again", onclick: () => go(anew) }, "again"),
+    next ? h("button", { type: "button", class: "main", "data-key": "on", onclick: () => go({ mode: next }) }, `on to ${next}`) : null,
+  );
+}

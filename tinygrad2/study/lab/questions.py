@@ -1,16 +1,20 @@
-"""What the lab asks of a learner: for every rule the right one, beside such as people mistake for it."""
+"""What *Predict* asks: each rule of a computation once, the easy ones first, beside such as people mistake for it."""
 
 from __future__ import annotations
 
 import ast
 import random
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from tinygrad2.study.formulas import evaluate
+from tinygrad2.study.formulas import code, evaluate
+from tinygrad2.study.lab.mutants import mutants, whole
+from tinygrad2.study.lab.specialise import specialised
+from tinygrad2.study.lab.trials import Trial, trials
 from tinygrad2.study.trace import Contribution
 from tinygrad2.types import Array
 
@@ -33,94 +37,117 @@ def unbroadcast_code(raw: tuple[int, ...], shape: tuple[int, ...]) -> str | None
     return f"np.reshape(np.sum({{}}, axis={axis}), {shape})"
 
 
-def choices(part: Contribution, code: str, g: Array, before: Array | None) -> list[dict[str, Any]]:
-    """Programs for the gradient of a value after one more use of it: the right one and up to three that are not.
+class Rules:
+    """The rules of a computation as the lab shows them: without what does not concern its values, see `specialised`."""
 
-    In each, `before` is what the value had got until then, if it had. A wrong one says what its mistake is.
+    def __init__(self) -> None:
+        self._known: dict[Any, tuple[str | None, list[Trial]]] = {}
+
+    def of(self, part: Contribution) -> tuple[str | None, list[Trial]]:
+        """The program of a use, None where its source does not say it; and the trials of its op."""
+        value = part.user
+        arrays = [(np.shape(x), known is None) for x, known in zip(value.arrays, value.inputs, strict=True)]
+        key = (value.op, part.index, str(arrays), str({name: _outline(x) for name, x in value.settings.items()}))
+        if key not in self._known:
+            text, found = code(value, part.index), trials(value, part.index)
+            self._known[key] = text and specialised(text, found), found
+        return self._known[key]
+
+    def code(self, part: Contribution, g: Array) -> str | None:
+        """The program of a use, which on the values of the computation gives what the source of its rule does."""
+        original, (text, _) = code(part.user, part.index), self.of(part)
+        if text is None or text == original or original is None:
+            return text
+        with np.errstate(all="ignore"):
+            a, b = (np.asarray(evaluate(program, part.user, g)) for program in (original, text))
+        top = float(np.max(np.abs(a), initial=0.0))
+        return text if a.shape == b.shape and np.allclose(a, b, rtol=1e-4, atol=1e-5 * top, equal_nan=True) else original
+
+
+def _outline(x: Any) -> Any:
+    return x.shape if isinstance(x, np.ndarray) else x
+
+
+@dataclass(eq=False)
+class Use:
+    """A use of a value that a question may be asked at: its number, its rule, and how its gradient is summed up."""
+
+    number: int
+    part: Contribution
+    rule: str | None
+    summed: str | None
+    accumulate: bool
+    worth: tuple[bool, bool, int]  # the higher, the better to be asked at
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Uses with the same key have the same rule."""
+        op = self.part.user.op
+        assert op is not None
+        text = whole(self.rule, self.summed, self.accumulate) if self.rule else (self.part.index, self.summed, self.accumulate)
+        return op.name, text
+
+
+@dataclass(eq=False)
+class Question:
+    """One rule.
+
+    uses     the numbers of all uses that have it; the first is the one that is shown
+    right    the program, None where the source of the rule does not say it
+    wrong    others, and what the mistake is
+    misfits  such as have no value here, since the shapes do not fit
+    offered  programs to choose from
     """
-    target = part.target.array
-    accumulate = before is not None
-    summed = unbroadcast_code(np.shape(evaluate(code, part.user, g)), target.shape)
-    wrong = []
-    if summed:
-        wrong.append((_whole(code, None, accumulate), "not summed: this has the shape from before broadcasting was undone"))
-    if accumulate:
-        wrong.append((_whole(code, summed, False), "forgot to accumulate: what came from other uses of the value is lost"))
-    mutants = [(_whole(text, summed, accumulate), mistake) for text, mistake in _mutants(code)]
-    random.Random(zlib.crc32(code.encode())).shuffle(mutants)
-    right = _whole(code, summed, accumulate)
-    found = {right: ""}
-    answers: list[Array] = [part.added_to(before)]
-    for text, mistake in [*wrong, *mutants]:
-        if len(found) == COUNT:
-            break
-        try:
-            with np.errstate(all="ignore"):
-                answer = np.asarray(evaluate(text, part.user, g, before=before))
-        except ValueError:
-            found.setdefault(text, f"{mistake}; the shapes do not even fit")
-        except Exception:  # a mutant need not make sense; then it is not offered
-            continue
-        else:
-            known = any(a.shape == answer.shape and np.allclose(a, answer, rtol=1e-3, atol=1e-9) for a in answers)
-            if not known and np.isfinite(answer).all():
-                found.setdefault(text, mistake)
-                answers.append(answer)
-    offered = [{"code": text, "mistake": mistake or None} for text, mistake in found.items()]
-    random.Random(zlib.crc32(f"{part.user.full_name} {part.index} {code}".encode())).shuffle(offered)
-    return offered
+
+    uses: list[int]
+    right: str | None
+    accumulate: bool
+    trials: list[Trial]
+    wrong: dict[str, str] = field(default_factory=dict)
+    misfits: dict[str, str] = field(default_factory=dict)
+    offered: list[str] = field(default_factory=list)
 
 
-def _whole(code: str, summed: str | None, accumulate: bool) -> str:
-    """A rule with what the engine does with it: the sum that undoes broadcasting, and the one over uses."""
-    *steps, last = _statements(code)
-    last = summed.format(last) if summed else last
-    return "; ".join([*steps, *_statements(f"before + ({last})" if accumulate else last)])
+def questions(uses: Iterable[Use], rules: Rules) -> list[Question]:
+    """Of every group of uses with the same rule one, the shortest rules first."""
+    groups: dict[tuple[Any, ...], list[Use]] = {}
+    for use in uses:
+        groups.setdefault(use.key, []).append(use)
+    return sorted((_question(group, rules) for group in groups.values()), key=_effort)
 
 
-def _statements(code: str) -> list[str]:
-    return [ast.unparse(statement) for statement in ast.parse(code).body]
+def _question(group: list[Use], rules: Rules) -> Question:
+    shown = max(group, key=lambda use: use.worth)
+    tried = rules.of(shown.part)[1]
+    numbers = [shown.number, *(use.number for use in group if use is not shown)]
+    if shown.rule is None:
+        return Question(numbers, None, shown.accumulate, tried)
+    right = whole(shown.rule, shown.summed, shown.accumulate)
+    if not tried:
+        return Question(numbers, right, shown.accumulate, tried)
+    wrong, misfits = mutants(shown.rule, shown.summed, shown.accumulate, tried)
+    return Question(numbers, right, shown.accumulate, tried, wrong, misfits, _offered(right, wrong))
 
 
-def _mutants(code: str) -> Iterator[tuple[str, str]]:
-    """The same program with one mistake, and what the mistake is."""
-    parts = _statements(code)
-    yield "; ".join([*parts[:-1], f"-({parts[-1]})"]), "the sign is wrong"
-    for i, part in enumerate(parts):
-        for node in ast.walk(ast.parse(part)):
-            for instead, mistake in _mistaken(node):
-                changed = ast.unparse(_Replaced(ast.unparse(node), instead).visit(ast.parse(part)))
-                yield "; ".join([*parts[:i], changed, *parts[i + 1 :]]), mistake
+def _effort(question: Question) -> float:
+    """How much there is to write."""
+    return np.inf if question.right is None else len(list(ast.walk(ast.parse(question.right))))
 
 
-class _Replaced(ast.NodeTransformer):
-    """Puts another expression where the first of a certain text is."""
+def _offered(right: str, wrong: dict[str, str]) -> list[str]:
+    """The right program among wrong ones of like length, so that it is not told by being the longest, or the shortest."""
+    rng = random.Random(zlib.crc32(right.encode()))
+    near = sorted(wrong, key=lambda text: abs(len(text) - len(right)) > 0.3 * len(right) + 4)
+    shorter, longer = ([text for text in near if (len(text) < len(right)) == less] for less in (True, False))
+    rank = rng.randrange(COUNT)
+    found = [*_unlike(shorter, wrong)[:rank], *_unlike(longer, wrong)[: COUNT - 1 - rank]]
+    found += [text for text in _unlike(near, wrong) if text not in found]
+    offered = [right, *found[: COUNT - 1]]
+    rng.shuffle(offered)
+    return offered if len(offered) > 1 else []
 
-    def __init__(self, text: str, instead: ast.expr) -> None:
-        self.text, self.instead, self.done = text, instead, False
 
-    def visit(self, node: ast.AST) -> Any:
-        is_value = isinstance(node, ast.expr) and not isinstance(getattr(node, "ctx", None), ast.Store)
-        if not self.done and is_value and ast.unparse(node) == self.text:
-            self.done = True
-            return self.instead
-        return self.generic_visit(node)
-
-
-def _mistaken(node: ast.AST) -> Iterator[tuple[ast.expr, str]]:
-    """What people write instead of an expression, and what is wrong then."""
-    match node:
-        case ast.BinOp(left, ast.MatMult(), right):
-            yield ast.BinOp(right, ast.MatMult(), left), "the factors of the matrix product are in the wrong order"
-        case ast.BinOp(left, ast.Mult(), right):
-            yield left, f"a factor is missing: {ast.unparse(right)}"
-            yield right, f"a factor is missing: {ast.unparse(left)}"
-        case ast.BinOp(left, ast.Div(), right):
-            yield left, f"a factor is missing: 1 / {ast.unparse(right)}"
-        case ast.BinOp(left, ast.Sub() | ast.Add(), right):
-            yield left, f"a term is missing: {ast.unparse(right)}"
-        case ast.Attribute(value, "T") | ast.Call(ast.Attribute(attr="swapaxes"), [value, *_]):
-            yield value, "not transposed"
-        case ast.Name("g"):
-            ones = ast.Call(ast.Attribute(ast.Name("np"), "ones_like"), [node], [])
-            yield ones, "the upstream gradient is missing: this is the local derivative alone"
+def _unlike(texts: list[str], wrong: dict[str, str]) -> list[str]:
+    """One for each mistake, then the others."""
+    first = {wrong[text]: text for text in reversed(texts)}
+    return [text for text in texts if first[wrong[text]] == text] + [text for text in texts if first[wrong[text]] != text]

@@ -1,9 +1,8 @@
 // Names the mistake in an answer. Arrays are {shape, data}, as NumPy.array makes them; null says "no gradient".
-// One global, verdict(answer, truth, about), with verdict.shape and verdict.number also under the names verdictShape and
-// verdictNumber. Each returns {right, kind, text}.
+// verdict, verdictShape and verdictNumber return {right, kind, text}; agree only says whether.
 "use strict";
 
-const { verdict, verdictShape, verdictNumber } = (() => {
+const { verdict, verdictShape, verdictNumber, agree } = (() => {
   const range = (n) => Array.from({ length: n }, (_, i) => i);
   const sizeOf = (shape) => shape.reduce((size, n) => size * n, 1);
   const sameShape = (a, b) => a.length === b.length && a.every((n, i) => n === b[i]);
@@ -53,7 +52,7 @@ const { verdict, verdictShape, verdictNumber } = (() => {
   }
 
   // Compares entries with the truth: relative to each, and to a hundredth of the tolerance relative to the largest.
-  class Judge {
+  class Comparison {
     constructor(truth, about) {
       const arrays = [truth, ...(about.parts ?? [])];
       const largest = arrays.reduce((top, x) => x.data.reduce((so, v) => Math.max(so, Math.abs(v) || 0), top), 0);
@@ -160,12 +159,12 @@ const { verdict, verdictShape, verdictNumber } = (() => {
     const axes = stretched(answer.shape, truth.shape);
     if (!axes?.length) return null;
     const total = { shape: answer.shape, data: summed(truth, axes).data };
-    const other = new Judge(total, { tolerance: judge.tolerance });
+    const other = new Comparison(total, { tolerance: judge.tolerance });
     const shapes = `your answer has shape ${shapeText(answer.shape)}, the gradient ${shapeText(truth.shape)}`;
     if (other.fits(answer)) return answered("shape", `Summed too far: ${shapes}, and ${axesText(axes)} should stay.`);
     const count = truth.data.length / answer.data.length;
     const repeated = { shape: answer.shape, data: total.data.map((v) => v / count) };
-    const even = truth.data.length && new Judge(repeated, { tolerance: judge.tolerance }).fits(answer);
+    const even = truth.data.length && new Comparison(repeated, { tolerance: judge.tolerance }).fits(answer);
     if (even && range(truth.data.length).every((i) => judge.close(spreadAt(answer, truth.shape, i), truth.data[i]))) {
       return answered("shape", `The numbers are right, but ${shapes}: repeat them along ${axesText(axes)} (np.broadcast_to).`);
     }
@@ -223,7 +222,7 @@ const { verdict, verdictShape, verdictNumber } = (() => {
       if (truth === null) return answered("wrong", "It gets no gradient: the answer is None.");
       return answered("wrong", `There is a gradient, of shape ${shapeText(truth.shape)}.`);
     }
-    const judge = new Judge(truth, about);
+    const judge = new Comparison(truth, about);
     if (judge.fits(answer)) return answered("right", "Right.");
     const bad = answer.data.findIndex((v, i) => !Number.isFinite(v) && Number.isFinite(truth.data[i] ?? 0));
     if (bad >= 0) {
@@ -319,5 +318,8 @@ const { verdict, verdictShape, verdictNumber } = (() => {
     return answered("wrong", `It is not ${typed}.`);
   }
 
-  return { verdict, verdictShape, verdictNumber };
+  /** Whether two arrays are the same, within a tolerance. */
+  const agree = (answer, truth, tolerance) => new Comparison(truth, { tolerance }).fits(answer);
+
+  return { verdict, verdictShape, verdictNumber, agree };
 })();

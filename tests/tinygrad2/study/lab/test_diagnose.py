@@ -142,12 +142,27 @@ def test_cases_are_varied(name):
     cases, game = case_list(name), diagnosis(name)
     assert len(cases) == 12
     assert len({case.key for case in cases}) == 12
-    assert [case.culprit is None for case in cases].count(True) == 2
-    assert len({case.fault for case in cases}) == 11  # two controls have none
+    assert [case.culprit is None for case in cases].count(True) == 1  # two of them would show the same
+    assert len({case.fault for case in cases}) == 12
     depths = [4 * game.ops.index(case.culprit) // len(game.ops) for case in cases if case.culprit]
     assert min(depths.count(quarter) for quarter in range(4)) >= (1 if name == "by hand" else 2)
     assert len({case.culprit for case in cases}) >= 8
     assert all((case.fault is None) == (case.culprit is None) for case in cases)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 60])
+def test_no_two_cases_show_the_same(count):
+    rng = np.random.default_rng(2)
+    x, w = (Tensor(rng.standard_normal(shape), requires_grad=True) for shape in ((3, 4), (4, 2)))
+    with study.record():
+        h = x @ w
+        loss = np.sum(np.tanh(h) * h) + np.sum(h * h)
+    cases = diagnose.cases(study.Trace(loss), count)
+    assert len(cases) == count if count < 60 else 5 < len(cases) < 60  # then there are no more
+    assert count > 1 or cases[0].culprit is not None
+    pictures = [tuple(np.round(case.backward.gradients[v], 9).tobytes() for v in case.backward.order) for case in cases]
+    parts = [tuple(np.round(part, 9).tobytes() for part in diagnose.shown(case.backward).values()) for case in cases]
+    assert len(set(zip(pictures, parts, strict=True))) == len(cases)
 
 
 def test_the_same_seed_gives_the_same_cases():

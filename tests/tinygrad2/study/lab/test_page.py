@@ -5,156 +5,20 @@ import os
 import re
 import sys
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
-from browsers import driver_path
+from lab_pages import Page, answer, question_of
 
 from gpt2 import GPT2, GPT2Config
 from tinygrad2 import Tensor, study
 from tinygrad2.ops.op import Op
+from tinygrad2.study.__main__ import main
 from tinygrad2.study.lab import SIZE
 
 pytestmark = pytest.mark.slow
 
 DOCS = Path(__file__).parents[4] / "docs"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """Chromium without a window and without a network."""
-    path = driver_path()
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = path[0]
-    profile = tmp_path_factory.mktemp("profile")
-    for flag in (
-        "headless=new",
-        "no-sandbox",
-        "disable-ipc-flooding-protection",  # a script clicks faster than Chrome lets anybody navigate
-        "disable-gpu",
-        "disable-dev-shm-usage",
-        "disable-quic",
-        "no-first-run",
-        "disable-background-networking",
-        "disable-component-update",
-        "disable-sync",
-        "host-resolver-rules=MAP * ~NOTFOUND",
-        "force-color-profile=srgb",
-        "hide-scrollbars",
-        "window-size=400,300",  # a third less to compute than at the size of a screen
-        f"user-data-dir={profile}",
-    ):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(path[1]))
-    yield driver
-    driver.quit()
-
-
-class Page:
-    """A page in the browser: what a learner can see and do."""
-
-    def __init__(self, browser, path):
-        self.browser, self.path = browser, path
-        self.data = json.loads(re.search(r'<script type="application/json".*?>(.*?)</script>', path.read_text(), re.S)[1])
-
-    def open(self, anew=False, **state):
-        """Show the page in a state; `anew` loads it again."""
-        url = self.path.as_uri() + "#" + "&".join(f"{name}={value}" for name, value in state.items())
-        if anew or self.browser.current_url.partition("#")[0] != self.path.as_uri():
-            self.browser.get("about:blank")
-            self.browser.get(url)
-        else:
-            self.browser.execute_script("history.replaceState(null, '', arguments[0]); show();", url)
-        return self
-
-    def all(self, selector):
-        return self.browser.find_elements("css selector", selector)
-
-    def one(self, selector):
-        (element,) = self.all(selector)
-        return element
-
-    def text(self, selector):
-        return self.one(selector).text
-
-    def press(self, key):
-        self.one("body").send_keys(key)
-
-    def click(self, key):
-        """Click what is called so."""
-        script = """const [found, ...others] = document.querySelectorAll(`[data-key="${arguments[0]}"]`);
-            if (!found || others.length) throw new Error(`one of ${arguments[0]}`);
-            found.click()"""
-        self.browser.execute_script(script, key)
-
-    @property
-    def here(self):
-        """The number of the op that is shown."""
-        return int(self.one("#map .op.here").get_attribute("data-value"))
-
-    @property
-    def state(self):
-        return {name: value for name, (value,) in parse_qs(urlsplit(self.browser.current_url).fragment).items()}
-
-    def numbers(self, selector):
-        """The matrices that fit a selector: what is shown, and what is behind it, both as flat lists."""
-        script = """return [...document.querySelectorAll(arguments[0])].map((figure) => {
-            const cells = [...figure.querySelectorAll("td")];
-            return [cells.map((cell) => cell.textContent), cells.map((cell) => Number(cell.title))]; })"""
-        return self.browser.execute_script(script, selector)
-
-    def errors(self):
-        return [entry["message"] for entry in self.browser.get_log("browser")]
-
-
-@pytest.fixture(scope="module")
-def expression(browser, tmp_path_factory):
-    """A page, and the trace, of an expression that broadcasts, and uses a value twice."""
-    rng = np.random.default_rng(0)
-    x, w, b = (Tensor(rng.standard_normal(shape), requires_grad=True) for shape in ((3, 4), (4, 2), (2,)))
-    with study.record():
-        h = x @ w + b
-        loss = np.mean(np.tanh(h) * h) + 0.5 * np.sum(w * w)
-    path = tmp_path_factory.mktemp("expression") / "lab.html"
-    study.lab(loss, path, "np.mean(np.tanh(h) * h) + 0.5 * np.sum(w * w)", "h = x @ w + b")
-    page = Page(browser, path)
-    page.trace, page.leaves = study.Trace(loss), {"x": x, "w": w, "b": b}
-    loss.backward()
-    return page
-
-
-def page_of_a_network(browser, path, layers):
-    """A page, and the trace, of the loss of a small GPT-2 whose head is tied."""
-    config = GPT2Config(11, 8, 8, layers, 2, 16, dropout=0.0, tie_embeddings=True, head_bias=False)
-    model = GPT2(config, seed=0)
-    ids = np.array([[1, 2, 3, 4, 2]])
-    with study.record():
-        loss = model.loss(ids[:, :-1], ids[:, 1:])
-    study.lab(loss, path, f"A {'one' if layers == 1 else 'two'}-layer GPT-2", "4 tokens, width 8, a tied head")
-    page = Page(browser, path)
-    page.trace, page.leaves = study.Trace(loss), dict(model.named_parameters())
-    loss.backward()
-    return page
-
-
-@pytest.fixture(scope="module")
-def network(browser, tmp_path_factory):
-    """Of one layer: it has every kind of op, and a page takes longer to draw the more ops there are."""
-    return page_of_a_network(browser, tmp_path_factory.mktemp("network") / "lab.html", 1)
-
-
-@pytest.fixture(scope="module")
-def deep(browser, tmp_path_factory):
-    return page_of_a_network(browser, tmp_path_factory.mktemp("deep") / "lab.html", 2)
-
-
-@pytest.fixture(params=["expression", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("network", "deep"))])
-def page(request):
-    return request.getfixturevalue(request.param)
 
 
 def digits(x):
@@ -233,87 +97,6 @@ def test_what_leaves_get_is_their_grad(page):
         assert found[name] == [digits(x) for x in shown(leaf.grad.data)], name
 
 
-def answer(page, kind, text, edge):
-    """Give an answer; what the verdict says."""
-    page.open(mode="predict", edge=edge, kind=kind)
-    field = page.one('[data-key="answer"]')
-    field.send_keys(text)
-    field.submit()
-    verdict = page.one(".verdict")
-    return verdict.get_attribute("data-kind"), verdict.text
-
-
-def edge_of(page, user, target):
-    """The number of an edge, by the variable names of its ends."""
-    names = [value["variable"] for value in page.data["values"]]
-    return next(i for i, e in enumerate(page.data["edges"]) if (names[e["user"]], names[e["target"]]) == (user, target))
-
-
-@pytest.mark.parametrize(
-    ("user", "target", "text", "kind"),
-    [
-        ("matmul", "x", "g @ b.T", "right"),
-        ("matmul", "x", "(g @ b.T).T", "transposed"),
-        ("matmul", "x", "-g @ b.T", "sign"),
-        ("matmul", "x", "2 * (g @ b.T)", "factor"),
-        ("matmul", "x", "g @ b", "error"),
-        ("matmul", "w", "before + a.T @ g", "right"),
-        ("matmul", "w", "a.T @ g", "accumulate"),
-        ("add", "b", "g.sum(axis=0)", "right"),
-        ("add", "b", "g", "unsummed"),
-        ("add", "b", "-np.sum(g, axis=0)", "sign"),
-        ("add", "b", "np.mean(g, axis=0)", "factor"),
-        ("tanh", "add", "before + g * (1 - out**2)", "right"),
-        ("tanh", "add", "g * (1 - out**2)", "accumulate"),
-        ("tanh", "add", "before", "accumulate"),
-        ("tanh", "add", "before + g * out", "wrong"),
-    ],
-)
-def test_a_typed_rule_gets_its_verdict(expression, user, target, text, kind):
-    edge = edge_of(expression, user, target)
-    given, said = answer(expression, "type", text, edge)
-    assert given == kind, said
-    assert expression.state["answers"][edge] == ("r" if kind == "right" else "x")
-    assert bool(expression.all(".send")) == (kind == "right")  # the receipt is shown when it is found
-
-
-def test_shapes_and_cells_get_verdicts_too(expression):
-    edge = edge_of(expression, "add", "b")
-    gradient = expression.leaves["b"].grad.data
-    assert answer(expression, "shape", "(2,)", edge)[0] == "right"
-    assert answer(expression, "shape", "3, 2", edge)[0] == "unsummed"
-    assert answer(expression, "shape", "(4, 3)", edge_of(expression, "matmul", "x"))[0] == "transposed"
-    largest = gradient[np.argmax(np.abs(gradient))]
-    assert answer(expression, "cell", f"{largest:.3g}", edge)[0] == "right"
-    assert answer(expression, "cell", f"{-largest:.3g}", edge)[0] == "sign"
-    assert answer(expression, "cell", f"{3 * largest + 1:.3g}", edge)[0] in ("wrong", "factor")
-
-
-def test_one_of_the_offered_rules_is_right_and_the_others_say_what_is_wrong(page):
-    for edge in range(0, len(page.data["edges"]), 3):
-        offered = page.data["edges"][edge]["choices"]
-        page.open(mode="predict", edge=edge)
-        verdicts = []
-        for i, choice in enumerate(offered):
-            page.click(f"choice {i}")
-            verdict = page.one(".verdict")
-            verdicts.append("right" in verdict.get_attribute("class").split())
-            assert choice["mistake"] is None or choice["mistake"] in verdict.text
-        assert sum(verdicts) == 1
-        assert len(offered) > 1
-
-
-def test_wrong_first_and_shown_are_counted_apart(expression):
-    edge = edge_of(expression, "matmul", "x")
-    expression.open(mode="predict", edge=edge)
-    right = next(i for i, choice in enumerate(expression.data["edges"][edge]["choices"]) if choice["mistake"] is None)
-    expression.click(f"choice {(right + 1) % 2 if right < 2 else 0}")
-    expression.click(f"choice {right}")
-    expression.click("next")
-    expression.click("show")
-    assert expression.text(".score").startswith("0 at once, 1 later, 1 shown, ")
-
-
 def solve(page, case):
     """Win a case as a learner could: halve the suspects with each probe. Returns what was accused."""
     edges, steps = page.data["edges"], page.data["steps"]
@@ -352,12 +135,21 @@ def test_accusing_the_healthy_loses_and_so_does_calling_the_sick_healthy(network
     control = next(i for i, case in enumerate(cases) if case["culprit"] is None)
     network.open(mode="diagnose", case=control)
     network.click("accuse")
+    assert "No probe disagrees so far." in network.text(".verdict.sure")  # it asks once
+    assert network.text('[data-key="accuse"]') == "yes, accuse it"
+    network.click("accuse")
     assert network.one(".verdict").get_attribute("data-kind") == "lost"
     faulty = next(i for i, case in enumerate(cases) if case["culprit"] is not None)
     network.open(mode="diagnose", case=faulty)
     network.click("healthy")
+    assert "There was no probe yet." in network.text(".verdict.sure")
+    network.click("probe")  # another thing to do takes the question back
+    assert not network.all(".verdict.sure")
+    network.open(mode="diagnose", case=faulty, sure="healthy")
+    network.click("healthy")
     assert network.one(".verdict").get_attribute("data-kind") == "lost"
     network.open(mode="diagnose", case=faulty, op=next(op for op in network.data["steps"] if op != cases[faulty]["culprit"]))
+    network.click("accuse")
     network.click("accuse")
     assert network.one(".verdict").get_attribute("data-kind") == "lost"
 
@@ -373,7 +165,7 @@ def test_a_case_has_no_more_probes_than_its_budget(expression):
 
 
 def test_the_address_brings_everything_back(expression):
-    edge = edge_of(expression, "add", "b")
+    edge = question_of(expression, "add", "b")
     answer(expression, "type", "g", edge)
     seen = [(expression.browser.current_url, expression.text("#card"))]
     solve(expression, 1)
@@ -433,11 +225,17 @@ def test_what_a_screen_reader_says_and_what_the_tab_key_reaches(network):
     said = network.browser.execute_script("return document.getElementById('said').textContent")
     assert said.startswith(f"Step 1 of {len(network.data['steps'])}: lm_head.linear_cross_entropy. It sends gradients to ")
     assert said.endswith("lm_head.reshape, wte.weight.")
-    reached = set()
+    active = lambda: network.browser.switch_to.active_element  # noqa: E731
+    reached = []
+    for _ in range(10):
+        network.press(Keys.TAB) if not reached else active().send_keys(Keys.TAB)
+        reached.append(active().get_attribute("data-key"))
+    assert "next" in reached[:9]  # and the list of ops is one stop, in which the arrows lead on
+    network.one("#map .here").send_keys(Keys.ARROW_DOWN)
     for _ in range(60):
-        network.press(Keys.TAB) if not reached else network.browser.switch_to.active_element.send_keys(Keys.TAB)
-        reached.add(network.browser.switch_to.active_element.get_attribute("data-key"))
-    assert {"next", "module h.0", "leaves"} <= reached
+        active().send_keys(Keys.ARROW_UP)
+        reached.append(active().get_attribute("data-key"))
+    assert {"module h.0", "leaves"} <= set(reached)
     unnamed = network.browser.execute_script(
         "return [...document.querySelectorAll('button, input')].filter((x) => !(x.textContent || x.ariaLabel).trim()).length"
     )
@@ -453,6 +251,47 @@ def test_modules_open_and_close(network):
     assert fewer < rows
     network.press("n")  # and it stays closed
     assert len([row for row in network.all("#map .op") if row.is_displayed()]) == fewer
+
+
+def test_attention_is_open(browser, tmp_path):
+    """What is inside its rule is what plain NumPy computes, with the tokens beside it."""
+    assert main(["lab", "gpt2", "--out", str(tmp_path / "lab.html")]) == 0
+    page = Page(browser, tmp_path / "lab.html").open(anew=True)
+    step = next(i for i, op in enumerate(page.data["steps"]) if page.data["values"][op]["op"] == "causal_attention")
+    page.open(mode="watch", step=step)
+    browser.execute_script("document.querySelector('details.inside').open = true")
+    page.wait("document.querySelector('details.inside figure')")
+    titles = [figure.text.split(" ")[0] for figure in page.all(".inside figcaption")]
+    found = dict(zip(titles, (behind for _, behind in page.numbers(".inside figure")), strict=True))
+    op = page.data["steps"][step]
+    script = """const value = values[arguments[0]];
+        return [values[value.inputs[0].value].array, value.gradient].map((number) => [...arrays[number].data]);"""
+    qkv, g = (np.reshape(x, (3, -1)) for x in browser.execute_script(script, op))
+    heads = [np.split(part, 2, axis=1) for part in np.split(qkv, 3, axis=1)]
+    q, k, v = (np.stack(part) for part in heads)
+    h = np.stack(np.split(g, 2, axis=1))
+    scores = np.einsum("hid,hjd->hij", q, k) / 2
+    weights = np.exp(scores) * np.tri(3)
+    weights /= weights.sum(-1, keepdims=True)
+    dp = np.einsum("hid,hjd->hij", h, v)
+    ds = weights * (dp - (dp * weights).sum(-1, keepdims=True)) / 2
+    expected = {
+        "q": q, "k": k, "v": v, "h": h, "scores": scores, "weights": weights, "dv": np.einsum("hij,hid->hjd", weights, h),
+        "dp": dp, "ds": ds, "dq": np.einsum("hij,hjd->hid", ds, k), "dk": np.einsum("hij,hid->hjd", ds, q),
+    }  # fmt: skip
+    assert list(found) == list(expected)
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array.ravel(), rtol=1e-6, atol=1e-9, err_msg=name)
+    labels = "return [...arguments[0].querySelectorAll('th')].map((x) => x.textContent)"
+    figures = dict(zip(titles, page.all(".inside figure"), strict=True))
+    words = ["to", "be", "or"]
+    assert browser.execute_script(labels, figures["weights"]) == 4 * words
+    assert browser.execute_script(labels, figures["q"]) == 2 * words
+    adds = next(i for i, e in enumerate(page.data["edges"]) if page.data["values"][e["target"]]["name"] == "wpe")
+    page.open(mode="watch", step=page.data["steps"].index(page.data["edges"][adds]["user"]))
+    own, gradient = page.all(f'.send[data-edge="{adds}"] figure')  # its rows are positions, as many as there are tokens
+    assert browser.execute_script(labels, own) == []
+    assert browser.execute_script(labels, gradient) == words  # that is g of the same tokens
 
 
 class Halves(Op):
@@ -481,11 +320,12 @@ def test_an_op_without_a_formula_is_shown_without_it_and_can_be_predicted(browse
     page.open(mode="watch", step=step)
     assert "Its formula is not shown" in page.text(".send")
     assert page.numbers(".send .part")[0][1] == [0.25, 1.0, 0.5]
-    edge = edge_of(page, "halves", "tanh")
-    page.open(mode="predict", edge=edge)
-    assert "there is none to choose" in page.text(".ask")
-    page.open(mode="predict", edge=edge, said="0")  # an address that somebody typed
-    assert not page.all(".verdict")
+    edge = question_of(page, "halves", "tanh")
+    page.open(mode="predict", question=edge)
+    assert "Not here: pick the rule; the formula of this rule is not shown." in page.text(".ask")
+    assert page.one('[data-key="kind pick"]').get_attribute("disabled")
+    page.open(mode="predict", question=edge, kind="pick", said="7")  # an address that somebody typed
+    assert page.one(".verdict").get_attribute("class") == "verdict wrong"
     assert answer(page, "type", "g / 4", edge)[0] == "right"
     assert answer(page, "type", "-g / 4", edge)[0] == "sign"
     assert answer(page, "shape", "1, 3", edge)[0] == "right"
@@ -498,15 +338,29 @@ def test_an_op_without_a_formula_is_shown_without_it_and_can_be_predicted(browse
     assert page.errors() == []
 
 
-def test_what_is_neither_whole_nor_has_a_formula_is_not_judged(browser, tmp_path, monkeypatch):
+class Particular(Halves):
+    """Takes no other numbers than those of the test."""
+
+    @staticmethod
+    def forward(x):
+        if (x != 1).any():
+            raise ValueError("all must be 1")
+        return x / 4
+
+
+def test_a_rule_without_a_formula_is_judged_however_large_and_one_that_cannot_be_is_not_asked(browser, tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules[study.lab.__module__], "LIMITS", (0,))
     x = Tensor(np.ones((15, 15)), requires_grad=True)
     with study.record():
-        loss = np.sum(Halves.call(x))
+        loss = np.sum(Particular.call(Halves.call(x) * 4))
     study.lab(loss, tmp_path / "lab.html")
     page = Page(browser, tmp_path / "lab.html")
-    kind, said = answer(page, "type", "3.0", edge_of(page, "halves", "x"))
-    assert (kind, "too large to be in this page, and there is no formula for it" in said) == ("error", True)
+    assert answer(page, "type", "g / 4", question_of(page, "halves", "x"))[0] == "right"
+    assert answer(page, "type", "g / 5", question_of(page, "halves", "x"))[0] == "factor"
+    page.open(mode="predict", question=question_of(page, "particular", "multiply"), kind="type")
+    assert "Not here: type the rule; this op takes no other numbers than those here" in page.text(".ask")
+    assert not page.all('[data-key="answer"][aria-label^="NumPy"]')  # it asks for the shape instead
+    assert page.one('[data-key="kind type"]').get_attribute("disabled")
 
 
 def test_a_page_stays_within_its_size(browser, tmp_path):
@@ -524,36 +378,43 @@ def test_a_page_stays_within_its_size(browser, tmp_path):
     cut = {name: "w" in page.data["arrays"][value["array"]] for name, value in values.items()}
     assert cut["h.0.mlp.c_fc.weight"]
     assert not cut["h.1.attn.c_proj.weight"]
-    edge = edge_of(page, "h_0_mlp_c_fc_linear", "h_0_ln_2_layer_norm")
-    assert "too large to be in this page" in answer(page, "type", "g @ w.T", edge)[1]
+    edge = question_of(page, "h_0_mlp_c_fc_linear", "h_0_ln_2_layer_norm")
+    assert answer(page, "type", "g @ w.T", edge)[0] == "right"
+    assert answer(page, "type", "g @", edge)[0] == "error"
+    assert "answers" not in page.state  # what cannot be computed is not counted
     assert page.errors() == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_screenshots(deep, tmp_path, scheme):
-    """A picture in each scheme; where SCREENSHOTS is set one of each mode, in `docs/`."""
+def test_screenshots(browser, tmp_path, scheme):
+    """A picture in each scheme of what `study lab gpt2` makes; where SCREENSHOTS is set one of each mode, in `docs/`."""
     from PIL import Image  # which matplotlib brings
 
-    deep.browser.set_window_size(1400, 1050)
-    deep.browser.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    )
-    step = next(i for i, op in enumerate(deep.data["steps"]) if deep.data["values"][op]["variable"] == "h_1_add")
-    edge = edge_of(deep, "h_1_mlp_c_fc_linear", "h_1_mlp_c_fc_bias")
-    case = next(i for i, case in enumerate(deep.data["diagnose"]["cases"]) if case["culprit"] is not None)
+    assert main(["lab", "gpt2", "--out", str(tmp_path / "lab.html")]) == 0
+    page = Page(browser, tmp_path / "lab.html")
+    browser.set_window_size(1400, 1050)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    names = [page.data["values"][op]["variable"] for op in page.data["steps"]]
+    question = question_of(page, "linear", "layer_norm")
+    case = next(i for i, case in enumerate(page.data["diagnose"]["cases"]) if case["culprit"] is not None)
     states = {
-        "watch": {"step": step},
-        "predict": {"edge": edge, "kind": "type", "said": "g", "answers": "r" * edge + "x"},
-        "diagnose": {"case": case, f"probed{case}": ".".join(map(str, deep.data["steps"][4:24:6]))},
+        "watch": {"step": names.index("causal_attention")},
+        "predict": {"question": question, "kind": "type", "said": "g @ w"},
+        "diagnose": {"case": case, f"probed{case}": ".".join(map(str, page.data["steps"][2:12:4]))},
     }
     for mode, state in list(states.items())[: None if os.environ.get("SCREENSHOTS") else 1]:
-        deep.open(mode=mode, **state)
+        page.open(mode=mode, **state)
+        browser.execute_script("scrollTo(0, 0)")
+        if mode == "watch":
+            browser.execute_script("document.querySelector('details.inside').open = true")
+            page.wait("document.querySelector('details.inside figure')")
+            browser.execute_script("document.querySelector('details.inside').scrollIntoView({ block: 'center' })")
         path = tmp_path / f"lab-{mode}.png"
-        deep.browser.save_screenshot(str(path))
+        browser.save_screenshot(str(path))
         picture = np.asarray(Image.open(path).convert("RGB"))
         assert (picture.mean() > 128) == (scheme == "light")
         assert len(np.unique(picture.reshape(-1, 3) // 16, axis=0)) > 50
         if os.environ.get("SCREENSHOTS") and scheme == "light":
-            Image.open(path).convert("RGB").quantize(64).save(DOCS / path.name, optimize=True)
-    deep.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    deep.browser.set_window_size(400, 300)
+            Image.open(path).convert("RGB").quantize(160).save(DOCS / path.name, optimize=True)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    browser.set_window_size(400, 300)

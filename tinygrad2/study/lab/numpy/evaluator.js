@@ -142,6 +142,12 @@
       np.tri(q.shape[-2], dtype=bool), q @ np.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1]), -np.inf))
   `;
   for (const statement of parse(HELPERS)) run(statement, PRELUDE);
+  // What a helper is, as code that is executed here; of those that are not, in words.
+  const DEFINITIONS = new Map(HELPERS.trim().split(/\n    (?=\w)/).map((text) => [text.split(" ")[0], text.replace(/\s+/g, " ")]));
+  DEFINITIONS.set("scatter", "scatter(g, shape, index): zeros of this shape, with g added at an index; what comes twice adds up");
+  DEFINITIONS.set("erf", "erf(x): 2 / sqrt(pi) times the integral of exp(-t * t) from 0 to x");
+  DEFINITIONS.set("count", "count(shape, axis): how many entries of an array of this shape go into one that is reduced over axis");
+  DEFINITIONS.set("Softmax", `Softmax.spec is softmax; ${DEFINITIONS.get("softmax")}`);
   PRELUDE.names.set("Softmax", namespace("Softmax", [["spec", PRELUDE.find("softmax")]]));
 
   // From the values of the language to the caller's.
@@ -175,6 +181,7 @@
     list: listOf,
     slice,
     evaluate,
+    definitions: (source) => [...new Set(source.match(/\b[a-zA-Z_]\w*(?=[.(])/g) ?? [])].filter((name) => DEFINITIONS.has(name)).map((name) => DEFINITIONS.get(name)),
     Error: NumPyError,
   });
 }
