@@ -7,6 +7,7 @@ import pytest
 from solved import EVERY
 
 from gpt2.cli import main
+from tinygrad2.study.course.folder import Folder
 
 WRONG_SUM = ("np.sum(dp * p, axis=-1, keepdims=True)", "np.sum(dp * p)")
 
@@ -87,7 +88,7 @@ def test_what_a_file_builds_on_is_named(course, capsys):
         solve(course, key)
     solve(course, "e08_tensor", "(g * other.data, g * self.data)", "(g, g)")
     solve(course, "e06_unbroadcast")
-    solve(course, "e13_bigram", "data - rate", "data + rate")
+    solve(course, "e13_bigram", "data - rate", "data - 1.5 * rate")
     out = said(capsys, "check", "13", code=1)
     assert "it builds on e08_tensor" in out
     said(capsys, "check", "12")
@@ -102,6 +103,46 @@ def test_what_is_printed_is_printed_once(course, capsys):
     assert "it printed:" in out
     assert out.count("| here") == 10
     assert "and 2 lines more" in out
+
+
+def test_a_verdict_holds_as_long_as_the_files_that_it_is_of(course, capsys):
+    """Also those that are imported, and theirs."""
+    for key in ("e06_unbroadcast", "e08_tensor", *EVERY["e13_bigram"].needs, "e13_bigram"):
+        solve(course, key)
+    assert "13 bigram: right" in said(capsys, "check", "13")
+    solve(course, "e06_unbroadcast", "np.sum(g, axis=extra)", "np.mean(g, axis=extra)")
+    assert re.search("13  changed", said(capsys))
+    solve(course, "e06_unbroadcast")
+    assert re.search("13  ok", said(capsys))
+    (course / "e06_unbroadcast.py").write_text(EVERY["e06_unbroadcast"].start("en"))
+    assert "13 bigram: not written yet" in said(capsys, "check", "13", code=1)
+    solve(course, "e06_unbroadcast")
+    rows = json.loads(said(capsys, "grade", "course", "--json"))["rows"]
+    assert rows[12]["verdict"] == "right"
+
+
+def test_what_another_process_has_written_stays(course):
+    every = list(EVERY.values())
+    one, other = Folder(course, every), Folder(course, every)
+    for folder, key in ((one, "e06_unbroadcast"), (other, "e10_softmax"), (one, "e05_sums_and_shapes")):
+        solve(course, key)
+        folder.check(EVERY[key])
+    assert all(
+        Folder(course, every).attempts(EVERY[key]) == 1 for key in ("e05_sums_and_shapes", "e06_unbroadcast", "e10_softmax")
+    )
+
+
+def test_persons_whose_folders_have_one_name(course, tmp_path, capsys):
+    for name in ("a", "b"):
+        said(capsys, "start", f"class/{name}/submission")
+    rows = json.loads(said(capsys, "grade", "class/a/submission", "class/b/submission/", "--json"))["rows"]
+    assert {row["person"] for row in rows} == {"class/a/submission", "class/b/submission"}
+    assert "course is named twice" in said(capsys, "grade", "course", "./course/", code=2)
+
+
+def test_ranges_and_files_name_exercises_too(course, capsys):
+    out = said(capsys, "check", "3-5", "course/e07_matmul.py", code=1)
+    assert [line[:2] for line in out.splitlines()] == ["03", "04", "05", "07"]
 
 
 def test_json(course, capsys):
@@ -189,8 +230,29 @@ def test_no_course_here(tmp_path, monkeypatch, capsys):
     assert "no course is here: begin one with gpt2 learn start" in said(capsys, code=2)
 
 
-def test_a_state_that_is_damaged(course, capsys):
-    (course / "course.json").write_text("{")
-    assert "course.json cannot be read" in said(capsys, code=2)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: "{",
+        lambda state: "[" * 100_000,
+        lambda state: state.replace('"attempts": 1', '"attempts": "x"'),
+        lambda state: state.replace('"attempts": 1', '"attempts": -1'),
+        lambda state: state.replace(', "hints": 0', ""),
+        lambda state: state.replace('"verdict": "wrong"', '"verdict": "odd"'),
+        lambda state: state.replace('"why": [', '"why": [1, '),
+        lambda state: state.replace('"language": "en"', '"language": "fr"'),
+        lambda state: state.replace('"sha256": "', '"sha": "'),
+    ],
+)
+def test_a_state_that_is_damaged(course, capsys, change):
+    solve(course, "e10_softmax", *WRONG_SUM)
+    said(capsys, "check", "10", code=1)
+    state = (course / "course.json").read_text()
+    (course / "course.json").write_text(json.dumps(json.loads(state)))
+    damaged = change((course / "course.json").read_text())
+    assert damaged != (course / "course.json").read_text()
+    (course / "course.json").write_text(damaged)
+    for words in ((), ("check", "10"), ("hint", "10")):
+        assert "course.json cannot be read" in said(capsys, *words, code=2)
     (course / "course.json").unlink()
     assert "0 exercises written" in said(capsys, "start")

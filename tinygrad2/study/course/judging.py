@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import hashlib
 import importlib.abc
 import itertools
@@ -24,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad2.gradcheck import gradcheck
+from tinygrad2.gradcheck import GradcheckResult, gradcheck
 from tinygrad2.gradcheck.verdicts import WRONG as GRADIENT_WRONG
 from tinygrad2.study.course.comparing import Difference, first_difference, of_one_function, same, worst_error
 from tinygrad2.study.course.exercise import Exercise, Inputs, Pair, Step, Text
@@ -296,7 +297,7 @@ def _structure(exercise: Exercise, seed: int, different: Difference, expected: T
             right = Transcript([expected.values[different.index]], None)
             if not first_difference(right, Transcript([turned], None), exercise.tolerance):
                 return "the arguments are swapped: it is called as backward(dout, cache)"
-        found = gradcheck(probe.forward, probe.args, backward=probe.backward)
+        found = _checked(probe)
         if found.verdict == GRADIENT_WRONG:
             return found.diagnosis
     if not isinstance(different.got, np.ndarray):
@@ -306,12 +307,22 @@ def _structure(exercise: Exercise, seed: int, different: Difference, expected: T
     return common(different.got, different.expected, others)
 
 
+def _checked(pair: Pair) -> GradcheckResult:
+    """The gradient check of a pair, which may give lists for tuples."""
+
+    @functools.wraps(pair.forward)
+    def forward(*args: Any) -> tuple[Any, ...]:
+        return tuple(pair.forward(*args))
+
+    return gradcheck(forward, pair.args, backward=pair.backward)
+
+
 def _gradients(got: Transcript, path: Path, until: float) -> tuple[Text, Text] | None:
     """The first backward function that is not the derivative of its own forward function; None if all are."""
     for seen in got.values:
         if isinstance(seen.probe, Pair) and seen.dout is not None and time.monotonic() < until:
             try:
-                found = gradcheck(seen.probe.forward, seen.probe.args, backward=seen.probe.backward)
+                found = _checked(seen.probe)
             except Exception as error:
                 label = f"{seen.label}, with inputs that were moved a little"
                 return _raised(error, path, label, label), NOTHING

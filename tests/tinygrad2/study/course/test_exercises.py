@@ -119,3 +119,62 @@ def test_patterns(change, said):
     rng = np.random.default_rng(0)
     x, g = rng.standard_normal((3, 4)), rng.standard_normal((3, 4))
     assert said in common(change(x, g), g, {"x": x})
+
+
+SOFTMAX = """import numpy as np
+
+
+def rule(dp, p):
+    return dp - (dp * p).sum(-1, keepdims=True)
+
+
+def softmax_forward(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    p = e / e.sum(-1, keepdims=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("rest", "where", "why"),
+    [
+        (
+            "    return p, p\n\n\ndef softmax_backward(dp, p):\n    p *= rule(dp, p)\n    return p\n",
+            "softmax_backward(dout, cache) after softmax_forward(array (4,)): it writes into the result of forward",
+            "",
+        ),
+        (
+            "    return p, p.copy()\n\n\ndef softmax_backward(dp, p):\n    p *= rule(dp, p)\n    return p\n",
+            "called again with the same dout and cache, it gives something else: it writes into the cache",
+            "",
+        ),
+        (
+            "    return p, [p]\n\n\ndef softmax_backward(dp, cache):\n    p = cache.pop()\n    return p * rule(dp, p)\n",
+            "IndexError: pop from empty list",
+            "",
+        ),
+        (
+            "    return p, p\n\n\ndef softmax_backward(p, dp):\n    return p * rule(dp, p)\n",
+            "softmax_backward(dout, cache)",
+            "the arguments are swapped: it is called as backward(dout, cache)",
+        ),
+        (
+            "    return [p, p]\n\n\ndef softmax_backward(dp, p):\n    return p * rule(dp, p) / 7\n",
+            "softmax_backward(dout, cache)",
+            "off by a factor of 0.142857",
+        ),
+        ("    return p, p, p\n\n\ndef softmax_backward(dp, p):\n    pass\n", "gives 3 things; it is to return two", ""),
+    ],
+)
+def test_contracts_and_what_is_said_of_them(rest, where, why, tmp_path):
+    found = verdict_of("e10_softmax", folder_of(tmp_path / "one", {"e10_softmax": SOFTMAX + rest}))
+    assert found.verdict in ("wrong", "broken")
+    assert where in found.where.en
+    assert found.why.en.startswith(why) if why else not found.why.en, found.why.en
+
+
+def test_an_error_of_the_same_kind_is_not_the_same_mistake(tmp_path):
+    """A name that nobody knows, for one that is missing elsewhere."""
+    source = EVERY["e22_gpt2"].solved("en").replace('= p["wte.weight"]\n', '= p["wte"]\n')
+    found = verdict_of("e22_gpt2", folder_of(tmp_path / "one", {"e22_gpt2": source}))
+    assert "KeyError: 'wte'" in found.where.en
+    assert found.mistake is None
