@@ -367,7 +367,7 @@ def test_a_step_by_its_specifications_is_short_enough_to_be_read():
     assert not [line for line in lines if re.search(r"\bkeep\b|Softmax|# type|noqa", line)]
     for line in (
         "def causal_attention_vjp(g, qkv, *, heads):",
-        "    d = h @ np.swapaxes(v, -1, -2)",
+        "    dp = h @ np.swapaxes(v, -1, -2)",
         "    return merge_heads(weights @ v)  # (..., T, C)",
         "h_0_mlp_c_fc_linear = h_0_ln_2_layer_norm @ h_0_mlp_c_fc_weight + h_0_mlp_c_fc_bias  # (2, 4, 16)",
         "d_h_0_mlp_gelu = d_h_0_mlp_c_proj_linear @ h_0_mlp_c_proj_weight.T  # (2, 4, 16)",
