@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import linecache
 from pathlib import Path
@@ -33,7 +34,7 @@ def written(exercise: Exercise, folder: Path, seed: int, page: Path) -> int:
         raise
     except BaseException as error:
         raise TinygradError(f"no page of it can be made: {type(error).__name__}: {error}") from error
-    return lab(loss, page, exercise.title.en, f"of {path.name}")
+    return lab(loss, page, exercise.title.en.partition(":")[0], f"with the gradients that {path.name} gives")
 
 
 def _recorded(pair: Pair, rng: np.random.Generator) -> Tensor:
@@ -46,7 +47,7 @@ def _recorded(pair: Pair, rng: np.random.Generator) -> Tensor:
     }
     names |= {
         name: Tensor(np.array(x), requires_grad=True) if _is_float(x) else x
-        for name, x in zip(inspect.signature(pair.forward).parameters, pair.args, strict=True)
+        for name, x in zip(_names(pair), pair.args, strict=True)
     }
     code = f"np.sum({op.name}({', '.join([*names][3:])}) * weights)"
     linecache.cache["exercise"] = (len(code), None, [code], "exercise")  # so that every op knows its line
@@ -62,13 +63,21 @@ def _is_float(x: Any) -> bool:
 def _op(pair: Pair) -> type[Op]:
     """An op whose gradients are what the learner's function gives."""
 
+    @functools.wraps(pair.forward)
     def forward(*arrays: Any) -> Any:
         return pair.forward(*arrays)[0]
 
     def vjp(g: Any, out: Any, *arrays: Any) -> tuple[Any, ...]:
         found = pair.backward(g, pair.forward(*arrays)[1])
-        parts = iter(found if isinstance(found, tuple) else (found,))
+        parts = iter(found if isinstance(found, (tuple, list)) else (found,))
         return tuple(next(parts) if _is_float(x) else None for x in arrays)
 
+    named = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("g", "out", *_names(pair))]
+    vjp.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
     name = pair.forward.__name__.removesuffix("_forward")
     return type("Theirs", (Op,), {"forward": staticmethod(forward), "vjp": staticmethod(vjp), "name": name})
+
+
+def _names(pair: Pair) -> list[str]:
+    """What the learner calls the inputs."""
+    return list(inspect.signature(pair.forward).parameters)
