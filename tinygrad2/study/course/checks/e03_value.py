@@ -243,5 +243,99 @@ EXERCISE = Exercise(
                 "每个 Value 的 grad 都从 0.0 开始；只有调用 backward 的结果得到 1。",
             ),
         ),
+        Mistake(
+            "        parts = {id(self): 1.0}  # what each has got so far, in this walk\n"
+            "        for node in self.order():\n            g = parts[id(node)]\n"
+            "            node.grad = node.grad + g\n"
+            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
+            "                parts[id(x)] = parts.get(id(x), 0.0) + g * slope\n",
+            "        self.grad = self.grad + 1.0\n        left = [self]\n        while left:\n"
+            "            node = left.pop(0)\n"
+            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
+            "                x.grad = x.grad + node.grad * slope\n                left.append(x)\n",
+            Text(
+                "Each Value hands on what is in its grad whenever a use of it has added to it, before it is complete "
+                "and more than once: wait for all uses, then hand it on once.",
+                "每当有一次使用加上梯度，Value 就把 grad 中的值传下去：此时它还不完整，而且会传多次。"
+                "应等到所有使用都传来之后，再传一次。",
+            ),
+        ),
+        Mistake(
+            "        parts = {id(self): 1.0}  # what each has got so far, in this walk\n"
+            "        for node in self.order():\n            g = parts[id(node)]\n"
+            "            node.grad = node.grad + g\n"
+            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
+            "                parts[id(x)] = parts.get(id(x), 0.0) + g * slope\n",
+            "        self.grad = self.grad + 1.0\n        self.push()\n\n    def push(self):\n"
+            "        for x, slope in zip(self.inputs, self.slopes, strict=True):\n"
+            "            x.grad = x.grad + self.grad * slope\n            x.push()\n",
+            Text(
+                "Each Value hands on what is in its grad whenever a use of it has added to it, before it is complete "
+                "and more than once: wait for all uses, then hand it on once.",
+                "每当有一次使用加上梯度，Value 就把 grad 中的值传下去：此时它还不完整，而且会传多次。"
+                "应等到所有使用都传来之后，再传一次。",
+            ),
+        ),
+        Mistake(
+            "        parts = {id(self): 1.0}  # what each has got so far, in this walk\n"
+            "        for node in self.order():\n            g = parts[id(node)]\n"
+            "            node.grad = node.grad + g\n"
+            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
+            "                parts[id(x)] = parts.get(id(x), 0.0) + g * slope\n",
+            "        self.grad = self.grad + 1.0\n        self.push()\n\n    def push(self):\n"
+            "        for x, slope in zip(self.inputs, self.slopes, strict=True):\n"
+            "            x.grad = x.grad + self.grad * slope\n        for x in self.inputs:\n            x.push()\n",
+            Text(
+                "Each Value hands on what is in its grad whenever a use of it has added to it, before it is complete "
+                "and more than once: wait for all uses, then hand it on once.",
+                "每当有一次使用加上梯度，Value 就把 grad 中的值传下去：此时它还不完整，而且会传多次。"
+                "应等到所有使用都传来之后，再传一次。",
+            ),
+        ),
+        Mistake(
+            "            if done:\n                found.append(node)\n            elif id(node) not in seen:\n"
+            "                seen.add(id(node))\n                stack.append((node, True))\n"
+            "                stack += [(x, False) for x in node.inputs]\n",
+            "            if id(node) not in seen:\n                seen.add(id(node))\n"
+            "                found.insert(0, node)\n"
+            "                stack += [(x, False) for x in reversed(node.inputs)]\n",
+            Text(
+                "Each Value hands its gradient on as soon as it is found, though other uses of it have not handed "
+                "theirs to it yet.",
+                "每个 Value 一被找到就把梯度传下去，而它的其他使用还没有把梯度传给它。",
+            ),
+        ),
+        Mistake(
+            "            node, done = stack.pop()\n            if done:\n                found.append(node)\n"
+            "            elif id(node) not in seen:\n                seen.add(id(node))\n"
+            "                stack.append((node, True))\n"
+            "                stack += [(x, False) for x in node.inputs]\n",
+            "            node, done = stack.pop(0)\n            if id(node) not in seen:\n"
+            "                seen.add(id(node))\n                found.insert(0, node)\n"
+            "                stack += [(x, False) for x in node.inputs]\n",
+            Text(
+                "That goes by the distance from the result: a Value that is near by one way and far by another hands "
+                "its gradient on too early.",
+                "这是按离结果的距离排序：若某个 Value 一条路近、另一条路远，它就过早地把梯度传下去。",
+            ),
+        ),
+        Mistake(
+            "        parts = {id(self): 1.0}  # what each has got so far, in this walk\n"
+            "        for node in self.order():\n            g = parts[id(node)]\n"
+            "            node.grad = node.grad + g\n"
+            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
+            "                parts[id(x)] = parts.get(id(x), 0.0) + g * slope\n",
+            "        self.grad = self.grad + 1.0\n        for node in reversed(self.tape):\n"
+            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
+            "                x.grad = x.grad + node.grad * slope\n\n    tape = []\n\n    def __new__(cls, *args):\n"
+            "        node = super().__new__(cls)\n        cls.tape.append(node)\n        return node\n",
+            Text(
+                "A second backward walks along the whole tape, and hands on once more what the first one left in "
+                "grad, also that of results that it does not depend on. Keep the gradients of one walk apart, and "
+                "add them to grad at the end.",
+                "第二次 backward 沿整条 tape 走，把第一次留在 grad 里的值又传了一遍，包括与它无关的结果的梯度。"
+                "每次反向的梯度应分开保存，最后再加到 grad 上。",
+            ),
+        ),
     ],
 )
