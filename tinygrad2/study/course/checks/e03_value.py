@@ -210,8 +210,8 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "0.0) + g * slope",
-            "0.0) + slope",
+            "parts[id(x)] = parts.get(id(x), 0.0) + g * slope",
+            "parts[id(x)] = parts.get(id(x), 0.0) + slope",
             Text(
                 "The chain rule is missing: the derivative by an input is to be multiplied by the gradient of the result.",
                 "缺少链式法则：对输入的导数要乘以结果的梯度。",

@@ -21,6 +21,13 @@ SHAPES = [
     ((), (2, 3)),
     ((3, 1, 2), (5, 3, 4, 2)),
     ((1, 1), (2, 3)),
+    ((3,), (3, 3)),
+    ((1, 2), (2, 2)),
+    ((2, 1), (2, 2)),
+    ((2, 2), (2, 2, 2)),
+    ((2, 1), (2, 2, 2)),
+    ((1, 2), (2, 1, 2)),
+    ((1,), (1,)),
 ]
 
 
@@ -73,11 +80,85 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "np.sum(g, axis=ones, keepdims=True)",
-            "g",
+            "    return np.sum(g, axis=ones, keepdims=True)",
+            "    return g",
             Text(
                 "Axes of length 1 are repeated too, as (4, 1) in (4, 5): sum over them.",
                 "长度为 1 的轴同样会被复制，例如 (4, 1) 变为 (4, 5)：要沿它们求和。",
+            ),
+        ),
+        Mistake(
+            "    extra = tuple(range(g.ndim - len(shape)))\n    g = np.sum(g, axis=extra)\n"
+            "    ones = tuple(axis for axis, n in enumerate(shape) if n == 1)\n"
+            "    return np.sum(g, axis=ones, keepdims=True)\n",
+            "    extra = tuple(range(g.ndim - len(shape)))\n    g = np.mean(g, axis=extra)\n"
+            "    ones = tuple(axis for axis, n in enumerate(shape) if n == 1)\n"
+            "    return np.mean(g, axis=ones, keepdims=True)\n",
+            Text(
+                "The mean over the repetitions is taken, along new axes and along axes of length 1, and not their "
+                "sum: every repetition is a use of its own.",
+                "沿新增的轴和长度为 1 的轴都取了平均值而不是求和：每次复制都是一次单独的使用。",
+            ),
+        ),
+        Mistake(
+            "    extra = tuple(range(g.ndim - len(shape)))\n    g = np.sum(g, axis=extra)\n"
+            "    ones = tuple(axis for axis, n in enumerate(shape) if n == 1)\n"
+            "    return np.sum(g, axis=ones, keepdims=True)\n",
+            "    axes = tuple(axis for axis, n in enumerate(g.shape) if n not in shape)\n"
+            "    return np.reshape(np.sum(g, axis=axes), shape)\n",
+            Text(
+                "An axis is taken to be repeated if its length does not occur in shape; lengths may be equal by "
+                "chance, as in (3,) and (3, 3). Compare the axes one by one, from the end.",
+                "凡长度不在 shape 中的轴就当作被复制的轴；但长度可能碰巧相等，如 (3,) 与 (3, 3)。应从末尾起逐个比较轴。",
+            ),
+        ),
+        Mistake(
+            "    extra = tuple(range(g.ndim - len(shape)))\n    g = np.sum(g, axis=extra)\n"
+            "    ones = tuple(axis for axis, n in enumerate(shape) if n == 1)\n"
+            "    return np.sum(g, axis=ones, keepdims=True)\n",
+            "    extra = tuple(range(g.ndim - len(shape)))\n    for _ in extra:\n        g = np.sum(g, axis=-1)\n"
+            "    ones = tuple(axis for axis, n in enumerate(shape) if n == 1)\n"
+            "    return np.sum(g, axis=ones, keepdims=True)\n",
+            Text(
+                "The new axes stand at the front, since shapes are compared from their ends: sum over axis 0, not "
+                "over the last.",
+                "形状从末尾对齐，新增的轴在最前面：应沿轴 0 求和，而不是最后一个轴。",
+            ),
+        ),
+        Mistake(
+            "    extra = tuple(range(g.ndim - len(shape)))\n    g = np.sum(g, axis=extra)\n"
+            "    ones = tuple(axis for axis, n in enumerate(shape) if n == 1)\n"
+            "    return np.sum(g, axis=ones, keepdims=True)\n",
+            "    extra = tuple(range(g.ndim - len(shape)))\n"
+            "    ones = tuple(axis for axis, n in enumerate(shape) if n == 1 and axis not in extra)\n"
+            "    return np.reshape(np.sum(g, axis=extra + ones), shape)\n",
+            Text(
+                "The axes of length 1 are counted in shape, but summed in g, which has more axes in front: add the "
+                "number of the new axes, or sum over those first.",
+                "长度为 1 的轴是在 shape 中数的，却在 g 中求和，而 g 前面多了几个轴：应加上新增轴的个数，"
+                "或者先沿新增的轴求和。",
+            ),
+        ),
+        Mistake(
+            "    extra = tuple(range(g.ndim - len(shape)))\n    g = np.sum(g, axis=extra)\n"
+            "    ones = tuple(axis for axis, n in enumerate(shape) if n == 1)\n"
+            "    return np.sum(g, axis=ones, keepdims=True)\n",
+            "    return np.sum(g, axis=tuple(range(g.ndim - len(shape))), keepdims=True)\n",
+            Text(
+                "The new axes stay, with length 1, and axes of length 1 are not summed at all: the result is to have "
+                "exactly `shape`.",
+                "新增的轴以长度 1 留了下来，长度为 1 的轴则完全没有求和：结果的形状应恰为 shape。",
+            ),
+        ),
+        Mistake(
+            "    extra = tuple(range(g.ndim - len(shape)))\n    g = np.sum(g, axis=extra)\n"
+            "    ones = tuple(axis for axis, n in enumerate(shape) if n == 1)\n"
+            "    return np.sum(g, axis=ones, keepdims=True)\n",
+            "    extra = tuple(range(g.ndim - len(shape)))\n    g = np.sum(g, axis=extra)\n"
+            "    return np.reshape(g, -1)[: int(np.prod(shape))].reshape(shape)\n",
+            Text(
+                "Entries are cut off until the shape fits: what NumPy repeated is to be summed, along axes of length 1 too.",
+                "靠截掉元素来凑形状：NumPy 复制的部分应当求和，沿长度为 1 的轴也是如此。",
             ),
         ),
     ],
