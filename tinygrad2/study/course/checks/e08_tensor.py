@@ -90,7 +90,12 @@ def two_losses(theirs: Any, draw: Inputs) -> Iterator[Probe]:
 def large_graphs(theirs: Any, draw: Inputs) -> Iterator[Probe]:
     """One with many paths, and one that is deep. How often backward is called says whether the first would ever end."""
     calls = []
-    same = theirs.op(lambda x: (1.0 * x, None), lambda g, _: calls.append(1) or 1.0 * g)
+
+    def counted(g: Any, cache: Any) -> Any:
+        calls.append(cache)
+        return 1.0 * g
+
+    same = theirs.op(lambda x: (1.0 * x, None), counted)
     a = out = theirs.Tensor(draw.normal(2))
     for _ in range(6):
         out = same(out) + 0.1 * out
@@ -99,10 +104,11 @@ def large_graphs(theirs: Any, draw: Inputs) -> Iterator[Probe]:
     yield "six times a = f(a) + 0.1 * a: how often the backward function of f is called", len(calls)
     if len(calls) != 6:  # there may be no end to what follows
         return
-    for label, times, step in (
+    larger: tuple[tuple[str, int, Callable[[Any], Any]], ...] = (
         ("a ladder: 40 times a = a + 0.1 * a", 40, lambda a: a + 0.1 * a),
         ("a chain: 3000 times a = a + 0.5", 3000, lambda a: a + 0.5),
-    ):
+    )
+    for label, times, step in larger:
         a = out = theirs.Tensor(draw.normal(2))
         for _ in range(times):
             out = step(out)
