@@ -179,7 +179,8 @@ EXERCISE = Exercise(
             "return g / b, -g * a / b**2",
             "return -g * a / b**2, g / b",
             Text(
-                "The two gradients are swapped: first that of a, then that of b.", "两个梯度的顺序反了：先是 a 的，再是 b 的。"
+                "The two gradients of divide have changed places: first that of a, then that of b.",
+                "divide 的两个梯度位置弄反了：先是 a 的，再是 b 的。",
             ),
         ),
         Mistake(

@@ -88,7 +88,10 @@ def two_losses(theirs: Any, draw: Inputs) -> Iterator[Probe]:
 
 
 def large_graphs(theirs: Any, draw: Inputs) -> Iterator[Probe]:
-    """One with many paths, and one that is deep. How often backward is called says whether the first would ever end."""
+    """Some with many paths, and one that is deep. How often backward is called says whether a larger one would ever end.
+
+    Both uses of a hand on the same, so that it does not matter which of them comes last.
+    """
     calls = []
 
     def counted(g: Any, cache: Any) -> Any:
@@ -98,14 +101,15 @@ def large_graphs(theirs: Any, draw: Inputs) -> Iterator[Probe]:
     same = theirs.op(lambda x: (1.0 * x, None), counted)
     a = out = theirs.Tensor(draw.normal(2))
     for _ in range(6):
-        out = same(out) + 0.1 * out
+        out = same(out)
+        out = 0.75 * out + 0.75 * out
     out.sum().backward()
-    yield "six times a = f(a) + 0.1 * a, with an op f: gradient of a", gradient(a)
-    yield "six times a = f(a) + 0.1 * a: how often the backward function of f is called", len(calls)
+    yield "six times a = f(a), a = 0.75 * a + 0.75 * a: gradient of a", gradient(a)
+    yield "six times a = f(a), a = 0.75 * a + 0.75 * a: how often the backward function of the op f is called", len(calls)
     if len(calls) != 6:  # there may be no end to what follows
         return
     larger: tuple[tuple[str, int, Callable[[Any], Any]], ...] = (
-        ("a ladder: 40 times a = a + 0.1 * a", 40, lambda a: a + 0.1 * a),
+        ("a ladder: 40 times a = 0.75 * a + 0.75 * a", 40, lambda a: 0.75 * a + 0.75 * a),
         ("a chain: 3000 times a = a + 0.5", 3000, lambda a: a + 0.5),
     )
     for label, times, step in larger:
