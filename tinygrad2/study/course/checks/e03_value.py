@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad2 import Tensor, autograd
-from tinygrad2.study.course.exercise import Exercise, Inputs, Mistake, Probe, Text
+from tinygrad2.study.course.exercise import Call, Exercise, Inputs, Mistake, Probe, Text
 
 
 def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
@@ -41,14 +41,19 @@ def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
     yield from run("c = a * b, d = c * a, d * d + c", lambda a, b: (lambda c: (lambda d: d * d + c)(c * a))(a * b))
     yield from run("twelve times a = a + 0.1 * a", lambda a, b: ladder(a, 12))
     yield from run("a chain of 100 additions", lambda a, b: sum((b for _ in range(100)), start=a))
-    a, b = theirs.Value(draw.number(1, 2)), theirs.Value(draw.number(2, 3))
-    c = a * b
-    d, e = c + a, c * 3.0
-    d.backward()
-    yield "c = a * b, d = c + a, after d.backward(): gradient of c", float(c.grad)
-    e.backward()
-    for name, one in zip("abcde", (a, b, c, d, e), strict=True):
-        yield f"and e = c * 3.0, after e.backward() too: gradient of {name}", float(one.grad)
+
+    def two_results_of_one_c(x: float, y: float) -> dict[str, float]:
+        a, b = theirs.Value(x), theirs.Value(y)
+        c = a * b
+        d, e = c + a, c * 3.0
+        d.backward()
+        found = {"c = a * b, d = c + a, after d.backward(): gradient of c": float(c.grad)}
+        e.backward()
+        for name, one in zip("abcde", (a, b, c, d, e), strict=True):
+            found[f"and e = c * 3.0, after e.backward() too: gradient of {name}"] = float(one.grad)
+        return found
+
+    yield Call(two_results_of_one_c, draw.number(1, 2), draw.number(2, 3))
 
 
 def ladder(a: Any, rungs: int) -> Any:
@@ -335,6 +340,92 @@ EXERCISE = Exercise(
                 "add them to grad at the end.",
                 "第二次 backward 沿整条 tape 走，把第一次留在 grad 里的值又传了一遍，包括与它无关的结果的梯度。"
                 "每次反向的梯度应分开保存，最后再加到 grad 上。",
+            ),
+        ),
+        Mistake(
+            "        parts = {id(self): 1.0}  # what each has got so far, in this walk\n"
+            "        for node in self.order():\n            g = parts[id(node)]\n"
+            "            node.grad = node.grad + g\n"
+            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
+            "                parts[id(x)] = parts.get(id(x), 0.0) + g * slope\n",
+            "        self.grad = self.grad + 1.0\n        left, found = [self], {id(self)}\n        while left:\n"
+            "            node = left.pop(0)\n"
+            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
+            "                x.grad = x.grad + node.grad * slope\n                if id(x) not in found:\n"
+            "                    found.add(id(x))\n                    left.append(x)\n",
+            Text(
+                "Each Value hands its gradient on as soon as it is found, though other uses of it have not handed "
+                "theirs to it yet.",
+                "每个 Value 一被找到就把梯度传下去，而它的其他使用还没有把梯度传给它。",
+            ),
+        ),
+        Mistake(
+            "        parts = {id(self): 1.0}  # what each has got so far, in this walk\n"
+            "        for node in self.order():\n            g = parts[id(node)]\n"
+            "            node.grad = node.grad + g\n"
+            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
+            "                parts[id(x)] = parts.get(id(x), 0.0) + g * slope\n",
+            "        self.grad = self.grad + 1.0\n        left, found = [self], {id(self)}\n        while left:\n"
+            "            node = left.pop()\n"
+            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
+            "                x.grad = x.grad + node.grad * slope\n                if id(x) not in found:\n"
+            "                    found.add(id(x))\n                    left.append(x)\n",
+            Text(
+                "Each Value hands its gradient on as soon as it is found, though other uses of it have not handed "
+                "theirs to it yet.",
+                "每个 Value 一被找到就把梯度传下去，而它的其他使用还没有把梯度传给它。",
+            ),
+        ),
+        Mistake(
+            "        parts = {id(self): 1.0}  # what each has got so far, in this walk\n"
+            "        for node in self.order():\n            g = parts[id(node)]\n"
+            "            node.grad = node.grad + g\n"
+            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
+            "                parts[id(x)] = parts.get(id(x), 0.0) + g * slope\n",
+            "        self.grad = self.grad + 1.0\n        left = [self]\n        while left:\n"
+            "            node = left.pop()\n"
+            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
+            "                x.grad = x.grad + node.grad * slope\n                left.append(x)\n",
+            Text(
+                "Each Value hands on what is in its grad whenever a use of it has added to it, before it is complete "
+                "and more than once: wait for all uses, then hand it on once.",
+                "每当有一次使用加上梯度，Value 就把 grad 中的值传下去：此时它还不完整，而且会传多次。"
+                "应等到所有使用都传来之后，再传一次。",
+            ),
+        ),
+        Mistake(
+            "        parts = {id(self): 1.0}  # what each has got so far, in this walk\n"
+            "        for node in self.order():\n            g = parts[id(node)]\n"
+            "            node.grad = node.grad + g\n"
+            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
+            "                parts[id(x)] = parts.get(id(x), 0.0) + g * slope\n",
+            "        self.grad = self.grad + 1.0\n        left, found = [self], set()\n        while left:\n"
+            "            node = left.pop()\n            if id(node) not in found:\n"
+            "                found.add(id(node))\n"
+            "                for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
+            "                    x.grad = x.grad + node.grad * slope\n                left.extend(node.inputs)\n",
+            Text(
+                "Each Value hands its gradient on as soon as it is found, though other uses of it have not handed "
+                "theirs to it yet.",
+                "每个 Value 一被找到就把梯度传下去，而它的其他使用还没有把梯度传给它。",
+            ),
+        ),
+        Mistake(
+            "        parts = {id(self): 1.0}  # what each has got so far, in this walk\n"
+            "        for node in self.order():\n            g = parts[id(node)]\n"
+            "            node.grad = node.grad + g\n"
+            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
+            "                parts[id(x)] = parts.get(id(x), 0.0) + g * slope\n",
+            "        self.grad = self.grad + 1.0\n        left, found = [self], set()\n        while left:\n"
+            "            node = left.pop()\n            if id(node) not in found:\n"
+            "                found.add(id(node))\n"
+            "                for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
+            "                    x.grad = x.grad + node.grad * slope\n"
+            "                left.extend(reversed(node.inputs))\n",
+            Text(
+                "Each Value hands its gradient on as soon as it is found, though other uses of it have not handed "
+                "theirs to it yet.",
+                "每个 Value 一被找到就把梯度传下去，而它的其他使用还没有把梯度传给它。",
             ),
         ),
     ],

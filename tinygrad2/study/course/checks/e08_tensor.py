@@ -10,7 +10,7 @@ import numpy as np
 
 import tinygrad2
 from tinygrad2.ops import Fused
-from tinygrad2.study.course.exercise import Exercise, Inputs, Mistake, Probe, Text
+from tinygrad2.study.course.exercise import Call, Exercise, Inputs, Mistake, Probe, Text
 
 
 def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
@@ -77,14 +77,21 @@ def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
 
 def two_losses(theirs: Any, draw: Inputs) -> Iterator[Probe]:
     """They share c, so that what the first leaves in c.grad must not be handed on by the second."""
-    a, b = theirs.Tensor(draw.normal(2, 3)), theirs.Tensor(draw.normal(3))
-    c = kept(a * b)
-    backward(c.sum())
-    yield "c = a * b, after c.sum().backward(): gradient of c, which was computed", gradient(c)
-    yield "c = a * b, after c.sum().backward(): gradient of a", gradient(a)
-    backward((c * 2).sum())
-    for name, one in zip("cab", (c, a, b), strict=True):
-        yield f"and after (c * 2).sum().backward() too: gradient of {name}", gradient(one)
+
+    def two_losses_of_one_c(x: Any, y: Any) -> dict[str, Any]:
+        a, b = theirs.Tensor(x), theirs.Tensor(y)
+        c = kept(a * b)
+        backward(c.sum())
+        found = {
+            f"c = a * b, after c.sum().backward(): gradient of {name}": gradient(one)
+            for name, one in zip("ca", (c, a), strict=True)
+        }
+        backward((c * 2).sum())
+        for name, one in zip("cab", (c, a, b), strict=True):
+            found[f"and after (c * 2).sum().backward() too: gradient of {name}"] = gradient(one)
+        return found
+
+    yield Call(two_losses_of_one_c, draw.normal(2, 3), draw.normal(3))
 
 
 def large_graphs(theirs: Any, draw: Inputs) -> Iterator[Probe]:
@@ -99,25 +106,31 @@ def large_graphs(theirs: Any, draw: Inputs) -> Iterator[Probe]:
         return 1.0 * g
 
     same = theirs.op(lambda x: (1.0 * x, None), counted)
-    a = out = theirs.Tensor(draw.normal(2))
-    for _ in range(6):
-        out = same(out)
-        out = 0.75 * out + 0.75 * out
-    out.sum().backward()
-    yield "six times a = f(a), a = 0.75 * a + 0.75 * a: gradient of a", gradient(a)
-    yield "six times a = f(a), a = 0.75 * a + 0.75 * a: how often the backward function of the op f is called", len(calls)
-    if len(calls) != 6:  # there may be no end to what follows
-        return
-    larger: tuple[tuple[str, int, Callable[[Any], Any]], ...] = (
-        ("a ladder: 40 times a = 0.75 * a + 0.75 * a", 40, lambda a: 0.75 * a + 0.75 * a),
-        ("a chain: 3000 times a = a + 0.5", 3000, lambda a: a + 0.5),
-    )
-    for label, times, step in larger:
-        a = out = theirs.Tensor(draw.normal(2))
+
+    def after(times: int, step: Callable[[Any], Any], x: Any) -> Any:
+        a = out = theirs.Tensor(x)
         for _ in range(times):
             out = step(out)
         out.sum().backward()
-        yield f"{label}: gradient of a", gradient(a)
+        return gradient(a)
+
+    def twice(a: Any) -> Any:
+        return 0.75 * a + 0.75 * a
+
+    def ladder_of_6_rungs(x: Any) -> dict[str, Any]:
+        found = {"gradient of a": after(6, lambda a: twice(same(a)), x)}
+        return {**found, "how often the backward function of an op in each rung is called": len(calls)}
+
+    def ladder_of_40_rungs(x: Any) -> Any:
+        return after(40, twice, x)
+
+    def chain_of_3000_additions(x: Any) -> Any:
+        return after(3000, lambda a: a + 0.5, x)
+
+    yield Call(ladder_of_6_rungs, draw.normal(2))
+    if len(calls) == 6:  # or there may be no end to what follows
+        yield Call(ladder_of_40_rungs, draw.normal(2))
+        yield Call(chain_of_3000_additions, draw.normal(2))
 
 
 def gradient(x: Any) -> Any:
