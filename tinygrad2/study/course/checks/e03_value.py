@@ -114,6 +114,62 @@ ORDER = """
                 stack += [(x, False) for x in """
 """Which use comes last depends on the order: the inputs may be visited from the left or from the right."""
 
+WALK = """\
+        parts = {id(self): 1.0}  # what each has got so far, in this walk
+        for node in self.order():
+            g = parts[id(node)]
+            node.grad = node.grad + g
+            for x, slope in zip(node.inputs, node.slopes, strict=True):
+                parts[id(x)] = parts.get(id(x), 0.0) + g * slope
+"""
+AT_ONCE = """\
+        left, found = [self], set()  # each hands on as soon as it is found
+        self.grad = self.grad + 1.0
+        while left:
+            node = left.pop({take})
+            if id(node) in found:
+                continue
+            found.add(id(node))
+            for x, slope in zip(node.inputs, node.slopes, strict=True):
+                x.grad = x.grad + node.grad * slope
+            left.extend({inputs})
+"""
+FOR_EACH = AT_ONCE.replace("            found.add(id(node))\n", "").replace("as soon as it is found", "once for each use")
+PUSH = """\
+        def push(node):  # hands on once for each use
+            for x, slope in zip(node.inputs, node.slopes, strict=True):
+                x.grad = x.grad + node.grad * slope
+                push(x)
+
+        self.grad = self.grad + 1.0
+        push(self)
+"""
+ORDERS = [("0", "node.inputs"), ("", "node.inputs"), ("", "reversed(node.inputs)")]
+"""First come, first served; or the last one first, from the right or from the left."""
+TOO_EARLY = Text(
+    "Each Value hands its gradient on as soon as it is found, though other uses of it have not handed theirs to it yet.",
+    "每个 Value 一被找到就把梯度传下去，而它的其他使用还没有把梯度传给它。",
+)
+TOO_OFTEN = Text(
+    "Each Value hands on what is in its grad whenever a use of it has added to it, before it is complete and more than "
+    "once: wait for all uses, then hand it on once.",
+    "每当有一次使用加上梯度，Value 就把 grad 中的值传下去：此时它还不完整，而且会传多次。应等到所有使用都传来之后，再传一次。",
+)
+TAPE = """\
+        tape = self.tape  # with what was computed for other results too
+        self.grad = self.grad + 1.0
+        for node in reversed(tape):
+            for x, slope in zip(node.inputs, node.slopes, strict=True):
+                x.grad = x.grad + node.grad * slope
+
+    tape = []
+
+    def __new__(cls, *args):
+        node = super().__new__(cls)
+        cls.tape.append(node)
+        return node
+"""
+
 EXERCISE = Exercise(
     week=1,
     minutes=75,
@@ -225,7 +281,7 @@ EXERCISE = Exercise(
         Mistake(
             "            if done:\n                found.append(node)\n            elif id(node) not in seen:\n"
             "                seen.add(id(node))\n                stack.append((node, True))\n",
-            "            if id(node) not in seen:\n                seen.add(id(node))\n                found.insert(0, node)\n",
+            "            if id(node) not in seen:  # and enters the order at once\n                seen.add(id(node))\n                found.insert(0, node)\n",
             Text(
                 "Each Value hands its gradient on as soon as it is found, though other uses of it have not handed theirs to it "
                 "yet.",
@@ -246,55 +302,6 @@ EXERCISE = Exercise(
             Text(
                 "grad begins with 0.0 in every Value; only the result of backward gets 1.",
                 "每个 Value 的 grad 都从 0.0 开始；只有调用 backward 的结果得到 1。",
-            ),
-        ),
-        Mistake(
-            "        parts = {id(self): 1.0}  # what each has got so far, in this walk\n"
-            "        for node in self.order():\n            g = parts[id(node)]\n"
-            "            node.grad = node.grad + g\n"
-            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
-            "                parts[id(x)] = parts.get(id(x), 0.0) + g * slope\n",
-            "        self.grad = self.grad + 1.0\n        left = [self]\n        while left:\n"
-            "            node = left.pop(0)\n"
-            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
-            "                x.grad = x.grad + node.grad * slope\n                left.append(x)\n",
-            Text(
-                "Each Value hands on what is in its grad whenever a use of it has added to it, before it is complete "
-                "and more than once: wait for all uses, then hand it on once.",
-                "每当有一次使用加上梯度，Value 就把 grad 中的值传下去：此时它还不完整，而且会传多次。"
-                "应等到所有使用都传来之后，再传一次。",
-            ),
-        ),
-        Mistake(
-            "        parts = {id(self): 1.0}  # what each has got so far, in this walk\n"
-            "        for node in self.order():\n            g = parts[id(node)]\n"
-            "            node.grad = node.grad + g\n"
-            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
-            "                parts[id(x)] = parts.get(id(x), 0.0) + g * slope\n",
-            "        self.grad = self.grad + 1.0\n        self.push()\n\n    def push(self):\n"
-            "        for x, slope in zip(self.inputs, self.slopes, strict=True):\n"
-            "            x.grad = x.grad + self.grad * slope\n            x.push()\n",
-            Text(
-                "Each Value hands on what is in its grad whenever a use of it has added to it, before it is complete "
-                "and more than once: wait for all uses, then hand it on once.",
-                "每当有一次使用加上梯度，Value 就把 grad 中的值传下去：此时它还不完整，而且会传多次。"
-                "应等到所有使用都传来之后，再传一次。",
-            ),
-        ),
-        Mistake(
-            "        parts = {id(self): 1.0}  # what each has got so far, in this walk\n"
-            "        for node in self.order():\n            g = parts[id(node)]\n"
-            "            node.grad = node.grad + g\n"
-            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
-            "                parts[id(x)] = parts.get(id(x), 0.0) + g * slope\n",
-            "        self.grad = self.grad + 1.0\n        self.push()\n\n    def push(self):\n"
-            "        for x, slope in zip(self.inputs, self.slopes, strict=True):\n"
-            "            x.grad = x.grad + self.grad * slope\n        for x in self.inputs:\n            x.push()\n",
-            Text(
-                "Each Value hands on what is in its grad whenever a use of it has added to it, before it is complete "
-                "and more than once: wait for all uses, then hand it on once.",
-                "每当有一次使用加上梯度，Value 就把 grad 中的值传下去：此时它还不完整，而且会传多次。"
-                "应等到所有使用都传来之后，再传一次。",
             ),
         ),
         Mistake(
@@ -324,108 +331,17 @@ EXERCISE = Exercise(
                 "这是按离结果的距离排序：若某个 Value 一条路近、另一条路远，它就过早地把梯度传下去。",
             ),
         ),
+        *(Mistake(WALK, AT_ONCE.format(take=take, inputs=inputs), TOO_EARLY) for take, inputs in ORDERS),
+        *(Mistake(WALK, FOR_EACH.format(take=take, inputs=inputs), TOO_OFTEN) for take, inputs in ORDERS),
+        Mistake(WALK, PUSH, TOO_OFTEN),
         Mistake(
-            "        parts = {id(self): 1.0}  # what each has got so far, in this walk\n"
-            "        for node in self.order():\n            g = parts[id(node)]\n"
-            "            node.grad = node.grad + g\n"
-            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
-            "                parts[id(x)] = parts.get(id(x), 0.0) + g * slope\n",
-            "        self.grad = self.grad + 1.0\n        for node in reversed(self.tape):\n"
-            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
-            "                x.grad = x.grad + node.grad * slope\n\n    tape = []\n\n    def __new__(cls, *args):\n"
-            "        node = super().__new__(cls)\n        cls.tape.append(node)\n        return node\n",
+            WALK,
+            TAPE,
             Text(
-                "A second backward walks along the whole tape, and hands on once more what the first one left in "
-                "grad, also that of results that it does not depend on. Keep the gradients of one walk apart, and "
-                "add them to grad at the end.",
+                "A second backward walks along the whole tape, and hands on once more what the first one left in grad, also "
+                "that of results that it does not depend on. Keep the gradients of one walk apart, and add them to grad at the end.",
                 "第二次 backward 沿整条 tape 走，把第一次留在 grad 里的值又传了一遍，包括与它无关的结果的梯度。"
                 "每次反向的梯度应分开保存，最后再加到 grad 上。",
-            ),
-        ),
-        Mistake(
-            "        parts = {id(self): 1.0}  # what each has got so far, in this walk\n"
-            "        for node in self.order():\n            g = parts[id(node)]\n"
-            "            node.grad = node.grad + g\n"
-            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
-            "                parts[id(x)] = parts.get(id(x), 0.0) + g * slope\n",
-            "        self.grad = self.grad + 1.0\n        left, found = [self], {id(self)}\n        while left:\n"
-            "            node = left.pop(0)\n"
-            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
-            "                x.grad = x.grad + node.grad * slope\n                if id(x) not in found:\n"
-            "                    found.add(id(x))\n                    left.append(x)\n",
-            Text(
-                "Each Value hands its gradient on as soon as it is found, though other uses of it have not handed "
-                "theirs to it yet.",
-                "每个 Value 一被找到就把梯度传下去，而它的其他使用还没有把梯度传给它。",
-            ),
-        ),
-        Mistake(
-            "        parts = {id(self): 1.0}  # what each has got so far, in this walk\n"
-            "        for node in self.order():\n            g = parts[id(node)]\n"
-            "            node.grad = node.grad + g\n"
-            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
-            "                parts[id(x)] = parts.get(id(x), 0.0) + g * slope\n",
-            "        self.grad = self.grad + 1.0\n        left, found = [self], {id(self)}\n        while left:\n"
-            "            node = left.pop()\n"
-            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
-            "                x.grad = x.grad + node.grad * slope\n                if id(x) not in found:\n"
-            "                    found.add(id(x))\n                    left.append(x)\n",
-            Text(
-                "Each Value hands its gradient on as soon as it is found, though other uses of it have not handed "
-                "theirs to it yet.",
-                "每个 Value 一被找到就把梯度传下去，而它的其他使用还没有把梯度传给它。",
-            ),
-        ),
-        Mistake(
-            "        parts = {id(self): 1.0}  # what each has got so far, in this walk\n"
-            "        for node in self.order():\n            g = parts[id(node)]\n"
-            "            node.grad = node.grad + g\n"
-            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
-            "                parts[id(x)] = parts.get(id(x), 0.0) + g * slope\n",
-            "        self.grad = self.grad + 1.0\n        left = [self]\n        while left:\n"
-            "            node = left.pop()\n"
-            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
-            "                x.grad = x.grad + node.grad * slope\n                left.append(x)\n",
-            Text(
-                "Each Value hands on what is in its grad whenever a use of it has added to it, before it is complete "
-                "and more than once: wait for all uses, then hand it on once.",
-                "每当有一次使用加上梯度，Value 就把 grad 中的值传下去：此时它还不完整，而且会传多次。"
-                "应等到所有使用都传来之后，再传一次。",
-            ),
-        ),
-        Mistake(
-            "        parts = {id(self): 1.0}  # what each has got so far, in this walk\n"
-            "        for node in self.order():\n            g = parts[id(node)]\n"
-            "            node.grad = node.grad + g\n"
-            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
-            "                parts[id(x)] = parts.get(id(x), 0.0) + g * slope\n",
-            "        self.grad = self.grad + 1.0\n        left, found = [self], set()\n        while left:\n"
-            "            node = left.pop()\n            if id(node) not in found:\n"
-            "                found.add(id(node))\n"
-            "                for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
-            "                    x.grad = x.grad + node.grad * slope\n                left.extend(node.inputs)\n",
-            Text(
-                "Each Value hands its gradient on as soon as it is found, though other uses of it have not handed "
-                "theirs to it yet.",
-                "每个 Value 一被找到就把梯度传下去，而它的其他使用还没有把梯度传给它。",
-            ),
-        ),
-        Mistake(
-            "        parts = {id(self): 1.0}  # what each has got so far, in this walk\n"
-            "        for node in self.order():\n            g = parts[id(node)]\n"
-            "            node.grad = node.grad + g\n"
-            "            for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
-            "                parts[id(x)] = parts.get(id(x), 0.0) + g * slope\n",
-            "        self.grad = self.grad + 1.0\n        left, found = [self], set()\n        while left:\n"
-            "            node = left.pop()\n            if id(node) not in found:\n"
-            "                found.add(id(node))\n"
-            "                for x, slope in zip(node.inputs, node.slopes, strict=True):\n"
-            "                    x.grad = x.grad + node.grad * slope\n"
-            "                left.extend(reversed(node.inputs))\n",
-            Text(
-                "Each Value hands its gradient on as soon as it is found, though other uses of it have not handed "
-                "theirs to it yet.",
-                "每个 Value 一被找到就把梯度传下去，而它的其他使用还没有把梯度传给它。",
             ),
         ),
     ],

@@ -183,6 +183,61 @@ def op(forward: Callable[..., Any], backward: Callable[..., Any]) -> Callable[..
     return apply
 
 
+WALK = """\
+        order, seen, stack = [], set(), [(self, False)]
+        while stack:
+            node, done = stack.pop()
+            if done:
+                order.append(node)
+            elif id(node) not in seen:
+                seen.add(id(node))
+                stack.append((node, True))
+                stack += [(x, False) for x in node.inputs]
+        gradients = {id(self): np.ones_like(self.data)}
+        for node in reversed(order):
+            g = gradients[id(node)]
+            for x, part in zip(node.inputs, node.pull(g) if node.pull else (), strict=True):
+                part = unbroadcast(part, x.shape)
+                gradients[id(x)] = gradients[id(x)] + part if id(x) in gradients else part
+            node.grad = node.grad + g if node.grad is not None else g
+"""
+AT_ONCE = """\
+        left, found = [self], set()  # each hands on as soon as it is found
+        self.grad = np.ones_like(self.data)
+        while left:
+            node = left.pop({take})
+            if id(node) in found:
+                continue
+            found.add(id(node))
+            for x, part in zip(node.inputs, node.pull(node.grad) if node.pull else (), strict=True):
+                part = unbroadcast(part, x.shape)
+                x.grad = x.grad + part if x.grad is not None else part
+            left.extend({inputs})
+"""
+FOR_EACH = AT_ONCE.replace("            found.add(id(node))\n", "").replace("as soon as it is found", "once for each use")
+PUSH = """\
+        def push(node):  # hands on once for each use
+            for x, part in zip(node.inputs, node.pull(node.grad) if node.pull else (), strict=True):
+                part = unbroadcast(part, x.shape)
+                x.grad = x.grad + part if x.grad is not None else part
+                push(x)
+
+        self.grad = np.ones_like(self.data)
+        push(self)
+"""
+ORDERS = [("0", "node.inputs"), ("", "node.inputs"), ("", "reversed(node.inputs)")]
+"""First come, first served; or the last one first, from the right or from the left."""
+TOO_EARLY = Text(
+    "Each Tensor hands its gradient on as soon as it is found, though other uses of it have not handed theirs to it yet: "
+    "take the order of exercise 4.",
+    "每个 Tensor 一被找到就把梯度传下去，而它的其他使用还没有把梯度传给它：应采用练习 4 的顺序。",
+)
+TOO_OFTEN = Text(
+    "Each Tensor hands on what is in its grad whenever a use of it has added to it, before it is complete and more than "
+    "once: wait for all uses, then hand it on once.",
+    "每当有一次使用加上梯度，Tensor 就把 grad 中的值传下去：此时它还不完整，而且会传多次。应等到所有使用都传来之后，再传一次。",
+)
+
 EXERCISE = Exercise(
     week=2,
     minutes=120,
@@ -319,7 +374,7 @@ EXERCISE = Exercise(
         Mistake(
             "            if done:\n                order.append(node)\n            elif id(node) not in seen:\n"
             "                seen.add(id(node))\n                stack.append((node, True))\n",
-            "            if id(node) not in seen:\n                seen.add(id(node))\n                order.insert(0, node)\n",
+            "            if id(node) not in seen:  # and enters the order at once\n                seen.add(id(node))\n                order.insert(0, node)\n",
             Text(
                 "A Tensor hands its gradient on as soon as it is found, though other uses of it have not handed "
                 "theirs to it yet: take the order of exercise 4.",
@@ -327,18 +382,8 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "        order, seen, stack = [], set(), [(self, False)]\n        while stack:\n"
-            "            node, done = stack.pop()\n            if done:\n                order.append(node)\n"
-            "            elif id(node) not in seen:\n                seen.add(id(node))\n"
-            "                stack.append((node, True))\n"
-            "                stack += [(x, False) for x in node.inputs]\n"
-            "        gradients = {id(self): np.ones_like(self.data)}\n        for node in reversed(order):\n"
-            "            g = gradients[id(node)]\n"
-            "            for x, part in zip(node.inputs, node.pull(g) if node.pull else (), strict=True):\n"
-            "                part = unbroadcast(part, x.shape)\n"
-            "                gradients[id(x)] = gradients[id(x)] + part if id(x) in gradients else part\n"
-            "            node.grad = node.grad + g if node.grad is not None else g\n",
-            "        left = [(self, np.ones_like(self.data))]\n        while left:\n"
+            WALK,
+            "        left = [(self, np.ones_like(self.data))]  # along every path\n        while left:\n"
             "            node, g = left.pop()\n"
             "            node.grad = node.grad + g if node.grad is not None else g\n"
             "            for x, part in zip(node.inputs, node.pull(g) if node.pull else (), strict=True):\n"
@@ -355,9 +400,10 @@ EXERCISE = Exercise(
             "            elif id(node) not in seen:\n                seen.add(id(node))\n"
             "                stack.append((node, True))\n"
             "                stack += [(x, False) for x in node.inputs]\n",
-            "        order, seen = [], set()\n\n        def visit(node):\n            if id(node) not in seen:\n"
+            "        def visit(node):  # calls itself\n            if id(node) not in seen:\n"
             "                seen.add(id(node))\n                for x in node.inputs:\n"
-            "                    visit(x)\n                order.append(node)\n\n        visit(self)\n",
+            "                    visit(x)\n                order.append(node)\n\n        order, seen = [], set()\n"
+            "        visit(self)\n",
             Text(
                 "A function that calls itself goes as deep as the graph, and Python stops it after about 1000 calls: "
                 "keep a list of what is left to do, as in exercise 4.",
@@ -394,5 +440,8 @@ EXERCISE = Exercise(
                 "除数的梯度缺少平方：b 得到 -g * a / b**2。",
             ),
         ),
+        *(Mistake(WALK, AT_ONCE.format(take=take, inputs=inputs), TOO_EARLY) for take, inputs in ORDERS),
+        *(Mistake(WALK, FOR_EACH.format(take=take, inputs=inputs), TOO_OFTEN) for take, inputs in ORDERS),
+        Mistake(WALK, PUSH, TOO_OFTEN),
     ],
 )
