@@ -281,7 +281,8 @@ EXERCISE = Exercise(
         Mistake(
             "            if done:\n                found.append(node)\n            elif id(node) not in seen:\n"
             "                seen.add(id(node))\n                stack.append((node, True))\n",
-            "            if id(node) not in seen:  # and enters the order at once\n                seen.add(id(node))\n                found.insert(0, node)\n",
+            "            if id(node) not in seen:  # and enters the order at once\n"
+            "                seen.add(id(node))\n                found.insert(0, node)\n",
             Text(
                 "Each Value hands its gradient on as soon as it is found, though other uses of it have not handed theirs to it "
                 "yet.",
@@ -339,7 +340,8 @@ EXERCISE = Exercise(
             TAPE,
             Text(
                 "A second backward walks along the whole tape, and hands on once more what the first one left in grad, also "
-                "that of results that it does not depend on. Keep the gradients of one walk apart, and add them to grad at the end.",
+                "that of results that it does not depend on. Keep the gradients of one walk apart, and add "
+                "them to grad at the end.",
                 "第二次 backward 沿整条 tape 走，把第一次留在 grad 里的值又传了一遍，包括与它无关的结果的梯度。"
                 "每次反向的梯度应分开保存，最后再加到 grad 上。",
             ),

@@ -132,7 +132,8 @@ EXERCISE = Exercise(
         Mistake(
             "        if done:\n            found.append(one)\n        elif one not in seen:\n"
             "            seen.add(one)\n            stack.append((one, True))\n",
-            "        if one not in seen:  # and enters the order at once\n            seen.add(one)\n            found.insert(0, one)\n",
+            "        if one not in seen:  # and enters the order at once\n"
+            "            seen.add(one)\n            found.insert(0, one)\n",
             Text(
                 "A node enters the list when it is found first, though a user of it may be found later. It may enter only "
                 "after all its inputs.",

@@ -374,7 +374,8 @@ EXERCISE = Exercise(
         Mistake(
             "            if done:\n                order.append(node)\n            elif id(node) not in seen:\n"
             "                seen.add(id(node))\n                stack.append((node, True))\n",
-            "            if id(node) not in seen:  # and enters the order at once\n                seen.add(id(node))\n                order.insert(0, node)\n",
+            "            if id(node) not in seen:  # and enters the order at once\n"
+            "                seen.add(id(node))\n                order.insert(0, node)\n",
             Text(
                 "A Tensor hands its gradient on as soon as it is found, though other uses of it have not handed "
                 "theirs to it yet: take the order of exercise 4.",
