@@ -283,11 +283,7 @@ EXERCISE = Exercise(
             "                seen.add(id(node))\n                stack.append((node, True))\n",
             "            if id(node) not in seen:  # and enters the order at once\n"
             "                seen.add(id(node))\n                found.insert(0, node)\n",
-            Text(
-                "Each Value hands its gradient on as soon as it is found, though other uses of it have not handed theirs to it "
-                "yet.",
-                "每个 Value 一被找到就把梯度传下去，而它的其他使用还没有把梯度传给它。",
-            ),
+            TOO_EARLY,
         ),
         Mistake(
             "stack += [(x, False) for x in node.inputs]",
@@ -312,11 +308,7 @@ EXERCISE = Exercise(
             "            if id(node) not in seen:\n                seen.add(id(node))\n"
             "                found.insert(0, node)\n"
             "                stack += [(x, False) for x in reversed(node.inputs)]\n",
-            Text(
-                "Each Value hands its gradient on as soon as it is found, though other uses of it have not handed "
-                "theirs to it yet.",
-                "每个 Value 一被找到就把梯度传下去，而它的其他使用还没有把梯度传给它。",
-            ),
+            TOO_EARLY,
         ),
         Mistake(
             "            node, done = stack.pop()\n            if done:\n                found.append(node)\n"

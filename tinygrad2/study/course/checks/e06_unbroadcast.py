@@ -42,6 +42,13 @@ def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
     return np.asarray(leaves(pull(g))[0])
 
 
+BODY = """\
+    extra = tuple(range(g.ndim - len(shape)))
+    g = np.sum(g, axis=extra)
+    ones = tuple(axis for axis, n in enumerate(shape) if n == 1)
+    return np.sum(g, axis=ones, keepdims=True)
+"""
+
 EXERCISE = Exercise(
     week=2,
     minutes=25,
@@ -88,9 +95,7 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "    extra = tuple(range(g.ndim - len(shape)))\n    g = np.sum(g, axis=extra)\n"
-            "    ones = tuple(axis for axis, n in enumerate(shape) if n == 1)\n"
-            "    return np.sum(g, axis=ones, keepdims=True)\n",
+            BODY,
             "    extra = tuple(range(g.ndim - len(shape)))\n    g = np.mean(g, axis=extra)\n"
             "    ones = tuple(axis for axis, n in enumerate(shape) if n == 1)\n"
             "    return np.mean(g, axis=ones, keepdims=True)\n",
@@ -101,9 +106,7 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "    extra = tuple(range(g.ndim - len(shape)))\n    g = np.sum(g, axis=extra)\n"
-            "    ones = tuple(axis for axis, n in enumerate(shape) if n == 1)\n"
-            "    return np.sum(g, axis=ones, keepdims=True)\n",
+            BODY,
             "    axes = tuple(axis for axis, n in enumerate(g.shape) if n not in shape)\n"
             "    return np.reshape(np.sum(g, axis=axes), shape)\n",
             Text(
@@ -113,10 +116,9 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "    extra = tuple(range(g.ndim - len(shape)))\n    g = np.sum(g, axis=extra)\n"
-            "    ones = tuple(axis for axis, n in enumerate(shape) if n == 1)\n"
-            "    return np.sum(g, axis=ones, keepdims=True)\n",
-            "    extra = tuple(range(g.ndim - len(shape)))\n    for _ in extra:\n        g = np.sum(g, axis=-1)\n"
+            BODY,
+            "    extra = tuple(range(g.ndim - len(shape)))\n"
+            "    g = np.sum(g, axis=tuple(-1 - axis for axis in extra))\n"
             "    ones = tuple(axis for axis, n in enumerate(shape) if n == 1)\n"
             "    return np.sum(g, axis=ones, keepdims=True)\n",
             Text(
@@ -126,12 +128,9 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "    extra = tuple(range(g.ndim - len(shape)))\n    g = np.sum(g, axis=extra)\n"
-            "    ones = tuple(axis for axis, n in enumerate(shape) if n == 1)\n"
-            "    return np.sum(g, axis=ones, keepdims=True)\n",
-            "    extra = tuple(range(g.ndim - len(shape)))\n"
-            "    ones = tuple(axis for axis, n in enumerate(shape) if n == 1 and axis not in extra)\n"
-            "    return np.reshape(np.sum(g, axis=extra + ones), shape)\n",
+            BODY,
+            "    axes = {*range(g.ndim - len(shape)), *(axis for axis, n in enumerate(shape) if n == 1)}\n"
+            "    return np.reshape(np.sum(g, axis=tuple(axes)), shape)\n",
             Text(
                 "The axes of length 1 are counted in shape, but summed in g, which has more axes in front: add the "
                 "number of the new axes, or sum over those first.",
@@ -140,9 +139,7 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "    extra = tuple(range(g.ndim - len(shape)))\n    g = np.sum(g, axis=extra)\n"
-            "    ones = tuple(axis for axis, n in enumerate(shape) if n == 1)\n"
-            "    return np.sum(g, axis=ones, keepdims=True)\n",
+            BODY,
             "    return np.sum(g, axis=tuple(range(g.ndim - len(shape))), keepdims=True)\n",
             Text(
                 "The new axes stay, with length 1, and axes of length 1 are not summed at all: the result is to have "
@@ -151,14 +148,39 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "    extra = tuple(range(g.ndim - len(shape)))\n    g = np.sum(g, axis=extra)\n"
-            "    ones = tuple(axis for axis, n in enumerate(shape) if n == 1)\n"
-            "    return np.sum(g, axis=ones, keepdims=True)\n",
+            BODY,
             "    extra = tuple(range(g.ndim - len(shape)))\n    g = np.sum(g, axis=extra)\n"
             "    return np.reshape(g, -1)[: int(np.prod(shape))].reshape(shape)\n",
             Text(
                 "Entries are cut off until the shape fits: what NumPy repeated is to be summed, along axes of length 1 too.",
                 "靠截掉元素来凑形状：NumPy 复制的部分应当求和，沿长度为 1 的轴也是如此。",
+            ),
+        ),
+        Mistake(
+            BODY,
+            "    return np.sum(g, axis=tuple(axis for axis, n in enumerate(g.shape) if n not in shape))\n",
+            Text(
+                "An axis is taken to be repeated if its length does not occur in shape, and axes of length 1 are "
+                "lost: compare the axes one by one, from the end, and keep those of length 1.",
+                "凡长度不在 shape 中的轴就当作被复制的轴，而且丢掉了长度为 1 的轴：应从末尾起逐个比较轴，并保留长度为 1 的轴。",
+            ),
+        ),
+        Mistake(
+            BODY,
+            "    return np.sum(g, axis=0)\n",
+            Text(
+                "Axis 0 is summed in every case; which axes were repeated follows from the two shapes, and there may be none.",
+                "总是沿轴 0 求和；哪些轴被复制了要由两个形状得出，也可能一个都没有。",
+            ),
+        ),
+        Mistake(
+            BODY,
+            "    axes = tuple(axis for axis, (n, m) in enumerate(zip(g.shape, shape)) if n != m)\n"
+            "    return np.reshape(np.sum(g, axis=axes), shape)\n",
+            Text(
+                "The shapes are compared from their beginnings; NumPy compares them from their ends, and puts "
+                "missing axes at the front.",
+                "形状是从开头对齐的；NumPy 从末尾对齐，缺少的轴补在最前面。",
             ),
         ),
     ],

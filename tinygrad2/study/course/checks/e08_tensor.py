@@ -376,11 +376,7 @@ EXERCISE = Exercise(
             "                seen.add(id(node))\n                stack.append((node, True))\n",
             "            if id(node) not in seen:  # and enters the order at once\n"
             "                seen.add(id(node))\n                order.insert(0, node)\n",
-            Text(
-                "A Tensor hands its gradient on as soon as it is found, though other uses of it have not handed "
-                "theirs to it yet: take the order of exercise 4.",
-                "Tensor 一被找到就把梯度传下去，而它的其他使用还没有把梯度传给它：应采用练习 4 的顺序。",
-            ),
+            TOO_EARLY,
         ),
         Mistake(
             WALK,

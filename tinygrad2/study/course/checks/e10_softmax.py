@@ -174,5 +174,34 @@ EXERCISE = Exercise(
             "return p * (along - dp)",
             Text("The sign is wrong: it is g minus the sum over the row.", "符号相反：应为 g 减去该行的和。"),
         ),
+        Mistake(
+            "    shifted = x - np.max(x, axis=-1, keepdims=True)\n    e = np.exp(shifted)\n"
+            "    p = e / np.sum(e, axis=-1, keepdims=True)\n    return p, p\n    # </hole>\n\n\n"
+            'def softmax_backward(dp, cache):\n    """dp (..., n) -> dx (..., n)."""\n    # <hole>\n    p = cache\n'
+            "    along = np.sum(dp * p, axis=-1, keepdims=True)\n",
+            "    shifted = x - np.max(x, axis=0, keepdims=True)\n    e = np.exp(shifted)\n"
+            "    p = e / np.sum(e, axis=0, keepdims=True)\n    return p, p\n    # </hole>\n\n\n"
+            'def softmax_backward(dp, cache):\n    """dp (..., n) -> dx (..., n)."""\n    # <hole>\n    p = cache\n'
+            "    along = np.sum(dp * p, axis=0, keepdims=True)\n",
+            Text(
+                "Softmax goes along the first axis, forward and backward; each row is to add up to 1, along the last axis.",
+                "softmax 的前向和反向都沿第一个轴进行；每一行之和应为 1，即沿最后一个轴。",
+            ),
+        ),
+        Mistake(
+            "    shifted = x - np.max(x, axis=-1, keepdims=True)\n    e = np.exp(shifted)\n"
+            "    p = e / np.sum(e, axis=-1, keepdims=True)\n    return p, p\n    # </hole>\n\n\n"
+            'def softmax_backward(dp, cache):\n    """dp (..., n) -> dx (..., n)."""\n    # <hole>\n    p = cache\n'
+            "    along = np.sum(dp * p, axis=-1, keepdims=True)\n",
+            "    shifted = x - np.max(x, axis=-1)\n    e = np.exp(shifted)\n    p = e / np.sum(e, axis=-1)\n"
+            "    return p, p\n    # </hole>\n\n\ndef softmax_backward(dp, cache):\n"
+            '    """dp (..., n) -> dx (..., n)."""\n    # <hole>\n    p = cache\n'
+            "    along = np.sum(dp * p, axis=-1)\n",
+            Text(
+                "keepdims=True is missing throughout: one number per row, of shape (3,), is aligned with the columns "
+                "of (3, 3), and fits no (3, 5).",
+                "到处都缺少 keepdims=True：每行一个数，形状为 (3,)，会与 (3, 3) 的列对齐，而与 (3, 5) 不符。",
+            ),
+        ),
     ],
 )

@@ -232,5 +232,37 @@ EXERCISE = Exercise(
                 "方差的一项是加上的；它与均值的一项一样，应当减去。",
             ),
         ),
+        Mistake(
+            "    centred = x - np.mean(x, axis=-1, keepdims=True)\n"
+            "    std = np.sqrt(np.mean(centred**2, axis=-1, keepdims=True) + EPS)\n",
+            "    centred = x - np.mean(x, axis=0, keepdims=True)\n"
+            "    std = np.sqrt(np.mean(centred**2, axis=0, keepdims=True) + EPS)\n",
+            Text(
+                "Mean and variance are taken over axis 0, the batch: that is BatchNorm. LayerNorm takes them over "
+                "the features, the last axis.",
+                "沿轴 0（批次）取了均值和方差：那是 BatchNorm。层归一化沿特征，即最后一个轴，取均值和方差。",
+            ),
+        ),
+        Mistake(
+            "    centred = x - np.mean(x, axis=-1, keepdims=True)\n"
+            "    std = np.sqrt(np.mean(centred**2, axis=-1, keepdims=True) + EPS)\n    n = centred / std\n"
+            "    return n * gain + bias, (n, std, gain)\n    # </hole>\n\n\ndef layer_norm_backward(dout, cache):\n"
+            '    """dout (..., C) -> dx (..., C), dgain (C,), dbias (C,)."""\n    # <hole>\n'
+            "    n, std, gain = cache\n    tokens = tuple(range(dout.ndim - 1))\n    dn = dout * gain\n"
+            "    of_mean = np.mean(dn, axis=-1, keepdims=True)\n"
+            "    of_variance = n * np.mean(dn * n, axis=-1, keepdims=True)\n",
+            "    centred = x - np.mean(x, axis=0, keepdims=True)\n"
+            "    std = np.sqrt(np.mean(centred**2, axis=0, keepdims=True) + EPS)\n    n = centred / std\n"
+            "    return n * gain + bias, (n, std, gain)\n    # </hole>\n\n\ndef layer_norm_backward(dout, cache):\n"
+            '    """dout (..., C) -> dx (..., C), dgain (C,), dbias (C,)."""\n    # <hole>\n'
+            "    n, std, gain = cache\n    tokens = tuple(range(dout.ndim - 1))\n    dn = dout * gain\n"
+            "    of_mean = np.mean(dn, axis=0, keepdims=True)\n"
+            "    of_variance = n * np.mean(dn * n, axis=0, keepdims=True)\n",
+            Text(
+                "All means, forward and backward, are taken over axis 0, the batch: that is BatchNorm. LayerNorm "
+                "takes them over the features, the last axis.",
+                "前向和反向的所有平均都沿轴 0（批次）取：那是 BatchNorm。层归一化沿特征，即最后一个轴，取平均。",
+            ),
+        ),
     ],
 )
