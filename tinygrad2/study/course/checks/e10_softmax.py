@@ -20,6 +20,26 @@ def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
     yield Pair(theirs.softmax_forward, theirs.softmax_backward, x)
 
 
+FORWARD = """\
+    shifted = x - np.max(x, axis=-1, keepdims=True)
+    e = np.exp(shifted)
+    p = e / np.sum(e, axis=-1, keepdims=True)
+"""
+BOTH = (
+    FORWARD
+    + '''\
+    return p, p
+    # </hole>
+
+
+def softmax_backward(dp, cache):
+    """dp (..., n) -> dx (..., n)."""
+    # <hole>
+    p = cache
+    along = np.sum(dp * p, axis=-1, keepdims=True)
+'''
+)
+
 EXERCISE = Exercise(
     week=3,
     minutes=35,
@@ -105,19 +125,16 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "    shifted = x - np.max(x, axis=-1, keepdims=True)\n    e = np.exp(shifted)\n"
-            "    p = e / np.sum(e, axis=-1, keepdims=True)\n",
-            "    shifted = x - np.max(x, axis=0, keepdims=True)\n    e = np.exp(shifted)\n"
-            "    p = e / np.sum(e, axis=0, keepdims=True)\n",
+            FORWARD,
+            FORWARD.replace("axis=-1", "axis=0"),
             Text(
                 "Softmax goes along the first axis; each row is to add up to 1, along the last axis.",
                 "softmax 沿第一个轴进行了；每一行之和应为 1，即沿最后一个轴。",
             ),
         ),
         Mistake(
-            "    shifted = x - np.max(x, axis=-1, keepdims=True)\n    e = np.exp(shifted)\n"
-            "    p = e / np.sum(e, axis=-1, keepdims=True)\n",
-            "    shifted = x - np.max(x, axis=-1)\n    e = np.exp(shifted)\n    p = e / np.sum(e, axis=-1)\n",
+            FORWARD,
+            FORWARD.replace(", keepdims=True", ""),
             Text(
                 "keepdims=True is missing in the maximum and the sum of forward: one number per row, of shape (3,), "
                 "is aligned with the columns of (3, 3), and fits no (3, 5).",
@@ -125,9 +142,8 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "    shifted = x - np.max(x, axis=-1, keepdims=True)\n    e = np.exp(shifted)\n"
-            "    p = e / np.sum(e, axis=-1, keepdims=True)\n",
-            "    shifted = x - np.max(x, axis=-1)\n    e = np.exp(shifted)\n    p = e / np.sum(e, axis=-1, keepdims=True)\n",
+            "shifted = x - np.max(x, axis=-1, keepdims=True)",
+            "shifted = x - np.max(x, axis=-1)",
             Text(
                 "keepdims=True is missing in the maximum: one number per row, of shape (3,), is aligned with the "
                 "columns of (3, 3), and fits no (3, 5).",
@@ -135,9 +151,8 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "    shifted = x - np.max(x, axis=-1, keepdims=True)\n    e = np.exp(shifted)\n"
-            "    p = e / np.sum(e, axis=-1, keepdims=True)\n",
-            "    shifted = x - np.max(x, axis=-1, keepdims=True)\n    e = np.exp(shifted)\n    p = e / np.sum(e, axis=-1)\n",
+            "p = e / np.sum(e, axis=-1, keepdims=True)",
+            "p = e / np.sum(e, axis=-1)",
             Text(
                 "keepdims=True is missing in the sum of forward: one number per row, of shape (3,), is aligned with "
                 "the columns of (3, 3), and fits no (3, 5).",
@@ -175,28 +190,16 @@ EXERCISE = Exercise(
             Text("The sign is wrong: it is g minus the sum over the row.", "符号相反：应为 g 减去该行的和。"),
         ),
         Mistake(
-            "    shifted = x - np.max(x, axis=-1, keepdims=True)\n    e = np.exp(shifted)\n"
-            "    p = e / np.sum(e, axis=-1, keepdims=True)\n    return p, p\n    # </hole>\n\n\n"
-            'def softmax_backward(dp, cache):\n    """dp (..., n) -> dx (..., n)."""\n    # <hole>\n    p = cache\n'
-            "    along = np.sum(dp * p, axis=-1, keepdims=True)\n",
-            "    shifted = x - np.max(x, axis=0, keepdims=True)\n    e = np.exp(shifted)\n"
-            "    p = e / np.sum(e, axis=0, keepdims=True)\n    return p, p\n    # </hole>\n\n\n"
-            'def softmax_backward(dp, cache):\n    """dp (..., n) -> dx (..., n)."""\n    # <hole>\n    p = cache\n'
-            "    along = np.sum(dp * p, axis=0, keepdims=True)\n",
+            BOTH,
+            BOTH.replace("axis=-1", "axis=0"),
             Text(
                 "Softmax goes along the first axis, forward and backward; each row is to add up to 1, along the last axis.",
                 "softmax 的前向和反向都沿第一个轴进行；每一行之和应为 1，即沿最后一个轴。",
             ),
         ),
         Mistake(
-            "    shifted = x - np.max(x, axis=-1, keepdims=True)\n    e = np.exp(shifted)\n"
-            "    p = e / np.sum(e, axis=-1, keepdims=True)\n    return p, p\n    # </hole>\n\n\n"
-            'def softmax_backward(dp, cache):\n    """dp (..., n) -> dx (..., n)."""\n    # <hole>\n    p = cache\n'
-            "    along = np.sum(dp * p, axis=-1, keepdims=True)\n",
-            "    shifted = x - np.max(x, axis=-1)\n    e = np.exp(shifted)\n    p = e / np.sum(e, axis=-1)\n"
-            "    return p, p\n    # </hole>\n\n\ndef softmax_backward(dp, cache):\n"
-            '    """dp (..., n) -> dx (..., n)."""\n    # <hole>\n    p = cache\n'
-            "    along = np.sum(dp * p, axis=-1)\n",
+            BOTH,
+            BOTH.replace(", keepdims=True", ""),
             Text(
                 "keepdims=True is missing throughout: one number per row, of shape (3,), is aligned with the columns "
                 "of (3, 3), and fits no (3, 5).",
