@@ -30,7 +30,7 @@ CASES = {
         "backward differs first at h.1.ln_2.layer_norm, gradient of x or h.1.add, gradient of a",
     ),
     "scores backward without the root": (
-        ("e19_head_backward", "/ np.sqrt(q.shape[-1])", ""),
+        ("e19_head_backward", "scale = np.sqrt(q.shape[-1])", "scale = 1.0"),
         "backward differs first at h.1.attn.causal_attention, gradient of qkv: wrong only before 32 along axis 2",
     ),
     "GELU": (("e09_activations", "0.044715", "0.05"), "forward differs first at h.0.mlp.gelu"),

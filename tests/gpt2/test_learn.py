@@ -37,7 +37,7 @@ def test_where_one_is(course, capsys):
     assert "next: course/e01" in out
     solve(course, "e06_unbroadcast")
     assert "06  changed" in said(capsys)
-    assert "06 unbroadcast: right (7 results, worst relative error" in said(capsys, "check", "6")
+    assert "06 unbroadcast: right (14 results, worst relative error" in said(capsys, "check", "6")
     out = said(capsys)
     assert re.search(r"06  ok .*1 attempt\b", out)
     assert f"1 of {len(EVERY)} right" in out

@@ -133,8 +133,8 @@ EXERCISE = Exercise(
             Text("Positions count from 0, and here they begin with 1.", "位置从 0 开始计数，这里从 1 开始。"),
         ),
         Mistake(
-            'embedding(np.arange(ids.shape[-1]), p["wpe.weight"])',
-            'embedding(ids % 7, p["wpe.weight"])',
+            'x = x + embedding(np.arange(ids.shape[-1]), p["wpe.weight"])',
+            'x = x + embedding(ids % 7, p["wpe.weight"])',
             Text(
                 "The position embedding is looked up by the ids; it belongs to the places 0, 1, 2, ...",
                 "位置嵌入用 id 来查找了；它应按位置 0, 1, 2 …… 查找。",
@@ -151,16 +151,16 @@ EXERCISE = Exercise(
             Text("The first block, h.0, is left out.", "漏掉了第一个块 h.0。"),
         ),
         Mistake(
-            'f"h.{layer}."',
-            '"h.0."',
+            'x = block(x, p, f"h.{layer}.", heads)',
+            'x = block(x, p, "h.0.", heads)',
             Text(
                 "Every block computes with the parameters of h.0: the prefix must count too.",
                 "每个块都用了 h.0 的参数：前缀也要随层数变化。",
             ),
         ),
         Mistake(
-            '.transpose(1, 0) + p["lm_head.bias"]',
-            ".transpose(1, 0)",
+            'return x @ p["lm_head.weight"].transpose(1, 0) + p["lm_head.bias"]',
+            'return x @ p["lm_head.weight"].transpose(1, 0)',
             Text("The bias of the head is missing.", "缺少输出头的偏置。"),
         ),
         Mistake(
@@ -185,16 +185,16 @@ EXERCISE = Exercise(
             Text("The tied head is the token embedding as it is, not turned round.", "共享的输出头就是词嵌入本身，不应颠倒。"),
         ),
         Mistake(
-            '.endswith((".attn.bias", ".attn.masked_bias"))',
-            '.endswith("bias")',
+            'p = {name: x for name, x in p.items() if not name.endswith((".attn.bias", ".attn.masked_bias"))}',
+            'p = {name: x for name, x in p.items() if not name.endswith("bias")}',
             Text(
                 "All biases are dropped with the masks; only attn.bias and attn.masked_bias are no parameters.",
                 "所有偏置都和掩码一起被丢弃了；只有 attn.bias 和 attn.masked_bias 不是参数。",
             ),
         ),
         Mistake(
-            'name.removeprefix("transformer."): x for',
-            "name: x for",
+            'p = {name.removeprefix("transformer."): x for name, x in weights.items()}',
+            "p = {name: x for name, x in weights.items()}",
             Text('The prefix "transformer." is still in the names.', '名称中仍带有前缀 "transformer."。'),
         ),
         Mistake(

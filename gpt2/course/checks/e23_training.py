@@ -117,31 +117,31 @@ EXERCISE = Exercise(
     ),
     mistakes=[
         Mistake(
-            "v[name], t + 1, lr",
-            "v[name], t + 2, lr",
+            'new = adamw(x, g, m[name], v[name], t + 1, lr, settings["beta1"], settings["beta2"], decay)',
+            'new = adamw(x, g, m[name], v[name], t + 2, lr, settings["beta1"], settings["beta2"], decay)',
             Text("adamw is told a step too late: its t is 1 in the first step.", "adamw 的步数晚了一步：第一步 t 为 1。"),
         ),
         Mistake(
-            "learning_rate(t, settings",
-            "learning_rate(t + 1, settings",
+            'lr = learning_rate(t, settings["learning_rate"], settings["warmup"], len(batches), settings["final"])',
+            'lr = learning_rate(t + 1, settings["learning_rate"], settings["warmup"], len(batches), settings["final"])',
             Text("The learning rate is that of the next step: its t counts from 0.", "学习率用了下一步的：它的 t 从 0 开始。"),
         ),
         Mistake(
-            'settings["decay"] if x.ndim > 1 else 0.0',
-            'settings["decay"]',
+            'decay = settings["decay"] if x.ndim > 1 else 0.0',
+            'decay = settings["decay"]',
             Text(
                 "Gains and biases decay too; only parameters with two axes do.",
                 "增益和偏置也衰减了；只有具有两个轴的参数才衰减。",
             ),
         ),
         Mistake(
-            'settings["decay"] if x.ndim > 1 else 0.0',
-            "0.0",
+            'decay = settings["decay"] if x.ndim > 1 else 0.0',
+            "decay = 0.0",
             Text("Nothing decays.", "没有任何参数衰减。"),
         ),
         Mistake(
-            'clip([x.grad for x in p.values()], settings["grad_clip"])',
-            "([x.grad for x in p.values()], 0)",
+            'gradients, _ = clip([x.grad for x in p.values()], settings["grad_clip"])',
+            "gradients = [x.grad for x in p.values()]",
             Text("The gradients are not clipped.", "没有裁剪梯度。"),
         ),
         Mistake(
@@ -168,34 +168,35 @@ EXERCISE = Exercise(
             Text("The losses are in the wrong order: the last one comes first.", "损失的顺序反了：最后的排在了最前。"),
         ),
         Mistake(
-            'settings["warmup"], len(batches)',
-            'settings["warmup"], len(batches) + settings["warmup"]',
+            'lr = learning_rate(t, settings["learning_rate"], settings["warmup"], len(batches), settings["final"])',
+            'lr = learning_rate(t, settings["learning_rate"], settings["warmup"], len(batches) + '
+            'settings["warmup"], settings["final"])',
             Text(
                 "The cosine is too long: it ends after as many steps as there are batches, warm-up included.",
                 "余弦太长：它应在与批次数相同的步数（含预热）处结束。",
             ),
         ),
         Mistake(
-            'len(batches), settings["final"]',
-            "len(batches), 0.0",
+            'lr = learning_rate(t, settings["learning_rate"], settings["warmup"], len(batches), settings["final"])',
+            'lr = learning_rate(t, settings["learning_rate"], settings["warmup"], len(batches), 0.0)',
             Text("The learning rate falls to 0, and not to settings['final'].", "学习率降到了 0 而不是 settings['final']。"),
         ),
         Mistake(
-            'settings["beta1"], settings["beta2"]',
-            'settings["beta2"], settings["beta1"]',
+            'new = adamw(x, g, m[name], v[name], t + 1, lr, settings["beta1"], settings["beta2"], decay)',
+            'new = adamw(x, g, m[name], v[name], t + 1, lr, settings["beta2"], settings["beta1"], decay)',
             Text("beta1 and beta2 are swapped.", "beta1 和 beta2 弄反了。"),
         ),
         Mistake(
-            "data[0, -1]",
-            "data[0, 0]",
+            "ids.append(int(np.argmax(gpt2(seen, p, heads).data[0, -1])))",
+            "ids.append(int(np.argmax(gpt2(seen, p, heads).data[0, 0])))",
             Text(
                 "The next token is read from the logits of the first position; the last one predicts it.",
                 "下一个 token 取自第一个位置的 logits；应取最后一个位置。",
             ),
         ),
         Mistake(
-            "np.array([ids[-len",
-            "np.array([ids[: len",
+            'seen = np.array([ids[-len(weights["wpe.weight"]) :]])',
+            'seen = np.array([ids[: len(weights["wpe.weight"])]])',
             Text("The model sees the first tokens, and not the last.", "模型看到的是最前面的 token 而不是最后的。"),
         ),
     ],

@@ -155,18 +155,18 @@ EXERCISE = Exercise(
             Text("The probabilities are compared with u one by one; add them up first.", "逐个把概率与 u 比较了；应先累加。"),
         ),
         Mistake(
-            "ids[-context:]",
-            "ids[:context]",
+            "logits = next_logits(np.array(ids[-context:]))",
+            "logits = next_logits(np.array(ids[:context]))",
             Text("The model sees the first tokens; it is to see the last.", "模型看到的是最前面的 token；应看最后的。"),
         ),
         Mistake(
-            "ids[-context:]",
-            "ids",
+            "logits = next_logits(np.array(ids[-context:]))",
+            "logits = next_logits(np.array(ids))",
             Text("More tokens than the context are handed to the model.", "传给模型的 token 超过了上下文长度。"),
         ),
         Mistake(
-            "us[i])",
-            "us[0])",
+            "ids.append(pick(probabilities(logits, temperature, top_k), us[i]))",
+            "ids.append(pick(probabilities(logits, temperature, top_k), us[0]))",
             Text(
                 "Every token is picked by the same random number: take one after another.",
                 "每个 token 都用同一个随机数选出：应依次使用。",
@@ -194,16 +194,16 @@ EXERCISE = Exercise(
             Text("The old keys come after the new ones; they belong before them.", "旧的 key 排在了新的之后；应排在之前。"),
         ),
         Mistake(
-            "/ np.sqrt(q.shape[-1])",
-            "/ np.sqrt(k.shape[2])",
+            "scores = q @ np.swapaxes(k, -1, -2) / np.sqrt(q.shape[-1])",
+            "scores = q @ np.swapaxes(k, -1, -2) / np.sqrt(k.shape[2])",
             Text(
                 "Scores are divided by the root of the number of keys, axis 2; it is the root of d, the last axis.",
                 "分数除以了 key 个数（轴 2）的平方根；应除以最后一个轴 d 的平方根。",
             ),
         ),
         Mistake(
-            " / np.sqrt(q.shape[-1])",
-            "",
+            "scores = q @ np.swapaxes(k, -1, -2) / np.sqrt(q.shape[-1])",
+            "scores = q @ np.swapaxes(k, -1, -2)",
             Text("The scores are not divided by sqrt(d).", "分数没有除以 sqrt(d)。"),
         ),
     ],

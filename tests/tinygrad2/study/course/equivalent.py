@@ -31,12 +31,6 @@ SAME = [
     ),
     (
         "e08_tensor",
-        "self.data = np.asarray(data, dtype=np.float64)",
-        "self.data = np.asarray(data)",
-        "all data are float64 already",
-    ),
-    (
-        "e08_tensor",
         "return Tensor(self.data + other.data, (self, other), lambda g: (g, g))",
         "return Tensor(self.data + other.data, (other, self), lambda g: (g, g))",
         "both inputs of a sum get the same",
@@ -138,8 +132,8 @@ SAME = [
     ),
     (
         "e19_head_backward",
-        "dscores = weights * (dweights - along) / np.sqrt(q.shape[-1])",
-        "dscores = weights * (dweights - along) / np.sqrt(k.shape[-1])",
+        "scale = np.sqrt(q.shape[-1])",
+        "scale = np.sqrt(k.shape[-1])",
         "queries and keys have one shape",
     ),
     (

@@ -40,7 +40,8 @@ BODIES = {
     "a syntax error": ("return (", BROKEN, "SyntaxError: '(' was never closed (e06_unbroadcast.py, line 3)"),
     "another error": ("raise ValueError('boo\\nhoo')", BROKEN, "ValueError: boo (in unbroadcast, e06_unbroadcast.py, line 3"),
     "a thread that goes on": (
-        "import threading\n    threading.Thread(target=lambda: [0 for _ in iter(int, 1)]).start()",
+        "import threading\n    if threading.active_count() == 1:\n"
+        "        threading.Thread(target=lambda: [0 for _ in iter(int, 1)]).start()",
         WRONG,
         "None",
     ),

@@ -192,8 +192,8 @@ EXERCISE = Exercise(
             Text("gradient divides by h, and the two arrays are 2 * h apart.", "gradient 只除以了 h，而两个数组相距 2 * h。"),
         ),
         Mistake(
-            "1 / 2 if sides == 1 else 1 / 3",
-            "1 / 3 if sides == 1 else 1 / 2",
+            "power = 1 / 2 if sides == 1 else 1 / 3",
+            "power = 1 / 3 if sides == 1 else 1 / 2",
             Text(
                 "The powers are swapped: from both sides the error of the formula is smaller, so the step may be larger, "
                 "eps**(1/3).",
@@ -201,16 +201,16 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "1 / 2 if sides == 1 else 1 / 3",
-            "1",
+            "power = 1 / 2 if sides == 1 else 1 / 3",
+            "power = 1",
             Text(
                 "A step of eps leaves nothing of the difference but rounding: its root is to be taken.",
                 "步长取 eps 时，差值只剩舍入误差：应当取它的方根。",
             ),
         ),
         Mistake(
-            "max(1.0, abs(x))",
-            "abs(x)",
+            "return EPS**power * max(1.0, abs(x))",
+            "return EPS**power * abs(x)",
             Text(
                 "Near 0 the step becomes tiny, and at 0 it is 0: it shrinks with |x| only down to |x| = 1.",
                 "x 接近 0 时步长变得极小，在 0 处为 0：步长只在 |x| 大于 1 时随 |x| 变化。",
@@ -225,8 +225,8 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "max(1.0, abs(x))",
-            "max(1.0, x)",
+            "return EPS**power * max(1.0, abs(x))",
+            "return EPS**power * max(1.0, x)",
             Text("x = -300 is as large as 300: take the absolute value.", "x = -300 与 300 一样大：应取绝对值。"),
         ),
     ],

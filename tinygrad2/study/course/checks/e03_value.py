@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad2 import Tensor, autograd
-from tinygrad2.study.course.exercise import Exercise, Inputs, Mistake, Probe, Text
+from tinygrad2.study.course.exercise import Call, Exercise, Inputs, Mistake, Probe, Text
 
 
 def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
@@ -41,14 +41,19 @@ def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
     yield from run("c = a * b, d = c * a, d * d + c", lambda a, b: (lambda c: (lambda d: d * d + c)(c * a))(a * b))
     yield from run("twelve times a = a + 0.1 * a", lambda a, b: ladder(a, 12))
     yield from run("a chain of 100 additions", lambda a, b: sum((b for _ in range(100)), start=a))
-    a, b = theirs.Value(draw.number(1, 2)), theirs.Value(draw.number(2, 3))
-    c = a * b
-    d, e = c + a, c * 3.0
-    d.backward()
-    yield "c = a * b, d = c + a, after d.backward(): gradient of c", float(c.grad)
-    e.backward()
-    for name, one in zip("abcde", (a, b, c, d, e), strict=True):
-        yield f"and e = c * 3.0, after e.backward() too: gradient of {name}", float(one.grad)
+
+    def two_results_of_one_c(x: float, y: float) -> dict[str, float]:
+        a, b = theirs.Value(x), theirs.Value(y)
+        c = a * b
+        d, e = c + a, c * 3.0
+        d.backward()
+        found = {"c = a * b, d = c + a, after d.backward(): gradient of c": float(c.grad)}
+        e.backward()
+        for name, one in zip("abcde", (a, b, c, d, e), strict=True):
+            found[f"and e = c * 3.0, after e.backward() too: gradient of {name}"] = float(one.grad)
+        return found
+
+    yield Call(two_results_of_one_c, draw.number(1, 2), draw.number(2, 3))
 
 
 def ladder(a: Any, rungs: int) -> Any:
@@ -108,6 +113,62 @@ ORDER = """
                 stack.append((node, True))
                 stack += [(x, False) for x in """
 """Which use comes last depends on the order: the inputs may be visited from the left or from the right."""
+
+WALK = """\
+        parts = {id(self): 1.0}  # what each has got so far, in this walk
+        for node in self.order():
+            g = parts[id(node)]
+            node.grad = node.grad + g
+            for x, slope in zip(node.inputs, node.slopes, strict=True):
+                parts[id(x)] = parts.get(id(x), 0.0) + g * slope
+"""
+AT_ONCE = """\
+        left, found = [self], set()  # each hands on as soon as it is found
+        self.grad = self.grad + 1.0
+        while left:
+            node = left.pop({take})
+            if id(node) in found:
+                continue
+            found.add(id(node))
+            for x, slope in zip(node.inputs, node.slopes, strict=True):
+                x.grad = x.grad + node.grad * slope
+            left.extend({inputs})
+"""
+FOR_EACH = AT_ONCE.replace("            found.add(id(node))\n", "").replace("as soon as it is found", "once for each use")
+PUSH = """\
+        def push(node):  # hands on once for each use
+            for x, slope in zip(node.inputs, node.slopes, strict=True):
+                x.grad = x.grad + node.grad * slope
+                push(x)
+
+        self.grad = self.grad + 1.0
+        push(self)
+"""
+ORDERS = [("0", "node.inputs"), ("", "node.inputs"), ("", "reversed(node.inputs)")]
+"""First come, first served; or the last one first, from the right or from the left."""
+TOO_EARLY = Text(
+    "Each Value hands its gradient on as soon as it is found, though other uses of it have not handed theirs to it yet.",
+    "每个 Value 一被找到就把梯度传下去，而它的其他使用还没有把梯度传给它。",
+)
+TOO_OFTEN = Text(
+    "Each Value hands on what is in its grad whenever a use of it has added to it, before it is complete and more than "
+    "once: wait for all uses, then hand it on once.",
+    "每当有一次使用加上梯度，Value 就把 grad 中的值传下去：此时它还不完整，而且会传多次。应等到所有使用都传来之后，再传一次。",
+)
+TAPE = """\
+        tape = self.tape  # with what was computed for other results too
+        self.grad = self.grad + 1.0
+        for node in reversed(tape):
+            for x, slope in zip(node.inputs, node.slopes, strict=True):
+                x.grad = x.grad + node.grad * slope
+
+    tape = []
+
+    def __new__(cls, *args):
+        node = super().__new__(cls)
+        cls.tape.append(node)
+        return node
+"""
 
 EXERCISE = Exercise(
     week=1,
@@ -210,8 +271,8 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "0.0) + g * slope",
-            "0.0) + slope",
+            "parts[id(x)] = parts.get(id(x), 0.0) + g * slope",
+            "parts[id(x)] = parts.get(id(x), 0.0) + slope",
             Text(
                 "The chain rule is missing: the derivative by an input is to be multiplied by the gradient of the result.",
                 "缺少链式法则：对输入的导数要乘以结果的梯度。",
@@ -220,12 +281,9 @@ EXERCISE = Exercise(
         Mistake(
             "            if done:\n                found.append(node)\n            elif id(node) not in seen:\n"
             "                seen.add(id(node))\n                stack.append((node, True))\n",
-            "            if id(node) not in seen:\n                seen.add(id(node))\n                found.insert(0, node)\n",
-            Text(
-                "Each Value hands its gradient on as soon as it is found, though other uses of it have not handed theirs to it "
-                "yet.",
-                "每个 Value 一被找到就把梯度传下去，而它的其他使用还没有把梯度传给它。",
-            ),
+            "            if id(node) not in seen:  # and enters the order at once\n"
+            "                seen.add(id(node))\n                found.insert(0, node)\n",
+            TOO_EARLY,
         ),
         Mistake(
             "stack += [(x, False) for x in node.inputs]",
@@ -241,6 +299,43 @@ EXERCISE = Exercise(
             Text(
                 "grad begins with 0.0 in every Value; only the result of backward gets 1.",
                 "每个 Value 的 grad 都从 0.0 开始；只有调用 backward 的结果得到 1。",
+            ),
+        ),
+        Mistake(
+            "            if done:\n                found.append(node)\n            elif id(node) not in seen:\n"
+            "                seen.add(id(node))\n                stack.append((node, True))\n"
+            "                stack += [(x, False) for x in node.inputs]\n",
+            "            if id(node) not in seen:\n                seen.add(id(node))\n"
+            "                found.insert(0, node)\n"
+            "                stack += [(x, False) for x in reversed(node.inputs)]\n",
+            TOO_EARLY,
+        ),
+        Mistake(
+            "            node, done = stack.pop()\n            if done:\n                found.append(node)\n"
+            "            elif id(node) not in seen:\n                seen.add(id(node))\n"
+            "                stack.append((node, True))\n"
+            "                stack += [(x, False) for x in node.inputs]\n",
+            "            node, done = stack.pop(0)\n            if id(node) not in seen:\n"
+            "                seen.add(id(node))\n                found.insert(0, node)\n"
+            "                stack += [(x, False) for x in node.inputs]\n",
+            Text(
+                "That goes by the distance from the result: a Value that is near by one way and far by another hands "
+                "its gradient on too early.",
+                "这是按离结果的距离排序：若某个 Value 一条路近、另一条路远，它就过早地把梯度传下去。",
+            ),
+        ),
+        *(Mistake(WALK, AT_ONCE.format(take=take, inputs=inputs), TOO_EARLY) for take, inputs in ORDERS),
+        *(Mistake(WALK, FOR_EACH.format(take=take, inputs=inputs), TOO_OFTEN) for take, inputs in ORDERS),
+        Mistake(WALK, PUSH, TOO_OFTEN),
+        Mistake(
+            WALK,
+            TAPE,
+            Text(
+                "A second backward walks along the whole tape, and hands on once more what the first one left in grad, also "
+                "that of results that it does not depend on. Keep the gradients of one walk apart, and add "
+                "them to grad at the end.",
+                "第二次 backward 沿整条 tape 走，把第一次留在 grad 里的值又传了一遍，包括与它无关的结果的梯度。"
+                "每次反向的梯度应分开保存，最后再加到 grad 上。",
             ),
         ),
     ],

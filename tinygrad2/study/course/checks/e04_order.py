@@ -132,7 +132,8 @@ EXERCISE = Exercise(
         Mistake(
             "        if done:\n            found.append(one)\n        elif one not in seen:\n"
             "            seen.add(one)\n            stack.append((one, True))\n",
-            "        if one not in seen:\n            seen.add(one)\n            found.insert(0, one)\n",
+            "        if one not in seen:  # and enters the order at once\n"
+            "            seen.add(one)\n            found.insert(0, one)\n",
             Text(
                 "A node enters the list when it is found first, though a user of it may be found later. It may enter only "
                 "after all its inputs.",
@@ -162,8 +163,9 @@ EXERCISE = Exercise(
             "    found, seen, stack = [], set(), [(node, False)]\n    while stack:\n        one, done = stack.pop()\n"
             "        if done:\n            found.append(one)\n        elif one not in seen:\n            seen.add(one)\n"
             "            stack.append((one, True))\n            stack += [(x, False) for x in inputs(one)]\n",
-            "    found, seen = [], set()\n\n    def visit(one):\n        if one not in seen:\n            seen.add(one)\n"
-            "            for x in inputs(one):\n                visit(x)\n            found.append(one)\n\n    visit(node)\n",
+            "    def visit(one):  # calls itself\n        if one not in seen:\n            seen.add(one)\n"
+            "            for x in inputs(one):\n                visit(x)\n            found.append(one)\n\n"
+            "    found, seen = [], set()\n    visit(node)\n",
             Text(
                 "A function that calls itself goes as deep as the graph, and Python stops it after about 1000 calls: keep a "
                 "list of what is left to do.",

@@ -10,6 +10,8 @@ from tinygrad2.study.course.exercise import Exercise, Inputs, Mistake, Pair, Pro
 
 def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
     for x, w in (
+        ((2, 3), (3, 3)),
+        ((3, 3), (3, 4)),
         ((2, 3), (3, 4)),
         ((3, 3), (3, 3)),
         ((1, 3), (3, 2)),
@@ -104,6 +106,70 @@ EXERCISE = Exercise(
             Text(
                 "Transposing all axes turns round those in front as well: x w is the same for each matrix, with x @ w.",
                 "转置所有轴时，前面的轴也被倒过来了：对每个矩阵做同样的乘法，用 x @ w。",
+            ),
+        ),
+        Mistake(
+            "return dout @ w.T, rows.T @ drows",
+            "return w.T @ dout, rows.T @ drows",
+            Text(
+                "The order is the other way round: the gradient of the left factor has dout on the left, dx = dout "
+                "w^T. With a square w and x the shapes do not tell.",
+                "次序反了：左因子的梯度中 dout 在左边，dx = dout w^T。x 和 w 都是方阵时，从形状看不出来。",
+            ),
+        ),
+        Mistake(
+            "return dout @ w.T, rows.T @ drows",
+            "return dout @ w.T, drows @ rows.T",
+            Text(
+                "The gradient of the right factor has dout on the right: dw = x^T dout, as (k, n) (n, m).",
+                "右因子的梯度中 dout 在右边：dw = x^T dout，即 (k, n) (n, m)。",
+            ),
+        ),
+        Mistake(
+            "return dout @ w.T, rows.T @ drows",
+            "return dout @ w.T, x.T @ dout",
+            Text(
+                "x.T turns all axes round, also those in front: of a batch (2, n, k) it makes (k, n, 2). Make of x "
+                "and dout one long matrix of rows each, then transpose.",
+                "x.T 把所有的轴都倒过来，包括前面的轴：批次 (2, n, k) 变成了 (k, n, 2)。应先把 x 和 dout "
+                "各合成一个由所有行组成的长矩阵，再转置。",
+            ),
+        ),
+        Mistake(
+            "return dout @ w.T, rows.T @ drows",
+            "gradient = np.swapaxes(x, -1, -2) @ dout\n"
+            "    return dout @ w.T, np.sum(gradient, axis=0) if x.ndim > 2 else gradient",
+            Text(
+                "The gradient of w is summed over axis 0 alone; there may be several axes in front, and all of them "
+                "are to be summed.",
+                "w 的梯度只沿轴 0 求和了；前面可能有多个轴，要沿所有这些轴求和。",
+            ),
+        ),
+        Mistake(
+            "return dout @ w.T, rows.T @ drows",
+            "gradient = np.swapaxes(x, -1, -2) @ dout\n"
+            "    return dout @ w.T, np.mean(gradient, axis=0) if x.ndim > 2 else gradient",
+            Text(
+                "The mean over the batch, axis 0, is taken, and not the sum: each matrix is a use of w.",
+                "对批次（轴 0）取了平均值而不是求和：每个矩阵都是 w 的一次使用。",
+            ),
+        ),
+        Mistake(
+            "return dout @ w.T, rows.T @ drows",
+            "gradient = np.swapaxes(x, -1, -2) @ dout\n    return dout @ w.T, np.sum(gradient, axis=0)",
+            Text(
+                "The gradient of w is summed over axis 0 also where x is one matrix, and loses its own axis k: sum "
+                "over the axes in front, of which there may be none.",
+                "x 只是一个矩阵时也沿轴 0 求和，丢掉了 w 自己的轴 k：应沿前面的轴求和，而前面可能没有轴。",
+            ),
+        ),
+        Mistake(
+            "return dout @ w.T, rows.T @ drows",
+            "gradient = np.swapaxes(x, -1, -2) @ dout\n    return dout @ w.T, np.mean(gradient, axis=0)",
+            Text(
+                "The mean over axis 0 is taken: each matrix is a use of w, so they are to be summed; and where x is "
+                "one matrix, axis 0 is that of w itself.",
+                "沿轴 0 取了平均值：每个矩阵都是 w 的一次使用，应当求和；而 x 只是一个矩阵时，轴 0 是 w 自己的轴。",
             ),
         ),
     ],

@@ -107,63 +107,63 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "0.5 * (1 + t) + 0.5 * x * (1 - t**2) * du",
-            "0.5 * (1 + t)",
+            "return dout * (0.5 * (1 + t) + 0.5 * x * (1 - t**2) * du)",
+            "return dout * 0.5 * (1 + t)",
             Text(
                 "The second term of the product rule is missing: tanh(u) depends on x too.",
                 "缺少乘法法则的第二项：tanh(u) 也依赖于 x。",
             ),
         ),
         Mistake(
-            "0.5 * (1 + t) + 0.5 * x * (1 - t**2) * du",
-            "0.5 * x * (1 - t**2) * du",
+            "return dout * (0.5 * (1 + t) + 0.5 * x * (1 - t**2) * du)",
+            "return dout * 0.5 * x * (1 - t**2) * du",
             Text(
                 "The first term of the product rule is missing: 0.5 (1 + tanh(u)), from the factor x.",
                 "缺少乘法法则的第一项：来自因子 x 的 0.5 (1 + tanh(u))。",
             ),
         ),
         Mistake(
-            "0.5 * x * (1 - t**2) * du",
-            "0.5 * x * (1 - t**2)",
+            "return dout * (0.5 * (1 + t) + 0.5 * x * (1 - t**2) * du)",
+            "return dout * (0.5 * (1 + t) + 0.5 * x * (1 - t**2))",
             Text(
                 "The chain rule ends at tanh: the derivative of u, sqrt(2 / pi) (1 + 3 * 0.044715 x^2), is missing.",
                 "链式法则只到 tanh 为止：缺少 u 的导数 sqrt(2 / pi) (1 + 3 * 0.044715 x^2)。",
             ),
         ),
         Mistake(
-            "(1 + 3 * 0.044715 * x**2)",
-            "(1 + 0.044715 * x**2)",
+            "    du = SCALE * (1 + 3 * CUBE * x**2)\n",
+            "    du = SCALE * (1 + CUBE * x**2)\n",
             Text("The derivative of x^3 is 3 x^2: the 3 is missing.", "x^3 的导数是 3 x^2：缺少 3。"),
         ),
         Mistake(
-            "    du = np.sqrt(2 / np.pi) * (1 + 3",
-            "    du = (1 + 3",
+            "    du = SCALE * (1 + 3 * CUBE * x**2)\n",
+            "    du = 1 + 3 * CUBE * x**2\n",
             Text("The factor sqrt(2 / pi) is missing in the derivative of u.", "u 的导数中缺少因子 sqrt(2 / pi)。"),
         ),
         Mistake(
-            "0.5 * x * (1 - t**2) * du",
-            "0.5 * (1 - t**2) * du",
+            "return dout * (0.5 * (1 + t) + 0.5 * x * (1 - t**2) * du)",
+            "return dout * (0.5 * (1 + t) + 0.5 * (1 - t**2) * du)",
             Text(
                 "The factor x is missing in the second term: the derivative of 1 + tanh(u) is multiplied by 0.5 x.",
                 "第二项缺少因子 x：1 + tanh(u) 的导数要乘以 0.5 x。",
             ),
         ),
         Mistake(
-            "    t = np.tanh(np.sqrt(2 / np.pi) * (x",
-            "    t = np.tanh(2 / np.pi * (x",
+            "SCALE = np.sqrt(2 / np.pi)",
+            "SCALE = 2 / np.pi",
             Text(
-                "The root is missing in forward: u = sqrt(2 / pi) (x + 0.044715 x^3).",
-                "前向中缺少根号：u = sqrt(2 / pi) (x + 0.044715 x^3)。",
+                "The root is missing: u = sqrt(2 / pi) (x + 0.044715 x^3).",
+                "缺少根号：u = sqrt(2 / pi) (x + 0.044715 x^3)。",
             ),
         ),
         Mistake(
-            "    t = np.tanh(np.sqrt(2 / np.pi) * (x",
-            "    t = np.tanh(np.sqrt(np.pi / 2) * (x",
+            "SCALE = np.sqrt(2 / np.pi)",
+            "SCALE = np.sqrt(np.pi / 2)",
             Text("The fraction is upside down: it is sqrt(2 / pi).", "分数弄反了：应为 sqrt(2 / pi)。"),
         ),
         Mistake(
-            "0.044715 * x**3))",
-            "0.44715 * x**3))",
+            "CUBE = 0.044715",
+            "CUBE = 0.44715",
             Text("A zero is missing: the factor of x^3 is 0.044715.", "少了一个零：x^3 的系数是 0.044715。"),
         ),
         Mistake(
@@ -172,6 +172,60 @@ EXERCISE = Exercise(
             Text(
                 "The factor 0.5 is missing in forward: a large x is to pass as it is.",
                 "前向缺少因子 0.5：较大的 x 应原样通过。",
+            ),
+        ),
+        Mistake(
+            "SCALE = np.sqrt(2 / np.pi)",
+            "SCALE = np.sqrt(2 * np.pi)",
+            Text(
+                "It is sqrt(2 * pi); the constant of u is sqrt(2 / pi), which is below 1.",
+                "这是 sqrt(2 * pi)；u 的常数是 sqrt(2 / pi)，小于 1。",
+            ),
+        ),
+        Mistake(
+            "    t = np.tanh(SCALE * (x + CUBE * x**3))\n    return 0.5 * x * (1 + t), (x, t)\n    # </hole>\n\n\n"
+            'def gelu_backward(dout, cache):\n    """dout (...) -> dx (...)."""\n    # <hole>\n    x, t = cache\n'
+            "    du = SCALE * (1 + 3 * CUBE * x**2)\n"
+            "    return dout * (0.5 * (1 + t) + 0.5 * x * (1 - t**2) * du)\n",
+            "    t = np.vectorize(math.erf)(x / np.sqrt(2))\n    return 0.5 * x * (1 + t), (x, t)\n\n\n"
+            "def gelu_backward(dout, cache):\n    x, t = cache\n"
+            "    return dout * (0.5 * (1 + t) + x * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi))\n\n\nimport math\n",
+            Text(
+                "That is GELU with the error function, erf. GPT-2 takes the form with tanh, which differs from it in "
+                "the fourth digit.",
+                "这是用误差函数 erf 的 GELU。GPT-2 用的是 tanh 形式，二者在第四位数字上有差别。",
+            ),
+        ),
+        Mistake(
+            "t = np.tanh(SCALE * (x + CUBE * x**3))",
+            "t = np.tanh(SCALE * x + CUBE * x**3)",
+            Text(
+                "The constant multiplies x alone; it is to multiply all of x + 0.044715 x^3: parentheses are missing.",
+                "常数只乘了 x；它应乘以整个 x + 0.044715 x^3：缺少括号。",
+            ),
+        ),
+        Mistake(
+            "return dout * (0.5 * (1 + t) + 0.5 * x * (1 - t**2) * du)",
+            "return dout * (0.5 * (1 + t) + 0.5 * x * (1 - t) * du)",
+            Text(
+                "The square is missing in the derivative of tanh(u): 1 - tanh(u)^2.",
+                "tanh(u) 的导数中缺少平方：1 - tanh(u)^2。",
+            ),
+        ),
+        Mistake(
+            "return dout * (0.5 * (1 + t) + 0.5 * x * (1 - t**2) * du)",
+            "return 0.5 * (1 + t) + 0.5 * x * (1 - t**2) * du",
+            Text(
+                "gelu_backward leaves dout out: the chain rule multiplies by it.",
+                "gelu_backward 漏掉了 dout：链式法则要乘以它。",
+            ),
+        ),
+        Mistake(
+            "return dout * (1 - cache**2)",
+            "return dout * (1 + cache**2)",
+            Text(
+                "The sign is wrong: the derivative of tanh is 1 - tanh(x)^2, at most 1.",
+                "符号有误：tanh 的导数是 1 - tanh(x)^2，最大为 1。",
             ),
         ),
     ],

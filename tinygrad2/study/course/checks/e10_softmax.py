@@ -12,13 +12,33 @@ from tinygrad2.study.course.exercise import Exercise, Inputs, Mistake, Pair, Pro
 
 
 def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
-    for x in (draw.normal(4), draw.normal(3, 5), draw.normal(2, 3, 4), draw.normal(3, 3)):
+    for x in (draw.normal(4), draw.normal(3, 3), draw.normal(3, 5), draw.normal(2, 3, 4)):
         yield Pair(theirs.softmax_forward, theirs.softmax_backward, x)
     x = draw.normal(2, 3) + np.array([1000.0, 1000.0, 0.0])
     yield Pair(theirs.softmax_forward, theirs.softmax_backward, x)
     x = draw.normal(2, 4) + np.array([[0.0], [1000.0]])
     yield Pair(theirs.softmax_forward, theirs.softmax_backward, x)
 
+
+FORWARD = """\
+    shifted = x - np.max(x, axis=-1, keepdims=True)
+    e = np.exp(shifted)
+    p = e / np.sum(e, axis=-1, keepdims=True)
+"""
+BOTH = (
+    FORWARD
+    + '''\
+    return p, p
+    # </hole>
+
+
+def softmax_backward(dp, cache):
+    """dp (..., n) -> dx (..., n)."""
+    # <hole>
+    p = cache
+    along = np.sum(dp * p, axis=-1, keepdims=True)
+'''
+)
 
 EXERCISE = Exercise(
     week=3,
@@ -32,8 +52,8 @@ EXERCISE = Exercise(
     ),
     mistakes=[
         Mistake(
-            "p * (dp - along)",
-            "p * dp",
+            "return p * (dp - along)",
+            "return p * dp",
             Text(
                 "The sum over the row is missing: each weight depends on every score of its row, not on its own alone.",
                 "缺少对整行的求和：每个权重依赖于该行的所有分数，而不只是自己的分数。",
@@ -89,19 +109,101 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "x - np.max(x, axis=-1, keepdims=True)",
-            "x",
+            "shifted = x - np.max(x, axis=-1, keepdims=True)",
+            "shifted = x",
             Text(
                 "The maximum is not subtracted: exp(1000) is infinite, and infinite / infinite is NaN.",
                 "没有减去最大值：exp(1000) 是无穷大，无穷大除以无穷大是 NaN。",
             ),
         ),
         Mistake(
-            "x - np.max(x, axis=-1, keepdims=True)",
-            "x - np.max(x)",
+            "shifted = x - np.max(x, axis=-1, keepdims=True)",
+            "shifted = x - np.max(x)",
             Text(
                 "The maximum of the whole array is subtracted: a row that is 1000 below it becomes 0 / 0.",
                 "减去的是整个数组的最大值：比它小 1000 的行会变成 0 / 0。",
+            ),
+        ),
+        Mistake(
+            FORWARD,
+            FORWARD.replace("axis=-1", "axis=0"),
+            Text(
+                "Softmax goes along the first axis; each row is to add up to 1, along the last axis.",
+                "softmax 沿第一个轴进行了；每一行之和应为 1，即沿最后一个轴。",
+            ),
+        ),
+        Mistake(
+            FORWARD,
+            FORWARD.replace(", keepdims=True", ""),
+            Text(
+                "keepdims=True is missing in the maximum and the sum of forward: one number per row, of shape (3,), "
+                "is aligned with the columns of (3, 3), and fits no (3, 5).",
+                "前向的最大值与求和缺少 keepdims=True：每行一个数，形状为 (3,)，会与 (3, 3) 的列对齐，而与 (3, 5) 不符。",
+            ),
+        ),
+        Mistake(
+            "shifted = x - np.max(x, axis=-1, keepdims=True)",
+            "shifted = x - np.max(x, axis=-1)",
+            Text(
+                "keepdims=True is missing in the maximum: one number per row, of shape (3,), is aligned with the "
+                "columns of (3, 3), and fits no (3, 5).",
+                "最大值缺少 keepdims=True：每行一个数，形状为 (3,)，会与 (3, 3) 的列对齐，而与 (3, 5) 不符。",
+            ),
+        ),
+        Mistake(
+            "p = e / np.sum(e, axis=-1, keepdims=True)",
+            "p = e / np.sum(e, axis=-1)",
+            Text(
+                "keepdims=True is missing in the sum of forward: one number per row, of shape (3,), is aligned with "
+                "the columns of (3, 3), and fits no (3, 5).",
+                "前向的求和缺少 keepdims=True：每行一个数，形状为 (3,)，会与 (3, 3) 的列对齐，而与 (3, 5) 不符。",
+            ),
+        ),
+        Mistake(
+            "np.sum(dp * p, axis=-1, keepdims=True)",
+            "np.sum(dp * p, axis=-1)",
+            Text(
+                "keepdims=True is missing in the sum of backward: one number per row, of shape (3,), is aligned with "
+                "the columns of (3, 3), and fits no (3, 5).",
+                "反向的求和缺少 keepdims=True：每行一个数，形状为 (3,)，会与 (3, 3) 的列对齐，而与 (3, 5) 不符。",
+            ),
+        ),
+        Mistake(
+            "return p * (dp - along)",
+            "return p * (dp + along)",
+            Text(
+                "The sum over the row is added; raising one score lowers the other weights, so it is to be subtracted.",
+                "加上了该行的和；提高一个分数会降低其他权重，所以应当减去。",
+            ),
+        ),
+        Mistake(
+            "return p * (dp - along)",
+            "return p * dp - along",
+            Text(
+                "Only dp is multiplied by p; the sum over the row is to be as well: p * (dp - along).",
+                "只有 dp 乘了 p；该行的和也要乘：p * (dp - along)。",
+            ),
+        ),
+        Mistake(
+            "return p * (dp - along)",
+            "return p * (along - dp)",
+            Text("The sign is wrong: it is g minus the sum over the row.", "符号相反：应为 g 减去该行的和。"),
+        ),
+        Mistake(
+            BOTH,
+            BOTH.replace("axis=-1", "axis=0"),
+            Text(
+                "Softmax goes along the first axis, forward and backward; each row is to add up to 1, along the last axis.",
+                "softmax 的前向和反向都沿第一个轴进行；每一行之和应为 1，即沿最后一个轴。",
+            ),
+        ),
+        Mistake(
+            BOTH,
+            BOTH.replace(", keepdims=True", ""),
+            Text(
+                "keepdims=True is missing throughout: one number per row, of shape (3,), is aligned with the columns "
+                "of (3, 3), and fits no (3, 5).",
+                "到处都缺少 keepdims=True：每行一个数，形状为 (3,)，会与 (3, 3) 的列对齐，而与 (3, 5) 不符。",
             ),
         ),
     ],

@@ -55,8 +55,8 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "g * dloss / len(g)",
-            "g * dloss",
+            "return np.reshape(g * dloss / len(g), shape)",
+            "return np.reshape(g * dloss, shape)",
             Text(
                 "The factor 1 / n is missing: the loss is the mean over n positions, so each has a weight of 1 / n.",
                 "缺少因子 1 / n：loss 是 n 个位置的平均值，每个位置的权重是 1 / n。",
@@ -87,8 +87,8 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "g * dloss / len(g)",
-            "g / len(g)",
+            "return np.reshape(g * dloss / len(g), shape)",
+            "return np.reshape(g / len(g), shape)",
             Text("dloss is not used: the chain rule multiplies by it.", "没有使用 dloss：链式法则要乘以它。"),
         ),
         Mistake(
@@ -165,6 +165,30 @@ EXERCISE = Exercise(
             Text(
                 "The sum runs over the positions, axis 0; probabilities add up to 1 over the tokens, along the last axis.",
                 "沿位置（轴 0）求和了；概率是沿最后一个轴对 token 求和为 1。",
+            ),
+        ),
+        Mistake(
+            "    g[places] -= 1\n",
+            "    g[places] += 1\n",
+            Text(
+                "1 is added at the target of each row; it is to be subtracted, p - y.",
+                "每一行的目标处加了 1；应当减去 1，即 p - y。",
+            ),
+        ),
+        Mistake(
+            "    g[places] -= 1\n",
+            "    g -= 1\n",
+            Text(
+                "1 is subtracted from every entry; only that of the target gets it, one in each row.",
+                "每个元素都减了 1；每一行只有目标处的那一个元素要减。",
+            ),
+        ),
+        Mistake(
+            "    return np.reshape(g * dloss / len(g), shape)\n",
+            "    return g * dloss / len(g)\n",
+            Text(
+                "The gradient is one long matrix; give it the shape of the logits again.",
+                "梯度仍是一个长矩阵；要恢复成 logits 的形状。",
             ),
         ),
     ],

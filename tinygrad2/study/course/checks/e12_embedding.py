@@ -14,6 +14,7 @@ from tinygrad2.study.course.exercise import Exercise, Inputs, Mistake, Pair, Pro
 def show(theirs: Any, draw: Inputs) -> Iterator[Probe]:
     forward, backward = theirs.embedding_forward, theirs.embedding_backward
     for ids, shape in (
+        (np.array([2, 0, 1]), (4, 3)),
         (np.array([3, 0, 2]), (4, 3)),
         (np.array([2, 0, 2, 2]), (5, 3)),
         (np.array([[1, 1, 0], [1, 4, 0]]), (6, 2)),
@@ -41,9 +42,10 @@ EXERCISE = Exercise(
             "    np.add.at(dweight, ids, dout)\n",
             "    dweight[ids] += dout\n",
             Text(
-                "Of a token that comes several times, the last use alone counts: dweight[ids] += ... adds each row once. Use "
-                "np.add.at.",
-                "重复出现的 token 只计入了最后一次使用：dweight[ids] += ... 对每一行只加一次。应使用 np.add.at。",
+                "Of a token that comes several times, the last use alone counts: dweight[ids] += ... adds to each row once, "
+                "and dweight[ids] = ... keeps the last. Use np.add.at.",
+                "重复出现的 token 只计入了最后一次使用：dweight[ids] += ... 对每一行只加一次，dweight[ids] = ... "
+                "只留下最后一次。应使用 np.add.at。",
             ),
         ),
         Mistake(
@@ -105,6 +107,22 @@ EXERCISE = Exercise(
             Text(
                 "The gradient is divided by the number of tokens: that belongs to the loss, where it takes a mean.",
                 "梯度除以了 token 的个数：取平均是 loss 的事，不属于这里。",
+            ),
+        ),
+        Mistake(
+            "return weight[ids], (ids, weight.shape)",
+            "return weight[ids + 1], (ids, weight.shape)",
+            Text(
+                "The row after the one of the token is read: ids count from 0, as rows do.",
+                "读取的是该 token 后面的一行：id 与行都从 0 开始计数。",
+            ),
+        ),
+        Mistake(
+            "return weight[ids], (ids, weight.shape)",
+            "return weight[ids - 1], (ids, weight.shape)",
+            Text(
+                "The row before the one of the token is read: ids count from 0, as rows do.",
+                "读取的是该 token 前面的一行：id 与行都从 0 开始计数。",
             ),
         ),
     ],

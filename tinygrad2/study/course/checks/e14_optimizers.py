@@ -91,13 +91,13 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "1 - beta1**t",
-            "1 - beta1 ** (t + 1)",
+            "mean = m / (1 - beta1**t)",
+            "mean = m / (1 - beta1 ** (t + 1))",
             Text("The correction of m is one step ahead: t is 1 in the first step.", "m 的修正超前一步：第一步 t 为 1。"),
         ),
         Mistake(
-            "1 - beta1**t",
-            "1 - beta1",
+            "mean = m / (1 - beta1**t)",
+            "mean = m / (1 - beta1)",
             Text(
                 "The correction of m is the same in every step; the power t is missing.",
                 "每一步对 m 的修正都相同；缺少幂 t。",
@@ -109,8 +109,8 @@ EXERCISE = Exercise(
             Text("v averages the gradients themselves, and not their squares.", "v 平均的是梯度本身而不是平方。"),
         ),
         Mistake(
-            "beta1 * m + (1 - beta1) * g",
-            "beta1 * m + g",
+            "m = beta1 * m + (1 - beta1) * g",
+            "m = beta1 * m + g",
             Text("The factor 1 - beta1 in m is missing.", "m 中缺少因子 1 - beta1。"),
         ),
         Mistake(
@@ -122,13 +122,13 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "np.sqrt(square) + 1e-8",
-            "np.sqrt(square + 1e-8)",
+            "step = mean / (np.sqrt(square) + 1e-8)",
+            "step = mean / np.sqrt(square + 1e-8)",
             Text("1e-8 belongs outside of the root; inside it acts like 1e-4.", "1e-8 应在根号之外；在根号内它相当于 1e-4。"),
         ),
         Mistake(
-            "mean / (np.sqrt(square) + 1e-8)",
-            "mean / (square + 1e-8)",
+            "step = mean / (np.sqrt(square) + 1e-8)",
+            "step = mean / (square + 1e-8)",
             Text("The root of v is missing.", "缺少对 v 开平方。"),
         ),
         Mistake(
@@ -140,8 +140,8 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            " - lr * decay * p, m, v",
-            ", m, v",
+            "return p - lr * step - lr * decay * p, m, v",
+            "return p - lr * step, m, v",
             Text("The weight decay is missing.", "缺少权重衰减。"),
         ),
         Mistake(
@@ -187,8 +187,8 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "(t - warmup) / (total - warmup)",
-            "t / total",
+            "done = (t - warmup) / (total - warmup)",
+            "done = t / total",
             Text("The cosine begins at step 0; it begins where the warm-up ends.", "余弦从第 0 步开始了；应从预热结束处开始。"),
         ),
         Mistake(
@@ -202,8 +202,8 @@ EXERCISE = Exercise(
             Text("A whole cosine goes down and up again; half of one is wanted.", "整个余弦会降下去再升上来；应取半个。"),
         ),
         Mistake(
-            "(1 + np.cos(np.pi * done)) / 2",
-            "(1 - done)",
+            "return final + (peak - final) * (1 + np.cos(np.pi * done)) / 2",
+            "return final + (peak - final) * (1 - done)",
             Text("The fall is a straight line, not half a cosine.", "下降是直线而不是半个余弦。"),
         ),
     ],

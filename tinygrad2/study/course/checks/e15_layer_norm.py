@@ -102,8 +102,8 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "n * np.mean(dn * n, axis=-1, keepdims=True)",
-            "np.mean(dn * n, axis=-1, keepdims=True)",
+            "of_variance = n * np.mean(dn * n, axis=-1, keepdims=True)",
+            "of_variance = np.mean(dn * n, axis=-1, keepdims=True)",
             Text("The factor n is missing in front of mean(dn * n).", "mean(dn * n) 前面缺少因子 n。"),
         ),
         Mistake(
@@ -131,8 +131,8 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "np.sum(dout * n, axis=tokens)",
-            "np.sum(dout, axis=tokens)",
+            "return dx, np.sum(dout * n, axis=tokens), np.sum(dout, axis=tokens)",
+            "return dx, np.sum(dout, axis=tokens), np.sum(dout, axis=tokens)",
             Text("The gradient of the gain lacks n, which the gain is multiplied by.", "gain 的梯度缺少与 gain 相乘的 n。"),
         ),
         Mistake(
@@ -144,8 +144,8 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            ", np.sum(dout, axis=tokens)",
-            ", np.mean(dout, axis=tokens)",
+            "return dx, np.sum(dout * n, axis=tokens), np.sum(dout, axis=tokens)",
+            "return dx, np.sum(dout * n, axis=tokens), np.mean(dout, axis=tokens)",
             Text(
                 "The gradient of the bias is averaged over the tokens; it is to be summed.",
                 "bias 的梯度对 token 取了平均；应当求和。",
@@ -168,24 +168,24 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "axis=-1, keepdims=True) + EPS)",
-            "axis=-1, keepdims=True)) + EPS",
+            "std = np.sqrt(np.mean(centred**2, axis=-1, keepdims=True) + EPS)",
+            "std = np.sqrt(np.mean(centred**2, axis=-1, keepdims=True)) + EPS",
             Text(
                 "1e-5 is added to the standard deviation; it is to be added to the variance, under the root.",
                 "1e-5 加到了标准差上；应加到方差上，即根号之内。",
             ),
         ),
         Mistake(
-            "axis=-1, keepdims=True) + EPS)",
-            "axis=-1, keepdims=True))",
+            "std = np.sqrt(np.mean(centred**2, axis=-1, keepdims=True) + EPS)",
+            "std = np.sqrt(np.mean(centred**2, axis=-1, keepdims=True))",
             Text("1e-5 is missing: a row of equal entries is divided by 0.", "缺少 1e-5：元素全相等的行会除以 0。"),
         ),
         Mistake(
             "std = np.sqrt(np.mean(centred**2, axis=-1, keepdims=True) + EPS)",
-            "std = np.sqrt(np.sum(centred**2, axis=-1, keepdims=True) / max(x.shape[-1] - 1, 1) + EPS)",
+            "std = np.sqrt(np.var(x, axis=-1, keepdims=True, ddof=1) + EPS)",
             Text(
-                "The variance is divided by C - 1; it is the mean of the squared deviations, over C.",
-                "方差除以了 C - 1；这里的方差是偏差平方的平均值，除以 C。",
+                "The variance is divided by C - 1 (ddof=1); it is the mean of the squared deviations, over C.",
+                "方差除以了 C - 1（ddof=1）；这里的方差是偏差平方的平均值，除以 C。",
             ),
         ),
         Mistake(
@@ -214,6 +214,55 @@ EXERCISE = Exercise(
             "return n * gain + bias, (n, std, gain)",
             "return (n + bias) * gain, (n, std, gain)",
             Text("The bias is multiplied by the gain: it is to be added last.", "bias 也乘上了 gain：它应最后相加。"),
+        ),
+        Mistake(
+            "return dx, np.sum(dout * n, axis=tokens), np.sum(dout, axis=tokens)",
+            "return dx, np.sum(dout, axis=tokens), np.sum(dout * n, axis=tokens)",
+            Text(
+                "The gradients of gain and bias have changed places: the gain multiplies n, so its gradient is the "
+                "sum of dout * n.",
+                "gain 和 bias 的梯度位置弄反了：gain 与 n 相乘，所以它的梯度是 dout * n 之和。",
+            ),
+        ),
+        Mistake(
+            "dx = (dn - of_mean - of_variance) / std",
+            "dx = (dn - of_mean + of_variance) / std",
+            Text(
+                "The term of the variance is added; it is to be subtracted, as that of the mean.",
+                "方差的一项是加上的；它与均值的一项一样，应当减去。",
+            ),
+        ),
+        Mistake(
+            "    centred = x - np.mean(x, axis=-1, keepdims=True)\n"
+            "    std = np.sqrt(np.mean(centred**2, axis=-1, keepdims=True) + EPS)\n",
+            "    centred = x - np.mean(x, axis=0, keepdims=True)\n"
+            "    std = np.sqrt(np.mean(centred**2, axis=0, keepdims=True) + EPS)\n",
+            Text(
+                "Mean and variance are taken over axis 0, the batch: that is BatchNorm. LayerNorm takes them over "
+                "the features, the last axis.",
+                "沿轴 0（批次）取了均值和方差：那是 BatchNorm。层归一化沿特征，即最后一个轴，取均值和方差。",
+            ),
+        ),
+        Mistake(
+            "    centred = x - np.mean(x, axis=-1, keepdims=True)\n"
+            "    std = np.sqrt(np.mean(centred**2, axis=-1, keepdims=True) + EPS)\n    n = centred / std\n"
+            "    return n * gain + bias, (n, std, gain)\n    # </hole>\n\n\ndef layer_norm_backward(dout, cache):\n"
+            '    """dout (..., C) -> dx (..., C), dgain (C,), dbias (C,)."""\n    # <hole>\n'
+            "    n, std, gain = cache\n    tokens = tuple(range(dout.ndim - 1))\n    dn = dout * gain\n"
+            "    of_mean = np.mean(dn, axis=-1, keepdims=True)\n"
+            "    of_variance = n * np.mean(dn * n, axis=-1, keepdims=True)\n",
+            "    centred = x - np.mean(x, axis=0, keepdims=True)\n"
+            "    std = np.sqrt(np.mean(centred**2, axis=0, keepdims=True) + EPS)\n    n = centred / std\n"
+            "    return n * gain + bias, (n, std, gain)\n    # </hole>\n\n\ndef layer_norm_backward(dout, cache):\n"
+            '    """dout (..., C) -> dx (..., C), dgain (C,), dbias (C,)."""\n    # <hole>\n'
+            "    n, std, gain = cache\n    tokens = tuple(range(dout.ndim - 1))\n    dn = dout * gain\n"
+            "    of_mean = np.mean(dn, axis=0, keepdims=True)\n"
+            "    of_variance = n * np.mean(dn * n, axis=0, keepdims=True)\n",
+            Text(
+                "All means, forward and backward, are taken over axis 0, the batch: that is BatchNorm. LayerNorm "
+                "takes them over the features, the last axis.",
+                "前向和反向的所有平均都沿轴 0（批次）取：那是 BatchNorm。层归一化沿特征，即最后一个轴，取平均。",
+            ),
         ),
     ],
 )

@@ -187,8 +187,8 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "y[i : i + size]) for",
-            "y[: size]) for",
+            "return [(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]",
+            "return [(x[i : i + size], y[: size]) for i in range(0, len(x), size)]",
             Text("y is always cut at its beginning; its rows go with those of x.", "y 总是从开头切取；它的行应与 x 的行对应。"),
         ),
         Mistake(

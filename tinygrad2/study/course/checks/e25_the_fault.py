@@ -208,8 +208,8 @@ EXERCISE = Exercise(
     ),
     mistakes=[
         Mistake(
-            "1e-8 + 1e-4 * max(abs(measured), abs(claimed))",
-            "1e-8",
+            "return abs(measured - claimed) <= 1e-8 + 1e-4 * max(abs(measured), abs(claimed))",
+            "return abs(measured - claimed) <= 1e-8",
             Text(
                 "The numbers are compared absolutely: large slopes never agree to 1e-8. Add a ten-thousandth of the larger.",
                 "只按绝对误差比较：较大的斜率永远达不到 1e-8。应加上较大者的万分之一。",
@@ -224,8 +224,8 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
-            "abs(measured - claimed) <=",
-            "measured - claimed <=",
+            "return abs(measured - claimed) <= 1e-8 + 1e-4 * max(abs(measured), abs(claimed))",
+            "return measured - claimed <= 1e-8 + 1e-4 * max(abs(measured), abs(claimed))",
             Text(
                 "The sign of the difference counts: a claim that is far too large passes. Take its absolute value.",
                 "差的符号没有去掉：过大的声称值也会通过。应取绝对值。",

@@ -10,7 +10,8 @@ place: the gradient goes back to the place that its number came from.
 
 From here on, gradients come as pairs. `name_forward` returns the result and a `cache`: whatever the backward function will
 need, in any form. `name_backward` takes `dout`, the gradient of the result, which has its shape, and the cache, and returns the
-gradient of x, which has the shape of x.
+gradient of x, which has the shape of x. It may be called more than once with the same cache, so it writes neither into `dout`
+nor into the cache.
 
 - `sum_forward(x, axis, keepdims)` -> (out, cache): `axis` is None (over all), a number or a tuple of several, and may count
   from the end (-1); with `keepdims`, the axes that were summed stay, with length 1.
@@ -29,6 +30,7 @@ reshape 和 transpose 不改变数值，只改变位置：梯度回到它的数�
 
 从这里开始，梯度以成对函数的形式给出。`name_forward` 返回结果和 `cache`：反向函数所需要的一切，形式不限。
 `name_backward` 接收 `dout`（结果的梯度，与结果形状相同）和 cache，返回 x 的梯度，与 x 形状相同。
+它可能以同一个 cache 被调用多次，所以不改写 `dout` 和 cache。
 
 - `sum_forward(x, axis, keepdims)` -> (out, cache)：`axis` 为 None（对全部求和）、一个数或由几个数组成的元组，
   也可以从末尾数起（-1）；`keepdims` 为真时，被求和的轴以长度 1 保留。

@@ -12,14 +12,17 @@
 Write a class `Tensor` and a function `op`. How you do it is free (closures, a tape, a class for each function, nodes): the
 check looks at what comes out.
 
-- `Tensor(data)`: `data` is an array of float64, `shape` its shape, `grad` an array of that shape, or None before `backward`.
+- `Tensor(data)`: `data` is an array of float64, also where a list or integers were given, `shape` its shape, `grad` an array of
+  that shape, or None before `backward`.
 - `a + b`, `a - b`, `a * b`, `a / b`, `a @ b`, `-a`; for all but `@`, one of the two may be a number.
   `@` is for matrices, of which the left may have more axes in front: (..., n, k) @ (k, m).
 - `a.sum(axis=None, keepdims=False)`, `a.mean(axis=None, keepdims=False)`, `a.reshape(*shape)`, `a.transpose(*axes)`.
-- `loss.backward()` adds to the `grad` of every Tensor that the loss, a single number, depends on. A second loss adds to it.
+- `loss.backward()` adds to the `grad` of every Tensor that the loss, a single number, depends on: of those that were computed
+  on the way too. A second loss adds its own gradients, and nothing else. A graph may be deep, and have very many paths.
 - `op(forward, backward)` makes a function of Tensors from such a pair as the exercises that follow have:
   `forward(*arrays) -> (out, cache)`, `backward(dout, cache)` -> one gradient, or a tuple with one for each Tensor that was
-  given. Arguments that are not Tensors are handed to `forward` as they are.
+  given. Arguments that are not Tensors are handed to `forward` as they are. `backward` may be called more than once with the
+  same cache, so it writes neither into `dout` nor into the cache.
 
 Two exercises that you have done will help: `unbroadcast` and the order of `backward`.
 [zh]
@@ -36,14 +39,16 @@ Two exercises that you have done will help: `unbroadcast` and the order of `back
 
 请写出类 `Tensor` 和函数 `op`。写法自由（闭包、tape、每个函数一个类、节点图均可）：检查只看结果。
 
-- `Tensor(data)`：`data` 为 float64 数组，`shape` 为其形状，`grad` 为同形状的数组，在 `backward` 之前可为 None。
+- `Tensor(data)`：`data` 为 float64 数组（给定列表或整数时也是如此），`shape` 为其形状，`grad` 为同形状的数组，
+  在 `backward` 之前可为 None。
 - `a + b`、`a - b`、`a * b`、`a / b`、`a @ b`、`-a`；除 `@` 外，两者之一可以是数。
   `@` 用于矩阵，左边前面可以有更多的轴：(..., n, k) @ (k, m)。
 - `a.sum(axis=None, keepdims=False)`、`a.mean(axis=None, keepdims=False)`、`a.reshape(*shape)`、`a.transpose(*axes)`。
-- `loss.backward()` 把梯度加到 loss（一个数）所依赖的每个 Tensor 的 `grad` 上。第二个 loss 会继续累加。
+- `loss.backward()` 把梯度加到 loss（一个数）所依赖的每个 Tensor 的 `grad` 上，包括中间算出的 Tensor。第二个 loss 只加上它自己的
+  梯度，不加别的。计算图可能很深，路径也可能非常多。
 - `op(forward, backward)` 把后续练习中的一对函数变成 Tensor 的函数：
   `forward(*arrays) -> (out, cache)`，`backward(dout, cache)` -> 一个梯度，或与给定的各 Tensor 对应的元组。
-  不是 Tensor 的参数原样传给 `forward`。
+  不是 Tensor 的参数原样传给 `forward`。`backward` 可能以同一个 cache 被调用多次，所以它不改写 `dout` 和 cache。
 
 你已完成的两个练习会有帮助：`unbroadcast` 和 `backward` 的顺序。
 """

@@ -103,10 +103,16 @@ def tanh_backward(dout, cache):
     # </hole>
 
 
+# <hole>
+SCALE = np.sqrt(2 / np.pi)  # u = SCALE (x + CUBE x^3)
+CUBE = 0.044715
+# </hole>
+
+
 def gelu_forward(x):
     """x (...) -> GELU(x) (...), and what backward needs."""
     # <hole>
-    t = np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))
+    t = np.tanh(SCALE * (x + CUBE * x**3))
     return 0.5 * x * (1 + t), (x, t)
     # </hole>
 
@@ -115,6 +121,6 @@ def gelu_backward(dout, cache):
     """dout (...) -> dx (...)."""
     # <hole>
     x, t = cache
-    du = np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * x**2)
+    du = SCALE * (1 + 3 * CUBE * x**2)
     return dout * (0.5 * (1 + t) + 0.5 * x * (1 - t**2) * du)
     # </hole>

@@ -15,7 +15,8 @@ Raising one score lowers all other weights of its row, so every gradient depends
 Write both functions; softmax is along the last axis, for any number of axes.
 
 - `softmax_forward(x) -> (p, cache)`: subtract the maximum of the row first, or exp(1000) is infinite.
-- `softmax_backward(dp, cache) -> dx`.
+- `softmax_backward(dp, cache) -> dx`. It may be called more than once with the same cache, so it writes neither into `dp` nor
+  into the cache.
 [zh]
 Softmax：和为 1 的权重
 
@@ -34,7 +35,7 @@ Softmax：和为 1 的权重
 请写出两个函数；softmax 沿最后一个轴，轴的个数任意。
 
 - `softmax_forward(x) -> (p, cache)`：先减去该行的最大值，否则 exp(1000) 是无穷大。
-- `softmax_backward(dp, cache) -> dx`。
+- `softmax_backward(dp, cache) -> dx`。它可能以同一个 cache 被调用多次，所以不改写 `dp` 和 cache。
 """
 
 import numpy as np

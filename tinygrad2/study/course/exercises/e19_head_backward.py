@@ -54,7 +54,9 @@ def causal_head_backward(dout, cache):
     dv = np.swapaxes(weights, -1, -2) @ dout
     dweights = dout @ np.swapaxes(v, -1, -2)
     along = np.sum(dweights * weights, axis=-1, keepdims=True)
-    dscores = weights * (dweights - along) / np.sqrt(q.shape[-1])
-    dk = np.swapaxes(dscores, -1, -2) @ q
-    return dscores @ k, dk, dv
+    dscores = weights * (dweights - along)
+    scale = np.sqrt(q.shape[-1])
+    dq = dscores @ k / scale
+    dk = np.swapaxes(dscores, -1, -2) @ q / scale
+    return dq, dk, dv
     # </hole>

@@ -8,6 +8,9 @@ def softmax_forward(x):
     return p, p
 
 
-def softmax_backward(dp, p):
-    jacobian = np.einsum("...i,ij->...ij", p, np.eye(p.shape[-1])) - p[..., :, None] * p[..., None, :]
-    return np.einsum("...ij,...j->...i", jacobian, dp)
+def softmax_backward(dp, cache):
+    dx = np.zeros(dp.shape)
+    for row in np.ndindex(dp.shape[:-1]):
+        p = cache[row]
+        dx[row] = (np.diag(p) - np.outer(p, p)) @ dp[row]
+    return dx
