@@ -32,7 +32,16 @@ def pairs(path):
         yield tuple(doc.split("\n[zh]\n"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Text" and len(node.args) == 2:
-            yield tuple(map(ast.unparse, node.args))
+            yield tuple(map(words, node.args))
+
+
+def words(node):
+    """A text as it stands there; of what is put into it, the names. (Pythons differ in how they write an expression.)"""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(map(words, node.values))
+    return f"{{{' '.join(sorted({one.id for one in ast.walk(node) if isinstance(one, ast.Name)}))}}}"
 
 
 def every():
