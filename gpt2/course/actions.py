@@ -1,4 +1,4 @@
-"""`gpt2 learn`: the course, from a slope to a GPT-2 on one's own engine."""
+"""What `gpt2 learn` does: begin, check, hint, show a page, grade, and write solutions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gpt2.commands.parser import Bare, natural, place
 from gpt2.errors import ConfigError
 from gpt2.files import strict_json
 from gpt2.terminal import one_line, padded, printable, width_of
@@ -28,7 +27,6 @@ from tinygrad2.study.course.runner import Checked
 from tinygrad2.study.course.runner import check as check_alone
 from tinygrad2.study.course.runner import page as page_of
 
-HELP = "build it yourself: exercises from a slope to a GPT-2, and a check that knows which mistake was made"
 PACKAGES = ("tinygrad2.study.course", "gpt2.course")
 MARKS = {
     RIGHT: Text("ok", "正确"),
@@ -41,23 +39,8 @@ PRINTED = 10
 """Lines of what a learner's code prints that are shown."""
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Its flags."""
-    about = (
-        "start [FOLDER], check [NUMBER ...], hint NUMBER, lab NUMBER, grade FOLDER ..., solutions FOLDER; without any, show "
-        "how far you are"
-    )
-    parser.add_argument("--action", action=Bare, several=True, default=[], metavar="ACTION", help=about)
-    parser.add_argument("--folder", type=place, help="your folder (default: this one, or course)")
-    parser.add_argument("--language", choices=LANGUAGES, default="en", help="of the exercises: en or zh (default en)")
-    parser.add_argument("--watch", action="store_true", help="check: check each file again when it is saved, until Ctrl-C")
-    parser.add_argument("--seed", type=natural, help="of the inputs of a check (default 0, of grade 1)")
-    parser.add_argument("--out", type=place, help="lab: HTML file to write (default NAME.html in your folder)")
-    parser.add_argument("--json", action="store_true", help="check, grade: print one JSON object")
-
-
 def run(args: argparse.Namespace) -> int:
-    """Run the command."""
+    """Do what the words of a command line ask for."""
     if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))  # so that what a check has begun ends with it
     action, *args.what = args.action or ["show"]
@@ -68,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
     for flag, where in {"watch": "check", "json": "check, grade", "out": "lab", "seed": "check, lab, grade"}.items():
         if getattr(args, flag) not in (None, False) and action not in where.split(", "):
             raise ConfigError(f"--{flag} is for {where}: leave it out")
+    if args.language not in LANGUAGES:
+        raise ConfigError(f"--language {args.language}: choose {' or '.join(LANGUAGES)}")
     args.action = action
     return ACTIONS[action](args, exercises(PACKAGES))
 

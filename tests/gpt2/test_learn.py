@@ -192,7 +192,7 @@ def test_watching(course, capsys, monkeypatch):
     """A file is saved, and checked; then Ctrl-C."""
     from types import SimpleNamespace
 
-    import gpt2.commands.learn as learn
+    import gpt2.course.actions as actions
 
     waits = iter(range(3))
 
@@ -203,7 +203,7 @@ def test_watching(course, capsys, monkeypatch):
         if turn is None:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(learn, "time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(actions, "time", SimpleNamespace(sleep=sleep))
     assert main(["learn", "check", "6", "--watch"]) == 130
     out = capsys.readouterr().out
     assert out.index("06 unbroadcast: not written yet") < out.index("06 unbroadcast: right")

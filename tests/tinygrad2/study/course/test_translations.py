@@ -16,7 +16,6 @@ KNOWN = Path(__file__).with_name("translations.txt")
 FILES = [
     *sorted((ROOT / "tinygrad2/study/course").rglob("*.py")),
     *sorted((ROOT / "gpt2/course").rglob("*.py")),
-    ROOT / "gpt2/commands/learn.py",
 ]
 
 
