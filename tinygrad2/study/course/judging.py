@@ -270,7 +270,7 @@ def _raised(error: BaseException, path: Path, en: str, zh: str) -> Text:
     where, name = located(error, path)
     where = f"in {name}, {where}" if name and name != "<module>" else where
     kind, said = type(error).__name__, str(error.msg if isinstance(error, SyntaxError) else error).split("\n")[0][:200]
-    fix = Text("", "")
+    fix = NOTHING
     if isinstance(error, ValueError) and ("read-only" in said):
         fix = Text("; do not write into an input: make a new array", "；不要改写输入，应新建数组")
     elif isinstance(error, SystemExit):

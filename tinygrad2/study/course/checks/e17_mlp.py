@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad2 import ops, optim
-from tinygrad2.study.course.checks.engine import Tensor
+from tinygrad2.study.course.checks.e08_tensor import Tensor
 from tinygrad2.study.course.exercise import Call, Exercise, Inputs, Mistake, Probe, Text, frozen
 from tinygrad2.types import Array
 

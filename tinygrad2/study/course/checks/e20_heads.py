@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad2.study.course.checks.engine import Tensor, op
+from tinygrad2.study.course.checks.e08_tensor import Tensor, op
 from tinygrad2.study.course.exercise import Exercise, Inputs, Mistake, Pair, Probe, Text, reference
 
 

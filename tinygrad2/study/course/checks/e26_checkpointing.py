@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import tinygrad2
-from tinygrad2.study.course.checks.engine import Tensor, op
+from tinygrad2.study.course.checks.e08_tensor import Tensor, op
 from tinygrad2.study.course.exercise import Exercise, Inputs, Mistake, Probe, Text
 from tinygrad2.types import Array
 
