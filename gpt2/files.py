@@ -1,4 +1,4 @@
-"""JSON read with care, the cache folder, and downloads."""
+"""JSON read with care, and downloads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import math
 import os
 import reprlib
 import stat
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,40 +19,9 @@ from typing import Any, BinaryIO, TypeVar
 import msgspec
 
 from gpt2.errors import DataError, RunError
-from tinygrad2.files import write_atomically
+from tinygrad2.files import private_folder, write_atomically
 
 T = TypeVar("T")
-
-
-def cache_folder() -> Path:
-    """Where what can be made again is kept: TINYGRAD2_CACHE, or ~/.cache/tinygrad2. It need not exist.
-
-    A user without a home has one among the temporary files.
-    """
-    try:
-        return Path(os.environ.get("TINYGRAD2_CACHE") or Path.home() / ".cache" / "tinygrad2")
-    except RuntimeError:
-        return Path(tempfile.gettempdir(), f"tinygrad2-{os.getuid()}" if hasattr(os, "getuid") else "tinygrad2")
-
-
-def private_folder(folder: Path, must_be: bool = True) -> Path:
-    """The folder without links in its path, in which nobody else can write or take its place; what is not there is made so.
-
-    Raises OSError that says why it is not such a folder, and the fix; not for what is there already if it need not be one.
-    Windows does not say in this way who may write where, so that nothing is refused there.
-    """
-    must_be = must_be and hasattr(os, "geteuid")
-    real = Path(os.path.realpath(folder))
-    for part in (*reversed(real.parents), real):
-        if not os.path.lexists(part):
-            part.mkdir(0o700, exist_ok=True)
-        about = part.lstat()
-        if must_be and about.st_uid not in ({os.geteuid()} if part == real else {os.geteuid(), 0}):
-            raise OSError(errno.EPERM, f"{part} belongs to another user; set TINYGRAD2_CACHE to a folder of yours", str(part))
-        sticky = part != real and about.st_mode & stat.S_ISVTX  # others may write there, but not replace what is not theirs
-        if must_be and about.st_mode & 0o022 and not sticky:
-            raise OSError(errno.EPERM, f"others may write into {part}; chmod go-w {part}", str(part))
-    return real
 
 
 def code_sha256() -> str:

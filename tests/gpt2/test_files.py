@@ -14,9 +14,10 @@ from small_runs import run_once
 
 from gpt2.config import read_toml
 from gpt2.errors import DataError
-from gpt2.files import download, parse_object, private_folder, read_json
+from gpt2.files import download, parse_object, read_json
 from gpt2.run.folder import load_model
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer, load_tokenizer
+from tinygrad2.files import private_folder
 
 CONTENT = b"what is to be had" * 10
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(CONTENT)

@@ -4,7 +4,8 @@
 runs: ops say `kernels.gelu(x)`, and so do kernels that are made of others. It is chosen when the first kernel is called,
 because loading compiled ones takes a while. A process that is forked after that has the reference: OpenMP's threads stay with
 its parent. One that is spawned has all.
-`TINYGRAD2_KERNELS=numpy` in the environment forces the reference, and NumPy's own products of matrices.
+`TINYGRAD2_KERNELS=numpy` in the environment forces the reference, and NumPy's own products of matrices, unless
+TINYGRAD2_PRODUCTS names another library (see fast/products.py).
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import threading
 import warnings
 from importlib.util import find_spec
 from types import ModuleType
@@ -32,6 +32,7 @@ KERNELS = frozenset(
         "add",
         "add_to_rows",
         "adamw",
+        "block",
         "cached_attention",
         "causal_attention",
         "causal_attention_vjp",
@@ -45,11 +46,15 @@ KERNELS = frozenset(
         "linear_cross_entropy",
         "linear_vjp",
         "product",
+        "rotary",
+        "rotary_vjp",
         "rounding",
+        "scaled_linear",
         "softmax",
         "softmax_vjp",
         "square_sum",
         "to_gradients",
+        "COMPILED",
         "SPREADS",
     ]
 )
@@ -81,12 +86,7 @@ def load(name: str) -> ModuleType:
         raise UnsupportedError(f"TINYGRAD2_KERNELS={name!r}: choose from {', '.join(IMPLEMENTATIONS)}{hint}")
     if forked and name != "numpy":
         raise UnsupportedError(f"TINYGRAD2_KERNELS={name!r}: {FORKED}; spawn the process, or set TINYGRAD2_KERNELS=numpy")
-    note = threading.Timer(1.0, lambda: print("compiling kernels, only this once", file=sys.stderr))
-    note.start()
-    try:
-        return importlib.import_module(f"tinygrad2.kernels.{MODULES[name]}")
-    finally:
-        note.cancel()
+    return importlib.import_module(f"tinygrad2.kernels.{MODULES[name]}")
 
 
 def running() -> dict[str, str]:

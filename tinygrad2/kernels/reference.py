@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,10 @@ from tinygrad2.types import Array
 
 Tile = tuple[slice, slice]
 """Some sequences, and some of their heads."""
+Layer = tuple[Array, Array | None, Array | None]
+"""A linear layer as it is read: rows (N, K), one for each output; the scales (N) of int8 rows; and the bias (N)."""
 
+COMPILED = False
 SPREADS = False  # whether every kernel shares its work among the threads by itself, at next to no cost
 FEWEST = 32  # rows that are worth a thread of their own
 BLOCK = 1 << 17  # entries: 512 KB of float32, which suits caches and gives threads long turns with the interpreter
@@ -29,6 +33,8 @@ ADDED_ROWS = 1024  # of a product that are there before they are added
 LOGITS = 1 << 24  # that are there at once
 ROW_BLOCK = 256  # rows that are summed one after another
 MANY_ROWS = 1 << 12  # from here on, float32 has too few digits for a sum of so many, one after another
+FEW = 8  # rows, up to which reading a matrix takes longer than computing with it
+DEQUANTISED = 1 << 20  # entries of an int8 matrix that are float32 at once
 FEW_ROWS = 4  # up to here, that many matrix-vector products read a matrix faster than one matrix product does
 FAR = {4: 12.0, 8: 25.0}  # where GELU is x, or 0, to the last digit, by the bytes of a number
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)  # a Python float, so that float32 stays float32
@@ -47,8 +53,8 @@ def blocks(x: Array, span: slice) -> Iterator[slice]:
 
 def product(a: Array, b: Array, out: Array, add: bool) -> None:
     """out = a @ b, or out += a @ b; see `products.matmul`."""
-    mkl = library(a)
-    one = _numpy_product if mkl is None else mkl.product
+    found = library(a.dtype)
+    one = _numpy_product if found is None else found.product
     if len(a) >= b.shape[1]:
         share(lambda part: one(a[part], b, out[part], add), len(a), FEWEST)
     else:
@@ -103,6 +109,24 @@ def linear_vjp(g: Array, rounded: Array | None, x: Array, w: Array, needed: Sequ
         x2 = rows(x) if rounded is None else rounded
         for_w = matmul(x2.T, g2) if w.flags.c_contiguous else matmul(g2.T, x2).T
     return for_x, for_w, for_b
+
+
+def scaled_linear(x: Array, w: Array, scale: Array, b: Array | None) -> Array:
+    """x (..., K) times the rows of w (N, K), int8, each with its scale (N), + b (N): (..., N), summed in the dtype of x."""
+    x2 = rows(x)
+    out = np.empty((len(x2), len(w)), x.dtype)
+    step = max(1, DEQUANTISED // max(1, w.shape[1]))
+
+    def work(span: slice) -> None:
+        for i in range(span.start, span.stop, step):
+            part = slice(i, min(i + step, span.stop))
+            matmul(x2, w[part].astype(x.dtype).T, out=out[:, part])
+
+    share(work, len(w), FEWEST)
+    out *= scale
+    if b is not None:
+        out += b
+    return out.reshape(*x.shape[:-1], len(w))
 
 
 def add_to_rows(x: Array, b: Array) -> None:
@@ -392,6 +416,8 @@ def cached_attention(qkv: Array, keys: Array, values: Array, start: int) -> Arra
     q, k, v = _heads(qkv, keys.shape[1])  # (B, H, T, d)
     T = q.shape[-2]
     keys[:, :, start : start + T], values[:, :, start : start + T] = k, v
+    if not start:
+        return kernels.causal_attention(qkv, keys.shape[1], None)[0]
     out = np.empty((*qkv.shape[:-1], qkv.shape[-1] // 3), qkv.dtype)
     merged = _split(out, keys.shape[1])  # (B, H, T, d)
     for part, _ in _query_blocks(T):
@@ -404,6 +430,24 @@ def cached_attention(qkv: Array, keys: Array, values: Array, start: int) -> Arra
     return out
 
 
+def block(
+    x: Array, norms: Sequence[Array], eps: float, layers: Sequence[Layer], keys: Array, values: Array, past: int
+) -> Array:
+    """A Pre-LN block of GPT-2 for new positions, (B, T, C) -> (B, T, C), after `past` whose keys and values are kept.
+
+    `norms` are the gain and the bias of both layer norms; `layers` make Q, K and V, mix the heads, and are the two of the
+    feed-forward network. See `cached_attention`.
+    """
+
+    def through(h: Array, w: Array, scale: Array | None, b: Array | None) -> Array:
+        return kernels.linear(h, w.T, b)[0] if scale is None else kernels.scaled_linear(h, w, scale, b)
+
+    h = kernels.layer_norm(x, norms[0], norms[1], eps)[0]
+    x = x + through(kernels.cached_attention(through(h, *layers[0]), keys, values, past), *layers[1])
+    h = kernels.layer_norm(x, norms[2], norms[3], eps)[0]
+    return x + through(kernels.gelu(through(h, *layers[2]))[0], *layers[3])
+
+
 def _split(x: Array, heads: int) -> Array:
     """(B, T, C) -> a view (B, H, T, d)."""
     return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads).swapaxes(-2, -3)
@@ -414,6 +458,61 @@ def _heads(qkv: Array, heads: int) -> tuple[Array, Array, Array]:
     width = qkv.shape[-1] // 3
     q, k, v = (_split(qkv[..., i * width : (i + 1) * width], heads) for i in range(3))
     return q, k, v
+
+
+TINY = 1e-6  # added to a mean of squares
+SHARPER = 1.7  # what normalised queries are multiplied by
+
+
+@functools.lru_cache(64)
+def turns(start: int, T: int, d_k: int, dtype: np.dtype[Any]) -> Array:
+    """What multiplies each pair of entries, as a complex number: e^(i position / 10000^(2 pair / d_k)), (T, d_k / 2)."""
+    angles = np.arange(start, start + T)[:, None] / 10_000 ** (np.arange(0, d_k, 2) / d_k)
+    found = np.exp(1j * angles).astype(np.result_type(dtype, np.complex64))
+    found.flags.writeable = False
+    return found
+
+
+def rotary(qkv: Array, heads: int, start: int) -> tuple[Array, Array]:
+    """Queries and keys of one length, turned; also what each was multiplied by, (N, T, 2 heads)."""
+    out = _own(qkv)
+    x = _queries_and_keys(out, heads)
+    factors = 1 / np.sqrt(np.einsum("btnd,btnd->btn", x, x) / x.shape[-1] + np.asarray(TINY, x.dtype))
+    factors[..., :heads] *= SHARPER
+    x *= factors[..., None]
+    _turn(x, turns(start, x.shape[1], x.shape[-1], x.dtype))
+    return out, factors
+
+
+def rotary_vjp(g: Array, factors: Array, qkv: Array, heads: int, start: int) -> Array:
+    """The cotangent of qkv: for a query or key y = R f x, f = s / rms, it is f (R^T g - f x mean(f x R^T g) / s^2)."""
+    unit = _queries_and_keys(np.ascontiguousarray(qkv), heads) * factors[..., None]
+    out = _own(g)
+    h = _queries_and_keys(out, heads)
+    _turn(h, turns(start, h.shape[1], h.shape[-1], h.dtype).conj())
+    along = np.einsum("btnd,btnd->btn", h, unit) / h.shape[-1]
+    along[..., :heads] /= SHARPER**2
+    unit *= along[..., None]
+    h -= unit
+    h *= factors[..., None]
+    return out
+
+
+def _own(x: Array) -> Array:
+    """A copy in one piece, in the byte order of this machine: pairs of its entries can be seen as complex numbers."""
+    return np.array(x, x.dtype.newbyteorder("="), order="C")
+
+
+def _queries_and_keys(qkv: Array, heads: int) -> Array:
+    """A view of (..., T, 3C), in one piece: (N, T, 2 heads, d_k)."""
+    *above, T, columns = qkv.shape
+    return qkv.reshape(math.prod(above), T, 3 * heads, columns // (3 * heads))[:, :, : 2 * heads]
+
+
+def _turn(x: Array, turns: Array) -> None:
+    """Multiply pairs of entries as complex numbers, in place: x (N, T, H, d_k), turns (T, d_k / 2)."""
+    pairs = x.view(turns.dtype)
+    pairs *= turns[:, None]
 
 
 def cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:

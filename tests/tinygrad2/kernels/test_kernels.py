@@ -7,10 +7,11 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from kernel_settings import PAIRS, SETTINGS, name, pool, use
+from kernel_settings import PAIRS, SETTINGS, name, use
 
 from tinygrad2 import Tensor, autograd, kernels, ops
 from tinygrad2.kernels import reference
+from tinygrad2.kernels.fast.threads import pool
 from tinygrad2.ops import fused
 
 
@@ -87,6 +88,10 @@ CASES = {
     "attention, two axes of batches": (fused.CausalAttention, (normal(2, 1, 65, 30),), {"heads": 2}),
     "attention, dropout": (fused.CausalAttention, (normal(2, 65, 30),), {"heads": 2, "keep": keep(2, 2, 65)}),
     "attention, nothing": (fused.CausalAttention, (normal(0, 5, 30),), {"heads": 2}),
+    "rotary": (fused.Rotary, (2 * normal(3, 67, 72),), {"heads": 3}),
+    "rotary, later": (fused.Rotary, (normal(2, 1, 5, 24),), {"heads": 2, "start": 1000}),
+    "rotary, 1 token": (fused.Rotary, (normal(1, 12),), {"heads": 2}),
+    "rotary, nothing": (fused.Rotary, (normal(2, 0, 12),), {"heads": 2}),
     "cross_entropy": (fused.CrossEntropy, (3 * normal(131, 211), integers(211, 131)), {}),
     "cross_entropy, 2 of them": (fused.CrossEntropy, (3 * normal(12_301, 2), integers(2, 12_301)), {}),
     "cross_entropy, 1 row": (fused.CrossEntropy, (3 * normal(1, 7), integers(7, 1)), {}),
@@ -154,7 +159,7 @@ def with_gaps(x):
     return np.repeat(x, 2, axis=-1)[..., ::2] if is_real(x) and x.ndim else x
 
 
-@each("linear", "gelu", "layer_norm", "attention, 65", "attention, dropout", "cross_entropy", "add")
+@each("linear", "gelu", "layer_norm", "attention, 65", "attention, dropout", "rotary", "cross_entropy", "add")
 @pytest.mark.parametrize("change", [read_only, with_gaps, lambda x: converted(x, float)], ids=["read-only", "gaps", "float64"])
 def test_arrays_that_compiled_code_does_not_take_give_the_same(case, change, pair):
     before = [x.copy() if is_real(x) else x for x in case[1]]
@@ -206,7 +211,7 @@ def test_attention_with_kept_keys_is_attention(part, pair):
 # -- what is not a number, and what is large
 
 
-@each("linear", "gelu", "layer_norm", "softmax", "attention, 65", "attention, 200", "cross_entropy", "add")
+@each("linear", "gelu", "layer_norm", "softmax", "attention, 65", "attention, 200", "rotary", "cross_entropy", "add")
 @pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf])
 def test_a_nan_or_an_infinity_comes_out(case, bad, pair):
     """Where the specification, or for `add` NumPy, has a value or a gradient that is not finite, so has the kernel."""
@@ -227,6 +232,33 @@ def test_a_nan_or_an_infinity_comes_out(case, bad, pair):
                 expected = [out, *autograd.grad(out, wanted, g)]
                 for a, b in zip(found, expected, strict=True):
                     assert np.isfinite(b.data).all() or not np.isfinite(a).all()
+
+
+@each("gelu", "layer_norm", "softmax", "attention, 65", "rotary", "cross_entropy", "add")
+@pytest.mark.parametrize("size", [1e-30, 1e10, 1e18, 1e25])
+def test_where_the_reference_has_a_number_so_has_a_kernel(case, size, pair):
+    """Squares and scores overflow, or vanish: what compilers make of a sum or of 1 / sqrt must not be NaN where NumPy has 0."""
+    op, arrays, params = case
+    arrays = [x * np.float32(size) if is_real(x) else x for x in arrays]
+    with np.errstate(all="ignore"):
+        found = computed((op, arrays, params))
+        with pytest.MonkeyPatch.context() as patch:
+            use(patch, "numpy", "numpy")
+            expected = computed((op, arrays, params))
+    for x, y in zip(found, expected, strict=True):
+        assert not (np.isfinite(y) & ~np.isfinite(x)).any()
+
+
+@pytest.mark.parametrize("size", [0, 1e-30, 1e18, 3e19, 1e25])
+def test_an_update_whose_squares_overflow_or_vanish(size, pair):
+    p, m, v = np.ones(100, np.float32), np.zeros(100, np.float32), np.zeros(100, np.float32)
+    with np.errstate(all="ignore"):
+        kernels.adamw(p, np.full(100, size, np.float32), m, v, step_size=0.1, betas=(0.9, 0.99), eps=1e-8, shrink=1.0, root=0.1)
+    overflows = size**2 > 3.4e38
+    np.testing.assert_allclose(v, np.inf if overflows else 0.01 * size**2, rtol=1e-5, atol=1e-40)
+    np.testing.assert_allclose(m, 0.1 * size, rtol=1e-5)
+    change = 0 if overflows else 0.1 * 0.1 * size / (np.sqrt(float(v[0])) / 0.1 + 1e-8)
+    np.testing.assert_allclose(p, 1 - change, rtol=1e-5)
 
 
 def test_a_nan_reaches_every_sum_and_update(pair):

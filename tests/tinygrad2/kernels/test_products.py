@@ -4,7 +4,7 @@ import gc
 
 import numpy as np
 import pytest
-from kernel_settings import LIBRARIES, PAIRS, SETTINGS, name, pool, use
+from kernel_settings import MKL, SETTINGS, name, needs_mkl, use
 
 from gpt2 import GPT2, GPT2Config
 from tinygrad2 import Tensor, autograd, kernels, ops
@@ -12,8 +12,7 @@ from tinygrad2.errors import GraphError, UnsupportedError
 from tinygrad2.kernels import reference
 from tinygrad2.kernels.fast import products
 from tinygrad2.kernels.fast.products import bfloat16, matmul, round_to_bfloat16
-
-needs_mkl = pytest.mark.skipif("mkl" not in LIBRARIES, reason="pip install -e '.[mkl]'")
+from tinygrad2.kernels.fast.threads import pool
 
 
 @pytest.fixture(params=SETTINGS, ids=name)
@@ -30,7 +29,7 @@ def setting(request, monkeypatch):
 @pytest.fixture(params=kernels.IMPLEMENTATIONS)
 def with_mkl(request, monkeypatch):
     """Runs a test on every implementation, with MKL's products."""
-    if "mkl" not in LIBRARIES:
+    if not MKL:
         pytest.skip("pip install -e '.[mkl]'")
     use(monkeypatch, request.param, "mkl")
     with pool(2):
@@ -113,6 +112,17 @@ def test_products_of_foreign_memory(layout, of_out, setting):
             np.testing.assert_allclose(out, a.astype(float) @ b.astype(float) + add * before, rtol=0, atol=1e-4)
 
 
+def test_a_linear_layer_with_one_array_in_float64_is_computed_in_it(setting):
+    """As NumPy does, in a pool or not."""
+    arrays = [normal(33, 7), normal(7, 5, seed=1), normal(5, seed=2)]
+    exact = arrays[0].astype(float) @ arrays[1] + arrays[2]
+    for i in range(2):
+        some = [x.astype(float) if i == j else x for j, x in enumerate(arrays)]
+        out, _ = kernels.linear(*some)
+        assert out.dtype == np.float64
+        np.testing.assert_allclose(out, exact, rtol=0, atol=1e-12)
+
+
 def test_products_in_float64_are_exact(setting):
     a, b = normal(131, 33).astype(float), normal(33, 45).astype(float)
     np.testing.assert_allclose(matmul(a, b), a @ b, rtol=1e-12, atol=1e-12)
@@ -138,13 +148,6 @@ def test_products_of_bfloat16_into_columns(of_out, with_mkl):
     a, b = round_to_bfloat16(normal(31, 7)), round_to_bfloat16(normal(7, 12, seed=1))
     out = of_out(np.zeros((31, 12), np.float32))
     assert relative(matmul(a, b, out), exact(a).astype(float) @ exact(b).astype(float)) < 1e-5
-
-
-@needs_mkl
-def test_an_out_that_mkl_cannot_write_is_numpys():
-    out, a, b = np.zeros((31, 12), np.float32)[::-1], normal(31, 7), normal(7, 12)
-    assert products.mkl().call(a, b, out, False) is None
-    assert relative(out, a.astype(float) @ b) < 1e-5
 
 
 # -- rounding
@@ -304,9 +307,10 @@ def test_linear_cross_entropy_in_bfloat16(lies, with_mkl, monkeypatch):
         assert distance(x, y) < 0.02
 
 
-@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair[1] == "numpy"], ids=name)
-def test_without_mkl_bfloat16_says_what_to_install(pair, monkeypatch):
-    use(monkeypatch, *pair)
+@pytest.mark.parametrize("implementation", kernels.IMPLEMENTATIONS)
+def test_without_mkl_bfloat16_says_what_to_install(implementation, monkeypatch):
+    use(monkeypatch, implementation, "numpy")
+    monkeypatch.setattr(products, "mkl", lambda: None)
     with pytest.raises(UnsupportedError, match=r"bfloat16 products need MKL: pip install '\.\[mkl\]'"), bfloat16([]):
         pass
     assert products.operand(normal(2, 2)).dtype == np.float32

@@ -1,62 +1,92 @@
-"""Intel's Math Kernel Library, called through its C interface."""
+"""Libraries of matrix products: any BLAS, called through its C interface.
+
+Which function multiplies is its address, so that compiled code calls it, too. Whole numbers are handed over with 64 bits; a
+library that takes 32 reads the lower half, which is where the calling conventions of x86-64 and 64-bit ARM put it.
+"""
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from ctypes.util import find_library
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.linalg import _umath_linalg
 
 from tinygrad2.types import Array
 
 ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112  # of cblas.h
 SEQUENTIAL = 1  # of mkl_service.h
+MOST = (1 << 31) - 1
+"""Rows, columns, or numbers from one row to the next, that every library can count."""
+
+NAMES = ("scipy_cblas_{}64_", "scipy_cblas_{}", "cblas_{}64_", "cblas_{}$NEWLAPACK$ILP64", "cblas_{}$NEWLAPACK", "cblas_{}")
+"""What a function of cblas.h is called in what NumPy is built with: OpenBLAS of SciPy and of others, Accelerate."""
+
+REALS = {"sgemm": ctypes.c_float, "dgemm": ctypes.c_double, "gemm_bf16bf16f32": ctypes.c_float}
+"""The functions that are used, and in what they sum."""
+
+OPERANDS = {np.dtype(np.float32): "sgemm", np.dtype(np.float64): "dgemm", np.dtype(np.uint16): "gemm_bf16bf16f32"}
+"""The function for operands of a dtype; uint16 stands for bfloat16."""
 
 
-class MKL:
-    """Its matrix products, each on the thread that calls."""
+class Call(NamedTuple):
+    """The address of a function, and what it is called with: arrays stand for where they lie."""
 
-    def __init__(self, path: Path) -> None:
-        library = ctypes.CDLL(str(path))
-        library.MKL_Set_Threading_Layer(SEQUENTIAL)
-        whole, real, pointer = ctypes.c_int, ctypes.c_float, ctypes.c_void_p
-        arguments: list[Any] = [*[whole] * 6, real, pointer, whole, pointer, whole, real, pointer, whole]
-        self._float32, self._bfloat16 = library.cblas_sgemm, library.cblas_gemm_bf16bf16f32
-        self._float32.argtypes = self._bfloat16.argtypes = arguments
-        self._float32.restype = self._bfloat16.restype = None
-        self.sgemm, self.bfloat16 = (ctypes.cast(f, pointer).value or 0 for f in (self._float32, self._bfloat16))
+    f: int
+    flip_a: int
+    flip_b: int
+    m: int
+    n: int
+    k: int
+    a: Array
+    lda: int
+    b: Array
+    ldb: int
+    out: Array
+    ldc: int
 
-    @classmethod
-    def find(cls, prefix: Path) -> Self | None:
-        """The library of the `mkl` wheel in a Python environment, if it is there."""
-        for pattern in ("lib/libmkl_rt.so*", "lib/libmkl_rt*.dylib", "Library/bin/mkl_rt*.dll"):
-            for path in sorted(prefix.glob(pattern)):
-                try:
-                    return cls(path)
-                except (OSError, AttributeError):  # for another processor, or older than its bfloat16 products
-                    continue
-        return None
+
+class Library:
+    """Its matrix products, each on the thread that calls.
+
+    So it is for MKL, which is told so here, and for NumPy's own library where whoever opens a pool of threads has told it
+    (threadpoolctl), as trainings do.
+    """
+
+    def __init__(self, functions: dict[str, Any]) -> None:
+        """`functions` of ctypes by their names in REALS: "sgemm" and "dgemm" at least."""
+        self._functions = functions
+        self._addresses = {}
+        for name, f in functions.items():
+            whole, real, pointer = ctypes.c_int64, REALS[name], ctypes.c_void_p
+            f.argtypes = [*[whole] * 6, real, pointer, whole, pointer, whole, real, pointer, whole]
+            f.restype = None
+            self._addresses[name] = ctypes.cast(f, pointer).value or 0
 
     def product(self, a: Array, b: Array, out: Array, add: bool) -> None:
-        """out = a @ b, or out += a @ b: float32, or uint16 that stands for bfloat16, with a float32 result."""
+        """out = a @ b, or out += a @ b: all float32, all float64, or uint16 that stands for bfloat16 into float32."""
         call = self.call(a, b, out, add)
         if call is not None:
-            _, flip_a, flip_b, m, n, k, at_a, lda, at_b, ldb, at_out, ldc, _ = call
-            f = self._bfloat16 if a.dtype == np.uint16 else self._float32
-            f(ROW_MAJOR, flip_a, flip_b, m, n, k, 1.0, at_a, lda, at_b, ldb, float(add), at_out, ldc)
+            sizes, f = call[1:6], self._functions[OPERANDS[a.dtype]]
+            at_a, at_b, at_out = (x.ctypes.data for x in (call.a, call.b, call.out))
+            f(ROW_MAJOR, *sizes, 1.0, at_a, call.lda, at_b, call.ldb, float(add), at_out, call.ldc)
 
-    def address(self, x: Array) -> int:
-        """Of the product of such matrices, for compiled code."""
-        return self.bfloat16 if x.dtype == np.uint16 else self.sgemm
+    def address(self, dtype: np.dtype[Any]) -> int:
+        """Of the product of such matrices, for compiled code; 0 where there is none."""
+        return self._addresses.get(OPERANDS.get(dtype, ""), 0)
 
-    def call(self, a: Array, b: Array, out: Array, add: bool) -> tuple[Any, ...] | None:
-        """The address of the function for such a product, and its arguments; None where NumPy has done it, as for float64."""
-        plain = all(x.flags.aligned for x in (a, b, out)) and a.dtype in (
-            np.float32,
-            np.uint16,
-        )  # not so in the other byte order
-        if out.dtype != np.float32 or a.dtype != b.dtype or not plain or not out.size or not a.shape[1]:
+    def call(self, a: Array, b: Array, out: Array, add: bool) -> Call | None:
+        """What makes such a product; None where NumPy has made it, as of integers, or refused to."""
+        kind = a.dtype
+        f = self.address(kind)  # 0 in the other byte order
+        alike = kind == b.dtype and out.dtype == (np.float32 if kind == np.uint16 else kind)
+        meet = a.shape[1] == b.shape[0] and out.shape == (len(a), b.shape[1])
+        usable = a.flags.aligned and b.flags.aligned and out.flags.behaved
+        if not (f and alike and meet and usable and out.size and a.shape[1]):
             out[...] = out + a @ b if add else a @ b
             return None
         if not _by_rows(out):
@@ -70,9 +100,64 @@ class MKL:
         b, flip_b, ldb = _as_operand(b)
         (m, k), n = a.shape, b.shape[1]
         ldc = out.strides[0] // out.itemsize if m > 1 else n
-        at_a, at_b, at_out = (x.__array_interface__["data"][0] for x in (a, b, out))
-        alive = a, b  # they may be copies
-        return self.address(a), flip_a, flip_b, m, n, k, at_a, lda, at_b, ldb, at_out, ldc, alive
+        if max(m, n, k, lda, ldb, ldc) > MOST:
+            out[...] = out + a @ b if add else a @ b
+            return None
+        return Call(f, flip_a, flip_b, m, n, k, a, lda, b, ldb, out, ldc)
+
+    def is_right_on_threads(self, threads: int) -> bool:
+        """Whether products that several threads make at once are those of one thread, to the bit: of some sizes, some times."""
+        rng = np.random.default_rng(0)
+        pairs = [(rng.random((m, k), np.float32), rng.random((k, n), np.float32)) for m, n, k in SIZES for _ in range(threads)]
+
+        def all_of_them(_: int) -> list[bytes]:
+            found = []
+            for a, b in pairs:
+                out = np.empty((len(a), b.shape[1]), np.float32)
+                self.product(a, b, out, False)
+                found.append(out.tobytes())
+            return found
+
+        expected = all_of_them(0)
+        with ThreadPoolExecutor(threads) as pool:
+            return all(found == expected for found in pool.map(all_of_them, range(4 * threads)))
+
+
+SIZES = ((8, 8, 8), (64, 64, 32), (33, 130, 65), (128, 96, 256))
+"""Rows, columns and sums of products that threads make at once, to see whether they may."""
+
+
+def of_numpy() -> Library | None:
+    """The library that NumPy multiplies with; where its functions are not to be seen, an OpenBLAS of this system."""
+    others = (find_library(name) for name in ("openblas", "cblas"))  # asked for only where the first is not enough
+    for path in (_umath_linalg.__file__, *_beside_numpy(), *filter(None, others)):
+        try:
+            library = ctypes.CDLL(str(path))  # a symbol is also looked for in what it is linked with
+        except OSError:
+            continue
+        for name in NAMES:
+            functions = {f: getattr(library, name.format(f), None) for f in ("sgemm", "dgemm")}
+            if all(functions.values()):
+                return Library(functions)
+    return None
+
+
+def _beside_numpy() -> Iterator[Path]:
+    """The libraries that come in NumPy's wheel: Windows looks for a symbol in one file alone."""
+    return Path(np.__file__).parent.with_name("numpy.libs").glob("*openblas*")
+
+
+def mkl(prefix: Path) -> Library | None:
+    """Intel's library of the `mkl` wheel in a Python environment, if it is there."""
+    for pattern in ("lib/libmkl_rt.so*", "lib/libmkl_rt*.dylib", "Library/bin/mkl_rt*.dll"):
+        for path in sorted(prefix.glob(pattern)):
+            try:
+                library = ctypes.CDLL(str(path))
+                library.MKL_Set_Threading_Layer(SEQUENTIAL)
+                return Library({name: getattr(library, f"cblas_{name}") for name in REALS})
+            except (OSError, AttributeError):  # for another processor, or older than its bfloat16 products
+                continue
+    return None
 
 
 def _by_rows(x: Array) -> bool:

@@ -1,7 +1,9 @@
 """Products of matrices: the one place through which the kernels multiply.
 
-NumPy's own product is always there. Inside a pool of threads, MKL's is taken where it is installed, and a product is shared
-by the threads along its longer side; outside, NumPy's library brings threads of its own.
+Outside of a pool of threads np.matmul multiplies, whose library brings threads of its own. Inside, the threads share a product
+along its longer side, and each calls a library for its part: "openblas" is the one that NumPy itself is built with (whatever
+its name is), called from compiled code; "mkl" is Intel's, where it is installed; "numpy" is np.matmul. Which is fastest depends
+on the processor: a training measures it, and is `using` that one. TINYGRAD2_PRODUCTS in the environment overrides it.
 
 With `bfloat16` on, what is multiplied is rounded to 8 bits of mantissa first, and summed in float32: processors with a unit
 for that (AMX) are several times faster at it. NumPy has no such dtype: an array of uint16 stands for the upper halves of
@@ -12,41 +14,109 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
 from tinygrad2 import kernels
 from tinygrad2.errors import UnsupportedError
-from tinygrad2.kernels.fast import threads
-from tinygrad2.kernels.fast.libraries import MKL
+from tinygrad2.kernels.fast import libraries, threads
+from tinygrad2.kernels.fast.libraries import Library
 from tinygrad2.types import Array
+
+LIBRARIES = ("openblas", "mkl", "numpy")
 
 # With bfloat16 on: copies of the parameters, by the address of what was copied.
 _rounded: ContextVar[dict[int, Array] | None] = ContextVar("rounded", default=None)
 
 
+_chosen: ContextVar[str | None] = ContextVar("chosen", default=None)
+
+
 @functools.cache
-def mkl() -> MKL | None:
-    """Intel's library, unless it is not installed or TINYGRAD2_KERNELS=numpy."""
-    return None if os.environ.get("TINYGRAD2_KERNELS") == "numpy" else MKL.find(Path(sys.prefix))
+def mkl() -> Library | None:
+    """Intel's library, if it is installed."""
+    return libraries.mkl(Path(sys.prefix))
 
 
-def running() -> str:
-    """Which library multiplies inside a pool of threads."""
-    return "mkl" if mkl() else "numpy"
+@functools.cache
+def _openblas() -> Library | None:
+    return libraries.of_numpy()
+
+
+def available() -> tuple[str, ...]:
+    """What can multiply here, in a pool of threads: what is likely to be the fastest comes first.
+
+    Raises UnsupportedError if TINYGRAD2_PRODUCTS names something else.
+    """
+    wanted = os.environ.get("TINYGRAD2_PRODUCTS") or None
+    return _available(kernels.COMPILED, os.environ.get("TINYGRAD2_KERNELS"), wanted)
+
+
+@functools.cache
+def _available(compiled: bool, implementation: str | None, wanted: str | None) -> tuple[str, ...]:
+    ours = "openblas" if compiled and _openblas() else "numpy"  # called from Python, it is np.matmul
+    found = [ours]
+    if (implementation != "numpy" or wanted == "mkl") and mkl():
+        found.insert(0 if "GenuineIntel" in processor() else 1, "mkl")
+    found += ["numpy"] if ours != "numpy" else []
+    if wanted is None:
+        return tuple(found)
+    if wanted == "openblas" and not compiled:
+        wanted = "numpy"  # the same library
+    if wanted not in found:
+        hint = "; pip install '.[mkl]' adds mkl" if wanted == "mkl" else ""
+        known = f"it is one of {', '.join(LIBRARIES)}, of which there is {', '.join(found)} here"
+        raise UnsupportedError(f"TINYGRAD2_PRODUCTS={wanted!r}: {known}{hint}")
+    return (wanted,)
+
+
+@contextmanager
+def using(name: str) -> Iterator[None]:
+    """In pools of threads that are opened inside, `name` multiplies, if it is `available`."""
+    before = _chosen.set(name)
+    try:
+        yield
+    finally:
+        _chosen.reset(before)
+
+
+def running(chosen: str | None = None) -> str:
+    """What multiplies inside of a pool of threads, or would, `using` the chosen one: one of LIBRARIES."""
+    found, chosen = available(), chosen or _chosen.get()
+    return chosen if chosen in found else found[0]
+
+
+def named(name: str) -> Library | None:
+    """A library by its name; None for "numpy"."""
+    return {"openblas": _openblas, "mkl": mkl}[name]() if name != "numpy" else None
+
+
+@functools.cache
+def processor() -> str:
+    """What the system says of its first processor: its maker, its model and what it can do; "" where it says nothing."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+    except OSError:
+        return platform.processor()
+    return "\n".join(line for line in lines if line.startswith(LASTING))
+
+
+LASTING = ("vendor_id", "cpu family", "model", "stepping", "flags", "CPU", "Features")
+"""Lines of /proc/cpuinfo that stay the same; the clock's do not."""
 
 
 def unit() -> str:
     """What multiplies bfloat16 numbers here: "amx" or "avx512_bf16"; "float32" where products are only rounded."""
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
+    if not processor():
         return "unknown"
+    flags = processor().split()
     return next((name for flag, name in (("amx_bf16", "amx"), ("avx512_bf16", "avx512_bf16")) if flag in flags), "float32")
 
 
@@ -59,16 +129,23 @@ def matmul(a: Array, b: Array, out: Array | None = None, add: bool = False) -> A
     return out
 
 
-def library(a: Array) -> MKL | None:
-    """What multiplies such matrices, if NumPy does not: MKL inside a pool, and wherever bfloat16 is."""
-    return mkl() if threads.size() or a.dtype == np.uint16 else None
+def library(dtype: np.dtype[Any]) -> Library | None:
+    """What multiplies such numbers here, if np.matmul does not: the library in use inside a pool; MKL wherever bfloat16 is."""
+    if dtype == np.uint16:
+        return mkl()
+    pool = threads.current()
+    if pool is None:
+        return None
+    if pool.library is ...:
+        pool.library = named(running())
+    return cast(Library | None, pool.library)
 
 
 @contextmanager
 def bfloat16(parameters: Iterable[Array]) -> Iterator[None]:
     """Inside, linear layers multiply in bfloat16. Each parameter is rounded once, at the start."""
     if mkl() is None:
-        raise UnsupportedError("bfloat16 products need MKL: pip install '.[mkl]' (and not TINYGRAD2_KERNELS=numpy)")
+        raise UnsupportedError("bfloat16 products need MKL: pip install '.[mkl]'")
     copies = {id(array): round_to_bfloat16(array) for array in parameters if array.dtype == np.float32 and array.ndim == 2}
     before = _rounded.get()
     _rounded.set(copies)

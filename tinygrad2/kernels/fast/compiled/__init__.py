@@ -15,25 +15,30 @@ from tinygrad2.kernels.fast.compiled.loops import (
     gelu_vjp,
     layer_norm,
     layer_norm_vjp,
+    rotary,
+    rotary_vjp,
     rounding,
     square_sum,
     to_gradients,
 )
+from tinygrad2.kernels.fast.compiled.writing import block, cached_attention, linear, scaled_linear
 from tinygrad2.kernels.reference import (
-    cached_attention,
     cross_entropy,
-    linear,
     linear_cross_entropy,
     linear_vjp,
     softmax,
     softmax_vjp,
 )
 
+COMPILED = True
+
 __all__ = [
+    "COMPILED",
     "SPREADS",
     "adamw",
     "add",
     "add_to_rows",
+    "block",
     "cached_attention",
     "causal_attention",
     "causal_attention_vjp",
@@ -47,7 +52,10 @@ __all__ = [
     "linear_cross_entropy",
     "linear_vjp",
     "product",
+    "rotary",
+    "rotary_vjp",
     "rounding",
+    "scaled_linear",
     "softmax",
     "softmax_vjp",
     "square_sum",

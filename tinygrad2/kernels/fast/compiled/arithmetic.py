@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
+import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import config, float32, int32, int64, njit, set_num_threads, types
+from numba.core import event
 
+from tinygrad2.files import cache_folder, private_folder
 from tinygrad2.kernels.fast import threads
 from tinygrad2.types import Array
 
@@ -20,6 +25,8 @@ SUMS = {"reassoc", "contract", "nsz", "arcp"}
 """What the compiler may do to sums and products. It may not suppose that there is no NaN: those are to be found."""
 
 vector, matrix, indices = float32[::1], float32[:, ::1], int64[::1]
+row_in, rows_in = (types.Array(float32, axes, "C", readonly=True) for axes in (1, 2))
+"""What is only read may be read-only."""
 
 
 # OpenMP's threads wait for the next kernel by spinning: long enough for the interpreter to call it, and not for longer, because
@@ -41,33 +48,66 @@ config.THREADING_LAYER = "omp" if SPREADS else "default"
 _here = threading.local()
 
 
+UNUSED = 30 * 86400
+"""Seconds after which machine code in the cache folder is removed, if no start has asked for it."""
+
+
 def _kept() -> str:
-    """Where machine code is kept: a folder for each state of the sources.
+    """Where machine code is kept: a folder for each state of the sources, beside them or, if nobody may write there, among what
+    can be made again; "" if there is no place at all.
 
     By itself numba would not notice that a function has changed which another file calls.
     """
     here = Path(__file__).parent
     state = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(here.glob("*.py")))).hexdigest()[:12]
-    folder = here / "__pycache__" / f"numba-{state}"
-    try:
-        for old in set(folder.parent.glob("numba-*")) - {folder}:
-            shutil.rmtree(old, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return config.CACHE_DIR  # installed where nobody may write: numba finds a place
-    return str(folder)
+    for place in (here / "__pycache__", cache_folder() / "kernels"):
+        folder = place / f"numba-{state}"
+        try:
+            if place.parent != here:
+                private_folder(place)
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+            os.utime(folder)
+        except OSError as error:
+            why = error
+            continue
+        for other in set(place.glob("numba-*")) - {folder}:
+            if place.parent == here or other.stat().st_mtime < time.time() - UNUSED:  # others may be of another installation
+                shutil.rmtree(other, ignore_errors=True)
+        return str(folder)
+    print(f"compiled kernels are kept for this process only: {why}", file=sys.stderr)
+    return ""
 
 
 CACHE = _kept()
+
+
+class _Note(event.Listener):  # type: ignore[misc]
+    """Says that compiling takes a while, once, when it begins: what is only loaded is no such event."""
+
+    said = False
+
+    def on_start(self, event: Any) -> None:
+        if not self.said:
+            print("compiling kernels" + ", only this once" * bool(CACHE), file=sys.stderr)
+        self.said = True
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+_note = _Note()
 
 
 def _njit(signature: Any, parallel: bool) -> Callable[[Any], Any]:
     """A function for the processor here: it lets go of the interpreter, and divides by zero as NumPy does."""
 
     def compile_(f: Any) -> Any:
+        how = {"nogil": True, "error_model": "numpy", "fastmath": SUMS, "parallel": parallel, "cache": bool(CACHE)}
         before, config.CACHE_DIR = config.CACHE_DIR, CACHE
         try:
-            return njit(signature, nogil=True, cache=True, error_model="numpy", fastmath=SUMS, parallel=parallel)(f)
+            with event.install_listener("numba:compile", _note):
+                return njit(signature, **how)(f)
         finally:
             config.CACHE_DIR = before
 
@@ -86,13 +126,12 @@ def spread(signature: Any) -> Callable[[Any], Any]:
 
 def parts_of(n: int, least: int) -> int:
     """How many threads share `n` rows or entries, none taking fewer than `least`."""
-    if not SPREADS:
-        return 1
-    size = min(max(1, threads.size()), config.NUMBA_NUM_THREADS)
-    if getattr(_here, "size", 0) != size:
+    pool = threads.current() if SPREADS else None
+    size = min(pool.size, config.NUMBA_NUM_THREADS) if pool else 1
+    if SPREADS and getattr(_here, "size", 0) != size:
         set_num_threads(size)  # for this thread; the others would wait for work without sleeping
         _here.size = size
-    return threads.count(n, least)
+    return threads.count(n, least) if size > 1 and n >= 2 * least else 1
 
 
 @compiled(types.UniTuple(int64, 2)(int64, int64, int64))
@@ -129,7 +168,7 @@ def ordered(x: Any) -> Any:
     return np.int32(0x7FFFFFFF) if np.int32(bits & np.int32(0x7FFFFFFF)) > np.int32(0x7F800000) else in_order
 
 
-@compiled(float32(vector))
+@compiled(float32(row_in))
 def largest(x: Any) -> Any:
     """The largest entry; NaN if there is one."""
     top = np.int32(-0x80000000)
@@ -140,5 +179,8 @@ def largest(x: Any) -> Any:
 
 
 def fits(*arrays: Array) -> bool:
-    """Whether compiled kernels take these: float32, in one piece, aligned, not read-only and not empty."""
-    return all(x.dtype == F and x.flags.carray and x.size for x in arrays)
+    """Whether compiled kernels take these: float32, in one piece, aligned and not empty. What they write is looked at apart."""
+    for x in arrays:  # noqa: SIM110 - a generator takes longer, and this is asked hundreds of times in a step
+        if not (x.dtype == F and x.flags.c_contiguous and x.flags.aligned and x.size):
+            return False
+    return True

@@ -16,26 +16,26 @@ from tinygrad2.kernels.fast.compiled.arithmetic import ONE, F, bounds, compiled,
 from tinygrad2.kernels.fast.compiled.gemm import gemm
 from tinygrad2.kernels.fast.compiled.loops import round_row
 from tinygrad2.kernels.fast.libraries import PLAIN, TRANSPOSED
-from tinygrad2.kernels.fast.products import mkl, operand, round_to_bfloat16
+from tinygrad2.kernels.fast.products import library, operand, round_to_bfloat16
 from tinygrad2.kernels.reference import QUERY_BLOCK
 from tinygrad2.types import Array
 
 packed, per_row = float32[:, :, ::1], float32[:, :, :, ::1]
+per_row_in = types.Array(float32, 4, "C", readonly=True)
 SIZE, HALF_SIZE = 4, 2  # bytes of a float32, and of a bfloat16
-HIDDEN = F(-np.inf)  # the score of what follows a query: its weight is 0, and rows are as long as the library's blocks
 
 
 @compiled(types.UniTuple(float32, 2)(vector, int64))
 def _to_weights(row: Any, seen: Any) -> Any:
-    """A row of scores becomes its exponentials; gives what was subtracted first, and their sum."""
-    for j in range(seen, len(row)):
-        row[j] = HIDDEN
-    top = largest(row)
+    """A row of scores becomes its exponentials, 0 of what follows; gives what was subtracted first, and their sum."""
+    top = largest(row[:seen])
     total = F(0)
-    for j in range(len(row)):
+    for j in range(seen):
         e = exp(row[j] - top)
         row[j] = e
         total += e
+    for j in range(seen, len(row)):
+        row[j] = F(0)
     return top, total
 
 
@@ -48,15 +48,15 @@ def _times(row: Any, factor: Any) -> None:
 @compiled(void(vector, vector, int64, float32, float32, float32))
 def _to_cotangents(row: Any, score: Any, seen: Any, top: Any, one_over: Any, scale: Any) -> None:
     """A row of scores becomes its weights, and a row of their cotangents those of the scores."""
-    for j in range(seen, len(row)):
-        row[j] = HIDDEN
     along = F(0)
-    for j in range(len(row)):
+    for j in range(seen):
         p = exp(row[j] - top) * one_over
         row[j] = p
         along += p * score[j]
-    for j in range(len(row)):
+    for j in range(seen):
         score[j] = (score[j] - along) * row[j] * scale
+    for j in range(seen, len(row)):
+        row[j] = score[j] = F(0)
 
 
 @compiled(void(int64, int64, int64, packed, per_row, per_row, int64, int64))
@@ -87,7 +87,7 @@ def _forward(f: Any, qkv: Any, size: Any, out: Any, tops: Any, totals: Any, star
                 _times(out[b, i + r, h * d : (h + 1) * d], ONE / totals[b, h, i + r, 0])
 
 
-@compiled(void(int64, int64, int64, int64, per_row, per_row, packed, int64, int64))
+@compiled(void(int64, int64, int64, int64, per_row_in, per_row_in, packed, int64, int64))
 def _backward(f: Any, g: Any, qkv: Any, size: Any, tops: Any, totals: Any, out: Any, start: Any, stop: Any) -> None:
     """The same for the cotangent of qkv, from `g` at an address too."""
     T, W, H = out.shape[1], out.shape[2], tops.shape[1]
@@ -131,7 +131,7 @@ def _forward_spread(f: Any, qkv: Any, size: Any, out: Any, tops: Any, totals: An
         _forward(f, qkv, size, out, tops, totals, start, stop)
 
 
-@spread(void(int64, int64, int64, int64, per_row, per_row, packed, int64))
+@spread(void(int64, int64, int64, int64, per_row_in, per_row_in, packed, int64))
 def _backward_spread(f: Any, g: Any, qkv: Any, size: Any, tops: Any, totals: Any, out: Any, parts: Any) -> None:
     for part in prange(parts):
         start, stop = bounds(tops.shape[0] * tops.shape[1], part, parts)
@@ -140,24 +140,27 @@ def _backward_spread(f: Any, g: Any, qkv: Any, size: Any, tops: Any, totals: Any
 
 def causal_attention(qkv: Array, heads: int, keep: Array | None) -> tuple[Array, tuple[Array, Array | None]]:
     """See `reference.causal_attention`."""
-    library = mkl()
-    if keep is not None or library is None or not fits(qkv):
+    if keep is not None or not fits(qkv):
         return reference.causal_attention(qkv, heads, keep)
     x = operand(qkv.reshape(-1, *qkv.shape[-2:]))
+    blas = library(x.dtype)
+    if blas is None:
+        return reference.causal_attention(qkv, heads, keep)
     B, T, W = x.shape
     out, saved = np.empty((B, T, W // 3), F), np.empty((2, B, heads, T, 1), F)
-    _forward_spread(library.address(x), x.ctypes.data, x.itemsize, out, *saved, parts_of(B * heads, 1))
+    _forward_spread(blas.address(x.dtype), x.ctypes.data, x.itemsize, out, *saved, parts_of(B * heads, 1))
     return out.reshape(*qkv.shape[:-1], W // 3), (saved, x if x.dtype != qkv.dtype else None)
 
 
 def causal_attention_vjp(g: Array, saved: tuple[Array, Array | None], qkv: Array, heads: int, keep: Array | None) -> Array:
     """See `reference.causal_attention_vjp`."""
-    library, (rows, rounded) = mkl(), saved
-    if library is None or (rounded is None and (keep is not None or not fits(g, rows, qkv))):
+    rows, rounded = saved
+    blas = library(np.dtype(np.float32 if rounded is None else np.uint16))
+    if blas is None or (rounded is None and (keep is not None or not fits(g, rows, qkv))):
         return reference.causal_attention_vjp(g, saved, qkv, heads, keep)
     B, H, T, _ = rows.shape[1:]
     g = np.ascontiguousarray(g, F).reshape(B, T, -1)
     x, g = (qkv, g) if rounded is None else (rounded, round_to_bfloat16(g))
     out = np.empty((B, T, qkv.shape[-1]), F)
-    _backward_spread(library.address(x), g.ctypes.data, x.ctypes.data, x.itemsize, *rows, out, parts_of(B * H, 1))
+    _backward_spread(blas.address(x.dtype), g.ctypes.data, x.ctypes.data, x.itemsize, *rows, out, parts_of(B * H, 1))
     return out.reshape(qkv.shape)
