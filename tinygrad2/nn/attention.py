@@ -65,9 +65,13 @@ class MultiHeadAttention(Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, cache: KVCache | None = None) -> Tensor:
-        qkv = self.c_attn(x)  # (..., T, 3C)
+        qkv = self.qkv(x, cache)
         if cache is not None:
             return self.c_proj(cache.attend(qkv))
         p = self.dropout.p if self.training else 0.0
         merged = ops.causal_attention(qkv, self.num_heads, p, current_rng() if p else None)  # (..., T, C)
         return self.dropout(self.c_proj(merged))
+
+    def qkv(self, x: Tensor, cache: KVCache | None) -> Tensor:
+        """Queries, keys and values: (..., T, C) -> (..., T, 3C)."""
+        return self.c_attn(x)

@@ -12,7 +12,7 @@ from tinygrad2.ops import (  # noqa: F401  (reached through NumPy's functions)
 )
 from tinygrad2.ops.arithmetic import dropout
 from tinygrad2.ops.functions import erf, gelu_erf, relu, sigmoid, silu, softplus
-from tinygrad2.ops.fused import causal_attention, cross_entropy, gelu, layer_norm, linear, linear_cross_entropy, softmax
+from tinygrad2.ops.fused import causal_attention, cross_entropy, gelu, layer_norm, linear, linear_cross_entropy, rotary, softmax
 from tinygrad2.ops.indexing import GetItem, embedding, gather, take
 from tinygrad2.ops.op import RULES, Fused, Op, primitive
 from tinygrad2.ops.products import matmul
@@ -41,6 +41,7 @@ __all__ = [
     "matmul",
     "primitive",
     "relu",
+    "rotary",
     "sigmoid",
     "silu",
     "softmax",

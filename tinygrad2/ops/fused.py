@@ -212,6 +212,72 @@ def causal_attention(qkv: Any, heads: int, p: float = 0.0, rng: np.random.Genera
     return CausalAttention.call(qkv, heads=heads, keep=keep)
 
 
+def rotary_spec(qkv: Any, *, heads: int, start: int = 0) -> Any:
+    q, k, v = split_heads(qkv, 3, heads)  # (..., H, T, d_k)
+    cos, sin = angles(qkv, heads, start)
+    q, k = (x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + 1e-6) for x in (q, k))
+    return merge_heads(turned(q, cos, sin) * 1.7, turned(k, cos, sin), v)
+
+
+def rotary_rule(g: Any, out: Any, qkv: Any, *, heads: int, start: int = 0) -> Any:
+    q, k, _ = split_heads(qkv, 3, heads)
+    gq, gk, gv = split_heads(g, 3, heads)
+    cos, sin = angles(qkv, heads, start)
+    rms = lambda x: np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + 1e-6)  # noqa: E731
+    through = lambda h, x: (h - x * np.mean(h * x, axis=-1, keepdims=True) / rms(x) ** 2) / rms(x)  # type: ignore[no-untyped-call]  # noqa: E731
+    return merge_heads(through(turned(1.7 * gq, cos, -sin), q), through(turned(gk, cos, -sin), k), gv)  # type: ignore[no-untyped-call]
+
+
+def turned(x: Any, cos: Any, sin: Any) -> Any:
+    """Each pair of entries as a point of the plane, turned: x (..., T, d_k), cos and sin (T, d_k / 2)."""
+    a, b = x[..., 0::2], x[..., 1::2]
+    return np.reshape(np.stack([a * cos - b * sin, a * sin + b * cos], axis=-1), x.shape)
+
+
+def angles(qkv: Any, heads: int, start: int) -> tuple[Any, Any]:
+    """By how much each pair of entries is turned: cosines and sines, (T, d_k / 2) each, for positions from `start` on."""
+    T, d_k = qkv.shape[-2], qkv.shape[-1] // (3 * heads)
+    found = np.arange(start, start + T)[:, None] / 10_000 ** (np.arange(0, d_k, 2) / d_k)
+    return np.cos(found).astype(qkv.dtype), np.sin(found).astype(qkv.dtype)
+
+
+Rotary = fused(
+    lambda qkv, *, heads, start=0: kernels.rotary(qkv, heads, start),
+    lambda g, factors, qkv, *, heads, start=0: (kernels.rotary_vjp(g, factors, qkv, heads, start),),
+    spec=rotary_spec,
+    rule=rotary_rule,
+    name="rotary",
+    takes=real,
+    samples="normal(2, 4, 12), heads=2; normal(2, 3, 24), heads=2, start=5; normal(3, 6), heads=1; normal(1, 1, 12), heads=2; "
+    "normal(0, 3, 12), heads=2",
+)
+
+
+def rotary(qkv: Any, heads: int, start: int = 0) -> Any:
+    """Queries and keys of one length, turned by their position; values as they are: what `causal_attention` then takes.
+
+    Each query and key of a head is divided by the root mean square of its entries (Henry et al., 2020, "QK-norm"), the query
+    then multiplied by 1.7, so that a score is at most 1.7 sqrt(d_k); and its entries 2i and 2i + 1 are turned as a point of the
+    plane by position / 10000^(2i / d_k) (Su et al., 2021, eq. 15). So a score depends on how far apart two positions are.
+
+    Args:
+        qkv: queries, keys and values side by side, (..., T, 3C), as for `causal_attention`.
+        heads: how many heads; d_k = C / heads is even.
+        start: the position of the first of the T.
+
+    Returns:
+        (..., T, 3C).
+
+    Raises:
+        ShapeError: the last axis is not 6 times a multiple of `heads`, or there is no axis of positions.
+    """
+    refuse_tensors("rotary", {"heads": heads, "start": start})
+    qkv = as_array(qkv)
+    if qkv.ndim < 2 or heads < 1 or qkv.shape[-1] % (6 * heads):
+        raise ShapeError(f"rotary: qkv {qkv.shape} with {heads} heads: it needs shape (..., T, 3 * heads * d_k), d_k even")
+    return Rotary.call(qkv, heads=heads, start=start)
+
+
 def cross_entropy_spec(logits: Any, targets: Array) -> Any:
     shifted = logits - np.max(values(logits), axis=-1, keepdims=True)
     picked = shifted[np.arange(len(targets)), targets]

@@ -224,6 +224,16 @@ def torch_twins(torch):
         p = p if keep is None else p * torch.tensor(keep, dtype=p.dtype)
         return (p @ v).transpose(1, 2).reshape(*qkv.shape[:-1], width)
 
+    def rotary(qkv, heads, start=0):
+        T, width = qkv.shape[-2], qkv.shape[-1] // 3
+        x = qkv.reshape(*qkv.shape[:-1], 3, heads, width // heads)  # (..., T, 3, H, d_k)
+        unit = F.rms_norm(x[..., :2, :, :], x.shape[-1:], eps=1e-6)
+        places = torch.arange(start, start + T, dtype=qkv.dtype)[:, None]
+        turns = places * 10_000.0 ** -(torch.arange(0, x.shape[-1], 2, dtype=qkv.dtype) / x.shape[-1])  # (T, d_k / 2)
+        turned = torch.view_as_complex(unit.unflatten(-1, (-1, 2))) * torch.polar(torch.ones_like(turns), turns)[:, None, None]
+        scale = torch.tensor([1.7, 1.0], dtype=qkv.dtype)[:, None, None]
+        return torch.cat([torch.view_as_real(turned).flatten(-2) * scale, x[..., 2:, :, :]], -3).reshape(qkv.shape)
+
     def pad(x, pad_width, constant_values=0.0):
         widths = np.broadcast_to(pad_width, (x.ndim, 2))[::-1].ravel().tolist()
         return F.pad(x, widths, value=constant_values)
@@ -241,6 +251,7 @@ def torch_twins(torch):
         "bell": lambda x, by: torch.exp(-by * x * x),
         "broadcast_to": torch.broadcast_to,
         "causal_attention": attention,
+        "rotary": rotary,
         "clip": lambda x, a_min=None, a_max=None: torch.clip(x, a_min, a_max),
         "conjugate": torch.conj_physical,
         "copy": torch.clone,
@@ -358,6 +369,8 @@ def test_against_pytorch(torch, op, number, dtype, tolerance, implementation):
         (lambda: ops.layer_norm(Tensor(np.ones((2, 4, 3))), np.ones(3), np.ones(2)), r"bias \(3,\), not \(3,\) and \(2,\)"),
         (lambda: ops.layer_norm(Tensor(1.0), np.ones(()), np.ones(())), r"^layer_norm: x \(\)"),
         (lambda: ops.softmax(Tensor(1.0)), r"^softmax: a single number has no axis"),
+        (lambda: ops.rotary(Tensor(np.ones((2, 4, 6))), 2), r"^rotary: qkv \(2, 4, 6\) with 2 heads.*d_k even"),
+        (lambda: ops.rotary(Tensor(np.ones(12)), 2), r"^rotary: qkv \(12,\) with 2 heads"),
         (lambda: ops.causal_attention(Tensor(np.ones((2, 4, 8))), 2), r"\(2, 4, 8\) with 2 heads"),
         (lambda: ops.causal_attention(Tensor(np.ones((2, 4, 3))), 2), r"\(2, 4, 3\) with 2 heads"),
         (lambda: ops.causal_attention(Tensor(np.ones(12)), 2), r"^causal_attention: qkv \(12,\) with 2 heads"),
@@ -429,6 +442,7 @@ EVERYWHERE_FINITE = {
     "erf": ops.erf,
     "std": lambda x: np.std(x, axis=-1),
     "causal_attention": lambda x: ops.causal_attention(np.concatenate([x, x, x], axis=-1), 2),
+    "rotary": lambda x: ops.rotary(np.concatenate([x, x, x], axis=-1), 2),
     "cross_entropy": lambda x: ops.cross_entropy(x, [1, 3]),
 }
 

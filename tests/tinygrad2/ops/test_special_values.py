@@ -140,6 +140,7 @@ OF_REALS = {
     "layer_norm": lambda x: ops.layer_norm(x, [1, 2, 3], [0, 1, 0]),
     "linear": lambda x: ops.linear(x, [[1, 2], [3, 4], [5, 6]], [1, 2]),
     "causal_attention": lambda x: ops.causal_attention([x, x] if isinstance(x, list) else np.stack([x, x]), 1),
+    "rotary": lambda x: ops.rotary([[*x, *x]] if isinstance(x, list) else np.concatenate([x, x])[None], 1),
     "cross_entropy": lambda x: ops.cross_entropy(x, 1),
     "linear_cross_entropy": lambda x: ops.linear_cross_entropy(x, [[1, 2, 3], [1, 0, 1]], None, 1),
 }

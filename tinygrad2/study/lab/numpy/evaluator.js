@@ -137,6 +137,10 @@
     split_heads = lambda x, parts, heads: [np.swapaxes(part, -2, -3) for part in np.split(
       np.reshape(x, (*x.shape[:-1], parts * heads, x.shape[-1] // (parts * heads))), parts, axis=-2)]
     merged = lambda x: np.reshape(x, (*x.shape[:-2], x.shape[-2] * x.shape[-1]))
+    turned = lambda x, cos, sin: np.reshape(np.stack([x[..., 0::2] * cos - x[..., 1::2] * sin,
+      x[..., 0::2] * sin + x[..., 1::2] * cos], axis=-1), x.shape)
+    angles = lambda qkv, heads, start: (lambda d: (lambda a: (np.cos(a), np.sin(a)))(
+      np.expand_dims(np.arange(start, start + qkv.shape[-2]), 1) / 10000 ** (np.arange(0, d, 2) / d)))(qkv.shape[-1] // (3 * heads))
     merge_heads = lambda *parts: merged(np.swapaxes(np.concatenate(parts, axis=-3), -2, -3))
     attention_weights = lambda q, k: softmax(np.where(
       np.tri(q.shape[-2], dtype=bool), q @ np.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1]), -np.inf))
