@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 from typing import Any
 
@@ -50,8 +50,12 @@ class Optimizer:
                 )
         self.lr = lr
         self.steps = 0
-        self.state = [{name: np.zeros_like(p.data, order="C") for name in self.slots} for p in self.parameters]
+        self.state = [{name: np.zeros_like(p.data, order="C") for name in self.slots_of(p)} for p in self.parameters]
         self.arrays: list[Array | None] = [None] * len(self.parameters)  # those that may be written to
+
+    def slots_of(self, p: Tensor) -> tuple[str, ...]:
+        """The names of the arrays that are kept for a parameter."""
+        return self.slots
 
     @property
     def steps(self) -> int:
@@ -79,14 +83,22 @@ class Optimizer:
             raise ShapeError(f"step: {len(given)} gradients for {len(self.parameters)} parameters; give one for each, or None")
         arrays = [self._checked(i, g) for i, g in enumerate(given)]
         self._steps += 1
-        for i, (p, g, state) in enumerate(zip(self.parameters, arrays, self.state, strict=True)):
-            if g is None:
-                continue
+
+        def move(i: int) -> None:
+            p, g = self.parameters[i], arrays[i]
+            assert g is not None
             self.counts[i] += 1
             data = p.data if p.data is self.arrays[i] else np.array(p.data, order="C")
-            flat = {name: array.reshape(-1) for name, array in state.items()}
-            self.apply_single(data.reshape(-1), g.reshape(-1), flat, matrix=p.ndim >= 2, scale=scale, count=self.counts[i])
+            flat = {name: array.reshape(-1) for name, array in self.state[i].items()}
+            self.apply_single(data.reshape(-1), g.reshape(-1), flat, i=i, scale=scale)
             self.arrays[i] = p.data = data  # tells the graph that it has changed
+
+        self.each([i for i, g in enumerate(arrays) if g is not None], move)
+
+    def each(self, which: list[int], move: Callable[[int], None]) -> None:
+        """Move the parameters of these places. Each is independent of the others."""
+        for i in which:
+            move(i)
 
     def _checked(self, i: int, given: Tensor | Array | None) -> Array | None:
         """The gradient of parameter `i` in the dtype of that."""
@@ -107,10 +119,10 @@ class Optimizer:
                 )
         return g.astype(p.dtype, copy=False)
 
-    def apply_single(self, p: Array, g: Array, state: dict[str, Array], *, matrix: bool, scale: float, count: int) -> None:
+    def apply_single(self, p: Array, g: Array, state: dict[str, Array], *, i: int, scale: float) -> None:
         """Update the flat array `p` in place from its gradient, `scale` times `g`.
 
-        `matrix`: it had two axes or more; `count`: how many steps it has taken part in, this one included.
+        It is that of `self.parameters[i]`, and `self.counts[i]` steps have it moved, this one included.
         """
         raise TypeError(f"{type(self).__name__} has no apply_single(); an Optimizer must define one")
 
@@ -130,7 +142,7 @@ class SGD(Optimizer):
         super().__init__(parameters, lr)
         self.momentum = momentum
 
-    def apply_single(self, p: Array, g: Array, state: dict[str, Array], *, matrix: bool, scale: float, count: int) -> None:
+    def apply_single(self, p: Array, g: Array, state: dict[str, Array], *, i: int, scale: float) -> None:
         velocity = state["velocity"]
         if self.momentum:
             velocity *= self.momentum
@@ -165,7 +177,8 @@ class AdamW(Optimizer):
                 )
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
 
-    def apply_single(self, p: Array, g: Array, state: dict[str, Array], *, matrix: bool, scale: float, count: int) -> None:
+    def apply_single(self, p: Array, g: Array, state: dict[str, Array], *, i: int, scale: float) -> None:
+        count = self.counts[i]
         kernels.adamw(
             p,
             g,
@@ -174,7 +187,7 @@ class AdamW(Optimizer):
             step_size=self.lr / (1 - self.betas[0] ** count),
             betas=self.betas,
             eps=self.eps,
-            shrink=1 - self.lr * self.weight_decay * matrix,
+            shrink=1 - self.lr * self.weight_decay * (self.parameters[i].ndim >= 2),
             root=math.sqrt(1 - self.betas[1] ** count),
             scale=scale,
         )
