@@ -14,6 +14,7 @@ from gpt2.config import at_least, typed
 from gpt2.errors import ConfigError, DataError, NonFiniteError
 from gpt2.rng import generator
 from tinygrad2 import Tensor, no_grad
+from tinygrad2.kernels.fast.threads import all_cores
 from tinygrad2.types import Array
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def draw(p: Array, rng: np.random.Generator) -> int:
     """An index, each as likely as its entry in p (V)."""
     total = np.cumsum(p)
     chosen = int(np.searchsorted(total, rng.random() * total[-1], side="right"))
-    return min(chosen, int(np.flatnonzero(p)[-1]))
+    return min(chosen, int(np.searchsorted(total, total[-1])))  # what follows that has no chance, whatever is rounded
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def steps(
                 first = ids.shape[1] - context + min(slide, context) - 1
                 fed = first
                 cache = model.new_cache(len(ids)) if use_cache else None
-            with no_grad(), np.errstate(over="ignore", invalid="ignore"):  # logits that are not finite are refused
+            with no_grad(), all_cores(), np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
                 logits = model.next_logits(ids[:, fed if use_cache else first :], cache).data  # (B, V)
             fed = ids.shape[1]
             p = np.stack([sampling.probabilities(row, seen) for row, seen in zip(logits, ids, strict=True)])

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpt2.errors import GPT2Error, RunError
-from gpt2.files import cache_folder, download
+from gpt2.files import download
+from tinygrad2.files import cache_folder
 
 
 @dataclass(frozen=True)

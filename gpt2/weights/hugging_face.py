@@ -16,6 +16,7 @@ from gpt2.config import GPT2Config
 from gpt2.errors import ConfigError, RunError
 from gpt2.files import check_no_run, is_run, naming, read_json
 from gpt2.tokenizers import Tokenizer
+from gpt2.weights import int8
 from gpt2.weights.safetensors import STORED_AS, Stored, read_weights, write_weights
 from tinygrad2.files import write_atomically
 from tinygrad2.types import Array
@@ -31,7 +32,7 @@ SAME = {
 }
 """Hugging Face's name of a size, and ours."""
 ONLY = {
-    "model_type": ("gpt2",),
+    "model_type": ("gpt2", int8.MODEL_TYPE),
     "activation_function": ("gelu_new", "gelu_pytorch_tanh"),  # two names of the tanh approximation
     "layer_norm_epsilon": (1e-5,),
     "scale_attn_weights": (True,),
@@ -61,8 +62,12 @@ class PretrainedFolder:
         self.stored: dict[str, Stored] = {}
         if is_run(self.theirs):
             ours = self._of_run()
+            if ours.architecture != "gpt2":
+                raise RunError(f"{folder}: its architecture is {ours.architecture!r}, and not GPT-2's; gpt2.load reads it")
             found, metadata = _weights_of_run(self.folder, ours)
             self.theirs, settings = described(ours, None), {**asdict(ours), **settings}
+        elif self.is_int8:
+            found, metadata = read_weights(self.folder / "model.safetensors", must_be_ours=True)
         else:
             found, metadata = _all_weights(self.folder)
         for name, entry in found.items():
@@ -74,6 +79,11 @@ class PretrainedFolder:
         heads = metadata.get("n_head", str(self.theirs["n_head"]))  # the one size that no shape tells
         if heads != str(self.theirs["n_head"]):
             raise RunError(f"{self.folder / 'config.json'}: n_head = {self.theirs['n_head']}, but the weights are for {heads}")
+
+    @property
+    def is_int8(self) -> bool:
+        """Whether it is a folder of int8 weights."""
+        return self.theirs.get("model_type") == int8.MODEL_TYPE
 
     @property
     def tied(self) -> bool:
@@ -126,15 +136,18 @@ class PretrainedFolder:
         ):
             if weight not in self.stored or len(self.stored[weight].shape) != 2:
                 raise RunError(f"{self.folder}: holds no matrix {weight}, so it is not a GPT-2")
-            sizes[name] = self.stored[weight].shape[axis]
+            shape = self.stored[weight].shape
+            sizes[name] = shape[1 - axis if self.is_int8 and int8.by_columns(weight) else axis]
         return sizes
 
-    def weights(self, shapes: Shapes) -> dict[str, Array]:
-        """Every weight that a model needs, as float32. Raises RunError that lists what is missing or does not fit.
+    def weights(self, shapes: Shapes) -> dict[str, Array | int8.Rows]:
+        """Every weight that a model needs, float32, or int8 as stored. Raises RunError that lists what is missing or misfits.
 
         Where their head is tied and ours is not, it is a copy; a head bias that they lack is zero. What they have beyond
         our need must be biases of zero, or a copy of a tied embedding.
         """
+        if self.is_int8:
+            return self._int8_weights(shapes)
         stored = {name: entry for name, entry in self.stored.items() if not (MASK.fullmatch(name) and name not in shapes)}
         source = {name: name for name in shapes if name in stored}
         if "lm_head.weight" in shapes and "lm_head.weight" not in stored and self.tied:
@@ -153,11 +166,35 @@ class PretrainedFolder:
         for name in sorted(set(stored) - set(shapes)):
             if stored[name].dtype in STORED_AS and not self._spare(name, stored):
                 wrong.append(f"unexpected {name} {stored[name].shape}")
+        self._refuse(wrong)
+        weights: dict[str, Array | int8.Rows] = {name: stored[origin].read() for name, origin in source.items()}
+        return weights | {name: np.zeros(shapes[name], np.float32) for name in zeros}
+
+    def _int8_weights(self, shapes: Shapes) -> dict[str, Array | int8.Rows]:
+        needed: dict[str, tuple[str, tuple[int, ...]]] = {}
+        for name, shape in shapes.items():
+            rows = shape[::-1] if int8.by_columns(name) else shape
+            needed |= (
+                {name: ("I8", rows), int8.scale_of(name): ("F32", rows[:1])}
+                if int8.is_matrix(name, shape)
+                else {name: ("F32", shape)}
+            )
+        found = {name: (entry.dtype, entry.shape) for name, entry in self.stored.items()}
+        wrong = [f"missing {name} {shape}" for name, (_, shape) in needed.items() if name not in found]
+        wrong += [f"{name} is {found[name]}, needs {kind}" for name, kind in needed.items() if found.get(name, kind) != kind]
+        self._refuse(wrong + [f"unexpected {name} {shape}" for name, (_, shape) in found.items() if name not in needed])
+        return {
+            name: int8.Rows(self.stored[name].read_codes(), self.stored[int8.scale_of(name)].read())
+            if int8.is_matrix(name, shape)
+            else self.stored[name].read()
+            for name, shape in shapes.items()
+        }
+
+    def _refuse(self, wrong: list[str]) -> None:
+        """Raise RunError that lists what is wrong, if anything is."""
         if wrong:
             more = f"; and {len(wrong) - MOST_SAID} more" if len(wrong) > MOST_SAID else ""
             raise RunError(f"{self.folder}: {'; '.join(wrong[:MOST_SAID])}{more}")
-        weights = {name: stored[origin].read() for name, origin in source.items()}
-        return weights | {name: np.zeros(shapes[name], np.float32) for name in zeros}
 
     def _spare(self, name: str, stored: Mapping[str, Stored]) -> bool:
         """Whether a model without this weight computes the same."""
@@ -176,27 +213,35 @@ def write_pretrained(
     Their GPT-2 has no head bias, so one that is not zero becomes a part of the head's matrix: see `without_head_bias`. Ids
     from the tokenizer's `vocab_size` on stand for no token and are left out, so that they are never written. Raises RunError,
     before anything is written, for a run folder.
+
+    Of int8 weights it is a folder that only `PretrainedFolder` reads: its config.json and its weights name another format.
     """
     check_no_run(Path(folder))
+    if config.architecture != "gpt2":
+        raise RunError(f"{folder}: Hugging Face's GPT-2 has no architecture {config.architecture!r}; gpt2.load reads the run")
     folder, tokens, end = Path(folder), config.vocab_size, 50256 if config.vocab_size == 50257 else None
     if tokenizer is not None:
         tokens, end = tokenizer.vocab_size, tokenizer.end_of_text
         if tokens > config.vocab_size:
             raise RunError(f"{folder}: the tokenizer has {tokens} tokens, the model only {config.vocab_size}")
     state = {name: array[:tokens] if name.startswith(("wte.", "lm_head.")) else array for name, array in state.items()}
-    bias = state.pop("lm_head.bias", None)
+    is_int8 = any(array.dtype == np.int8 for array in state.values())
+    bias = None if is_int8 else state.pop("lm_head.bias", None)
     if bias is not None and bias.any():
         config = replace(config, tie_embeddings=False)
         state = {**state, **without_head_bias(state, bias)}
-    weights = {name if name == "lm_head.weight" else f"transformer.{name}": array for name, array in state.items()}
+    weights = {name if name.startswith("lm_head.") else f"transformer.{name}": array for name, array in state.items()}
     for name, array in state.items():  # their layers always have biases
         bias_name = f"transformer.{name.removesuffix('weight')}bias"
         if name.startswith(("h.", "ln_f")) and name.endswith("weight") and bias_name not in weights:
-            weights[bias_name] = np.zeros(array.shape[-1], np.float32)
-    about = described(replace(config, vocab_size=tokens), end)
+            weights[bias_name] = np.zeros(array.shape[0 if is_int8 else -1], np.float32)
+    about, kind = described(replace(config, vocab_size=tokens), end), {"n_head": str(config.num_heads)}
+    if is_int8:
+        about |= {"model_type": int8.MODEL_TYPE, "architectures": [], "dtype": "int8", "read_by": "gpt2 of tinygrad2"}
+        kind |= {"format": int8.MODEL_TYPE}
     with naming(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        write_weights(folder / "model.safetensors", weights, {"n_head": str(config.num_heads)})
+        write_weights(folder / "model.safetensors", weights, kind)
         write_atomically(folder / "config.json", (json.dumps(about, indent=2) + "\n").encode())
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
@@ -207,7 +252,7 @@ def is_read_as_it_is(config: GPT2Config) -> bool:
 
     An untied head beside names without `transformer.` was read as no head at all, before transformers 5.
     """
-    return config.tie_embeddings and config.bias and not config.head_bias
+    return config.tie_embeddings and config.bias and not config.head_bias and config.architecture == "gpt2"
 
 
 def described(config: GPT2Config, end_of_text: int | None) -> dict[str, Any]:

@@ -46,6 +46,10 @@ class Stored:
         _check_finite(self.path, self.name, out)
         return out
 
+    def read_codes(self) -> Array:
+        """The array as int8, which it must be."""
+        return np.array(self.raw).view(np.int8).reshape(self.shape)
+
 
 def _check_finite(path: Path, name: str, array: Array) -> None:
     """Raise DamagedError for NaN or infinity."""
@@ -66,16 +70,16 @@ def fingerprint(arrays: Iterable[tuple[str, str, tuple[int, ...], Array]], metad
 
 
 def write_weights(path: Path, state: Mapping[str, Array], metadata: Mapping[str, str], mark: str = "") -> None:
-    """Write float32 arrays by name, whole or not at all. Raises RunError for a full disk, and for what none could read."""
+    """Write float32 or int8 arrays by name, whole or not at all. Raises RunError for a full disk, or what none could read."""
     for name, array in state.items():
         _check_finite(path, name, array)
-        if array.dtype != np.float32:
+        if array.dtype not in (np.float32, np.int8):
             raise RunError(
                 f"{path}: {name} is {array.dtype}; weights are saved as float32, so convert with model.to(np.float32)"
             )
     arrays = {name: np.ascontiguousarray(array) for name, array in state.items()}
     metadata = {"format": "pt", **metadata}
-    entries = ((name, "F32", array.shape, array) for name, array in arrays.items())
+    entries = ((name, "I8" if array.dtype == np.int8 else "F32", array.shape, array) for name, array in arrays.items())
     with naming(path):
         content = safetensors.numpy.save(arrays, {**metadata, "sha256": fingerprint(entries, metadata)})
         write_atomically(path, _in_order(content), mark)
