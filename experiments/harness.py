@@ -4,6 +4,7 @@
     measure(track, quick, control) -> dict    numbers by name, as JSON; `track` puts a progress bar around what is iterated
     claims(result) -> list[Claim]             what was found, in sentences with the numbers, and whether it holds
     draw(result, figure)                      the picture
+    table(result) -> str                      if there is one: the numbers in Markdown
 `quick` asks for a small form of a few seconds; `control` for one from which the cause is taken away, so that a claim fails.
 The README holds the claims between two marks; a full run writes them there, with result.json and figure.png.
 """
@@ -84,8 +85,9 @@ class Experiment:
         readme.write_text(f"{before}{BEGIN}\n{self.finding(result)}\n{END}{after}", "utf-8")
 
     def finding(self, result: Result) -> str:
-        """The claims, as the README lists them."""
-        return "\n".join(f"- {claim.text}" + ("" if claim.holds else " **(does not hold)**") for claim in self.claims(result))
+        """The claims, as the README lists them, and the table."""
+        lines = [f"- {claim.text}" + ("" if claim.holds else " **(does not hold)**") for claim in self.claims(result)]
+        return "\n".join([*lines, "", self.module.table(result)] if hasattr(self.module, "table") else lines)
 
 
 def experiments() -> list[Experiment]:

@@ -7,31 +7,37 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from experiments.speed.contenders import CONTENDERS
 
 COLOURS = {
     "ours, NumPy": "#9ecae1",
+    "ours, fast": "#6baed6",
     "ours, fast+mkl": "#2171b5",
     "PyTorch eager": "#fdbe85",
     "PyTorch compile": "#e6550d",
+    "JAX jit": "#31a354",
     "ours, mkl bf16": "#08306b",
     "PyTorch eager bf16": "#bdbdbd",
     "PyTorch compile bf16": "#636363",
 }
-"""Ours in blue; PyTorch in orange, its bfloat16 in grey."""
+"""Ours in blue; PyTorch in orange, its bfloat16 in grey; JAX in green."""
 
 
 def draw_workloads(workloads: Mapping[str, Any], path: Path) -> None:
     """Bars: tokens per second over those of PyTorch's best float32, the median of the rounds; lines: lowest to highest."""
     figure = Figure(figsize=(12, 5.5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    width = 0.84 / len(CONTENDERS)
-    for i, name in enumerate(CONTENDERS):
+    names = [name for name in CONTENDERS if any(name in workload["relative"] for workload in workloads.values())]
+    width = 0.84 / len(names)
+    for i, name in enumerate(names):
         at, heights, below, above = [], [], [], []
         for j, workload in enumerate(workloads.values()):
+            if name not in workload["relative"]:
+                continue
             ratio = workload["relative"][name]
-            x = j + (i - (len(CONTENDERS) - 1) / 2) * width
+            x = j + (i - (len(names) - 1) / 2) * width
             if ratio is None:
                 axes.text(x, 0.02, "failed", rotation=90, ha="center", va="bottom", fontsize=9, color="0.4")
                 continue
@@ -43,7 +49,7 @@ def draw_workloads(workloads: Mapping[str, Any], path: Path) -> None:
             text = f"{ratio['median']:.2f}"
             axes.text(x, ratio["max"] + 0.02, text, ha="center", va="bottom", fontsize=8, bbox=over_lines)
         spread = {"ecolor": "black", "elinewidth": 1, "capsize": 2.5}
-        axes.bar(at, heights, 0.92 * width, yerr=(below, above), color=COLOURS[name], error_kw=spread, label=name)
+        axes.bar(at, heights, 0.92 * width, yerr=(below, above), color=COLOURS[name], error_kw=spread)
     axes.axhline(1, color="0.2", linestyle="--", linewidth=1, zorder=0)
     axes.set_xticks(range(len(workloads)), [_label(*item) for item in workloads.items()])
     axes.set_ylabel("tokens per second,\nover the best PyTorch in float32")
@@ -51,7 +57,8 @@ def draw_workloads(workloads: Mapping[str, Any], path: Path) -> None:
     axes.set_ylim(0, 1.12 * max([1.0, *(r["max"] for w in workloads.values() for r in w["relative"].values() if r)]))
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title("One GPT-2 training step: higher is faster, 1 is the best PyTorch in float32 of the same round")
-    figure.legend(loc="outside lower center", ncols=len(CONTENDERS), frameon=False, fontsize=9)
+    patches = [Patch(color=COLOURS[name], label=name) for name in names]
+    figure.legend(handles=patches, loc="outside lower center", ncols=(len(names) + 1) // 2, frameon=False, fontsize=9)
     figure.savefig(path)
 
 

@@ -1,4 +1,4 @@
-"""From raw rows to medians and ratios, and from these to the table in README.md."""
+"""From raw rows to medians and ratios, and from these to the tables of README.md and the docs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments.speed.contenders import CONTENDERS, DISTURBED, WORKLOADS, Row
 
-START, END = "<!-- table: written by run.py -->", "<!-- end of table -->"
+START, END = "<!-- table: written by experiments/speed/run.py -->", "<!-- end of table -->"
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -60,16 +60,18 @@ def _workload(rounds: list[dict[str, Row]]) -> dict[str, Any]:
     `speed` is over the best PyTorch of the same type, `relative` over the best in float32.
     """
     first = next(iter(rounds[0].values()))
-    contenders = {name: _contender([by[name] for by in rounds]) for name in rounds[0]}
+    names = sorted(rounds[0], key=list(CONTENDERS).index)
+    contenders = {name: _contender([by[name] for by in rounds]) for name in names}
+    compared = [name for name in names if not CONTENDERS[name].peer]
     return {
         "shape": first["shape"],
         "threads": first["threads"],
         "rounds": len(rounds),
         "others": max((row["others"] for by in rounds for row in by.values() if "found" in row), default=0.0),
         "contenders": contenders,
-        "speed": {name: _speed(rounds, name, CONTENDERS[name].dtype) for name in contenders if CONTENDERS[name].ours},
-        "memory": {name: _memory(contenders, name) for name in contenders if CONTENDERS[name].ours},
-        "relative": {name: _speed(rounds, name, "float32") for name in contenders},
+        "speed": {name: _speed(rounds, name, CONTENDERS[name].dtype) for name in compared},
+        "memory": {name: _memory(contenders, name) for name in compared},
+        "relative": {name: _speed(rounds, name, "float32") for name in names},
     }
 
 
@@ -82,14 +84,18 @@ def _contender(rows: list[Row]) -> dict[str, Any]:
         values = [one[key] for one in found if one.get(key) is not None]
         if isinstance(value, int | float):
             result[key] = min(values) if key == "min_ms" else round(statistics.median(values), 4)
+        elif isinstance(value, dict):
+            result[key] = {name: round(statistics.median(one[name] for one in values), 4) for name in value}
         else:
             result[key] = ", ".join(dict.fromkeys(values)) or None
-    return result
+    with_libraries = [one for one in found if one.get("libraries")]
+    shares = [one["matrix_gflops"] / one["threads"] / max(one["libraries"].values()) for one in with_libraries]
+    return {**result, "over_library": round(statistics.median(shares), 3)} if shares else result
 
 
 def _best(by: Mapping[str, Row], dtype: str) -> str | None:
     """The fastest PyTorch of a type in a round; None where none ran."""
-    peers = [n for n, row in by.items() if "found" in row and not CONTENDERS[n].ours and CONTENDERS[n].dtype == dtype]
+    peers = [n for n, row in by.items() if "found" in row and CONTENDERS[n].peer and CONTENDERS[n].dtype == dtype]
     return max(peers, key=lambda n: by[n]["found"]["tokens_per_s"], default=None)
 
 
@@ -116,18 +122,35 @@ def _memory(contenders: Mapping[str, Mapping[str, Any]], name: str) -> dict[str,
     return {"ratio": round(contenders[name]["peak_mb"] / contenders[best]["peak_mb"], 3), "against": best}
 
 
-def table(result: Mapping[str, Any]) -> str:
-    """Markdown: the ratios, the steps behind them, what ran, and what failed. Every number comes from `result`."""
+def tables(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Markdown of README.md: of every machine, by the name of its folder, the ratios, what is behind them, and what failed."""
+    return _sections(_section(result, f"machines/{folder}") for folder, result in results.items() if _measured(result))
+
+
+def ratios(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Markdown of the docs: of every machine the ratios alone."""
+    return _sections(f"{_machine(r)}\n\n{_ratios(r['workloads'])}" for r in results.values() if r["workloads"])
+
+
+def _sections(texts: Iterable[str]) -> str:
+    return ("\n\n".join(texts) or "No result yet: `python -m experiments.speed.run` fills this in.") + "\n"
+
+
+def _measured(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {**result["workloads"], **result["scaling"]}
+
+
+def _section(result: Mapping[str, Any], folder: str) -> str:
+    """What was found on one machine. Every number comes from `result`."""
     workloads, scaling = result["workloads"], result["scaling"]
-    if not workloads and not scaling:
-        return "No result yet: `python -m experiments.speed.run` fills this in.\n"
-    parts = [_machine(result)]
+    parts = [_machine(result), "```sh\n" + "\n".join(result["commands"]) + "\n```"]
     if workloads:
-        parts += [_ratios(workloads), _steps(workloads), _ran(workloads)]
+        picture = f"![Tokens per second over the best PyTorch in float32]({folder}/figure.png)"
+        parts += [_ratios(workloads), picture, _steps(workloads, result["machine"]), _ran(workloads)]
     if scaling:
-        parts.append(_scaling(scaling))
-    parts.append(_failures({**workloads, **scaling}))
-    return "\n\n".join(part for part in parts if part) + "\n"
+        parts += [_scaling(scaling), f"![Tokens per second by context, batch size and threads]({folder}/scaling.png)"]
+    parts.append(_failures(_measured(result)))
+    return "\n\n".join(part for part in parts if part)
 
 
 def _grid(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> str:
@@ -139,22 +162,20 @@ def _grid(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) ->
 def _machine(result: Mapping[str, Any]) -> str:
     machine = result["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
-    flags = ", ".join(machine["flags"]) or "no AVX-512"
-    commands = "\n".join(result["commands"])
-    return f"{machine['cpu']}, {machine['cores']} cores ({flags}); {versions}.\n\n```sh\n{commands}\n```"
+    return f"### {machine['cpu']}, {machine['cores']} cores\n\nIt has {', '.join(machine['flags']) or 'no AVX2'}; {versions}."
 
 
 def _ratios(workloads: Mapping[str, Any]) -> str:
-    ratios = ("tokens/s over PyTorch's", "lowest to highest", "memory over PyTorch's")
-    head = ("workload", "contender", "tokens/s", *ratios, "model FLOPs over matrix rate")
+    over_peer = ("tokens/s over PyTorch's", "lowest to highest", "memory over PyTorch's")
+    over_matrix = ("model FLOPs over matrix rate", "matrix rate over the best library's")
     rows = []
     for name, workload in workloads.items():
-        for ours, speed in workload["speed"].items():
-            found, memory = workload["contenders"][ours], workload["memory"][ours]
+        for one, speed in workload["speed"].items():
+            found, memory = workload["contenders"][one], workload["memory"][one]
             ratio = (f"**{speed['median']:.2f}**", f"{speed['min']:.2f} to {speed['max']:.2f}") if speed else ("–", "–")
-            memory_ratio = f"{memory['ratio']:.2f}" if memory else "–"
-            rows.append((name, ours, _cell(found, "tokens_per_s", ",.0f"), *ratio, memory_ratio, _mfu(found)))
-    return _grid(head, rows, words=2)
+            cells = (*ratio, f"{memory['ratio']:.2f}" if memory else "–", _mfu(found), _over_library(found))
+            rows.append((name, one, _cell(found, "tokens_per_s", ",.0f"), *cells))
+    return _grid(("workload", "contender", "tokens/s", *over_peer, *over_matrix), rows, words=2)
 
 
 def _mfu(found: Mapping[str, Any]) -> str:
@@ -164,6 +185,13 @@ def _mfu(found: Mapping[str, Any]) -> str:
     return f"{found['mfu']:.0%} of {found['matrix_gflops']:,.0f} GFLOP/s"
 
 
+def _over_library(found: Mapping[str, Any]) -> str:
+    """How fast large products are, for each thread, beside the fastest library on one thread; and which that is."""
+    if "over_library" not in found:
+        return "–"
+    return f"{found['over_library']:.2f} ({max(found['libraries'], key=found['libraries'].get)})"
+
+
 def _cell(found: Mapping[str, Any], key: str, form: str) -> str:
     """A number, marked where some rounds failed."""
     if key not in found:
@@ -171,9 +199,14 @@ def _cell(found: Mapping[str, Any], key: str, form: str) -> str:
     return format(found[key], form) + (f" ({found['failed']} failed)" if found["failed"] else "")
 
 
-def _steps(workloads: Mapping[str, Any]) -> str:
+def _steps(workloads: Mapping[str, Any], machine: Mapping[str, Any]) -> str:
+    def cell(name: str, workload: Mapping[str, Any], key: str, form: str) -> str:
+        if name in workload["contenders"]:
+            return _cell(workload["contenders"][name], key, form)
+        return CONTENDERS[name].missing(machine) or "not measured"
+
     def of_all(key: str, form: str) -> list[tuple[str, ...]]:
-        return [(name, *(_cell(w["contenders"][name], key, form) for w in workloads.values())) for name in CONTENDERS]
+        return [(name, *(cell(name, w, key, form) for w in workloads.values())) for name in CONTENDERS]
 
     rounds = ("rounds", *(str(workload["rounds"]) for workload in workloads.values()))
     disturbed = ("rounds disturbed", *(str(workload["disturbed"]) for workload in workloads.values()))
@@ -185,8 +218,8 @@ def _steps(workloads: Mapping[str, Any]) -> str:
 def _ran(workloads: Mapping[str, Any]) -> str:
     """What our contenders said they computed with."""
     lines = []
-    for name, contender in CONTENDERS.items():
-        said = [workload["contenders"][name] for workload in workloads.values() if contender.ours]
+    for name in CONTENDERS:
+        said = [w["contenders"][name] for w in workloads.values() if name in w["contenders"] and CONTENDERS[name].ours]
         words = [", ".join(f"{key} {one[key]}" for key in ("kernels", "products", "unit") if one.get(key)) for one in said]
         if any(words):
             lines.append(f"- {name}: {'; '.join(dict.fromkeys(filter(None, words)))}")
@@ -195,10 +228,10 @@ def _ran(workloads: Mapping[str, Any]) -> str:
 
 def _scaling(points: Mapping[str, Any]) -> str:
     names = list(next(iter(points.values()))["contenders"])
-    head = ("tokens/s", *names, "fast+mkl over PyTorch's", "lowest to highest")
+    head = ("tokens/s", *names, "fast over PyTorch's", "lowest to highest")
     rows = []
     for name, point in points.items():
-        speed = point["speed"]["ours, fast+mkl"]
+        speed = point["speed"].get("ours, fast")
         ratio = (f"{speed['median']:.2f}", f"{speed['min']:.2f} to {speed['max']:.2f}") if speed else ("–", "–")
         rows.append((name, *(_cell(point["contenders"][n], "tokens_per_s", ",.0f") for n in names), *ratio))
     return _grid(head, rows)

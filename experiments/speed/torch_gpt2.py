@@ -8,19 +8,15 @@ embedding as the head's matrix, without a bias. A step is: forward, cross-entrop
 1.0, AdamW, and reading the loss. For PyTorch's benefit: `scaled_dot_product_attention`, one matrix for queries, keys and
 values, the fused AdamW, gradients set to None, and with `--mode compile` the whole model through `torch.compile`.
 
-Prints one JSON object: step_ms (median) and min_ms, milliseconds; tokens_per_s of the median step; peak_mb, the most memory the
-process has held, in MiB; and the loss of the last step, in nats per token. Needs PyTorch and nothing else.
+Prints one JSON object: see peer.py. Needs PyTorch and nothing else.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import resource
-import statistics
-import time
+from collections.abc import Callable
 
 import torch
+from peer import BETAS, EPSILON, LEARNING_RATE, MAX_NORM, STD, WEIGHT_DECAY, arguments, report
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -76,64 +72,39 @@ class GPT2(nn.Module):
 def initialise(module: nn.Module) -> None:
     """N(0, 0.02^2) for every matrix, no bias, as OpenAI did."""
     if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, std=0.02)
+        nn.init.normal_(module.weight, std=STD)
     if isinstance(module, nn.Linear):
         nn.init.zeros_(module.bias)
 
 
-def time_steps(args: argparse.Namespace) -> tuple[list[float], float]:
-    """Seconds of every timed step, and the last loss."""
-    model = GPT2(args.vocab_size, args.seq_len, args.num_layers, args.num_heads, args.d_model)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-    run = torch.compile(model) if args.mode == "compile" else model
-    ids, targets = torch.randint(args.vocab_size, (2, args.batch_size, args.seq_len))
-    lower = torch.autocast("cpu", dtype=torch.bfloat16, enabled=args.dtype == "bfloat16")
-    seconds = []
-    for _ in range(args.warmup + args.steps):
-        start = time.perf_counter()
+def stepper(model: nn.Module, ids: Tensor, targets: Tensor, mode: str, dtype: str) -> Callable[[], float]:
+    """A function that makes one more step on the same batch and returns the loss before it."""
+    given = {"lr": LEARNING_RATE, "betas": BETAS, "eps": EPSILON, "weight_decay": WEIGHT_DECAY}
+    optimizer = torch.optim.AdamW(model.parameters(), **given, fused=True)
+    run = torch.compile(model) if mode == "compile" else model
+    lower = torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == "bfloat16")
+
+    def step() -> float:
         with lower:
             loss = run(ids, targets)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(model.parameters(), MAX_NORM)
         optimizer.step()
-        value = loss.item()
-        seconds.append(time.perf_counter() - start)
-    return seconds[args.warmup :], value
+        return loss.item()
 
-
-def arguments() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    for size in ("vocab-size", "seq-len", "num-layers", "num-heads", "d-model", "batch-size"):
-        parser.add_argument(f"--{size}", type=int, required=True)
-    parser.add_argument("--mode", choices=("eager", "compile"), default="eager", help="default: eager")
-    parser.add_argument(
-        "--dtype", choices=("float32", "bfloat16"), default="float32", help="bfloat16: autocast; default: float32"
-    )
-    parser.add_argument("--threads", type=int, default=0, help="default: as many as PyTorch takes")
-    parser.add_argument("--warmup", type=int, default=3, help="steps before those that are timed; default: 3")
-    parser.add_argument("--steps", type=int, default=10, help="steps that are timed; default: 10")
-    return parser.parse_args()
+    return step
 
 
 def main() -> None:
     """Time the steps and print what was found."""
-    args = arguments()
+    args = arguments(__doc__, mode=("eager", "compile"), dtype=("float32", "bfloat16"))  # bfloat16 is autocast
     torch.manual_seed(0)
     if args.threads:
         torch.set_num_threads(args.threads)
-    seconds, loss = time_steps(args)
-    median = statistics.median(seconds)
-    found = {
-        "step_ms": round(1e3 * median, 2),
-        "min_ms": round(1e3 * min(seconds), 2),
-        "tokens_per_s": round(args.batch_size * args.seq_len / median, 1),
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "loss": round(loss, 4),
-        "threads": torch.get_num_threads(),
-    }
-    print(json.dumps(found))
+    model = GPT2(args.vocab_size, args.seq_len, args.num_layers, args.num_heads, args.d_model)
+    ids, targets = torch.randint(args.vocab_size, (2, args.batch_size, args.seq_len))
+    report(args, stepper(model, ids, targets, args.mode, args.dtype), torch.get_num_threads())
 
 
 if __name__ == "__main__":
