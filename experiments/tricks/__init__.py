@@ -1,0 +1,1 @@
+"""What is each trick worth? An experiment that is not finished."""
