@@ -1,7 +1,9 @@
 """Folders of solutions, some of them changed, and checks of them in this very process."""
 
+import math
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 
@@ -38,9 +40,9 @@ def modules():
 
 
 def verdict_of(key, folder, seed=0):
-    """What `judged` says, without a process of its own."""
+    """What `judged` says, without a process of its own and without a clock: a busy machine finds the same."""
     with modules(), np.errstate(all="ignore"):
-        return judged(EVERY[key], folder, seed)
+        return judged(replace(EVERY[key], seconds=math.inf), folder, seed)
 
 
 def shown(key, folder, source, seed=0, until=None):
