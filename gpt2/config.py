@@ -147,7 +147,16 @@ class GPT2Config(Settings):
     tie_embeddings: bool = setting(False, "use the token embedding as the head's matrix too")
     head_bias: bool = setting(True, "a bias in the language-model head")
     init: str = setting(
-        "xavier", "initial weights: xavier, or gpt2: N(0, 0.02^2) with scaled residual projections", choices=("xavier", "gpt2")
+        "xavier",
+        "initial weights: xavier; gpt2: N(0, 0.02^2) with scaled residual projections; or zero: xavier, but the projections "
+        "onto the residual stream and a head of its own are 0, so that the first guess is uniform",
+        choices=("xavier", "gpt2", "zero"),
+    )
+
+    architecture: str = setting(
+        "gpt2",
+        "gpt2; or modern: rotary positions, queries and keys of one length, and ReLU squared for GELU",
+        choices=("gpt2", "modern"),
     )
 
     def __post_init__(self) -> None:
@@ -156,11 +165,18 @@ class GPT2Config(Settings):
             raise ConfigError(
                 f"d_model = {self.d_model} is not divisible by num_heads = {self.num_heads}; a head is d_model / num_heads wide"
             )
+        if self.architecture == "modern" and self.d_model // self.num_heads % 2:
+            raise ConfigError(
+                f"d_model / num_heads = {self.d_model // self.num_heads} must be even: modern turns entries of a head in pairs"
+            )
         object.__setattr__(self, "d_ff", self.d_ff or 4 * self.d_model)
 
     def as_text(self) -> str:
-        """What a file of weights keeps, so that no others are taken for them."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """What a file of weights keeps, so that no others are taken for them; without what older versions did not have."""
+        settings = dataclasses.asdict(self)
+        if self.architecture == "gpt2":
+            del settings["architecture"]
+        return json.dumps(settings, sort_keys=True)
 
 
 @dataclass(frozen=True)
@@ -179,6 +195,11 @@ class TrainConfig(Settings):
     init_from: str = setting("", "a run folder or Hugging Face GPT-2 folder to start from, with its tokenizer and sizes")
     seed: int = setting(0, "decides every random choice", NATURAL)
     steps: int = setting(2000, "number of updates", POSITIVE)
+    minutes: float = setting(
+        0.0,
+        "how long the run takes in all, its pictures included: as many updates as that gives; 0: as steps says",
+        (0, 100_000, "[]"),
+    )
     batch_size: int = setting(12, "sequences per update", whole(1, 2**24))
     dtype: str = setting(
         "float32",
@@ -198,8 +219,11 @@ class TrainConfig(Settings):
         choices=("cosine", "linear", "constant", "wsd"),
     )
     optimizer: str = setting(
-        "adamw", "adamw, adam (no weight decay) or sgd (with momentum beta1)", choices=("adamw", "adam", "sgd")
+        "adamw",
+        "adamw, muon (for the matrices of the blocks, and adamw for all else), adam (no weight decay) or sgd (momentum beta1)",
+        choices=("adamw", "muon", "adam", "sgd"),
     )
+    muon_factor: float = setting(1.875, "the learning rate of Muon's matrices over that of all else", (0, 1000, "(]"))
     beta1: float = setting(0.9, "AdamW: decay rate of the gradient's mean", SHARE)
     beta2: float = setting(0.99, "AdamW: decay rate of the gradient's square", SHARE)
     weight_decay: float = setting(0.1, "AdamW: weight decay of the matrices", (0, 1000, "[]"))
@@ -239,7 +263,9 @@ class TrainConfig(Settings):
     )
     patience: int = setting(0, "stop after so many evaluations without a lower validation loss; 0 for never", NATURAL)
     save_every: int = setting(
-        0, "updates between checkpoints, also at every evaluation; 0 for an eighth of all, from 10 to 1000", NATURAL
+        0,
+        "updates between checkpoints, also at every evaluation; 0 for an eighth of all (a twentieth with minutes), 10 to 1000",
+        NATURAL,
     )
     keep_every: int = setting(0, "keep a checkpoint every so many updates, besides the last two and the best", NATURAL)
     sample_tokens: int = setting(200, "length of the sample written at each evaluation; 0 for none", whole(0, 10**6))
@@ -258,9 +284,13 @@ class TrainConfig(Settings):
     def __post_init__(self) -> None:
         """What follows the number of steps becomes a number here, so that a run that goes on with more steps keeps it."""
         super().__post_init__()
-        eighth = min(max(10, -(-self.steps // 8)), 1000)
+        if self.zero and self.optimizer == "muon":
+            raise ConfigError(
+                "zero = True divides matrices among the ranks, and optimizer = 'muon' needs whole ones; choose one"
+            )
+        eighth, twentieth = (min(max(10, -(-self.steps // parts)), 1000) for parts in (8, 20))
         object.__setattr__(self, "eval_every", self.eval_every or eighth)
-        object.__setattr__(self, "save_every", self.save_every or eighth)
+        object.__setattr__(self, "save_every", self.save_every or (twentieth if self.minutes else eighth))
         if self.warmup_steps < 0:
             object.__setattr__(self, "warmup_steps", min(self.steps // 20, 100))
         if self.eval_windows < 0:
@@ -280,6 +310,8 @@ class TrainConfig(Settings):
 
 
 _TINY = {"vocab_size": 65, "max_seq_len": 64, "d_model": 128, "num_layers": 4, "num_heads": 4}
+_ADAMW = {"steps": 4000, "batch_size": 6, "learning_rate": 2e-3, "schedule": "linear", "beta2": 0.999}
+_MUON = {**_ADAMW, "steps": 2000, "batch_size": 12, "learning_rate": 8e-3, "optimizer": "muon", "init": "zero"}
 _OPENAI = {"tie_embeddings": True, "head_bias": False, "init": "gpt2"}
 _SIZES = {
     "small": {"d_model": 768, "num_layers": 12, "num_heads": 12},
@@ -288,20 +320,16 @@ _SIZES = {
     "xl": {"d_model": 1600, "num_layers": 48, "num_heads": 25},
 }
 PRESETS: dict[str, dict[str, Any]] = {
-    "tiny": {
-        **_TINY,
-        "steps": 4000,
-        "batch_size": 6,
-        "learning_rate": 2e-3,
-        "schedule": "linear",
-        "beta2": 0.999,
-    },
+    "tiny": {**_TINY, **_MUON},
+    "tiny-adamw": {**_TINY, **_ADAMW},
+    "modern": {**_TINY, **_MUON, "architecture": "modern"},
     "nanogpt-cpu": {**_TINY, **_OPENAI, "bias": False, "learning_rate": 1e-3, "min_learning_rate": 1e-4},
     **_SIZES,
     "gpt2": {**_SIZES["small"], **_OPENAI},
     **{f"gpt2-{size}": {**_SIZES[size], **_OPENAI} for size in ("medium", "large", "xl")},
 }
-"""By name: where a preset differs from the defaults. `gpt2...` are OpenAI's models: tied head without bias."""
+"""By name: where a preset differs from the defaults. `gpt2...` are OpenAI's models: tied head without bias. What was tried for
+`tiny` and `modern` is in docs/measured.md."""
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:

@@ -10,28 +10,36 @@ from typing import Any
 
 import numpy as np
 
-from gpt2 import generation
+from gpt2 import generation, modern, writing
 from gpt2.config import GPT2Config
 from gpt2.errors import DataError
 from gpt2.rng import generator
 from gpt2.tokenizers import Tokenizer
-from gpt2.weights import hugging_face
+from gpt2.weights import hugging_face, int8
 from tinygrad2 import Tensor, autograd, nn, ops
 
 Cache = list[nn.KVCache]
+
+PARTS: dict[str, tuple[Any, Any, Any]] = {
+    "gpt2": (nn.Embedding, nn.MultiHeadAttention, nn.FeedForward),
+    "modern": (modern.NoPositions, modern.Attention, modern.FeedForward),
+}
+"""By architecture: what is added for positions, the attention, and the feed-forward network."""
 
 
 class Block(nn.Module):
     """One Pre-LN block: attention gathers from earlier tokens, the feed-forward network works on each."""
 
     def __init__(self, config: GPT2Config, rng: np.random.Generator, dtype: Any) -> None:
-        C = config.d_model
+        C, (_, attention, feed_forward) = config.d_model, PARTS[config.architecture]
         self.ln_1 = nn.LayerNorm(C, bias=config.bias, dtype=dtype)
-        self.attn = nn.MultiHeadAttention(C, config.num_heads, config.dropout, config.bias, rng, dtype)
+        self.attn = attention(C, config.num_heads, config.dropout, config.bias, rng, dtype)
         self.ln_2 = nn.LayerNorm(C, bias=config.bias, dtype=dtype)
-        self.mlp = nn.FeedForward(C, config.d_ff, config.dropout, config.bias, rng, dtype)
+        self.mlp = feed_forward(C, config.d_ff, config.dropout, config.bias, rng, dtype)
 
     def forward(self, x: Tensor, cache: nn.KVCache | None = None) -> Tensor:
+        if cache is not None and writing.is_plain(self, x, cache):
+            return writing.step(self, x, cache)  # the same, without the steps between
         x = x + self.attn(self.ln_1(x), cache)  # (B, T, C)
         return x + self.mlp(self.ln_2(x))  # (B, T, C)
 
@@ -69,7 +77,7 @@ class GPT2(nn.Module):
         V, T, C = config.vocab_size, config.max_seq_len, config.d_model
         rng = generator(seed, "init")
         self.wte = nn.Embedding(V, C, rng, dtype)
-        self.wpe = nn.Embedding(T, C, rng, dtype)
+        self.wpe = PARTS[config.architecture][0](T, C, rng, dtype)
         self.drop = nn.Dropout(config.dropout)
         self.h = [Block(config, rng, dtype) for _ in range(config.num_layers)]
         self.ln_f = nn.LayerNorm(C, bias=config.bias, dtype=dtype)
@@ -77,6 +85,8 @@ class GPT2(nn.Module):
         self.lm_head = Head(head, nn.Parameter(nn.init.constant((V,), 0, dtype)) if config.head_bias else None)
         if config.init == "gpt2":
             self._initialise_as_openai(rng)
+        if config.init == "zero":
+            self._begin_at_zero()
 
     @classmethod
     def shapes(cls, config: GPT2Config) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -100,7 +110,7 @@ class GPT2(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **settings: Any) -> GPT2:
-        """The model in a run folder or a Hugging Face GPT-2 folder, in evaluation mode, as float32.
+        """The model in a run folder or a Hugging Face GPT-2 folder, in evaluation mode: float32, or int8 if so exported.
 
         `folder` holds config.json and model.safetensors, whole or in shards; or it is a name on the hub (extra `hub`).
         `settings` replace those of the folder: with `tie_embeddings=False, head_bias=True` the embedding is copied for
@@ -110,24 +120,29 @@ class GPT2(nn.Module):
         weights = checkpoint.weights(dict(cls.shapes(checkpoint.config)))
         with nn.init.shapes_only():
             model = cls(checkpoint.config)
-        for name, p in model.named_parameters():
-            p.data = weights[name]
+        for name, p in list(model.named_parameters()):
+            found = weights[name]
+            if isinstance(found, int8.Rows):
+                int8.put(model, name, found)
+            else:
+                p.data = found
         return model._laid_out_to_read().eval()
 
     def _laid_out_to_read(self) -> GPT2:
         """With the columns of the blocks' matrices in one piece: a product with one vector then reads memory faster."""
         for block in self.h:
             for layer in (block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj):
-                layer.weight.data = np.asfortranarray(layer.weight.data)
+                if isinstance(layer, nn.Linear):  # int8 weights lie so already
+                    layer.weight.data = np.asfortranarray(layer.weight.data)
         return self
 
     def save_pretrained(self, folder: str | Path, tokenizer: Tokenizer | None = None) -> None:
         """Write a folder that `AutoModelForCausalLM` of transformers loads and, given a tokenizer, `AutoTokenizer` too.
 
-        A head bias becomes a part of the head's matrix; with a tokenizer, ids that stand for no token are left out. Raises
-        RunError.
+        Int8 weights are for `from_pretrained` alone. A head bias becomes a part of its matrix; with a tokenizer, ids that
+        stand for no token are left out. Raises RunError.
         """
-        hugging_face.write_pretrained(folder, self.config, self.state_dict(), tokenizer)
+        hugging_face.write_pretrained(folder, self.config, int8.state(self), tokenizer)
 
     def _initialise_as_openai(self, rng: np.random.Generator) -> None:
         """Matrices N(0, 0.02^2), positions N(0, 0.01^2); projections onto the residual stream smaller by sqrt(2 * layers)."""
@@ -136,6 +151,12 @@ class GPT2(nn.Module):
                 residual = name.endswith("c_proj.weight")
                 std = 0.01 if name == "wpe.weight" else 0.02 / math.sqrt(2 * self.config.num_layers) if residual else 0.02
                 p.data = nn.init.normal(p.shape, std, rng, p.dtype)
+
+    def _begin_at_zero(self) -> None:
+        """Each block adds nothing at first, and all tokens are equally likely (Zhang et al., 2019, "Fixup", sec. 3)."""
+        for name, p in self.named_parameters():
+            if name.endswith("c_proj.weight") or name == "lm_head.weight":
+                p.data = nn.init.constant(p.shape, 0, p.dtype)
 
     def forward(self, ids: Any, targets: Any = None) -> Tensor:
         """Logits (..., T, V) for integer ids (..., T), or the loss of `targets`; DataError for a T beyond the context."""
@@ -160,7 +181,7 @@ class GPT2(nn.Module):
     def new_cache(self, batch_size: int) -> Cache:
         """An empty cache for `batch_size` sequences: one KVCache per block."""
         c = self.config
-        dtype = self.wte.weight.dtype
+        dtype = self.ln_f.weight.dtype
         return [nn.KVCache(batch_size, c.num_heads, c.max_seq_len, c.d_model // c.num_heads, dtype) for _ in self.h]
 
     def next_logits(self, ids: Any, cache: Cache | None = None) -> Tensor:

@@ -27,6 +27,7 @@ from gpt2.text.corpora.reading import TextFile
 from gpt2.text.encoding import end_as_text, without_strangers
 from gpt2.tokenizers import Tokenizer
 from gpt2.tokenizers.base import END_OF_TEXT
+from gpt2.weights import int8
 from tinygrad2.errors import counted
 
 
@@ -45,11 +46,22 @@ def add_model(parser: argparse.ArgumentParser, help: str) -> None:
     )
 
 
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """`--weights int8`; `given_model` heeds it."""
+    parser.add_argument(
+        "--weights",
+        choices=["int8"],
+        help="round the matrices to 8-bit integers with a scale for each row (default: as stored)",
+    )
+
+
 def given_model(args: argparse.Namespace) -> tuple[GPT2, Tokenizer]:
-    """The model and the tokenizer that `--run` and `--best` name. Raises RunError, also where there is no best checkpoint."""
+    """The model and the tokenizer that `--run` and `--best` name, with `--weights`. Raises RunError, also without a best."""
     if args.best and is_hugging_face(args.run):
         raise RunError(f"--best: {args.run} is not a run folder: leave --best out")
-    return load_model(args.run, args.best)
+    model, tokenizer = load_model(args.run, args.best)
+    rounded = getattr(args, "weights", None) and not int8.is_int8(model)
+    return int8.quantized(model) if rounded else model, tokenizer
 
 
 def add_form(parser: argparse.ArgumentParser, *names: str) -> None:

@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--warmup", type=natural, default=3, help="steps to take before the timed ones (default 3)")
     parser.add_argument("--profile", action="store_true", help="also show the time that each op takes")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_settings(parser, PRESET, GPT2Config, TrainConfig, without=("data", "split"), steps=STEPS)
+    add_settings(parser, PRESET, GPT2Config, TrainConfig, without=("data", "split", "minutes"), steps=STEPS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"  {found['mfu']:.0%} of the {found['matrix_gflops']:,.0f} GFLOP/s that large matrix products reach here")
     parts = f"{counted(found['threads'], 'thread')}, {counted(found['shards'], 'shard')}"
     print(f"  {parts}; kernels: {found['kernels']}; products: {found['products']}")
+    rates = ", ".join(f"{name} {rate:,.0f}" for name, rate in found["libraries"].items())
+    print(f"  products of this step, GFLOP/s on one thread: {rates}")
     if together.size > 1:
         print(f"  {together.size} ranks: {found['communication']:.1%} of the step goes into communication, waiting included")
     if "profile" in found:

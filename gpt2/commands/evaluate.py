@@ -7,12 +7,23 @@ import contextlib
 import math
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_form, add_model, add_skip, given_model, offering_to_skip, read_as, read_like, told
+from gpt2.commands.arguments import (
+    add_form,
+    add_model,
+    add_skip,
+    add_weights,
+    given_model,
+    offering_to_skip,
+    read_as,
+    read_like,
+    told,
+)
 from gpt2.commands.parser import natural
 from gpt2.errors import ConfigError, DataError, RunError
 from gpt2.files import strict_json
@@ -23,7 +34,6 @@ from gpt2.run.folder import Run, is_hugging_face
 from gpt2.run.plots import loss_text
 from gpt2.run.text import text_of_run
 from gpt2.terminal import note, one_line, styled
-from gpt2.text.baselines import baselines
 from gpt2.text.corpora import Corpus, load_corpus
 from gpt2.text.encoding import IN_MEMORY, prepare, prepare_whole, without_strangers
 from gpt2.tokenizers import Tokenizer
@@ -38,6 +48,7 @@ SAMPLES, TOKENS = 5, 200
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     add_model(parser, "run folder, or a Hugging Face GPT-2 folder (which needs --data)")
+    add_weights(parser)
     parser.add_argument(
         "--data",
         action="append",
@@ -90,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         if args.data is not None:
             note(f"{corpus.name} is the text that the model was trained on: only its validation part is evaluated")
         text = prepare(corpus, tokenizer, trained.training, context)
-        floor = baselines(text.train, text.val, tokenizer.vocab_size)
+        floor = dict(text.baselines)
         val = text.val[: (len(text.val) - 1) // context * context + 1]
     if len(val) < 2:
         raise DataError(f"{corpus.name}: has {counted(len(val), 'token')}; give at least 2, one to predict the next from")
@@ -120,7 +131,7 @@ def _floor(folder: str, trained: Description | None, tokenizer: Tokenizer, val: 
     if trained and trained.corpus.characters <= IN_MEMORY and len(val) > 1:
         with contextlib.suppress(DataError, RunError):
             own = prepare(text_of_run(folder, trained), tokenizer, trained.training, context, lambda _: None)
-            return baselines(own.train, val, tokenizer.vocab_size)
+            return replace(own, val=val).baselines
     return {"uniform": math.log(tokenizer.vocab_size)}
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
-from gpt2.commands.arguments import add_model, given_model
+from gpt2.commands.arguments import add_model, add_weights, given_model
 from gpt2.commands.parser import place
 from gpt2.errors import RunError
+from gpt2.weights import int8
 
 HELP = "write a trained model as a Hugging Face GPT-2 folder"
 
@@ -15,6 +17,7 @@ HELP = "write a trained model as a Hugging Face GPT-2 folder"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     add_model(parser, "run folder")
+    add_weights(parser)
     parser.add_argument("--out", type=place, required=True, help="folder to write; it must be new or empty")
 
 
@@ -26,11 +29,15 @@ def run(args: argparse.Namespace) -> int:
         raise RunError(f"--out {out}: is not an empty folder; choose another, or empty it")
     model.save_pretrained(out, tokenizer)
     print(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
-    if model.lm_head.bias is not None and model.lm_head.bias.data.any():
+    if not int8.is_int8(model) and model.lm_head.bias is not None and model.lm_head.bias.data.any():
         untied = ", which is no longer tied to the embedding" if model.config.tie_embeddings else ""
         print(f"  the head's bias is now part of its matrix{untied}; the logits are the same")
     if unused := model.config.vocab_size - tokenizer.vocab_size:
         print(f"  ids without a token, left out: {unused:,}")
+    if int8.is_int8(model):
+        print("its weights are int8, which transformers does not read:")
+        print(f'  gpt2 sample {shlex.quote(str(out))} --prompt "The"')
+        return 0
     print("to load it with transformers:")
     print(f"  model = AutoModelForCausalLM.from_pretrained({str(out)!r})")
     print(f"  tokenizer = AutoTokenizer.from_pretrained({str(out)!r})")

@@ -54,7 +54,7 @@ SENTENCES = {
     "gradient-accumulation-steps": "gpt2 train --batch-size counts all sequences of an update, and --shards divides them",
     "gradient-checkpointing": "gpt2 train --shards saves memory",
     "fp16 bf16 amp mixed-precision": "gpt2 train --dtype is float32 or bfloat16",
-    "optim": "gpt2 train --optimizer is adamw, adam or sgd",
+    "optim": "gpt2 train --optimizer is adamw, muon, adam or sgd",
     "lr-decay-iters": "the learning rate falls until the last step, as gpt2 train --schedule says: leave it out",
     "decay-lr": "gpt2 train --schedule constant keeps the learning rate as it is",
     "warmup-ratio": "gpt2 train --warmup-steps counts steps",

@@ -89,7 +89,7 @@ def contents(model: GPT2, tokenizer: Tokenizer, found: Inspection) -> dict[str, 
         "wpe": _similarity(found.wpe, [str(i) for i in found.wpe.rows.tolist()]),
         "activations": [
             {"name": "residual stream", "blocks": stages, "mark": 0, **_histograms(residual)},
-            {"name": "inputs of GELU", "blocks": blocks, "mark": DEAD, **_histograms(gelu)},
+            {"name": "inputs of the activation function", "blocks": blocks, "mark": DEAD[c.architecture], **_histograms(gelu)},
             {"name": "attention logits", "blocks": blocks, "mark": 0, **_histograms(scores)},
         ],
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_model, add_prompt, given_model, given_prompt
+from gpt2.commands.arguments import add_model, add_prompt, add_weights, given_model, given_prompt
 from gpt2.commands.parser import natural
 from gpt2.errors import ConfigError, DataError
 from gpt2.files import strict_json
@@ -27,6 +27,7 @@ CANDIDATES = 5
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     add_model(parser, "run folder, or a Hugging Face GPT-2 folder")
+    add_weights(parser)
     add_prompt(parser, f'text to continue; "" begins a document, if the tokenizer has {END_OF_TEXT}')
     parser.add_argument("--tokens", type=natural, default=200, help="how many tokens to write at most (default 200)")
     parser.add_argument("--temperature", type=float, default=0.8, help="0 always takes the likeliest token (default 0.8)")

@@ -14,7 +14,18 @@ from gpt2.errors import ConfigError
 from gpt2.run.description import Description, read_description
 
 COMMON_TITLE = "common settings"
-COMMON = ("data", "tokenizer", "steps", "batch_size", "learning_rate", "max_seq_len", "d_model", "num_layers", "num_heads")
+COMMON = (
+    "data",
+    "tokenizer",
+    "steps",
+    "minutes",
+    "batch_size",
+    "learning_rate",
+    "max_seq_len",
+    "d_model",
+    "num_layers",
+    "num_heads",
+)
 """The settings that are wanted most, in the order of `--help`."""
 
 GROUPS = {
@@ -113,6 +124,9 @@ def given_settings(args: argparse.Namespace) -> dict[str, Any]:
             values = {name: value for name, value in values.items() if name not in FORM}
     elif getattr(args, "config", None) is not None:
         values = read_toml(args.config)
+    for one, other in (("steps", "minutes"), ("minutes", "steps")):
+        if type(flags.get(one)) in (int, float) and flags[one] > 0:
+            values.pop(other, None)  # what a file says of the length of a training gives way to a flag
     return {**values, **flags}
 
 
@@ -126,6 +140,8 @@ def _as_given(run: Description) -> dict[str, Any]:
     """The settings of a run as somebody would give them to begin another: without the text, and what follows from others."""
     model, training = dataclasses.asdict(run.model), run.training.chosen()
     del training["data"]
+    if training["minutes"]:
+        del training["steps"]
     if training["init_from"]:  # it brings its tokenizer and sizes
         del training["tokenizer"]
         return {**training, "dropout": model["dropout"]}

@@ -7,6 +7,8 @@ import math
 import os
 import shlex
 import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,17 +29,21 @@ from gpt2.terminal import note, one_line, say
 from gpt2.text.corpora import Corpus, Form, Texts, is_read_once, load_corpus, names, noted
 from gpt2.text.encoding import Prepared, prepare, tokenizer_for
 from gpt2.tokenizers import Tokenizer
+from gpt2.training.choice import Choice, choose
 from gpt2.training.loop import Result, Say, train
 from gpt2.training.memory import check_fits, checkpoint_bytes
 from gpt2.training.mpi import comm
 from gpt2.training.resuming import Setup, read_setup
 from gpt2.training.shards import Shards
+from gpt2.weights import int8
 from tinygrad2 import kernels
 from tinygrad2.errors import counted
+from tinygrad2.kernels.fast import products
 from tinygrad2.kernels.fast.products import bfloat16
 
 HELP = "train a model on text"
-PRESET = "tiny"
+PRESET, OTHERWISE = "tiny", "tiny-adamw"
+"""The second one is meant where the first one's optimizer is not asked for, cannot be had, or would forget what was learned."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
 def trained(args: argparse.Namespace) -> tuple[Run, Result]:
     """What the command does: the run that it leaves, and how that ended."""
+    began = time.perf_counter()
     start, together = _prepared(args), comm.current()
     out = None
     if together.is_main:
@@ -70,10 +77,10 @@ def trained(args: argparse.Namespace) -> tuple[Run, Result]:
     reasons = together.all_gather(Run(out).gave_up(), "the run folder")  # each sees the files of its machine
     if not together.is_main:  # what it would write goes nowhere
         with tempfile.TemporaryDirectory() as folder:
-            return Run(out), start.train(Run(Path(folder), out), lambda _: None)
+            return Run(out), start.train(Run(Path(folder), out), lambda _: None, began)
     _announce(start, run, args, {path: why for found in reasons for path, why in found.items()})
     try:
-        result = start.train(run, say)
+        result = start.train(run, say, began, None if args.no_plots else _draw)
     except BaseException:
         if not start.setup:
             run.take_back()
@@ -81,7 +88,7 @@ def trained(args: argparse.Namespace) -> tuple[Run, Result]:
     drawn: list[Path] = []
     if not args.no_plots and not result.signal:  # who ends it does not want to wait for pictures
         drawn = _draw(run)
-    _report(result, start.config.steps, run.folder)
+    _report(result, run.folder)
     _suggest(run, result, start.text.corpus, drawn, " --no-plots" * args.no_plots)
     return run, result
 
@@ -97,10 +104,15 @@ class Start:
     config: TrainConfig
     model: GPT2
     text: Prepared
+    library: str
+    """What multiplies."""
+    choice: Choice | None
+    """Of it, where a run begins."""
 
-    def train(self, run: Run, say: Say) -> Result:
+    def train(self, run: Run, say: Say, began: float, draw: Callable[[Run], object] | None = None) -> Result:
         """To the end, into a folder."""
-        return train(self.model, self.config, self.text, run, say, resume=self.setup is not None)
+        with products.using(self.library):
+            return train(self.model, self.config, self.text, run, say, self.setup is not None, began, draw)
 
 
 def _prepared(args: argparse.Namespace) -> Start:
@@ -126,9 +138,12 @@ def _prepared(args: argparse.Namespace) -> Start:
     together = comm.current()
     resume = together.broadcast(resume, "the start")  # a rank that is late may find what another has written
     setup = read_setup(args.out, given, args.accept_changes) if resume else None
-    preset, example = given.pop("preset", PRESET), run_to_follow(args)
+    fits = given.get("optimizer", "muon") == "muon" and not given.get("zero") and not given.get("init_from")
+    preset, example = given.pop("preset", PRESET if fits else OTHERWISE), run_to_follow(args)
     name = preset if example is None else Path(args.config).absolute().parent.name
     config = setup.training if setup else TrainConfig.preset(preset, **part_of(TrainConfig, given))
+    if "steps" in given and config.minutes and not setup:
+        raise ConfigError(f"--steps {config.steps} and --minutes {config.minutes:g}: one of them says how long; leave one out")
     if "data" in given:
         _check_texts(config.data)
     if together.size > 1 and is_read_once(config.data):
@@ -158,10 +173,13 @@ def _prepared(args: argparse.Namespace) -> Start:
         new.check_can_be_made(checkpoint_bytes(model.num_parameters(), config))
     text = prepare(corpus, tokenizer, config, model.config.max_seq_len)  # before there is a folder: it may be too short
     text.baselines  # noqa: B018 - they are counted now, while nothing has begun that Ctrl-C would have to leave in order
+    choice = choose(model.config, config, model.num_parameters()) if together.is_main and not setup else None
+    library = setup.part.library if setup else choice.name if choice else ""
+    library = together.broadcast(library, "the choice of a library")  # one for all ranks
     if together.size > 1:
         Shards.of(config, model.num_parameters())  # refuses too few of them before there is a folder
-        together.check_same(_facts(config, model, corpus))
-    return Start(name, setup, config, model, text)
+        together.check_same(_facts(config, model, corpus) | {"the products": products.running(library)})
+    return Start(name, setup, config, model, text, library, choice)
 
 
 def _announce(start: Start, run: Run, args: argparse.Namespace, gave_up: dict[Path, str]) -> None:
@@ -172,6 +190,8 @@ def _announce(start: Start, run: Run, args: argparse.Namespace, gave_up: dict[Pa
     say(one_line(f"{what} ({size}), into {run.folder}"))
     if setup and (schedule := setup.schedule()):
         say(schedule)
+    if start.choice and start.choice.new and len(start.choice.rates) > 1:
+        say(str(start.choice))
     if args.resume and not setup:
         say(one_line(f"{args.out} holds no run to resume: a new one begins{near(run.folder)}"))
     for path, why in gave_up.items():
@@ -215,7 +235,7 @@ def _new(preset: str, config: TrainConfig, given: dict[str, Any], corpus: Corpus
             )
         model_config = replace(model.config, dropout=float(given.get("dropout", 0)))
         check_fits(model_config, config)
-        return GPT2.with_weights(model_config, model.state_dict()), tokenizer
+        return GPT2.with_weights(model_config, int8.to_train(model, config.init_from)), tokenizer
     model_config = GPT2Config.preset(preset, **part_of(GPT2Config, given))
     tokenizer = tokenizer_for(corpus, config, given.get("vocab_size"))
     vocab_size = given.get("vocab_size", tokenizer.vocab_size)
@@ -244,14 +264,14 @@ def _draw(run: Run) -> list[Path]:
     return drawn
 
 
-def _report(result: Result, steps: int, folder: Path) -> None:
+def _report(result: Result, folder: Path) -> None:
     """The loss, and what to compare it with."""
     command = f"gpt2 eval {one_line(shlex.quote(str(folder)))}"
     stopped = counted(result.steps, "step")
     if result.signal:
-        stopped = f"interrupted after {result.steps} of {steps} steps"
+        stopped = f"interrupted after {result.steps} of {result.planned} steps"
     elif result.stopped_early:
-        stopped = f"the validation loss stopped falling: ended after {result.steps} of {steps} steps"
+        stopped = f"the validation loss stopped falling: ended after {result.steps} of {result.planned} steps"
     now = f", {result.steps_now} of them now," if result.steps_now != result.steps else ""
     print(f"\n{stopped}{now} in {result.seconds:.0f} s")
     if result.in_evaluation and result.steps:
@@ -268,9 +288,15 @@ def _report(result: Result, steps: int, folder: Path) -> None:
         whole = f"{result.windows:,} of" if some else "all"
         rest = f"; {command} evaluates all" if some and not earlier else ""
         print(f"  evaluated                {whole} {result.all_windows:,} windows, {result.val_tokens:,} tokens{rest}")
+        bits = result.val_tokens / max(1, result.val_bytes) / math.log(2)  # per byte, of a nat per token
+        others = ", ".join(
+            f"{name} {bits * result.baselines[name]:.3f}" for name in ("trigram", "xz", "gzip") if name in result.baselines
+        )
+        print(f"  in bits per byte         {bits * result.val_loss:.3f}; {others}")
     if "perfect" in result.baselines:
         perfect = result.baselines["perfect"]
         print(f"  a perfect model          {perfect:.4f}: the loss is {result.val_loss - perfect:.4f} above it")
+    print(f"  trigram with back-off    {result.baselines['trigram']:.4f}")
     print(f"  bigram baseline          {result.baselines['bigram']:.4f}")
     print(f"  ln V, a uniform guess    {result.baselines['uniform']:.4f}")
 

@@ -12,6 +12,8 @@ from gpt2.config import GPT2Config, TrainConfig
 from gpt2.insight.info import describe
 from gpt2.insight.profiling import Profile
 from gpt2.model import GPT2
+from gpt2.training.choice import choose
+from gpt2.training.mpi import comm
 from gpt2.training.shards import Shards
 from gpt2.training.step import Trainer
 from tinygrad2 import kernels
@@ -35,6 +37,7 @@ def benchmark(config: GPT2Config, training: TrainConfig, steps: int, warmup: int
     matrix_gflops       the rate of large matrix products, measured here in the same process on as many threads
     mfu                 model FLOP utilisation: the model's operations (`gpt2 info`) per second, over that rate
                         (Chowdhery et al., 2022, appendix B)
+    libraries           the rate of the products of this step on one thread, in GFLOP/s, by library: see `training.choice`
     loss                of the last step
     communication       the share of a step in which rank 0 waits for the others or for messages: 0 without MPI
     profile             if it is asked for: as many steps more, by op (`profiling.Profile.table`)
@@ -44,7 +47,9 @@ def benchmark(config: GPT2Config, training: TrainConfig, steps: int, warmup: int
     model = GPT2(config, training.seed)
     ids = rng.integers(0, config.vocab_size, max(TEXT, config.max_seq_len + 1))
     seconds, waits = [], []
-    with Shards.of(training, model.num_parameters()) as shards:
+    choice = choose(config, training, model.num_parameters(), timed=True)
+    library = comm.current().broadcast(choice.name, "the choice of a library")
+    with products.using(library), Shards.of(training, model.num_parameters()) as shards:
         trainer = Trainer(model, training, ids, shards)
         for step in range(warmup + steps):
             start, waited = time.perf_counter(), shards.comm.waited
@@ -66,11 +71,13 @@ def benchmark(config: GPT2Config, training: TrainConfig, steps: int, warmup: int
         "mfu": round(flops / median / rate, 4),
         "matrix_gflops": round(rate / 1e9, 1),
         "loss": round(row["train_loss"], 4),
+        "libraries": choice.rates,
         "ranks": shards.comm.size,
         "communication": round(statistics.median(waits), 4),
         "threads": shards.threads,
         "shards": shards.count,
         **kernels.running(),
+        "products": products.running(library),
         **table,
     }
 

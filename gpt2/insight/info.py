@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 from gpt2.config import GPT2Config
@@ -19,7 +20,7 @@ def describe(config: GPT2Config, tokens: int = 3) -> dict[str, Any]:
         model = GPT2(config)
     parameters = {name: p.shape for name, p in model.named_parameters()}
     total = model.num_parameters()
-    positions = model.wpe.weight.size
+    positions = math.prod(parameters.get("wpe.weight", (0,)))
     lookups = positions + (0 if config.tie_embeddings else model.wte.weight.size)
     attention = 12 * config.num_layers * config.max_seq_len * config.d_model
     return {
@@ -35,10 +36,12 @@ def describe(config: GPT2Config, tokens: int = 3) -> dict[str, Any]:
 def data_flow(config: GPT2Config, T: int) -> Flow:
     """The shape after every step of the forward pass, for one sequence of T tokens."""
     C, H, d_k = config.d_model, config.num_heads, config.d_model // config.num_heads
+    modern = config.architecture == "modern"
     block: Flow = [
         ("ln_1", (T, C)),
         ("Q, K, V = x Wq, x Wk, x Wv", (T, 3 * C)),
         ("Q, K and V, each split into heads", (H, T, d_k)),
+        *([("Q and K scaled to one length and turned by position", (H, T, d_k))] if modern else []),
         ("scores = Q K^T / sqrt(d_k)", (H, T, T)),
         ("weights = softmax(scores + causal mask)", (H, T, T)),
         ("weights V", (H, T, d_k)),
@@ -47,15 +50,14 @@ def data_flow(config: GPT2Config, T: int) -> Flow:
         ("x = x + attention", (T, C)),
         ("ln_2", (T, C)),
         ("x W1 + b1", (T, config.d_ff)),
-        ("GELU", (T, config.d_ff)),
+        ("ReLU, squared" if modern else "GELU", (T, config.d_ff)),
         ("(...) W2 + b2", (T, C)),
         ("x = x + feed forward", (T, C)),
     ]
     return [
         ("token ids", (T,)),
         ("token embedding wte[ids]", (T, C)),
-        ("positional embedding wpe[0..T-1]", (T, C)),
-        ("x = token + position", (T, C)),
+        *([] if modern else [("positional embedding wpe[0..T-1]", (T, C)), ("x = token + position", (T, C))]),
         *((f"h.{i} {step}", shape) for i in range(config.num_layers) for step, shape in block),
         ("ln_f", (T, C)),
         ("logits = h W_lm + b_lm" if config.head_bias else "logits = h W_lm", (T, config.vocab_size)),

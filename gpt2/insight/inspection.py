@@ -17,7 +17,7 @@ from gpt2.generation import check_finite
 from gpt2.model import GPT2
 from gpt2.training.shards import Shards
 from tinygrad2 import Tensor, autograd, no_grad
-from tinygrad2.ops.fused import attention_weights, split_heads
+from tinygrad2.ops.fused import angles, attention_weights, split_heads
 from tinygrad2.types import Array
 
 CANDIDATES = 5
@@ -90,7 +90,7 @@ class Inspection:
     wte: Similarity
     wpe: Similarity
     residual: Histograms  # the residual stream before the first block and after each
-    gelu: Histograms  # the inputs of GELU
+    gelu: Histograms  # the inputs of GELU, or what is in its place
     scores: Histograms  # the attention logits q . k / sqrt(d_k) that the mask lets through
 
 
@@ -121,7 +121,7 @@ def inspect(model: GPT2, ids: Array, vocab_size: int | None = None) -> Inspectio
         gradients=gradients,
         p=np.exp(logs[gradients.positions, gradients.tokens]),
         wte=_similarity(model.wte.weight.data, np.arange(V) if V <= ROWS else np.unique(ids)),
-        wpe=_similarity(model.wpe.weight.data, np.unique(np.linspace(0, rows - 1, min(rows, ROWS)).astype(np.int64))),
+        wpe=_similarity(_positions(model), np.unique(np.linspace(0, rows - 1, min(rows, ROWS)).astype(np.int64))),
         residual=_histograms(kept["residual"]),
         gelu=_histograms(kept["gelu"]),
         scores=_histograms(scores),
@@ -155,6 +155,14 @@ def _forward(model: GPT2, ids: Array) -> dict[str, list[Array]]:
         for remove in removers:
             remove()
     return kept
+
+
+def _positions(model: GPT2) -> Array:
+    """A row for each position: what is learned for it or, of an architecture that turns, where it turns a vector to."""
+    if model.config.architecture == "gpt2":
+        return model.wpe.weight.data
+    T, d_k = model.config.max_seq_len, model.config.d_model // model.config.num_heads
+    return np.concatenate(angles(np.empty((T, 3 * d_k), np.float32), 1, 0), axis=-1)
 
 
 def _lens(model: GPT2, residual: Sequence[Array], ids: Array, vocab_size: int | None) -> tuple[Lens, Array]:

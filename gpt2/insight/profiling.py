@@ -12,6 +12,7 @@ import numpy as np
 
 from tinygrad2 import kernels
 from tinygrad2.ops import Op
+from tinygrad2.optim import muon
 
 Measured = tuple[str, float, int, float]
 """What ran, for how many seconds, how many bytes it read and wrote, and how many floating-point operations it took."""
@@ -31,7 +32,7 @@ class Profile:
         """While ops and kernels are timed."""
         ops = list(_subclasses(Op))
         before = [(op, vars(op).get("run"), vars(op)["vjp"], op.rules) for op in ops]
-        current = kernels.current
+        current, orthogonalised = kernels.current, muon.orthogonalised
         timed = {name: self._timed(name, getattr(current, name)) for name in WITHOUT_OP}
         names = {name: getattr(current, name) for name in dir(current) if not name.startswith("__")}
         for op in ops:
@@ -39,10 +40,11 @@ class Profile:
             op.vjp = staticmethod(self._timed(f"{op.name} backward", op.vjp))
             op.rules = op.rules and tuple(self._timed(f"{op.name} backward", rule) for rule in op.rules)
         kernels.current = SimpleNamespace(**{**names, **timed})
+        muon.orthogonalised = self._timed("orthogonalised", orthogonalised)
         try:
             yield
         finally:
-            kernels.current = current
+            kernels.current, muon.orthogonalised = current, orthogonalised
             for op, run, vjp, rules in before:
                 op.vjp, op.rules = vjp, rules
                 if run is None:

@@ -40,7 +40,7 @@ class Progress(msgspec.Struct):
     `val_loss` is that after `val_step`, the last evaluated, which older versions did not keep; `whole_val_loss` that of
     all windows, where these were evaluated at the end. `best_step` has the lowest validation loss so far, `since_best`
     evaluations ago. `unwritten` is the row of the last step, if it is not in the log yet: a checkpoint is saved before the
-    evaluation of its step.
+    evaluation of its step. `seconds` is how long the run has taken, all its commands together.
     """
 
     val_loss: float = math.nan
@@ -48,6 +48,7 @@ class Progress(msgspec.Struct):
     whole_val_loss: float | None = None
     best_loss: float = math.inf
     best_step: StepNumber = 0
+    seconds: float = 0.0
     since_best: StepNumber = msgspec.field(default=0, name="stale")  # as checkpoints have always called it
     unwritten: Row | None = msgspec.field(default_factory=lambda: {"step": 0}, name="pending")
 

@@ -38,6 +38,11 @@ class Part(msgspec.Struct):
     corpus: CorpusFacts
     machine: dict[str, int | str | None]
 
+    @property
+    def library(self) -> str:
+        """Of matrix products."""
+        return str(self.machine.get("products", ""))
+
 
 class Description(msgspec.Struct):
     """What config.json holds: with what the run is trained now, and `before` that."""

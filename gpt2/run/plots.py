@@ -26,6 +26,7 @@ BASELINES = {
     "uniform": ("ln V: every token equally likely", "--"),
     "unigram": ("unigram", ":"),
     "bigram": ("bigram", ":"),
+    "trigram": ("trigram with back-off", ":"),
     "perfect": ("a perfect model", "-"),
 }
 """How they are called, and the style of their line."""
@@ -105,7 +106,7 @@ def limit_losses(axes: Any, values: Array, starts: Iterable[float], alone: bool 
             high = most
             axes.set_title(f"losses above {loss_text(high)} are not shown", fontsize=9)
         margin = max(0.03 * (high - low), 0.01)
-        axes.set_ylim(low - margin, high + margin)
+        axes.set_ylim(low - margin, high + (2.5 * margin if alone else margin))  # above the highest line stands its name
 
 
 def draw_loss(run: Run) -> None:
@@ -293,7 +294,9 @@ def _blocks(panels: Sequence[Any], diagnosed: Sequence[Diagnosed]) -> None:
     of_blocks(
         residual, f"standard deviation of the residual stream,\nbehind each block (usual: at most {digits(RESIDUAL[1])})", 0
     )
-    of_blocks(units, f"GELU inputs below -3; dotted: units always off\n(usual: at most {percent(DEAD)} of the units)", 1)
+    of_blocks(
+        units, f"share of activations that give nothing;\ndotted: of units always off (usual: at most {percent(DEAD)})", 1
+    )
     of_blocks(attention, "entropy of attention, mean and range of heads\n(0: one token only, 1: all tokens alike)", 3)
     for name, line, other in zip(names, list(units.get_lines()), list(attention.get_lines()), strict=True):
         _, _, dead, _, low, high = values[name]

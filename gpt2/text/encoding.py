@@ -21,7 +21,7 @@ from gpt2.config import TrainConfig
 from gpt2.errors import ConfigError, DataError
 from gpt2.terminal import note, progress
 from gpt2.text import batches
-from gpt2.text.baselines import baselines
+from gpt2.text.baselines import baselines, compressors
 from gpt2.text.corpora import Corpus, Document
 from gpt2.text.id_cache import kept_ids
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer
@@ -61,7 +61,10 @@ class Prepared:
     @cached_property
     def baselines(self) -> dict[str, float]:
         """See baselines.py."""
-        return baselines(self.train, self.val, self.tokenizer.vocab_size)
+        return {
+            **baselines(self.train, self.val, self.tokenizer.vocab_size),
+            **compressors(self.train, self.val, self.tokenizer),
+        }
 
     def costs(self) -> Array | None:
         """What each token of `val` costs a model that knows the source of the text, where there is such a thing.

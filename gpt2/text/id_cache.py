@@ -21,8 +21,8 @@ import msgspec
 import numpy as np
 
 from gpt2.errors import DataError
-from gpt2.files import MOST_JSON, cache_folder, conform, open_regular, parse_object, private_folder, read_regular
-from tinygrad2.files import atomic_file, unfinished, write_atomically
+from gpt2.files import MOST_JSON, conform, open_regular, parse_object, read_regular
+from tinygrad2.files import atomic_file, cache_folder, private_folder, unfinished, write_atomically
 from tinygrad2.types import Array
 
 Parts = Iterable[tuple[Array, bool]]

@@ -6,15 +6,15 @@ import contextlib
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from gpt2 import terminal
-from gpt2.config import TrainConfig
+from gpt2.config import EVALUATING, TrainConfig
 from gpt2.errors import DamagedError, NonFiniteError
 from gpt2.generation import Sampling, steps
 from gpt2.model import GPT2
@@ -22,7 +22,9 @@ from gpt2.run.checkpoints import Checkpoint, Checkpoints, Progress
 from gpt2.run.folder import Run
 from gpt2.run.health import Monitor
 from gpt2.run.metrics import Log, Row, as_line
+from gpt2.text.batches import Batch
 from gpt2.text.encoding import Prepared
+from gpt2.training.budget import FIRST, Budget
 from gpt2.training.interrupts import Interrupted, Interrupts, requested
 from gpt2.training.measurements import diagnose, probe_windows
 from gpt2.training.mpi.comm import Comm, current
@@ -47,9 +49,10 @@ class Result:
 
     `val_loss` is that after `val_step`, the last step that was evaluated; NaN if none was. An older version did not keep that
     step: then it is None. It is the mean over `windows` of the `all_windows` of the validation text, in which `val_tokens` are
-    predicted. `baselines` are losses to compare with, by name: `uniform`, `bigram`, and `perfect` where the text has a known
-    source. `train_loss` is that of the last step, if one was taken now: `steps_now` of all `steps` were. `in_evaluation` says
-    that it was ended in the evaluation of the last step, which the log does not have until the run goes on.
+    predicted, `val_bytes` of text. `baselines` are losses to compare with, by name: see text/baselines.py, and `perfect` where
+    the text has a known source. `train_loss` is that of the last step, if one was taken now: `steps_now` of all `steps` were,
+    and `planned` there are to be. `in_evaluation` says that it was ended in the evaluation of the last step, which the log does
+    not have until the run goes on.
     """
 
     val_loss: float
@@ -57,6 +60,7 @@ class Result:
     windows: int
     all_windows: int
     val_tokens: int
+    val_bytes: int
     baselines: dict[str, float]
     steps: int
     seconds: float
@@ -65,15 +69,28 @@ class Result:
     train_loss: float | None
     steps_now: int
     in_evaluation: bool
+    planned: int
 
 
 class Training:
     """The loop: step, save, evaluate, record, and so on."""
 
-    def __init__(self, trainer: Trainer, text: Prepared, run: Run, metrics: Log, samples: Log, say: Say, bar: Any) -> None:
+    def __init__(
+        self,
+        trainer: Trainer,
+        text: Prepared,
+        run: Run,
+        metrics: Log,
+        samples: Log,
+        say: Say,
+        bar: Any,
+        budget: Budget,
+        draw: Callable[[Run], object] | None,
+    ) -> None:
         self.trainer, self.text, self.run, self.metrics, self.samples = trainer, text, run, metrics, samples
+        self.budget, self.draw = budget, draw
         self.say, self.bar = say, bar
-        self.config, self.model, self.shards, self.comm = trainer.config, trainer.model, trainer.shards, trainer.shards.comm
+        self.model, self.shards, self.comm = trainer.model, trainer.shards, trainer.shards.comm
         context = self.model.config.max_seq_len
         self.validation = Validation(text, self.config, context)
         self.compared = dict(text.baselines)
@@ -85,9 +102,16 @@ class Training:
         self.progress = Progress()
         self.saved, self.saved_whole = -1, False  # the step of the last checkpoint, and whether it is over for it
         self.began = trainer.steps
+        self.planned_at = trainer.steps + FIRST
+        """The step of the next plan, of a training that has a time."""
         self.train_loss: float | None = None  # of the last step
         self.skipped = 0  # batches in a row
         self.rollbacks: Counter[int] = Counter()
+
+    @property
+    def config(self) -> TrainConfig:
+        """The settings now: of a training that has a time, the number of steps is planned again and again."""
+        return self.trainer.config
 
     def start(self, checkpoint: Checkpoint | None) -> None:
         """From a checkpoint, or from the beginning."""
@@ -96,6 +120,8 @@ class Training:
             self.saved, self.saved_whole = checkpoint.step, self.progress.unwritten is None
             if self.saved_whole and self.ends:
                 longer = f"--steps {2 * checkpoint.step} trains longer"
+                if self.config.minutes:
+                    longer = f"--minutes {2 * self.config.minutes:g} trains longer"
                 if checkpoint.step < self.config.steps:
                     longer = "the validation loss stopped falling; --patience 0 --accept-changes trains on"
                 self.say(f"it has already ended, after step {checkpoint.step}: {longer}")
@@ -113,25 +139,26 @@ class Training:
 
     def fit(self, interrupts: Interrupts) -> bool:
         """Train to the last step, or until interrupted; whether the validation loss ended it before."""
-        config, trainer = self.config, self.trainer
+        trainer = self.trainer
         try:
             while True:
                 self.finish_step()
                 self.shards.look(f"step {trainer.steps + 1}")
                 if self.ends:
                     break
-                measure = (trainer.steps + 1) % config.eval_every == 0 or trainer.steps + 1 == config.steps
-                self.progress.unwritten = trainer.step(measure)
+                config, next = self.config, trainer.steps + 1
+                self.progress.unwritten = trainer.step(next % config.eval_every == 0 or next == config.steps)
+                self.budget.steps += 1
             interrupts.signal = None  # one that came since then is late
         except Interrupted as interrupt:  # an evaluation, or a step, was given up: there will be time for it
             (interrupts.signal,) = interrupt.args
         if self.saved != trainer.steps or (self.progress.unwritten is None and not self.saved_whole):
             self.save()
-        return self.ends and trainer.steps < config.steps
+        return self.ends and trainer.steps < self.config.steps
 
     def finish_step(self) -> None:
         """Save, evaluate, and write the row of the last step down, unless that has been done."""
-        row, step, config = self.progress.unwritten, self.trainer.steps, self.config
+        row, step = self.progress.unwritten, self.trainer.steps
         if row is None:
             return
         if "skipped" in row:
@@ -140,15 +167,57 @@ class Training:
             return
         self.skipped, self.train_loss = 0, row.get("train_loss")
         self.bar.update(step - self.bar.n)  # it has been taken, also while it is evaluated
+        config = self.config
+        if config.minutes and step >= self.planned_at and step < config.steps:
+            self.plan()
         evaluates = step >= config.steps or step % config.eval_every == 0
         if self.saved != step and (evaluates or step % config.save_every == 0):
             self.save()
         if evaluates:
-            self.evaluate(row)
+            with self.budget.timed("evaluation"):
+                self.evaluate(row)
         self.write(row)
         self.show(row)
         if self.saved == step:
             self.checkpoints.prune(self.progress.best_step, step)
+        if config.minutes and self.draw and "pictures" not in self.budget.lately:
+            with self.budget.timed("pictures"):
+                self.draw(self.run)
+
+    def plan(self) -> None:
+        """Of a training that has a time: as many steps as there is time for, from what was spent since the last plan.
+
+        The first plan decides how often it is evaluated and saved: evaluations are as rare as they have to be to take a tenth
+        of the time, if nobody has said how often they come. The next one is made after a twentieth of all steps.
+        """
+        config, step, budget = self.config, self.trainer.steps, self.budget
+        evaluation = max(1e-6, budget.lately.get("evaluation", 0.0))
+        after = budget.lately.get("pictures", 0.0) + evaluation * (1 + self.validation.whole * self.validation.ends_with_all)
+        beside = budget.lately.get("checkpoint", 0.0) / config.save_every
+        first = step == self.began + FIRST and not self.began and "eval_every" not in config.chosen()
+        if first:
+            often = max(1, min(8, int(EVALUATING * budget.seconds / evaluation)))
+            after += (often - 1) * evaluation
+        else:
+            beside += evaluation / config.eval_every
+        steps = self.comm.broadcast(step + budget.left(after, beside), "the plan of a training")
+        if first:
+            often = self.comm.broadcast(often, "the plan of a training")
+            fixed = {"eval_windows": config.eval_windows, "eval_every": -(-steps // often)}  # losses of the same windows
+            self.trainer.config = TrainConfig(**{**config.chosen(), "steps": steps, **fixed})
+        else:
+            self.trainer.config = replace(config, steps=steps)
+        self.planned_at = step + max(1, steps // 20)
+        self.monitor.planned(self.config)
+        self.bar.total = steps
+        self.describe()
+
+    def describe(self) -> None:
+        """In config.json, with what the steps from here on are taken."""
+        if self.comm.is_main:
+            text, model = self.text, self.model
+            machine = arithmetic(self.config, model.num_parameters())
+            self.run.describe(model, self.config, text.corpus, text.tokenizer, machine, self.trainer.steps)
 
     def write(self, row: Row) -> None:
         """Append a row that is complete to the log."""
@@ -175,6 +244,7 @@ class Training:
         assert checkpoint is not None  # or it would have been said: there are steps in the run
         restore(self.trainer, checkpoint)
         self.trainer.position = position
+        self.describe()  # a plan that was made since then holds from here on
         self.saved, self.saved_whole = checkpoint.step, False
         self.began, self.train_loss = min(self.began, checkpoint.step), None
         self.say(f"rolled back to step {checkpoint.step}")
@@ -185,6 +255,11 @@ class Training:
 
     def save(self) -> None:
         """A checkpoint of this moment."""
+        with self.budget.timed("checkpoint"):
+            self._save()
+
+    def _save(self) -> None:
+        self.progress.seconds = self.budget.spent() if self.config.minutes else 0.0
         checkpoint = state(self.trainer)
         self.saved, self.saved_whole = self.trainer.steps, self.progress.unwritten is None
         if not self.comm.is_main:
@@ -205,8 +280,7 @@ class Training:
             sample = self.written() if self.config.sample_tokens and self.comm.is_main else None
             self.shards.look("the end of a sample")
         row["val_loss"], row["val_tokens"], row["baselines"] = loss, count(validation.some)[1], self.compared
-        lengths = self.text.tokenizer.byte_lengths
-        row["val_bytes"] = sum(int(lengths[targets].sum()) for _, targets in validation.some)
+        row["val_bytes"] = self.bytes_of(validation.some)
         if "perfect" in self.compared:
             row["above_perfect"] = loss - self.compared["perfect"]
         row["diagnostics"] = diagnose(self.trainer, row, self.probe)
@@ -218,6 +292,11 @@ class Training:
             progress.best_loss, progress.best_step = loss, row["step"]
         if sample is not None:
             self.show_sample(row, sample)
+
+    def bytes_of(self, windows: Iterable[Batch]) -> int:
+        """How long the text is that is predicted in some windows."""
+        lengths = self.text.tokenizer.byte_lengths
+        return sum(int(lengths[targets].sum()) for _, targets in windows)
 
     def written(self) -> str:
         """What the model writes; the prompt is the first token of the text. Cut short where a signal comes."""
@@ -267,13 +346,15 @@ class Training:
         validation, whole, compared = self.validation, self.progress.whole_val_loss, self.compared
         if whole is not None and validation.perfect:
             compared = {**compared, "perfect": validation.perfect[1]}
-        windows, tokens = count(validation.some if whole is None else validation.all)
+        evaluated = validation.some if whole is None else validation.all
+        windows, tokens = count(evaluated)
         return Result(
             self.progress.val_loss if whole is None else whole,
             self.progress.val_step,
             windows,
             count(validation.all).windows,
             tokens,
+            self.bytes_of(evaluated),
             compared,
             self.trainer.steps,
             seconds,
@@ -282,14 +363,27 @@ class Training:
             self.train_loss,
             self.trainer.steps - self.began,
             self.progress.unwritten is not None,
+            self.config.steps,
         )
 
 
-def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, resume: bool = False) -> Result:
+def train(
+    model: GPT2,
+    config: TrainConfig,
+    text: Prepared,
+    run: Run,
+    say: Say,
+    resume: bool = False,
+    began: float | None = None,
+    draw: Callable[[Run], object] | None = None,
+) -> Result:
     """Train a model and leave everything about it in the run folder, but for the pictures.
 
     Ctrl-C and SIGTERM end it after the step: a checkpoint is saved, and the result says so. With `resume` it goes on from
     the last checkpoint that is whole, bit for bit as if it had never stopped.
+
+    `config.minutes` count from `began`, a `time.perf_counter()`, and end with what `draw` does to the run; it is called once
+    at the beginning, to know how long that takes.
     """
     keep_freed_memory()
     start = time.perf_counter()
@@ -307,16 +401,19 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
         run.begin()  # nothing in the folder has changed so far
         if comm.size > 1:
             comm.gives_up_in = run.reason_of(comm.rank)
-        if comm.is_main:
-            run.describe(model, config, text.corpus, text.tokenizer, arithmetic(config, model.num_parameters()), trainer.steps)
+        used = checkpoint.about["progress"].get("seconds", 0.0) if checkpoint else 0.0
+        budget = Budget(60 * config.minutes, start if began is None else began, used)
+        if config.minutes:
+            trainer.config = planned(trainer, budget, resume=checkpoint is not None)
         with (
             Log(run.metrics, at["metrics"]) as metrics,
             Log(run.samples, at["samples"]) as samples,
             terminal.progress(
-                not comm.is_main, total=config.steps, delay=0, leave=True, dynamic_ncols=True, bar_format=terminal.BAR
+                not comm.is_main, total=trainer.config.steps, delay=0, leave=True, dynamic_ncols=True, bar_format=terminal.BAR
             ) as bar,
         ):
-            training = Training(trainer, text, run, metrics, samples, say, bar)
+            training = Training(trainer, text, run, metrics, samples, say, bar, budget, draw if comm.is_main else None)
+            training.describe()
             sizes = f"{len(text.train):,} tokens to train on, {len(text.val):,} to validate on"
             say(f"{model.num_parameters():,} parameters; {sizes}")
             training.start(checkpoint)
@@ -332,6 +429,32 @@ def train(model: GPT2, config: TrainConfig, text: Prepared, run: Run, say: Say, 
             with trainer.average.in_use():
                 run.save_model(model, trainer.steps)
     return training.result(interrupts.signal, stopped_early, time.perf_counter() - start)
+
+
+ENDED = 0.75
+"""Of its time, that a run has used which took all steps of its plan: what is missing went into pictures. Given twice the
+minutes, it has not."""
+
+TRIED = 3
+"""Steps that are tried for the first plan; the first of them is not timed."""
+
+
+def planned(trainer: Trainer, budget: Budget, resume: bool) -> TrainConfig:
+    """The settings with the number of steps that there may be time for, and what follows from it where a run begins."""
+    config, comm = trainer.config, trainer.shards.comm
+    if resume and trainer.steps >= config.steps and budget.used > ENDED * budget.seconds:
+        return config
+    try:
+        for i in range(TRIED):
+            if i == 1:
+                budget.restart()
+            trainer.loss_and_gradients(trainer.batch())
+    except Interrupted:  # it is raised again where a checkpoint can be saved
+        return config
+    budget.steps = TRIED - 1
+    steps = comm.broadcast(trainer.steps + budget.left(0.0), "the plan of a training")
+    fixed = {"eval_windows": config.eval_windows} if resume else {}
+    return TrainConfig(**{**config.chosen(), "steps": steps, **fixed})
 
 
 def broadcast_checkpoint(comm: Comm, checkpoint: Checkpoint | None) -> Checkpoint | None:

@@ -23,8 +23,9 @@ from tinygrad2.types import Array
 TOKENS = 1024
 """In the batch, or one sequence per shard if that is more."""
 
-DEAD = -3.0
-"""Below, GELU gives nothing (-0.004 and less) and lets nothing through (a slope of -0.012 and less)."""
+DEAD = {"gpt2": -3.0, "modern": 0.0}
+"""By architecture: below, GELU gives nothing (-0.004 and less) and lets nothing through (a slope of -0.012 and less); and
+ReLU squared nothing at all."""
 
 NUDGE = 0.01
 """Nats by which the loss should change when the slope is measured: 10,000 times what rounding changes."""
@@ -94,16 +95,16 @@ def _forward(model: GPT2, ids: Array) -> tuple[Row, Array]:
             remove()
     for i in range(len(model.h)):
         parts = {name: kept[f"{i}.{name}"] for name in ("qkv", "merged", "units", "in", "out")}
-        blocks[f"h.{i}"] = _of_block(parts, model.config.num_heads)
+        blocks[f"h.{i}"] = _of_block(parts, model.config.num_heads, DEAD[model.config.architecture])
     return blocks, logits
 
 
-def _of_block(kept: dict[str, Array], heads: int) -> Row:
+def _of_block(kept: dict[str, Array], heads: int, dead: float) -> Row:
     """Of one block:
 
     in_std, out_std   the standard deviation of the residual stream before and after it
-    dead              the share of GELU units whose input is below `DEAD` at every position of the batch
-    off               the share of all inputs of GELU that are below `DEAD`
+    dead              the share of the feed-forward units whose input is below `dead` at every position of the batch
+    off               the share of all these inputs that are below `dead`
     entropy           per head: the entropy of the attention weights over ln(positions seen), mean: 0 is one position, 1 all
     sink              per head: the largest mean weight that one key position gets from the queries of the second half
     attention_error   how far the attention is from its formula, computed again: the largest difference, in its largest value
@@ -115,7 +116,7 @@ def _of_block(kept: dict[str, Array], heads: int) -> Row:
     logs = np.log(np.where(weights > 0, weights, 1))
     entropy = -(weights * logs).sum(-1)[..., 1:] / np.log(np.arange(2, T + 1))  # (B, H, T - 1): the first sees only itself
     sink = weights[:, :, T // 2 :].mean(axis=(0, 2)).max(-1)  # (H,)
-    off = kept["units"] < DEAD  # (B, T, d_ff)
+    off = kept["units"] < dead  # (B, T, d_ff)
     return {
         "in_std": float(kept["in"].std()),
         "out_std": float(kept["out"].std()),
@@ -192,7 +193,7 @@ def _update_scale(trainer: Trainer, row: Row) -> float | None:
         return None
     found = []
     for (name, p), state in zip(trainer.model.named_parameters(), trainer.optimizer.state, strict=True):
-        if ratios.get(name, -math.inf) > TOO_SMALL:
+        if ratios.get(name, -math.inf) > TOO_SMALL and "momentum" not in state:  # Muon's does not tell its update
             change, decay = _expected_update(trainer, state, lr)
             before = (p.data.reshape(-1) + change) / (1 - decay)
             expected = float((p.data.reshape(-1) - before).std() / before.std())

@@ -58,7 +58,8 @@ def checkpoint_bytes(parameters: int, training: TrainConfig) -> int:
 
 
 def _moments(training: TrainConfig) -> int:
-    return 1 if training.optimizer == "sgd" else 2
+    """For each parameter, at least; Muon keeps a second one of those that it leaves to AdamW."""
+    return 1 if training.optimizer in ("sgd", "muon") else 2
 
 
 def check_fits(config: GPT2Config, training: TrainConfig) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gpt2.config import TrainConfig
 from tinygrad2 import nn, optim
 
@@ -13,10 +15,15 @@ SCHEDULES = {
 }
 
 
-def make_optimizer(parameters: list[nn.Parameter], config: TrainConfig) -> optim.Optimizer:
-    """The optimizer that `config.optimizer` names."""
+def make_optimizer(
+    parameters: list[nn.Parameter], config: TrainConfig, matrices: Iterable[tuple[nn.Parameter, int]] = ()
+) -> optim.Optimizer:
+    """The optimizer that `config.optimizer` names; `matrices` are those of `parameters` that are for Muon, as it takes them."""
     lr, betas = config.learning_rate, (config.beta1, config.beta2)
     match config.optimizer:
+        case "muon":
+            decay = config.weight_decay
+            return optim.Muon(parameters, matrices, lr, config.muon_factor * lr, betas=betas, weight_decay=decay)
         case "adam":
             return optim.Adam(parameters, lr, betas)
         case "sgd":

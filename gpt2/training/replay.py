@@ -24,10 +24,22 @@ from gpt2.training.resuming import read_setup
 from gpt2.training.shards import Shards
 from gpt2.training.state import restore, state
 from gpt2.training.step import Trainer
+from tinygrad2.kernels.fast import products
 from tinygrad2.types import Array
 
 CHANGEABLE = (
-    *("seed", "batch_size", "dtype", "learning_rate", "min_learning_rate", "warmup_steps", "schedule", "beta1", "beta2"),
+    *(
+        "seed",
+        "batch_size",
+        "dtype",
+        "learning_rate",
+        "muon_factor",
+        "min_learning_rate",
+        "warmup_steps",
+        "schedule",
+        "beta1",
+        "beta2",
+    ),
     *("weight_decay", "grad_clip", "label_smoothing", "on_nonfinite", "spike_threshold", "spike_window", "on_spike"),
 )
 """The settings that can be others from a step on, and of which the losses after it depend."""
@@ -69,7 +81,7 @@ def replay(run: Run, corpus: Corpus, step: int, changes: dict[str, Any] | None =
     model = setups[0].model_at_start(restored=moment is not None)
     for setup, then in zip(setups, corpora, strict=True):
         text = prepare(then, setup.tokenizer, setup.training, setup.model.max_seq_len)
-        with _trainer(model, setup.training, text.train, moment) as trainer:
+        with products.using(setup.part.library), _trainer(model, setup.training, text.train, moment) as trainer:
             while trainer.steps < min(step - 1, setup.part.until):
                 _take_again(trainer, places)
             now = state(trainer)
@@ -82,7 +94,7 @@ def replay(run: Run, corpus: Corpus, step: int, changes: dict[str, Any] | None =
                 row = _take_again(trainer, places)
     found = Replayed(began, row, batch, text.tokenizer.decode(batch[0][0]), gradients)
     if changes:
-        with _trainer(model, config, text.train, moment) as trainer:
+        with products.using(setups[-1].part.library), _trainer(model, config, text.train, moment) as trainer:
             found.ended = _go_on(trainer, found.after, count)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
@@ -19,6 +20,7 @@ from gpt2.training.memory import check_fits
 from gpt2.training.mpi import comm
 from gpt2.training.optimizer import learning_rate
 from gpt2.training.shards import arithmetic
+from gpt2.weights import int8
 
 HARMLESS = ("data", *FORM, "distributed", "zero", "rank_timeout")
 """Settings of which the result does not depend: not on where and in which form the text is, as long as it is the same (see
@@ -27,7 +29,7 @@ run/text.py)."""
 FIXED = {f.name for f in fields(GPT2Config)} | {"tokenizer", "init_from"}
 """Settings of what a model begins as: they have no meaning later."""
 
-KEPT: dict[str, Callable[[Any], bool]] = {"optimizer": lambda name: name == "sgd", "ema_decay": bool}
+KEPT: dict[str, Callable[[Any], Any]] = {"optimizer": lambda name: {"sgd": 1, "muon": 2}.get(name, 0), "ema_decay": bool}
 """Settings of what a checkpoint has to hold, and where that is other things: they can change to a value that needs the same."""
 
 
@@ -62,7 +64,7 @@ class Setup:
         """
         check_fits(self.model, self.training)
         if self.training.init_from and not restored:
-            return GPT2.with_weights(self.model, load_model(self.training.init_from)[0].state_dict())
+            return GPT2.with_weights(self.model, int8.to_train(load_model(self.training.init_from)[0], self.training.init_from))
         return GPT2(self.model, self.training.seed)
 
 
@@ -98,17 +100,21 @@ def read_setup(folder: str | Path, given: dict[str, Any], accept_changes: bool, 
     taken = max(Checkpoints(run.checkpoints).steps(), default=0)
     if replays is None and changed.get("steps", taken) < taken:
         raise RunError(f"{run.folder}: --steps {changed['steps']}: the run has {taken} steps: give at least {taken}")
-    longer = given.get("steps", 0) > training.steps  # more is asked for by that flag alone, and not by a preset
+    how = "minutes" if training.minutes else "steps"
+    other = "steps" if training.minutes else "minutes"
+    if replays is None and type(given.get(other)) in (int, float) and given[other]:
+        raise RunError(f"{run.folder}: --{other} {given[other]:g}: the length of the run was given in {how}: give --{how}")
+    longer = [how] if given.get(how, 0) > then[how] else []  # asked for by that flag, and not by a preset
     wrong = [
         f"{name} = {value!r}, was {then[name]!r}"
         for name, value in changed.items()
-        if name not in HARMLESS and not (name == "steps" and longer)
+        if name not in HARMLESS and name not in longer
     ]
     others = machine.get("ranks", 1) != comm.current().size  # who asks for other ranks asks for another division of the work
-    for name, here in arithmetic(training, about.parameters).items():
+    for name, here in arithmetic(training, about.parameters, part.library).items():
         was = machine.get(name, here)
         if here != was and not (others and name in ("ranks", "threads", "shards")):
-            same = f"--{name} {was}" if name in ("threads", "shards") else "TINYGRAD2_KERNELS=numpy" * (was == "numpy")
+            same = _same(name, was)
             fix = f" ({same} gives the same sums)" if same else ""
             wrong.append(f"{name} = {here} on this machine, was {was}{fix}")
     if wrong and not accept_changes:
@@ -118,6 +124,17 @@ def read_setup(folder: str | Path, given: dict[str, Any], accept_changes: bool, 
     return Setup(run, model, training, load_tokenizer(run.tokenizer), part)
 
 
+def _same(name: str, was: int | str | None) -> str:
+    """What makes this part of the arithmetic what it was; "" if nothing does."""
+    if name in ("threads", "shards"):
+        return f"--{name} {was}"
+    if name == "kernels" and was == "numpy":
+        return "TINYGRAD2_KERNELS=numpy"
+    if name == "products" and os.environ.get("TINYGRAD2_PRODUCTS"):
+        return "without TINYGRAD2_PRODUCTS, it"
+    return {"openblas": "pip install '.[fast]'", "mkl": "pip install '.[mkl]'"}.get(str(was), "") if name == "products" else ""
+
+
 def _meant(given: dict[str, Any], model: GPT2Config, training: TrainConfig) -> dict[str, Any]:
     """Those settings, with what a preset among them stands for, as where a run begins: its model is that of `init_from`, if
     there is one, and its vocabulary that of the tokenizer."""
@@ -125,7 +142,10 @@ def _meant(given: dict[str, Any], model: GPT2Config, training: TrainConfig) -> d
     preset = named.pop("preset", None)
     if preset is not None:
         of_model = {} if training.init_from else GPT2Config.of_preset(preset)
-        named = {**of_model, **TrainConfig.of_preset(preset), **named}
+        of_training = TrainConfig.of_preset(preset)
+        if training.minutes:
+            of_training.pop("steps", None)
+        named = {**of_model, **of_training, **named}
         if "vocab_size" not in given:
             named.pop("vocab_size", None)
     if named.get("d_ff") == 0:

@@ -7,13 +7,10 @@ Their gradients are summed in the order of the shards, so the result does not de
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self, TypeVar
 
 import numpy as np
-from threadpoolctl import OpenBLASController, threadpool_limits
 
 from gpt2.config import TrainConfig
 from gpt2.errors import ConfigError
@@ -26,6 +23,7 @@ from gpt2.training.mpi import comm
 from gpt2.training.mpi.reduction import AllReduce, Gradients, OrderedSum, Sum
 from tinygrad2 import autograd, kernels, nn, no_grad
 from tinygrad2.errors import AnomalyError, counted
+from tinygrad2.kernels.fast import products
 from tinygrad2.kernels.fast import threads as sharing
 from tinygrad2.types import Array
 
@@ -35,8 +33,7 @@ R = TypeVar("R")
 
 def cores() -> int:
     """How many cores this process may use, of those that the ranks on one machine share."""
-    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, found // comm.current().local_size)
+    return max(1, sharing.cores() // comm.current().local_size)
 
 
 LARGE = 1 << 25
@@ -49,46 +46,20 @@ def effective_shards(threads: int, shards: int, batch_size: int, parameters: int
     return min(shards or automatic * comm.current().size, batch_size)
 
 
-def arithmetic(config: TrainConfig, parameters: int) -> dict[str, Any]:
-    """All that decides, beside the settings, in which order and by what the numbers of a step are added: for the same bits."""
+def arithmetic(config: TrainConfig, parameters: int, library: str | None = None) -> dict[str, Any]:
+    """All that decides, beside the settings, in which order and by what the numbers of a step are added: for the same bits.
+
+    `library`: of matrix products, if it can be used here; else the one that is.
+    """
     about = kernels.running()
     return {
         "shards": effective_shards(config.threads, config.shards, config.batch_size, parameters),
         "threads": config.threads or cores(),
         "ranks": comm.current().size,
         "kernels": about["kernels"],
-        "products": about["products"],
+        "products": products.running(library),
         "unit": about["unit"],
     }
-
-
-class OneBlasThread:
-    """While anyone is inside, the matrix library has one thread. That is so for the whole process: the last one ends it."""
-
-    def __init__(self) -> None:
-        self._lock, self._inside = threading.Lock(), 0
-        if hasattr(os, "register_at_fork"):  # or a child might wait for a thread that it does not have
-            release = self._lock.release
-            os.register_at_fork(before=self._lock.acquire, after_in_parent=release, after_in_child=release)
-
-    def __enter__(self) -> None:
-        with self._lock:
-            OpenBLASController.clear_controlling_thread(force=True)  # or only the thread that was first may change it
-            limits = threadpool_limits(1, user_api="blas")
-            if not self._inside:
-                self._before = limits
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                OpenBLASController.clear_controlling_thread(force=True)
-                self._before.restore_original_limits()
-                OpenBLASController.clear_controlling_thread(force=True)
-
-
-ONE_BLAS_THREAD = OneBlasThread()
 
 
 class Shards:
@@ -128,7 +99,6 @@ class Shards:
 
     def __enter__(self) -> Self:
         self._open = contextlib.ExitStack()
-        self._open.enter_context(ONE_BLAS_THREAD)
         self._pool = self._open.enter_context(sharing.pool(self.threads))
         return self
 

@@ -42,7 +42,10 @@ class Trainer:
         self.zero: ZeroOptimizer | None = None
         if config.zero and isinstance(shards.comm, MpiComm):
             self.zero = ZeroOptimizer(self.parameters, lambda parts: make_optimizer(parts, config), shards.comm)
-        self.optimizer = self.zero.of_parts if self.zero else make_optimizer(self.parameters, config)
+        matrices = [
+            (p, 3 if p is block.attn.c_attn.weight else 1) for block in model.h for p in block.parameters() if p.ndim == 2
+        ]
+        self.optimizer = self.zero.of_parts if self.zero else make_optimizer(self.parameters, config, matrices)
         self.spikes = Spikes(config.spike_threshold, config.spike_window)
         self.average = Average(model, config.ema_decay)
         self.steps = self.position = 0

@@ -35,6 +35,7 @@ class Validation:
         self.perfect = [] if costs is None else [_mean(part) for part in windows(costs)]
         some, all = count(self.some), count(self.all)
         self.ends_with_all = some.windows < all.windows <= config.windows_in(LAST)
+        self.whole = all.windows / some.windows  # evaluations that one of all windows takes the time of
         self.plan = ""
         if some.windows < all.windows:
             last = "; the last one predicts all" if self.ends_with_all else ""

@@ -13,7 +13,10 @@ from gpt2.weights.safetensors import read_weights
 
 MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
 RANK = str(Path(__file__).with_name("rank.py"))
-SMALL = "--d-model=16 --num-layers=2 --num-heads=2 --max-seq-len=16 --batch-size=8 --shards=4 --threads=1 --warmup-steps=5"
+SMALL = (
+    "--preset=tiny-adamw --d-model=16 --num-layers=2 --num-heads=2 --max-seq-len=16 --batch-size=8 --shards=4 --threads=1 "
+    "--warmup-steps=5"
+)
 OFTEN = "--steps=50 --save-every=5 --eval-every=25 --eval-windows=20 --sample-tokens=5 --dropout=0.1"
 WITHIN = 60.0
 """Seconds after which a job hangs."""

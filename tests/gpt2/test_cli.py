@@ -323,6 +323,7 @@ def test_help_has_the_common_settings_first_in_the_width_that_there_is(capsys, m
 def test_every_setting_that_info_offers_shows(capsys):
     """And no other is offered: dropout and init change nothing that it says."""
     other = {"vocab-size": "9", "max-seq-len": "9", "d-model": "24", "num-layers": "1", "num-heads": "1", "d-ff": "7"}
+    other["architecture"] = "modern"
     offered = shown("info", capsys).keys() - {"tokens", "preset"}
     assert main(["info"]) == 0
     plain = capsys.readouterr().out
@@ -349,7 +350,14 @@ def test_bench_offers_what_a_step_reads(capsys, monkeypatch):
     monkeypatch.setattr(bench, "benchmark", spied)
     assert main("bench --steps 1 --warmup 0 --d-model 4 --num-heads 1 --num-layers 1 --max-seq-len 4".split()) == 0  # noqa: SIM905
     assert read & names <= offered
-    assert offered - read == {"on_nonfinite", "on_spike", "distributed", "rank_timeout", "reduction", "wire"}
+    assert offered - read == {
+        "on_nonfinite",
+        "on_spike",
+        "distributed",
+        "rank_timeout",
+        "reduction",
+        "wire",
+    }
 
 
 def test_help_shows_the_defaults_that_are_taken(tmp_path, text, capsys):
@@ -360,7 +368,7 @@ def test_help_shows_the_defaults_that_are_taken(tmp_path, text, capsys):
     for name, value in {"vocab-size": 11, "max-seq-len": 5, "d-model": 8, "num-layers": 2, "num-heads": 2}.items():
         assert found[name] == str(value)
     found = shown("train", capsys)
-    for name, value in {"steps": 4000, "batch-size": 6, "learning-rate": 0.002, "d-model": 128, "num-layers": 4}.items():
+    for name, value in {"steps": 2000, "batch-size": 12, "learning-rate": 0.008, "d-model": 128, "num-layers": 4}.items():
         assert found[name] == str(value)
     assert shown("bench", capsys)["steps"] == "20"
     assert shown("info", capsys)["d-model"] == "768"
@@ -373,3 +381,29 @@ def test_help_shows_the_defaults_that_are_taken(tmp_path, text, capsys):
         others = ("data", "vocab_size", "init_from", "d_ff", "warmup_steps", "save_every")  # the last follow what is in TINY
         if not any(word.startswith(f"--{flag}=") for word in TINY) and name not in others:
             assert found[flag] == (str(value).lower() if isinstance(value, bool) else str(value)), name
+
+
+@pytest.mark.parametrize(
+    ("flags", "optimizer", "rate", "init"),
+    [
+        ((), "muon", 8e-3, "zero"),
+        (("--optimizer", "muon"), "muon", 8e-3, "zero"),
+        (("--optimizer", "adamw"), "adamw", 2e-3, "xavier"),
+        (("--optimizer", "sgd"), "sgd", 2e-3, "xavier"),
+        (("--zero", "true"), "adamw", 2e-3, "xavier"),
+        (("--init-from", "before"), "adamw", 2e-3, "zero"),
+        (("--init-from", "before", "--preset", "tiny"), "muon", 8e-3, "zero"),
+        (("--preset", "tiny", "--optimizer", "adamw"), "adamw", 8e-3, "zero"),
+    ],
+)
+def test_the_settings_that_are_not_given_go_with_the_optimizer(tmp_path, text, monkeypatch, flags, optimizer, rate, init):
+    """Rates at which Muon learns are too high for AdamW, and for weights that have learned already."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.txt").write_text(text)
+    if "before" in flags:
+        assert main(["train", "my.txt", "--no-plots", "--out", "before", *TINY]) == 0
+    sizes = [flag for flag in TINY if not flag.startswith(("--d-model", "--num-", "--max-seq"))] if "before" in flags else TINY
+    assert main(["train", "my.txt", "--no-plots", "--out", "run", *sizes, *flags]) == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    found = config["training"]["optimizer"], config["training"]["learning_rate"], config["model"]["init"]
+    assert found == (optimizer, rate, init)

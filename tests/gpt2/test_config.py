@@ -29,7 +29,7 @@ def test_an_override_changes_what_depends_on_it():
         (lambda: GPT2Config(d_model=100, num_heads=3), "d_model = 100 is not divisible by num_heads = 3"),
         (lambda: GPT2Config(num_layers=0), "num_layers = 0 must be at least 1"),
         (lambda: GPT2Config(dropout=1.0), r"dropout = 1\.0 must be in \[0, 1\)"),
-        (lambda: GPT2Config(init="magic"), "init = 'magic' must be xavier or gpt2"),
+        (lambda: GPT2Config(init="magic"), "init = 'magic' must be xavier, gpt2 or zero"),
         (lambda: GPT2Config(d_model="768"), "d_model = '768' is str; it must be int"),
         (lambda: GPT2Config(bias=1), "bias = 1 is int; it must be bool"),
         (lambda: TrainConfig(learning_rate=float("nan")), "learning_rate = nan must be a finite number"),
@@ -84,8 +84,10 @@ def test_what_follows_the_number_of_steps(steps, warmup, evaluation, saving):
 
 
 def test_the_presets_keep_their_recipes():
-    tiny, nano = TrainConfig.preset("tiny"), TrainConfig.preset("nanogpt-cpu")
+    tiny, nano = TrainConfig.preset("tiny-adamw"), TrainConfig.preset("nanogpt-cpu")
     assert (tiny.steps, tiny.warmup_steps, tiny.eval_every, tiny.save_every) == (4000, 100, 500, 500)
+    muon = TrainConfig.preset("tiny")
+    assert muon.steps * muon.batch_size == tiny.steps * tiny.batch_size  # as much text
     assert (nano.steps, nano.warmup_steps, nano.eval_every, nano.save_every) == (2000, 100, 250, 250)
     short = TrainConfig.preset("tiny", steps=100)
     assert (short.warmup_steps, short.eval_every, short.save_every) == (5, 13, 13)

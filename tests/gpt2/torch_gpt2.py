@@ -43,7 +43,7 @@ def main():
     import torch
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--preset", default="tiny-adamw")
     parser.add_argument("--data", default="pydocs")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

@@ -81,6 +81,12 @@ class Monitor:
         self.summary: Summary | None = None
         self.known: set[str] = set()
 
+    def planned(self, training: TrainConfig) -> None:
+        """The settings are these from now on."""
+        self.settings = self.settings[0], training
+        if self.summary is not None:
+            self.summary.training = training
+
     def add(self, row: Row) -> None:
         """A row that was just written down; problems are looked for at evaluations."""
         try:

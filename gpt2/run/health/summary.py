@@ -202,7 +202,5 @@ class Summary:
         return f"--learning-rate {min(usual, (self.peak[1] or self.training.learning_rate) / 10):.1g}"
 
     def at_full_rate(self) -> list[tuple[float, float]]:
-        """The measured updates with at least half of the highest learning rate: that, and the median ratio."""
-        found = self.ratios.values()
-        highest = max((rate for rate, _ in found), default=0.0)
-        return [(rate, ratio) for rate, ratio in found if rate >= highest / 2]
+        """The measured updates with at least half of the highest learning rate of all steps: that, and the median ratio."""
+        return [(rate, ratio) for rate, ratio in self.ratios.values() if rate >= self.peak[1] / 2]

@@ -55,7 +55,9 @@ def settings(run: Summary) -> Iterator[Verdict]:
 
 def decays(run: Summary) -> float:
     """The share of a weight that one update takes away, at the highest learning rate."""
-    return run.peak[1] * run.training.weight_decay * (run.training.optimizer == "adamw")
+    training = run.training
+    rates = {"adamw": run.peak[1], "muon": run.peak[1] * max(1, training.muon_factor)}
+    return rates.get(training.optimizer, 0.0) * training.weight_decay
 
 
 UPDATE = 1e-4, 0.05
@@ -134,6 +136,8 @@ def layers(run: Summary) -> Iterator[Verdict]:
     last = run.measured
     if last is None:
         return
+    if last["step"] <= 1 and run.model.init == "zero":
+        return  # nothing goes back through a head of zeros, and what was 0 has no size
     still = [name for name, ratio in last["update_ratios"].items() if ratio == -math.inf]
     silent = [part for part, norm in last.get("grad_norms", {}).items() if norm == 0]
     moving = last.get("learning_rate", 0.0) > 0 and len(still) < len(last["update_ratios"])

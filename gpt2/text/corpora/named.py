@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from gpt2.errors import DataError
-from gpt2.files import cache_folder, download, read_regular
+from gpt2.files import download, read_regular
 from gpt2.text.corpora.corpus import Corpus, Document
 from gpt2.text.corpora.generated import GENERATED
 from gpt2.text.corpora.piped import STANDARD_INPUT, is_pipe, piped_corpus
 from gpt2.text.corpora.reading import Form, TextFile, files_corpus
+from tinygrad2.files import cache_folder
 
 SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"

@@ -134,7 +134,7 @@ class Whole(Summary):
         return float(before[-max(10, len(self.steps) // 20) :].mean()) if len(before) else math.nan
 
     def at_full_rate(self):
-        return [pair for pair in self.ratios if pair[0] >= max(rate for rate, _ in self.ratios) / 2]
+        return [pair for pair in self.ratios if pair[0] >= self.peak[1] / 2]
 
 
 def judged_whole(rows):

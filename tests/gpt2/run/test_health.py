@@ -148,8 +148,9 @@ def gradient_times(factor):
 
 
 def no_bias_correction(patch):
-    def apply_single(*args, right=optim.AdamW.apply_single, **how):
-        right(*args, **how | {"count": 10**9})
+    def apply_single(self, *args, right=optim.AdamW.apply_single, **how):
+        self.counts = [10**9] * len(self.counts)
+        right(self, *args, **how)
 
     patch.setattr(optim.AdamW, "apply_single", apply_single)
 
@@ -435,6 +436,13 @@ def test_weights_that_are_only_tuned_may_change_little():
     rows = [{"step": 1, "learning_rate": 1e-5, "train_loss": 3.0, "update_ratios": {"wte.weight": -4.3}}]
     assert problems(examine(MODEL, TRAINING, rows)) == ["update size"]
     assert problems(examine(MODEL, PRETRAINED, rows)) == []
+
+
+def test_updates_that_were_only_measured_where_the_rate_was_low_are_not_judged():
+    """As of a run whose only evaluation is its last step, where the learning rate is about 0."""
+    rows = [{"step": 1, "learning_rate": 1e-2, "train_loss": 3.0}]
+    rows += [{"step": 2, "learning_rate": 1e-5, "train_loss": 3.0, "update_ratios": {"wte.weight": -5.0}}]
+    assert problems(examine(MODEL, TRAINING, rows)) == []
 
 
 @pytest.mark.parametrize(("largest", "way"), [("h.0", "explodes"), ("h.1", "vanishes")])

@@ -85,7 +85,12 @@ def test_plot_of_one_run_draws_its_pictures_again(runs, tmp_path, drawn, capsys)
     assert sorted(path.name for path in (runs / "a").glob("*.png")) == ["loss.png", "training.png"]
     (axes,) = drawn[0].axes
     assert axes.get_title().startswith("test: ")
-    assert [text.get_text().split(" (")[0] for text in axes.texts] == ["ln V: every token equally likely", "unigram", "bigram"]
+    assert [text.get_text().split(" (")[0] for text in axes.texts] == [
+        "ln V: every token equally likely",
+        "unigram",
+        "bigram",
+        "trigram with back-off",
+    ]
     assert not list((tmp_path / "here").iterdir())
 
 

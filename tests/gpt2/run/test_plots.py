@@ -79,7 +79,8 @@ def test_the_loss_has_tokens_above_steps_and_the_baselines(finished, drawn, tmp_
     assert above.get_xlabel() == "tokens seen"
     assert above.get_xlim() == pytest.approx((0, 30 * 192))
     texts = [text.get_text() for text in axes.texts]
-    assert [text.split(" (")[0] for text in texts] == ["ln V: every token equally likely", "unigram", "bigram"]
+    names = ["ln V: every token equally likely", "unigram", "bigram", "trigram with back-off"]
+    assert [text.split(" (")[0] for text in texts] == names
     validation = next(line for line in axes.lines if line.get_label().startswith("validation"))
     assert list(validation.get_ydata()) == [row["val_loss"] for row in rows if "val_loss" in row]
 

@@ -141,7 +141,7 @@ def test_longer(project, capsys):
     capsys.readouterr()
     command = ["train", "--no-plots", "--resume", "--out", "runs/a", "--steps", "8"]
     assert main([*command, "--batch-size", "2"]) == 2
-    assert "a: batch_size = 2, was 6; --accept-changes" in capsys.readouterr().err
+    assert "a: batch_size = 2, was 12; --accept-changes" in capsys.readouterr().err
     assert main(command) == 0
     out = capsys.readouterr().out
     rates = {row["step"]: row.get("learning_rate") for row in read_metrics(project[0] / "runs/a/metrics.jsonl")}

@@ -2,6 +2,7 @@
 
 import math
 import tracemalloc
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from gpt2.errors import DataError
 from gpt2.rng import generator
 from gpt2.text import baselines as baselines_module
 from gpt2.text import batches
-from gpt2.text.baselines import baselines
+from gpt2.text.baselines import baselines, compressors
 from gpt2.tokenizers import CharTokenizer
 
 
@@ -65,6 +66,41 @@ def by_counting(train, val, vocab_size):
     return -np.mean(np.log(counts[val[:-1], val[1:]] / after[val[:-1]]))
 
 
+def trigrams_by_the_paper(train, val, vocab_size):
+    """Witten & Bell, method C, token by token: (count + different * p of the shorter context) / (total + different)."""
+    seen = [Counter(tuple(train[i - n : i + 1]) for i in range(n, len(train))) for n in range(3)]
+
+    def p(context, token):
+        if not context:
+            return (sum(train[:-1] == token) + 1) / (len(train) - 1 + vocab_size)
+        after = [count for key, count in seen[len(context)].items() if key[:-1] == context]
+        shorter = p(context[1:], token)
+        if not after:
+            return shorter
+        return (seen[len(context)][*context, token] + len(after) * shorter) / (sum(after) + len(after))
+
+    return -np.mean([math.log(p(tuple(val[max(0, i - 2) : i]), val[i])) for i in range(1, len(val))])
+
+
+@pytest.mark.parametrize("vocab_size", [3, 9])
+def test_trigrams_by_the_paper(rng, vocab_size):
+    train, val = (rng.integers(0, vocab_size, n) ** 2 // vocab_size for n in (200, 60))
+    expected = trigrams_by_the_paper(train, val, vocab_size)
+    assert baselines(train, val, vocab_size)["trigram"] == pytest.approx(expected, rel=1e-12)
+    for short in range(2, 4):  # of the text, too
+        expected = trigrams_by_the_paper(train[:short], val, vocab_size)
+        assert baselines(train[:short], val, vocab_size)["trigram"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_probabilities_of_all_tokens_sum_to_one(rng):
+    train, context = rng.integers(0, 7, 150), rng.integers(0, 8, (20, 2))  # one that is in no training text
+    found = [baselines(train, np.array([*pair, token]), 8) for pair in context for token in range(8)]
+    first = {tuple(pair): baselines(train, np.array(pair), 8)["trigram"] for pair in context}
+    for i, pair in enumerate(context):
+        total = sum(math.exp(first[tuple(pair)] - 2 * one["trigram"]) for one in found[8 * i : 8 * i + 8])
+        assert total == pytest.approx(1, rel=1e-9)
+
+
 @pytest.mark.parametrize("vocab_size", [2, 300])  # 300 * 300 is beyond 16 bits
 @pytest.mark.parametrize("block", [3, 64, 999, 1000])
 def test_bigrams_of_many_tokens_in_blocks(rng, monkeypatch, vocab_size, block):
@@ -95,7 +131,7 @@ def test_bigrams_of_a_large_vocabulary_take_little_memory(rng):
         tracemalloc.stop()
     assert found["uniform"] == pytest.approx(10.8249, abs=1e-4)
     assert 9 < found["bigram"] < found["uniform"]
-    assert peak < 20e6  # a table of all pairs would have 10 GB
+    assert peak < 30e6  # a table of all pairs would have 10 GB
 
 
 def test_batches_of_a_file_are_int64_and_only_they_are_read(tmp_path):
@@ -128,3 +164,17 @@ def test_sampled_windows_are_a_fixed_choice_in_order(count):
     assert all((targets == inputs + 1).all() for inputs, targets in found)
     again = batches.sample_windows(windows, count, generator(0, "evaluation"))
     assert starts == [int(row[0]) for inputs, _ in again for row in inputs]
+
+
+@pytest.mark.parametrize(("away", "gzip"), [(20_000, 0), (50_000, 6)])
+def test_a_compressor_knows_the_training_text_as_far_back_as_it_looks(rng, away, gzip):
+    """One of 64 letters by chance costs 6 bits, and next to nothing where the same have been before."""
+    pytest.importorskip("lzma")
+    tokenizer = CharTokenizer.train("".join(map(chr, range(48, 112))))
+    train = rng.integers(0, 64, 100_000)
+
+    def bits(val):
+        return {name: nats / math.log(2) for name, nats in compressors(train, val, tokenizer).items()}
+
+    assert bits(rng.integers(0, 64, 2000)) == pytest.approx({"gzip": 6, "xz": 6}, abs=0.4)
+    assert bits(train[-away:][:2000]) == pytest.approx({"gzip": gzip, "xz": 0}, abs=0.4)

@@ -149,7 +149,7 @@ def test_the_first_evaluation_of_a_long_text_can_be_ended(tmp_path, text, number
     out, err = process.communicate(timeout=20)
     assert process.returncode == 128 + number
     assert err == interrupts.SAID.decode()
-    assert "interrupted after 0 of 4000 steps" in out
+    assert "interrupted after 0 of 2000 steps" in out
     assert "validation loss          not evaluated yet" in out
     assert Checkpoints(tmp_path / "run" / "checkpoints").steps() == [0]
     assert (tmp_path / "run" / "metrics.jsonl").read_text() == ""

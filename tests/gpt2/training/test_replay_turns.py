@@ -123,14 +123,14 @@ def test_changes_that_no_step_was_taken_with_leave_no_trace(begun, tmp_path, cap
     assert parts() == []
     for rate in (0.1, 0.2):
         assert main([*again, "--steps=4", f"--learning-rate={rate}"]) == 0
-        assert [(part["until"], part["training"]["learning_rate"]) for part in parts()] == [(4, 2e-3)]
-    assert main([*again, "--learning-rate=0.002"]) == 0
+        assert [(part["until"], part["training"]["learning_rate"]) for part in parts()] == [(4, 8e-3)]
+    assert main([*again, "--learning-rate=0.008"]) == 0
     assert parts() == []  # all is as it was
     assert main([*again, "--steps=8", "--learning-rate=0.3"]) == 0
     for name in ("step-00000008", "step-00000006"):  # lost: it goes on from before
         (run / "checkpoints" / f"{name}.safetensors").unlink()
     assert main([*again, "--steps=6", "--learning-rate=0.4"]) == 0
-    assert [(part["until"], part["training"]["learning_rate"]) for part in parts()] == [(4, 2e-3)]
+    assert [(part["until"], part["training"]["learning_rate"]) for part in parts()] == [(4, 8e-3)]
     replayed(run, capsys, "--step", 5)
 
 

@@ -190,7 +190,7 @@ def begun(tmp_path_factory, text):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--steps 6 --learning-rate 0.5", "run: learning_rate = 0.5, was 0.002; --accept-changes trains on with them"),
+        ("--steps 6 --learning-rate 0.5", "run: learning_rate = 0.5, was 0.008; --accept-changes trains on with them"),
         ("--steps 3", "run: --steps 3: the run has 4 steps: give at least 4"),
         ("--d-model 16", "this cannot change within a run: d_model = 16, was 8"),
         ("--tokenizer byte", "tokenizer = 'byte', was 'char'"),
@@ -200,9 +200,9 @@ def begun(tmp_path_factory, text):
         ),
         ("--init-from elsewhere --accept-changes", "cannot change within a run: init_from = 'elsewhere', was ''"),
         ("--preset small --accept-changes", "cannot change within a run: d_model = 768, was 8, num_layers = 12, was 1"),
-        ("--optimizer sgd --accept-changes", "cannot change within a run: optimizer = 'sgd', was 'adamw'; begin another"),
+        ("--optimizer sgd --accept-changes", "cannot change within a run: optimizer = 'sgd', was 'muon'; begin another"),
         ("--ema-decay 0.9 --accept-changes", "cannot change within a run: ema_decay = 0.9, was 0.0; begin another"),
-        ("--preset tiny --d-model 8 --num-layers 1 --num-heads 2 --max-seq-len 8", "steps = 4000, was 4; --accept-changes"),
+        ("--preset tiny --d-model 8 --num-layers 1 --num-heads 2 --max-seq-len 8", "steps = 2000, was 4; --accept-changes"),
     ],
 )
 def test_other_settings_are_refused(begun, capsys, flags, message):

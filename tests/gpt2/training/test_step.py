@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+from kernel_settings import needs_mkl
 from small_runs import MODEL
 
 from gpt2 import GPT2, GPT2Config, TrainConfig
@@ -13,10 +14,9 @@ from tinygrad2 import optim
 from tinygrad2.kernels.fast import products
 
 IDS = np.random.default_rng(0).integers(0, 11, 500)
-BFLOAT16 = pytest.mark.skipif(products.mkl() is None, reason="pip install -e '.[mkl]'")
 
 
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=BFLOAT16)])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=needs_mkl)])
 @pytest.mark.parametrize(("threads", "shards"), [(1, 1), (1, 3), (2, 3)])
 def test_the_blame_is_looked_for_in_what_was_computed(monkeypatch, threads, shards, dtype):
     """The same shards, dropout, label smoothing and precision: every loss of the step, once more and to the bit."""

