@@ -9,8 +9,10 @@ unexport PYTHONDONTWRITEBYTECODE
 .NOTPARALLEL:
 .PHONY: train test quick lowest exhaustive package stress hostile oracle compiled mpi mutation experiments experiments-quick docs lint clean
 
+# A model of your text in three minutes, whatever the machine: make train ARGS=my.txt; a length in ARGS goes first.
+MINUTES ?= 3
 train: $(VENV)/installed
-	$(BIN)/gpt2 train $(ARGS)
+	$(BIN)/gpt2 train $(if $(filter --steps% --minutes% --config% --resume%,$(ARGS)),,--minutes $(MINUTES)) $(ARGS)
 
 # On two cores at once, each with one thread for products of matrices.
 test: $(VENV)/installed-test
