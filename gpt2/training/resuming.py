@@ -132,7 +132,8 @@ def _same(name: str, was: int | str | None) -> str:
         return "TINYGRAD2_KERNELS=numpy"
     if name == "products" and os.environ.get("TINYGRAD2_PRODUCTS"):
         return "without TINYGRAD2_PRODUCTS, it"
-    return {"openblas": "pip install '.[fast]'", "mkl": "pip install '.[mkl]'"}.get(str(was), "") if name == "products" else ""
+    extra = {"openblas": "fast", "mkl": "mkl"}.get(str(was)) if name == "products" else None
+    return f"pip install 'tinygrad2[{extra}]'" if extra else ""
 
 
 def _meant(given: dict[str, Any], model: GPT2Config, training: TrainConfig) -> dict[str, Any]:

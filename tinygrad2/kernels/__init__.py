@@ -82,7 +82,7 @@ if hasattr(os, "register_at_fork"):
 def load(name: str) -> ModuleType:
     """An implementation. Raises UnsupportedError for one that there is not."""
     if name not in IMPLEMENTATIONS:
-        hint = "; pip install '.[fast]' adds numba" if name == "numba" else ""
+        hint = "; pip install 'tinygrad2[fast]' adds numba" if name == "numba" else ""
         raise UnsupportedError(f"TINYGRAD2_KERNELS={name!r}: choose from {', '.join(IMPLEMENTATIONS)}{hint}")
     if forked and name != "numpy":
         raise UnsupportedError(f"TINYGRAD2_KERNELS={name!r}: {FORKED}; spawn the process, or set TINYGRAD2_KERNELS=numpy")

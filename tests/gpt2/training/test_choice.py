@@ -151,4 +151,4 @@ def test_a_library_that_is_missing_is_named_with_what_brings_it(library, extra, 
     path.write_text(json.dumps(about))
     monkeypatch.setattr(products, "available", lambda: ("numpy",))
     assert main(["train", "--resume", "--out", str(tmp_path / "run"), "--steps=6"]) == 2
-    assert f"was {library} (pip install '.[{extra}]' gives the same sums)" in capsys.readouterr().err
+    assert f"was {library} (pip install 'tinygrad2[{extra}]' gives the same sums)" in capsys.readouterr().err

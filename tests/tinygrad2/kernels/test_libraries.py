@@ -113,7 +113,7 @@ def test_the_environment_decides(wanted):
     compiled = "numba" in kernels.IMPLEMENTATIONS and "openblas" in HERE
     found = running(TINYGRAD2_PRODUCTS=wanted)
     if wanted == "mkl" and not MKL:
-        assert found.endswith("pip install '.[mkl]' adds mkl")
+        assert found.endswith("pip install 'tinygrad2[mkl]' adds mkl")
     else:
         assert found == (wanted if compiled or wanted != "openblas" else "numpy")  # from Python, that is np.matmul
 

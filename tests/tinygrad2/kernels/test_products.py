@@ -311,7 +311,7 @@ def test_linear_cross_entropy_in_bfloat16(lies, with_mkl, monkeypatch):
 def test_without_mkl_bfloat16_says_what_to_install(implementation, monkeypatch):
     use(monkeypatch, implementation, "numpy")
     monkeypatch.setattr(products, "mkl", lambda: None)
-    with pytest.raises(UnsupportedError, match=r"bfloat16 products need MKL: pip install '\.\[mkl\]'"), bfloat16([]):
+    with pytest.raises(UnsupportedError, match=r"bfloat16 products need MKL: pip install 'tinygrad2\[mkl\]'"), bfloat16([]):
         pass
     assert products.operand(normal(2, 2)).dtype == np.float32
 

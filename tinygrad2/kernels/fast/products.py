@@ -71,7 +71,7 @@ def _available(compiled: bool, implementation: str | None, wanted: str | None) -
     if wanted == "openblas" and not compiled:
         wanted = "numpy"  # the same library
     if wanted not in found:
-        hint = "; pip install '.[mkl]' adds mkl" if wanted == "mkl" else ""
+        hint = "; pip install 'tinygrad2[mkl]' adds mkl" if wanted == "mkl" else ""
         known = f"it is one of {', '.join(LIBRARIES)}, of which there is {', '.join(found)} here"
         raise UnsupportedError(f"TINYGRAD2_PRODUCTS={wanted!r}: {known}{hint}")
     return (wanted,)
@@ -145,7 +145,7 @@ def library(dtype: np.dtype[Any]) -> Library | None:
 def bfloat16(parameters: Iterable[Array]) -> Iterator[None]:
     """Inside, linear layers multiply in bfloat16. Each parameter is rounded once, at the start."""
     if mkl() is None:
-        raise UnsupportedError("bfloat16 products need MKL: pip install '.[mkl]'")
+        raise UnsupportedError("bfloat16 products need MKL: pip install 'tinygrad2[mkl]'")
     copies = {id(array): round_to_bfloat16(array) for array in parameters if array.dtype == np.float32 and array.ndim == 2}
     before = _rounded.get()
     _rounded.set(copies)
