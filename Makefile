@@ -53,8 +53,9 @@ oracle: $(VENV)/installed-oracle
 # The kernels again, and a training, with the compiled ones and MKL's products. Everything in .venv uses them from then on.
 compiled: $(VENV)/installed-test $(VENV)/installed-fast $(VENV)/installed-mkl
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/tinygrad2/study/lab \
-		--ignore tests/tinygrad2/ops/test_op_db.py tests/tinygrad2 tests/gpt2/training/test_fast.py tests/gpt2/training/test_forks.py \
-		tests/gpt2/training/test_threads.py tests/gpt2/training/test_training.py $(ARGS)
+		--ignore tests/tinygrad2/study/course --ignore tests/tinygrad2/ops/test_op_db.py tests/tinygrad2 \
+		tests/gpt2/training/test_fast.py tests/gpt2/training/test_forks.py tests/gpt2/training/test_threads.py \
+		tests/gpt2/training/test_training.py $(ARGS)
 
 # One training on several ranks; here a missing mpiexec is a failure, not a skip. STRESS=1 kills a rank at 20 moments. On two hosts
 # that are network namespaces too, for root of a Linux with iproute2.

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from gpt2.commands.parser import natural
-from gpt2.commands.settings import add_settings, given_settings, part_of
+from gpt2.commands.settings import PRESET, add_settings, given_settings, part_of, take_preset
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.files import strict_json
 from gpt2.insight.benchmark import benchmark
@@ -14,7 +14,7 @@ from gpt2.training.mpi import comm
 from tinygrad2.errors import counted
 
 HELP = "time a training step: milliseconds, tokens per second, memory, and the share of what the machine can do"
-PRESET, STEPS = "tiny", 20
+STEPS = 20
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     given = given_settings(args)
-    preset = given.pop("preset", PRESET)
+    preset = take_preset(given)
     config = GPT2Config.preset(preset, **part_of(GPT2Config, given))
     training = TrainConfig.preset(preset, **{"steps": STEPS, **part_of(TrainConfig, given)})
     found = benchmark(config, training, training.steps, args.warmup, args.profile)

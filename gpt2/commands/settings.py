@@ -13,6 +13,9 @@ from gpt2.config import FORM, PRESETS, GPT2Config, Settings, TrainConfig, read_t
 from gpt2.errors import ConfigError
 from gpt2.run.description import Description, read_description
 
+PRESET, OTHERWISE = "tiny", "tiny-adamw"
+"""What a training begins with, and where Muon does not fit."""
+
 COMMON_TITLE = "common settings"
 COMMON = (
     "data",
@@ -82,7 +85,8 @@ def add_settings(
         for name, (f, flag) in flags.items():
             flag.help = _help(f, defaults[name])
 
-    presets = f"{about}: {', '.join(PRESETS)} (default {preset})"
+    default = f"{preset}; with another --optimizer, --zero or --init-from {OTHERWISE}" if TrainConfig in kinds else preset
+    presets = f"{about}: {', '.join(PRESETS)} (default {default})"
     parser.add_argument("--preset", action=Preset, show=show, choices=PRESETS, metavar="NAME", help=presets)
     groups: dict[str, list[dataclasses.Field[Any]]] = {COMMON_TITLE: []}
     first = ""
@@ -128,6 +132,15 @@ def given_settings(args: argparse.Namespace) -> dict[str, Any]:
         if type(flags.get(one)) in (int, float) and flags[one] > 0:
             values.pop(other, None)  # what a file says of the length of a training gives way to a flag
     return {**values, **flags}
+
+
+def take_preset(given: dict[str, Any]) -> str:
+    """The preset of a training that begins with these settings, out of which it is taken if it is there.
+
+    Muon's rates are none for another optimizer, and would wreck weights that have learned already.
+    """
+    fits = given.get("optimizer", "muon") == "muon" and not given.get("zero") and not given.get("init_from")
+    return str(given.pop("preset", PRESET if fits else OTHERWISE))
 
 
 def run_to_follow(args: argparse.Namespace) -> Description | None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gpt2.commands.arguments import told
-from gpt2.commands.settings import add_settings, given_settings, part_of, run_to_follow
+from gpt2.commands.settings import PRESET, add_settings, given_settings, part_of, run_to_follow, take_preset
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.errors import ConfigError
 from gpt2.files import code_sha256
@@ -42,8 +42,6 @@ from tinygrad2.kernels.fast import products
 from tinygrad2.kernels.fast.products import bfloat16
 
 HELP = "train a model on text"
-PRESET, OTHERWISE = "tiny", "tiny-adamw"
-"""The second one is meant where the first one's optimizer is not asked for, cannot be had, or would forget what was learned."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -138,8 +136,7 @@ def _prepared(args: argparse.Namespace) -> Start:
     together = comm.current()
     resume = together.broadcast(resume, "the start")  # a rank that is late may find what another has written
     setup = read_setup(args.out, given, args.accept_changes) if resume else None
-    fits = given.get("optimizer", "muon") == "muon" and not given.get("zero") and not given.get("init_from")
-    preset, example = given.pop("preset", PRESET if fits else OTHERWISE), run_to_follow(args)
+    preset, example = take_preset(given), run_to_follow(args)
     name = preset if example is None else Path(args.config).absolute().parent.name
     config = setup.training if setup else TrainConfig.preset(preset, **part_of(TrainConfig, given))
     if "steps" in given and config.minutes and not setup:

@@ -92,7 +92,7 @@ def profiled(trainer: Trainer, steps: int) -> dict[str, Any]:
             trainer.step()
             found.append((time.perf_counter() - start, profile))
     seconds, profile = sorted(found, key=lambda pair: pair[0])[len(found) // 2]
-    return {"profile": profile.table(seconds, min(trainer.shards.count, trainer.shards.threads))}
+    return {"profile": profile.table(seconds, min(trainer.shards.count, trainer.shards.threads), trainer.shards.threads)}
 
 
 def matrix_rate(threads: int, rounds: int = 5) -> float:

@@ -62,12 +62,16 @@ class Profile:
 
         return timed
 
-    def table(self, seconds: float, at_once: int) -> dict[str, Any]:
-        """By op, per step of `seconds`, and the share outside; `at_once` is how many shards were worked on at a time."""
+    def table(self, seconds: float, shards: int, threads: int) -> dict[str, Any]:
+        """By op, per step of `seconds`, and the share outside.
+
+        `shards` is how many of them were worked on at a time, and `threads` how many share the matrices of Muon.
+        """
+        at_once = dict.fromkeys(WITHOUT_OP, 1) | {"orthogonalised": threads}
         rows: dict[str, list[float]] = {}
         for name, spent, size, flops in self.calls:
             row = rows.setdefault(name, [0, 0.0, 0, 0.0])
-            for i, value in enumerate((1, spent / (1 if name in WITHOUT_OP else at_once), size, flops)):
+            for i, value in enumerate((1, spent / at_once.get(name, shards), size, flops)):
                 row[i] += value
         return {
             "ops": [
@@ -76,7 +80,7 @@ class Profile:
                     "calls": int(count),
                     "ms": round(1e3 * spent, 3),
                     "share": round(spent / seconds, 4),
-                    "gflops": round(flops / spent / at_once / 1e9, 1) if flops else None,
+                    "gflops": round(flops / spent / shards / 1e9, 1) if flops else None,
                     "mb": round(size / 2**20, 2),
                 }
                 for name, (count, spent, size, flops) in sorted(rows.items(), key=lambda item: -item[1][1])

@@ -19,6 +19,9 @@ COUNTED, PREDICTED = 1 << 22, 1 << 20
 
 BLOCK = 1 << 18
 
+LOOKED_BACK, COMPRESSED, TELLING = 1 << 22, 1 << 20, 1000
+"""Bytes of text that compressors see before and are measured on, and the fewest on which they say something."""
+
 
 def baselines(train: Array, val: Array, vocab_size: int) -> dict[str, float]:
     """Losses on `val`, in nats per token, by name.
@@ -42,17 +45,20 @@ def baselines(train: Array, val: Array, vocab_size: int) -> dict[str, float]:
 def compressors(train: Array, val: Array, tokenizer: Tokenizer) -> dict[str, float]:
     """What general compressors need for `val`, in nats per token, by name: how much longer `train` is with `val` at its end.
 
-    `gzip` (Deutsch, 1996, at level 9) looks 32 KB back, and `xz` (at preset 6) 8 MB. Of a longer text, the last `COUNTED`
-    tokens of `train` and the first `PREDICTED` of `val` are compressed.
+    `gzip` (Deutsch, 1996, at level 9) looks 32 KB back, and `xz` (at preset 6) 8 MB. Of a longer text, the last `LOOKED_BACK`
+    bytes of `train` and the first `COMPRESSED` of `val` are compressed: some seconds. Where `val` has fewer than `TELLING`
+    bytes there are none, since sizes are whole bytes, and xz's multiples of four.
     """
-    known, new = (tokenizer.decode(ids).encode() for ids in (train[-COUNTED:], val[:PREDICTED]))
+    known, (new, tokens) = tokenizer.text_of(train[-LOOKED_BACK:])[0][-LOOKED_BACK:], tokenizer.text_of(val, COMPRESSED)
+    if len(new) < TELLING:
+        return {}
     compress: dict[str, Callable[[bytes], bytes]] = {"gzip": partial(zlib.compress, level=9)}
     with contextlib.suppress(ImportError):  # a Python may be built without it
         import lzma
 
         compress["xz"] = lzma.compress
-    more = {name: len(of(known + new)) - len(of(known)) for name, of in compress.items()}
-    return {name: size * 8 * math.log(2) / len(val[:PREDICTED]) for name, size in more.items()}
+    nats = 8 * math.log(2) / tokens
+    return {name: nats * (len(of(known + new)) - len(of(known))) for name, of in compress.items()}
 
 
 class Counts:

@@ -18,6 +18,7 @@ import numpy as np
 from gpt2.errors import DataError, RunError, StrangeCharacterError
 from gpt2.files import MOST_TOKENIZER, check_no_run, naming, read_regular
 from tinygrad2.files import write_atomically
+from tinygrad2.types import Array
 
 END_OF_TEXT = "<|endoftext|>"
 """GPT-2's separator of documents."""
@@ -63,6 +64,12 @@ class Tokenizer(ABC):
     def decode(self, ids: Iterable[int]) -> str:
         """Ids (T,) -> text. Bytes that are not UTF-8 become U+FFFD. Raises DataError for an id outside the vocabulary."""
         return b"".join(map(self._bytes.__getitem__, checked(ids, self.vocab_size))).decode("utf-8", "replace")
+
+    def text_of(self, ids: Array, most: int | None = None) -> tuple[bytes, int]:
+        """The text of the first ids (T,) that have at most `most` bytes, without ends of documents, and how many they are."""
+        ends = np.cumsum(self.byte_lengths[ids])
+        count = len(ids) if most is None else int(np.searchsorted(ends, most, "right"))
+        return b"".join(self._bytes[i] for i in ids[:count].tolist() if i != self.end_of_text), count
 
     @functools.cached_property
     def _bytes(self) -> list[bytes]:

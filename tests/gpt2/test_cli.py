@@ -360,6 +360,16 @@ def test_bench_offers_what_a_step_reads(capsys, monkeypatch):
     }
 
 
+@pytest.mark.parametrize(
+    ("flags", "optimizer", "rate"), [("", "muon", 8e-3), ("--zero true", "adamw", 2e-3), ("--optimizer adamw", "adamw", 2e-3)]
+)
+def test_bench_takes_the_step_that_a_training_with_the_same_flags_takes(flags, optimizer, rate, monkeypatch, capsys):
+    taken = []
+    monkeypatch.setattr(bench, "benchmark", lambda config, training, *rest: taken.append(training) or {})
+    assert main(["bench", "--json", *flags.split()]) == 0
+    assert (taken[0].optimizer, taken[0].learning_rate) == (optimizer, rate)
+
+
 def test_help_shows_the_defaults_that_are_taken(tmp_path, text, capsys):
     """Of the preset that a command begins with, and of its own."""
     assert main(["gradcheck", "--num-layers", "1", "--d-model", "4", "--vocab-size", "3"]) == 0

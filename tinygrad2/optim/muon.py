@@ -86,8 +86,14 @@ class Muon(AdamW):
         eps: float = 1e-8,
         weight_decay: float = 0.01,
     ) -> None:
-        pairs = [one if isinstance(one, tuple) else (one, 1) for one in listed("Muon", matrices, "matrices")]
+        given = [one if isinstance(one, tuple) else (one, 1) for one in listed("Muon", matrices, "matrices")]
+        for pair in given:
+            if len(pair) != 2:
+                raise TinygradError(f"Muon: a tuple of {len(pair)} among the matrices; give a matrix, or (matrix, how many)")
+        pairs: list[tuple[Tensor, int]] = given
         self.side_by_side = {id(p): n for p, n in pairs}
+        if len(self.side_by_side) < len(pairs):
+            raise TinygradError(f"Muon: of {len(pairs)} matrices, some are given twice; give each once")
         super().__init__(parameters, lr, betas, eps, weight_decay)
         known = set(map(id, self.parameters))
         for p, n in pairs:
@@ -120,5 +126,5 @@ class Muon(AdamW):
         M, N = parts[0].shape
         rate = self.proportion * self.lr
         p *= 1 - rate * self.weight_decay
-        p -= rate * math.sqrt(max(1, M / N)) * update.reshape(-1)
+        p -= rate * math.sqrt(max(1, M / max(N, 1))) * update.reshape(-1)
         return None

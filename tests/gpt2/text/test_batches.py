@@ -12,7 +12,7 @@ from gpt2.rng import generator
 from gpt2.text import baselines as baselines_module
 from gpt2.text import batches
 from gpt2.text.baselines import baselines, compressors
-from gpt2.tokenizers import CharTokenizer
+from gpt2.tokenizers import ByteTokenizer, CharTokenizer
 
 
 def test_split_never_overlaps_and_refuses_what_is_too_short():
@@ -178,3 +178,16 @@ def test_a_compressor_knows_the_training_text_as_far_back_as_it_looks(rng, away,
 
     assert bits(rng.integers(0, 64, 2000)) == pytest.approx({"gzip": 6, "xz": 6}, abs=0.4)
     assert bits(train[-away:][:2000]) == pytest.approx({"gzip": gzip, "xz": 0}, abs=0.4)
+
+
+def test_a_compressor_is_measured_on_text_alone_and_on_enough_of_it(rng):
+    """Ends of documents cost bytes only as tokens; what is too long is cut, and on a few bytes a compressor says nothing."""
+    tokenizer = ByteTokenizer()
+    letters = rng.integers(48, 112, 6000)
+    ends = np.insert(letters, np.arange(0, 6000, 3), tokenizer.end_of_text)
+    plain, mixed = (compressors(letters[:100], val, tokenizer) for val in (letters, ends))
+    assert mixed == pytest.approx({name: nats * 6000 / 8000 for name, nats in plain.items()})
+    assert compressors(letters, letters[:999], tokenizer) == {}
+    assert {*compressors(letters, letters[:1000], tokenizer)} >= {"gzip"}
+    text, count = tokenizer.text_of(ends, 100)
+    assert (text, count) == (bytes(letters[:100].tolist()), 134)

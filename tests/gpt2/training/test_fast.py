@@ -125,7 +125,7 @@ def test_bfloat16_without_mkl_is_one_clear_line(implementation, tmp_path, text, 
     command = ["train", "--data", str(tmp_path / "my.txt"), "--out", str(tmp_path / "run"), "--steps=2", "--dtype=bfloat16"]
     assert main([*command, "--d-model=8", "--num-heads=2", "--max-seq-len=8", "--sample-tokens=0"]) == 2
     error = capsys.readouterr().err
-    assert "bfloat16 products need MKL: pip install '.[mkl]'" in error
+    assert "bfloat16 products need MKL: pip install 'tinygrad2[mkl]'" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
@@ -193,6 +193,15 @@ def test_a_profile_counts_what_the_model_has(implementation, shards, monkeypatch
     assert found["profile"]["outside"] == pytest.approx(1 - sum(shares), abs=1e-3 * len(shares))
     rates = {row["op"] for row in found["profile"]["ops"] if row["gflops"] is not None}
     assert {"linear", "linear backward", "causal_attention", "causal_attention backward", "linear_cross_entropy"} == rates
+
+
+def test_what_several_work_on_takes_its_share_of_their_time():
+    """Shards the ops, threads Muon's matrices, and AdamW nobody else."""
+    profile = Profile()
+    profile.calls = [("orthogonalised", 1.0, 0, 0.0)] * 4 + [("linear", 1.0, 0, 0.0)] * 2 + [("adamw", 1.0, 0, 0.0)]
+    found = profile.table(10.0, shards=2, threads=4)
+    assert {row["op"]: row["ms"] for row in found["ops"]} == dict.fromkeys(("orthogonalised", "linear", "adamw"), 1000.0)
+    assert found["outside"] == pytest.approx(0.7)
 
 
 def test_a_profile_ends_where_a_step_fails():

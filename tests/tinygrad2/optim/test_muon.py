@@ -108,6 +108,12 @@ def test_threads_change_nothing(rng):
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_matrix_without_columns_stays_one():
+    p = nn.Parameter(np.ones((3, 0)))
+    optim.Muon([p], [p]).step([np.ones((3, 0))])
+    assert p.shape == (3, 0)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -116,6 +122,8 @@ def test_threads_change_nothing(rng):
         (lambda w, b: optim.Muon([w], [(w, 2)]), r"Muon: 2 equal matrices do not stand side by side in one of shape \(2, 3\)"),
         (lambda w, b: optim.Muon([w], [(w, 0)]), "Muon: 0 equal matrices do not stand"),
         (lambda w, b: optim.Muon([w], [(w, 1.5)]), "Muon: 1.5 equal matrices do not stand"),
+        (lambda w, b: optim.Muon([w], [(w, 1, 2)]), "Muon: a tuple of 3 among the matrices"),
+        (lambda w, b: optim.Muon([w], [w, (w, 3)]), "Muon: of 2 matrices, some are given twice"),
         (lambda w, b: optim.Muon([w], w), "is not a list of matrices"),
         (lambda w, b: optim.Muon([w], [w], lr=0), "lr=0 and matrix_lr=0.02 must be above 0"),
     ],
