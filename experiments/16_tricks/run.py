@@ -27,13 +27,13 @@ from tinygrad2 import Tensor, nn, no_grad, ops, optim
 from tinygrad2.kernels.reference import SHARPER
 from tinygrad2.types import Array
 
-RUNS = Path(__file__).parent / "runs.jsonl"
+RUNS = Path(__file__).parents[2] / "build" / "tricks.jsonl"
 """The loss of every training, with its settings: an interrupted measurement goes on where it stopped."""
 
 CORPORA = "shakespeare", "pydocs"
 SEEDS = 5
 STEPS = 300
-LONGER = 1 / 2, 1, 2, 3
+LONGER = 1 / 2, 1, 2, 3, 6
 """Times so many steps, the plain model is trained: how long it takes to a loss is read between them."""
 RATES = 1 / 2, 1.0, 2.0
 """Times the usual ones: each arm is tried with all, half as long, on another seed and the first corpus, and keeps the best."""
@@ -42,7 +42,7 @@ ALL = ("zero", "muon", "rotary", "qk_norm", "relu2", "x0", "values", "bigram")
 """Those that one model can have together."""
 
 NAMES = {
-    "zero": "projections and head start at zero",
+    "zero": "projections and head at zero",
     "muon": "Muon for the blocks' matrices",
     "muon3": "Muon, 3 iterations",
     "muon_half": "Muon, at every second step",
@@ -57,9 +57,8 @@ NAMES = {
     "ema": "average of the last weights",
     "cosine": "cosine for a line",
     "all": "all that go together",
-    **{f"without {name}": f"all but {name}" for name in ALL},
 }
-
+NAMES |= {f"without {name}": f"all but {NAMES[name]}" for name in ALL}
 
 TRICKS = tuple(name for name in NAMES if name != "all" and not name.startswith("without"))
 
@@ -259,6 +258,7 @@ def losses_of(runs: list[Run], track: Track) -> dict[Run, float]:
     lines = RUNS.read_text("utf-8").splitlines() if RUNS.exists() else []
     known = {line["run"]: line["loss"] for line in map(json.loads, lines)}
     left = [run for run in dict.fromkeys(runs) if run.key not in known]
+    RUNS.parent.mkdir(exist_ok=True)
     with processes(len(os.sched_getaffinity(0))) as pool, RUNS.open("a", encoding="utf-8") as file:
         futures = {pool.submit(trained, run): run for run in left}
         for future in track(as_completed(futures)):
@@ -287,11 +287,7 @@ def measure(track: Track, quick: bool, control: bool) -> Result:
     best |= dict.fromkeys(left_out, best["all"])
     result: Result = {"steps": STEPS, "rate": best, "loss": {}, "longer": {}}
     for corpus in CORPORA:
-        runs = {
-            name: [Run(corpus, tricks, seed, rate=best[name]) for seed in range(SEEDS)]
-            for name, tricks in arms.items()
-            if corpus == CORPORA[0] or name not in left_out
-        }
+        runs = {name: [Run(corpus, tricks, seed, rate=best[name]) for seed in range(SEEDS)] for name, tricks in arms.items()}
         longer = {times: [replace(run, steps=round(times * STEPS)) for run in runs["plain"]] for times in LONGER}
         losses = losses_of([run for several in (*longer.values(), *runs.values()) for run in several], track)
         result["loss"][corpus] = {name: [losses[run] for run in several] for name, several in runs.items()}
@@ -316,17 +312,23 @@ def faster(result: Result, corpus: str, name: str) -> Array:
     return np.exp([np.interp(-loss[i], -plain[:, i], lengths) for i in range(len(loss))])
 
 
+def beyond(result: Result, corpus: str, tokens: Array) -> str:
+    """Whether a number of tokens is only a bound, since the plain model was not trained so long, or so short."""
+    lengths = [float(times) for times in result["longer"][corpus]]
+    return "> " if np.median(tokens) >= max(lengths) else "< " if np.median(tokens) <= min(lengths) else ""
+
+
 def claims(result: Result) -> list[Claim]:
     everywhere = list(result["loss"])
     alone = [name for name in result["loss"][everywhere[0]] if name in TRICKS]
     found = [
         Claim(
-            f"{text} lowers the loss, in nats per character: "
+            f"{text} the loss, in nats per character: "
             + ", ".join(f"{corpus} {with_interval(better(result, corpus, name))}" for corpus in everywhere)
             + ".",
             all(interval(better(result, corpus, name))[0] > 0 for corpus in everywhere),
         )
-        for name, text in {"muon": "Muon alone", "all": "All that go together"}.items()
+        for name, text in {"muon": "Muon alone lowers", "all": "All that go together lower"}.items()
     ]
     if "cost" not in result:
         return found
@@ -383,17 +385,16 @@ def table(result: Result) -> str:
                 cells += ["", "", ""]
                 continue
             tokens = faster(result, corpus, name)
-            most = max(map(float, result["longer"][corpus]))
-            above = "> " if np.median(tokens) >= most else ""
+            sign = beyond(result, corpus, tokens)
             cells += [with_interval(better(result, corpus, name))]
-            cells += [f"{above}{np.median(x):.2f}" for x in (tokens, tokens / result["cost"][name])]
+            cells += [f"{sign}{np.median(x):.2f}" for x in (tokens, tokens / result["cost"][name])]
         lines.append(cells)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def draw(result: Result, figure: Any) -> None:
     corpora = list(result["loss"])
-    figure.set_size_inches(10, 7.5)
+    figure.set_size_inches(12, 7.5)
     left, right = figure.subplots(1, 2, sharey=True)
     names = [name for name in result["cost"] if name != "plain"]
     for k, corpus in enumerate(corpora):
@@ -403,10 +404,12 @@ def draw(result: Result, figure: Any) -> None:
                 continue
             y = i + 0.3 * (k - (len(corpora) - 1) / 2)
             gain = better(result, corpus, name)
-            per_second = faster(result, corpus, name) / result["cost"][name]
-            for axes, values in ((left, gain), (right, per_second)):
-                axes.plot(np.mean(values), y, "o", color=color, label=corpus if i == 0 else None)
+            tokens = faster(result, corpus, name)
+            marker = {"> ": ">", "< ": "<"}.get(beyond(result, corpus, tokens), "o")
+            for axes, values, mark in ((left, gain, "o"), (right, tokens / result["cost"][name], marker)):
+                axes.plot(np.mean(values), y, mark, color=color)
                 axes.hlines(y, *interval(values), color=color)
+        right.plot([], [], "o", color=color, label=corpus)
     left.set_yticks(range(len(names)), [NAMES[name] for name in names])
     left.invert_yaxis()
     left.axvline(0, color="0.3", linewidth=0.8)
@@ -416,7 +419,7 @@ def draw(result: Result, figure: Any) -> None:
     right.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     right.minorticks_off()
     left.set(xlabel="nats per character less, for the same tokens")
-    right.set(xlabel="time that GPT-2 with AdamW takes to the same loss, over the trick's")
+    right.set(xlabel="time of the plain model to the same loss, over the trick's")
     for axes in (left, right):
         axes.grid(alpha=0.25, axis="x")
     right.legend(frameon=False)

