@@ -17,7 +17,7 @@ def test_both_packages_have_the_version_of_the_distribution():
     assert gpt2.__version__ == tinygrad2.__version__
     about = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     assert about["project"]["dynamic"] == ["version"]
-    assert about["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "tinygrad2.__version__"}
+    assert about["tool"]["hatch"]["version"] == {"path": "tinygrad2/__init__.py"}
 
 
 def test_the_citation_names_it():
