@@ -12,11 +12,12 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from gpt2.cached import cached_property
 from gpt2.config import TrainConfig
 from gpt2.errors import ConfigError, DataError
 from gpt2.terminal import note, progress

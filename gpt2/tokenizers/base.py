@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import json
 import operator
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from gpt2.cached import cached_property
 from gpt2.errors import DataError, RunError, StrangeCharacterError
 from gpt2.files import MOST_TOKENIZER, check_no_run, naming, read_regular
 from tinygrad2.files import write_atomically
@@ -71,11 +71,11 @@ class Tokenizer(ABC):
         count = len(ids) if most is None else int(np.searchsorted(ends, most, "right"))
         return b"".join(self._bytes[i] for i in ids[:count].tolist() if i != self.end_of_text), count
 
-    @functools.cached_property
+    @cached_property
     def _bytes(self) -> list[bytes]:
         return [self.token_bytes(i) for i in range(self.vocab_size)]
 
-    @functools.cached_property
+    @cached_property
     def byte_lengths(self) -> np.ndarray[Any, Any]:
         """How many bytes of text each token stands for (vocab_size); end-of-text for none."""
         lengths = np.array([len(self.token_bytes(i)) for i in range(self.vocab_size)])
@@ -111,7 +111,7 @@ class Tokenizer(ABC):
         """Write it as one file. Raises RunError if it cannot be written."""
         write_text(Path(path), self.to_text())
 
-    @functools.cached_property
+    @cached_property
     def sha256(self) -> str:
         """Of what decides how it encodes: two tokenizers with the same one encode alike."""
         canonical = json.dumps(self.to_json(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))

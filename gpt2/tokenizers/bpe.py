@@ -6,7 +6,6 @@ et al., "Language Models are Unsupervised Multitask Learners", 2019, section 2.2
 
 from __future__ import annotations
 
-import functools
 import heapq
 import itertools
 import os
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from gpt2.cached import cached_property
 from gpt2.errors import DataError, RunError
 from gpt2.files import parse_object
 from gpt2.tokenizers import hugging_face, vocabulary
@@ -252,7 +252,7 @@ class BPETokenizer(Tokenizer):
                     heapq.heappush(heap, (rank, left))
         return [i for i in ids if i != gone]
 
-    @functools.cached_property
+    @cached_property
     def _bytes(self) -> list[bytes]:
         return self.tokens
 

@@ -6,8 +6,8 @@ import hashlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
+from gpt2.cached import cached_property
 from gpt2.terminal import progress
 from gpt2.tokenizers.base import END_OF_TEXT
 from tinygrad2.types import Array
