@@ -84,7 +84,7 @@ lint: $(VENV)/installed-lint
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build
+	rm -rf $(VENV) build dist *.egg-info
 
 $(VENV)/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

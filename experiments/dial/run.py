@@ -1,9 +1,9 @@
 """Which settings make the best model of a text in a given time?
 
-The trainings that `gpt2 train --minutes` chooses by. `python -m experiments.dial.run` makes those of a list that are not there
-yet: each line of the list on standard input is a cell, {"corpus": ..., "minutes": ..., "settings": {...}}, and each line of
-`rows.jsonl` what one came to. The minutes are those of one core: as many steps as they give, at a pace that is measured before,
-while nothing else runs, so that a busy machine changes no loss.
+The trainings by which `gpt2 train --minutes` is to choose. `python -m experiments.dial.run` makes those of a list that are not
+there yet: each line of the list on standard input is a cell, {"corpus": ..., "minutes": ..., "settings": {...}}, and each line of
+`rows.jsonl` what one came to. The settings have a preset. The minutes are those of one core: as many steps as they give, at a
+pace that is measured before, while nothing else is to run, so that a busy machine changes no loss.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from functools import cache
@@ -104,9 +104,12 @@ def measured(cells: Iterable[Cell]) -> Iterator[dict[str, Any]]:
     known = {key(row) for row in rows()}
     left = [cell for cell in cells if key(cell) not in known]
     os.environ.update(OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn) as pool:
         paces = list(pool.map(pace, left))
-        yield from pool.map(trained, left, paces)
+    with ProcessPoolExecutor(2, spawn) as pool:
+        for future in as_completed([pool.submit(trained, cell, step_s) for cell, step_s in zip(left, paces, strict=True)]):
+            yield future.result()
 
 
 def main() -> None:

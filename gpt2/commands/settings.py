@@ -85,7 +85,10 @@ def add_settings(
         for name, (f, flag) in flags.items():
             flag.help = _help(f, defaults[name])
 
-    default = f"{preset}; with another --optimizer, --zero or --init-from {OTHERWISE}" if TrainConfig in kinds else preset
+    default = preset
+    if TrainConfig in kinds:
+        where = "with another --optimizer or --zero" if "data" in without else "with another --optimizer, --zero or --init-from"
+        default += f"; {where}, {OTHERWISE}"
     presets = f"{about}: {', '.join(PRESETS)} (default {default})"
     parser.add_argument("--preset", action=Preset, show=show, choices=PRESETS, metavar="NAME", help=presets)
     groups: dict[str, list[dataclasses.Field[Any]]] = {COMMON_TITLE: []}

@@ -20,6 +20,7 @@ from tinygrad2 import kernels
 from tinygrad2.kernels.fast import products
 from tinygrad2.kernels.fast.memory import keep_freed_memory, peak_memory
 from tinygrad2.kernels.fast.threads import share
+from tinygrad2.optim import Muon
 
 TEXT = 100_000
 """Tokens that batches are drawn from, at least."""
@@ -92,7 +93,9 @@ def profiled(trainer: Trainer, steps: int) -> dict[str, Any]:
             trainer.step()
             found.append((time.perf_counter() - start, profile))
     seconds, profile = sorted(found, key=lambda pair: pair[0])[len(found) // 2]
-    return {"profile": profile.table(seconds, min(trainer.shards.count, trainer.shards.threads), trainer.shards.threads)}
+    shards, threads = trainer.shards.count, trainer.shards.threads
+    matrices = len(trainer.optimizer.side_by_side) if isinstance(trainer.optimizer, Muon) else 1
+    return {"profile": profile.table(seconds, min(shards, threads), min(matrices, threads))}
 
 
 def matrix_rate(threads: int, rounds: int = 5) -> float:

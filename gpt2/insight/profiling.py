@@ -65,7 +65,7 @@ class Profile:
     def table(self, seconds: float, shards: int, threads: int) -> dict[str, Any]:
         """By op, per step of `seconds`, and the share outside.
 
-        `shards` is how many of them were worked on at a time, and `threads` how many share the matrices of Muon.
+        `shards` is how many of them were worked on at a time, and `threads` how many of those share the matrices of Muon.
         """
         at_once = dict.fromkeys(WITHOUT_OP, 1) | {"orthogonalised": threads}
         rows: dict[str, list[float]] = {}

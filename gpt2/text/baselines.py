@@ -19,7 +19,7 @@ COUNTED, PREDICTED = 1 << 22, 1 << 20
 
 BLOCK = 1 << 18
 
-LOOKED_BACK, COMPRESSED, TELLING = 1 << 22, 1 << 20, 1000
+LOOKED_BACK, COMPRESSED, FEWEST = 1 << 22, 1 << 20, 1000
 """Bytes of text that compressors see before and are measured on, and the fewest on which they say something."""
 
 
@@ -45,20 +45,21 @@ def baselines(train: Array, val: Array, vocab_size: int) -> dict[str, float]:
 def compressors(train: Array, val: Array, tokenizer: Tokenizer) -> dict[str, float]:
     """What general compressors need for `val`, in nats per token, by name: how much longer `train` is with `val` at its end.
 
-    `gzip` (Deutsch, 1996, at level 9) looks 32 KB back, and `xz` (at preset 6) 8 MB. Of a longer text, the last `LOOKED_BACK`
-    bytes of `train` and the first `COMPRESSED` of `val` are compressed: some seconds. Where `val` has fewer than `TELLING`
-    bytes there are none, since sizes are whole bytes, and xz's multiples of four.
+    `gzip` (Deutsch, 1996, at level 9) looks 32 KB back, and `xz` (at preset 6) as far as there is text. Of a longer text, the
+    last `LOOKED_BACK` bytes of `train` and the first `COMPRESSED` of `val` are compressed, which takes some seconds, and all of
+    `val` is taken to be like that. Ends of documents cost nothing here. Where `val` has fewer than `FEWEST` bytes there are
+    none: sizes are whole bytes, and those of xz multiples of four.
     """
-    known, (new, tokens) = tokenizer.text_of(train[-LOOKED_BACK:])[0][-LOOKED_BACK:], tokenizer.text_of(val, COMPRESSED)
-    if len(new) < TELLING:
+    known, new = tokenizer.text_of(train[-LOOKED_BACK:])[-LOOKED_BACK:], tokenizer.text_of(val[:COMPRESSED])[:COMPRESSED]
+    if len(new) < FEWEST:
         return {}
     compress: dict[str, Callable[[bytes], bytes]] = {"gzip": partial(zlib.compress, level=9)}
     with contextlib.suppress(ImportError):  # a Python may be built without it
         import lzma
 
         compress["xz"] = lzma.compress
-    nats = 8 * math.log(2) / tokens
-    return {name: nats * (len(of(known + new)) - len(of(known))) for name, of in compress.items()}
+    bits = {name: 8 * (len(of(known + new)) - len(of(known))) / len(new) for name, of in compress.items()}  # per byte
+    return {name: value * math.log(2) * float(tokenizer.byte_lengths[val].mean()) for name, value in bits.items()}
 
 
 class Counts:

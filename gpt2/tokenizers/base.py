@@ -65,11 +65,9 @@ class Tokenizer(ABC):
         """Ids (T,) -> text. Bytes that are not UTF-8 become U+FFFD. Raises DataError for an id outside the vocabulary."""
         return b"".join(map(self._bytes.__getitem__, checked(ids, self.vocab_size))).decode("utf-8", "replace")
 
-    def text_of(self, ids: Array, most: int | None = None) -> tuple[bytes, int]:
-        """The text of the first ids (T,) that have at most `most` bytes, without ends of documents, and how many they are."""
-        ends = np.cumsum(self.byte_lengths[ids])
-        count = len(ids) if most is None else int(np.searchsorted(ends, most, "right"))
-        return b"".join(self._bytes[i] for i in ids[:count].tolist() if i != self.end_of_text), count
+    def text_of(self, ids: Array) -> bytes:
+        """What ids (T,) stand for, in UTF-8, without ends of documents."""
+        return b"".join(self._bytes[i] for i in ids.tolist() if i != self.end_of_text)
 
     @cached_property
     def _bytes(self) -> list[bytes]:

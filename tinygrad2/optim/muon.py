@@ -89,11 +89,12 @@ class Muon(AdamW):
         given = [one if isinstance(one, tuple) else (one, 1) for one in listed("Muon", matrices, "matrices")]
         for pair in given:
             if len(pair) != 2:
-                raise TinygradError(f"Muon: a tuple of {len(pair)} among the matrices; give a matrix, or (matrix, how many)")
+                raise TinygradError(f"Muon: a tuple of {len(pair)} is among the matrices; give a matrix, or (matrix, how many)")
         pairs: list[tuple[Tensor, int]] = given
         self.side_by_side = {id(p): n for p, n in pairs}
-        if len(self.side_by_side) < len(pairs):
-            raise TinygradError(f"Muon: of {len(pairs)} matrices, some are given twice; give each once")
+        for i, (p, _) in enumerate(pairs):
+            if any(p is other for other, _ in pairs[:i]):
+                raise TinygradError(f"Muon: the matrix of shape {p.shape} is given twice; give each once")
         super().__init__(parameters, lr, betas, eps, weight_decay)
         known = set(map(id, self.parameters))
         for p, n in pairs:

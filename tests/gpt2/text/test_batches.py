@@ -12,7 +12,7 @@ from gpt2.rng import generator
 from gpt2.text import baselines as baselines_module
 from gpt2.text import batches
 from gpt2.text.baselines import baselines, compressors
-from gpt2.tokenizers import ByteTokenizer, CharTokenizer
+from gpt2.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
 
 
 def test_split_never_overlaps_and_refuses_what_is_too_short():
@@ -181,7 +181,7 @@ def test_a_compressor_knows_the_training_text_as_far_back_as_it_looks(rng, away,
 
 
 def test_a_compressor_is_measured_on_text_alone_and_on_enough_of_it(rng):
-    """Ends of documents cost bytes only as tokens; what is too long is cut, and on a few bytes a compressor says nothing."""
+    """Ends of documents cost nothing; on a few bytes a compressor says nothing."""
     tokenizer = ByteTokenizer()
     letters = rng.integers(48, 112, 6000)
     ends = np.insert(letters, np.arange(0, 6000, 3), tokenizer.end_of_text)
@@ -189,5 +189,24 @@ def test_a_compressor_is_measured_on_text_alone_and_on_enough_of_it(rng):
     assert mixed == pytest.approx({name: nats * 6000 / 8000 for name, nats in plain.items()})
     assert compressors(letters, letters[:999], tokenizer) == {}
     assert {*compressors(letters, letters[:1000], tokenizer)} >= {"gzip"}
-    text, count = tokenizer.text_of(ends, 100)
-    assert (text, count) == (bytes(letters[:100].tolist()), 134)
+    assert tokenizer.text_of(ends[:9]) == bytes(letters[:6].tolist())
+
+
+def test_a_compressor_gets_only_a_part_of_a_long_text(rng, monkeypatch):
+    """The end of what trains, and the beginning of what validates; in tokens of any length."""
+    pytest.importorskip("lzma")
+    words = [f" {''.join(word)}" for word in rng.choice(list("abcdefghij"), (64, 7))]
+    text = "".join(rng.choice(words, 4000))
+    tokenizer = BPETokenizer.train([text], 1000)
+    ids = tokenizer.encode(text)
+    assert len(ids) == 4000  # each a word of 8 bytes, which costs 6 bits
+
+    def bits(train, val):
+        return {name: nats / math.log(2) for name, nats in compressors(train, val, tokenizer).items()}
+
+    assert bits(ids[:2000], ids[2000:]) == pytest.approx({"gzip": 12, "xz": 10}, abs=3)
+    monkeypatch.setattr(baselines_module, "COMPRESSED", 2000)
+    assert bits(ids[:2000], ids[2000:]) == pytest.approx({"gzip": 12, "xz": 10}, abs=3)
+    monkeypatch.setattr(baselines_module, "LOOKED_BACK", 8000)
+    assert bits(ids[:2000], ids[:1000])["xz"] > 5  # the same stands too far back
+    assert bits(ids[:2000], ids[1000:])["xz"] < 2
