@@ -1,7 +1,7 @@
 """Which settings make the best model of a text in a given time?
 
 The trainings by which `gpt2 train --minutes` is to choose. `python -m experiments.dial.run` makes those of a list that are not
-there yet: each line of the list on standard input is a cell, {"corpus": ..., "minutes": ..., "settings": {...}}, and each line of
+there yet: each line on standard input is a cell, {"corpus": ..., "minutes": ..., "settings": {...}}, and each line of
 `rows.jsonl` what one came to. The settings have a preset. The minutes are those of one core: as many steps as they give, at a
 pace that is measured before, while nothing else is to run, so that a busy machine changes no loss.
 """
