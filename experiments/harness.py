@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,6 +96,24 @@ class Experiment:
 def experiments() -> list[Experiment]:
     """All of them, by number."""
     return [Experiment(folder) for folder in sorted(ROOT.glob("[0-9][0-9]_*")) if (folder / "run.py").is_file()]
+
+
+def as_they_end(
+    processes: int, f: Callable[..., Any], jobs: Iterable[tuple[Any, ...]]
+) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """The arguments and the result of f(*arguments) for each job, on so many processes of one thread each.
+
+    They come in the order in which they end. Where one fails, or nobody wants more, those that have not begun are given up.
+    """
+    os.environ.update(OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")  # which they read when they start
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        futures = {pool.submit(f, *arguments): arguments for arguments in jobs}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def interval(values: Sequence[float], seed: int = 0, draws: int = 10_000) -> tuple[float, float]:

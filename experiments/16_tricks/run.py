@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -20,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.harness import Claim, Result, Track, interval, with_interval
+from experiments.harness import Claim, Result, Track, as_they_end, interval, with_interval
 from gpt2 import GPT2, GPT2Config
 from gpt2.files import code_sha256
 from gpt2.text.batches import batch, consecutive
@@ -255,12 +252,6 @@ def costs(arms: dict[str, Run], rounds: int = 12) -> dict[str, float]:
     return {name: float(np.median(np.array(times[1:]) / plain)) for name, times in seconds.items()}
 
 
-def processes(count: int) -> ProcessPoolExecutor:
-    """Of one thread each."""
-    os.environ.update(OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")  # which they read when they start
-    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
-
-
 @cache
 def kept() -> Path:
     """The file of losses that this code gives, with these packages."""
@@ -275,17 +266,11 @@ def losses_of(runs: list[Run], track: Track) -> dict[Run, float]:
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
     known = {line["run"]: line["loss"] for line in map(json.loads, lines)}
     left = [run for run in dict.fromkeys(runs) if run.key not in known]
-    with processes(cores()) as pool, path.open("a", encoding="utf-8") as file:
-        futures = {pool.submit(trained, run): run for run in left}
-        try:
-            for future in track(as_completed(futures)):
-                run = futures[future]
-                known[run.key] = future.result()
-                file.write(json.dumps({"run": run.key, "loss": known[run.key]}) + "\n")
-                file.flush()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with path.open("a", encoding="utf-8") as file:
+        for (run,), loss in track(as_they_end(cores(), trained, [(run,) for run in left])):
+            known[run.key] = loss
+            file.write(json.dumps({"run": run.key, "loss": loss}) + "\n")
+            file.flush()
     return {run: known[run.key] for run in runs}
 
 
@@ -312,8 +297,8 @@ def measure(track: Track, quick: bool, control: bool) -> Result:
         losses = losses_of([run for several in (*longer.values(), *runs.values()) for run in several], track)
         result["loss"][corpus] = {name: [losses[run] for run in several] for name, several in runs.items()}
         result["longer"][corpus] = {str(times): [losses[run] for run in several] for times, several in longer.items()}
-    with processes(1) as pool:
-        result["cost"] = pool.submit(costs, {name: Run(CORPORA[0], tricks, 0) for name, tricks in arms.items()}).result()
+    one_each = {name: Run(CORPORA[0], tricks, 0) for name, tricks in arms.items()}
+    ((_, result["cost"]),) = as_they_end(1, costs, [(one_each,)])
     return result
 
 
@@ -340,7 +325,6 @@ def beyond(result: Result, corpus: str, tokens: Array) -> str:
 
 def claims(result: Result) -> list[Claim]:
     everywhere = list(result["loss"])
-    alone = [name for name in result["loss"][everywhere[0]] if name in TRICKS]
     found = [
         Claim(
             f"{text} the loss, in nats per character: "
@@ -352,7 +336,7 @@ def claims(result: Result) -> list[Claim]:
     ]
     if "cost" not in result:
         return found
-    first = {corpus: min(alone, key=lambda name: np.mean(result["loss"][corpus][name])) for corpus in everywhere}
+    first = {corpus: min(TRICKS, key=lambda name: np.mean(result["loss"][corpus][name])) for corpus in everywhere}
     found.append(
         Claim(
             "Together they are better than the best one alone: "
@@ -365,7 +349,8 @@ def claims(result: Result) -> list[Claim]:
         )
     )
     pays = {
-        name: [interval(np.log(faster(result, corpus, name) / result["cost"][name])) for corpus in everywhere] for name in alone
+        name: [interval(np.log(faster(result, corpus, name) / result["cost"][name])) for corpus in everywhere]
+        for name in TRICKS
     }
     least = np.log(WOBBLE)
     paying, costing = (
@@ -379,9 +364,8 @@ def claims(result: Result) -> list[Claim]:
             paying != "none",
         )
     )
-    left_out = [name for name in ALL if f"without {name}" in result["loss"][everywhere[0]]]
-    missed = {corpus: {name: better(result, corpus, "all", f"without {name}") for name in left_out} for corpus in everywhere}
-    matters = [name for name in left_out if all(interval(missed[corpus][name])[0] > 0 for corpus in everywhere)]
+    missed = {corpus: {name: better(result, corpus, "all", f"without {name}") for name in ALL} for corpus in everywhere}
+    matters = [name for name in ALL if all(interval(missed[corpus][name])[0] > 0 for corpus in everywhere)]
     found.append(
         Claim(
             f"Left out of all, these are missed on every text, by tokens: {'; '.join(map(NAMES.get, matters)) or 'none'}.",

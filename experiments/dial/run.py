@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
 import os
 import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from functools import cache
@@ -25,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import gpt2
+from experiments.harness import as_they_end
 from gpt2.commands.settings import part_of
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.insight.benchmark import benchmark
@@ -103,13 +102,9 @@ def measured(cells: Iterable[Cell]) -> Iterator[dict[str, Any]]:
     """Those that are not there yet, two at a time; the paces come first."""
     known = {key(row) for row in rows()}
     left = [cell for cell in cells if key(cell) not in known]
-    os.environ.update(OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, spawn) as pool:
-        paces = list(pool.map(pace, left))
-    with ProcessPoolExecutor(2, spawn) as pool:
-        for future in as_completed([pool.submit(trained, cell, step_s) for cell, step_s in zip(left, paces, strict=True)]):
-            yield future.result()
+    paces = {key(cell): step_s for (cell,), step_s in as_they_end(1, pace, [(cell,) for cell in left])}
+    for _, row in as_they_end(2, trained, [(cell, paces[key(cell)]) for cell in left]):
+        yield row
 
 
 def main() -> None:
