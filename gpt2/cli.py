@@ -31,12 +31,12 @@ from gpt2.commands import (
 from gpt2.commands.foreign import COMMAND_OF
 from gpt2.commands.parser import Parser
 from gpt2.commands.settings import given_settings
+from gpt2.commands.version import Version
 from gpt2.config import TrainConfig
 from gpt2.errors import GPT2Error
 from gpt2.training.interrupts import hangups_ignored
 from gpt2.training.memory import free_memory
 from gpt2.training.mpi import comm
-from tinygrad2 import __version__
 from tinygrad2.errors import TinygradError
 
 COMMANDS = {
@@ -186,7 +186,7 @@ def _reason(error: Exception, trains: bool) -> str | None:
 
 def _parser() -> Parser:
     parser = Parser(prog="gpt2", description="Train, use and check a GPT-2 built by hand on NumPy.")
-    parser.add_argument("-V", "--version", action="version", version=f"gpt2 {__version__}")
+    parser.add_argument("-V", "--version", action=Version)
     verbs = parser.add_subparsers(title="commands", dest="verb", required=True, metavar="COMMAND", parser_class=Parser)
     parser.others = verbs.choices
     for name, command in COMMANDS.items():
