@@ -1,5 +1,5 @@
-"use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
+Language.neverSay([...data.tokens, ...data.lens.flatMap(({ likeliest }) => likeliest.flatMap((best) => best.map(([label]) => label)))]);
 const T = data.tokens.length;
 const state = { at: T - 1, pick: 0 };
 const $ = (id) => document.getElementById(id);

@@ -1,0 +1,134 @@
+"""What is said in English, said in another language: at the door, when it is shown.
+
+The code knows English alone. What it says is made of strings and f-strings, and these are the keys of a catalogue, `zh.json`
+beside the code of a package: "the loss is {0}" for f"the loss is {value:.3f}". `translation` finds the key that a finished text
+was made by, and says it in the other language with the same numbers and names. A text for which there is no key stays as it
+is. tests/test_language.py reads the keys from the sources: none may lack, and none may be left over.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import unicodedata
+from collections.abc import Callable
+from contextvars import ContextVar
+from importlib.resources import files
+
+from tinygrad2.errors import TinygradError
+
+LANGUAGES = ("en", "zh")
+VARIABLE = "TINYGRAD2_LANGUAGE"
+"""The environment variable that names one of them."""
+
+LANGUAGE: ContextVar[str | None] = ContextVar("LANGUAGE", default=None)
+"""The language that was asked for; else it is that of the environment."""
+
+Say = Callable[[str], str]
+
+
+def chosen() -> str:
+    """One of `LANGUAGES`: what was asked for, or the environment says, or English. Raises TinygradError for another."""
+    found = LANGUAGE.get() or os.environ.get(VARIABLE) or "en"
+    if found not in LANGUAGES:
+        raise TinygradError(f"{VARIABLE}={found}: choose {' or '.join(LANGUAGES)}")
+    return found
+
+
+def translation(package: str) -> Say:
+    """What says a text of a package in the chosen language; in English it stays as it is."""
+    return str if chosen() == "en" else Translator(catalogue(package))
+
+
+@functools.cache
+def catalogue(package: str) -> dict[str, str]:
+    """The texts of a package in English and in Chinese."""
+    found: dict[str, str] = json.loads((files(package) / "zh.json").read_text("utf-8"))
+    return found
+
+
+def script(package: str) -> str:
+    """JavaScript for a page of this package: language.js with the catalogue, and the chosen language to begin with.
+
+    It comes before the scripts that draw the page, and knows nothing of them.
+    """
+    given = {"texts": catalogue(package), "tail": TAIL, "marks": MARKS, "chosen": chosen()}
+    data = json.dumps(given, ensure_ascii=False).replace("<", "\\u003c")
+    return (files("tinygrad2") / "language.js").read_text("utf-8").replace("LANGUAGE_DATA", data)
+
+
+WORD = re.compile(r"[A-Za-z]{2}")
+FIELD = re.compile(r"\{(\d+)\}")
+TAIL = (",", ":", "(", "and ")
+"""How a key begins that is said behind another."""
+MARKS = {", ": "，", ": ": "："}
+"""What is between the parts of a clause."""
+
+
+class Translator:
+    """Says texts by a catalogue. language.js does the same in a page.
+
+    A text is taken line by line and clause by clause, as "; " divides it. A clause is a key, or one with its fields filled
+    in, or a list of such; what stands in a field is translated likewise.
+    """
+
+    def __init__(self, texts: dict[str, str]) -> None:
+        self.texts = texts
+        templates = sorted((key for key in texts if FIELD.search(key) or key.startswith(TAIL)), key=_literal, reverse=True)
+        self.tight, self.loose = ([(pattern(key, tight), texts[key]) for key in templates] for tight in (True, False))
+
+    def __call__(self, text: str) -> str:
+        """The text in the other language, as far as it is known; spaces around a line stay."""
+        return "\n".join(self._line(line) for line in text.split("\n")) if WORD.search(text) else text
+
+    def _line(self, line: str) -> str:
+        bare = line.strip()
+        found = "；".join(self._clause(clause) or clause for clause in bare.split("; "))
+        return line.replace(bare, found) if bare else line
+
+    def _clause(self, text: str) -> str | None:
+        """A clause in the other language; None where no key is in it."""
+        found = self.texts.get(text) or self._filled(self.tight, text) or self._listed(text, True)
+        return found or self._filled(self.loose, text) or self._listed(text, False)
+
+    def _listed(self, text: str, all_known: bool) -> str | None:
+        """A list of what is known; if not `all_known`, some of it."""
+        for mark, said in MARKS.items():
+            parts = text.split(mark) if mark in text else []
+            known = [self._clause(part) for part in parts]
+            if any(known) and (all(known) or not all_known):
+                return said.join(part or before for part, before in zip(known, parts, strict=True))
+        return None
+
+    def _filled(self, patterns: list[tuple[re.Pattern[str], str]], text: str) -> str | None:
+        for form, said in patterns:
+            if match := form.fullmatch(text):
+                fields = match.groupdict()
+                return self(fields.pop("head", None) or "") + FIELD.sub(lambda n, f=fields: self(f[f"f{n[1]}"]), said)  # type: ignore[misc]
+        return None
+
+
+def _literal(key: str) -> int:
+    """How much of a key is text: what has more of it is tried first."""
+    return len(FIELD.sub("", key))
+
+
+def pattern(key: str, tight: bool) -> re.Pattern[str]:
+    """What a text made by this key looks like; where it is `tight`, no field holds a comma. A tail may have a head."""
+    field = r"(?:(?!, ).)*?" if tight else r".*?"
+    parts = FIELD.split(key)
+    text = "".join(f"(?P<f{part}>{field})" if i % 2 else re.escape(part) for i, part in enumerate(parts))
+    return re.compile((rf"(?P<head>{field})\s*" if key.startswith(TAIL) else "") + text)
+
+
+def width_of(text: str) -> int:
+    """Columns on a terminal: Chinese, Japanese and Korean characters and emoji take two, marks on a character none."""
+    marks = ("Mn", "Me", "Cf")
+    return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in text if unicodedata.category(c) not in marks)
+
+
+def padded(text: str, width: int) -> str:
+    """A text with spaces up to so many columns."""
+    return text + " " * (width - width_of(text))
