@@ -20,8 +20,22 @@ from tinygrad2.language import LANGUAGE, Translator, chosen, translation
 
 ROOT = Path(__file__).parents[1]
 
+GRADCHECK = (
+    "subject",
+    "verdicts",
+    "patterns",
+    "diagnosis",
+    "judging",
+    "digits",
+    "contract",
+    "check",
+    "differences",
+    "instruments",
+)
+
 SOURCES = {
     "gpt2.run.health": ["gpt2/run/health/*.py", "gpt2/commands/health.py"],
+    "tinygrad2.gradcheck": [f"tinygrad2/gradcheck/{name}.py" for name in GRADCHECK],
     "gpt2.insight": ["gpt2/insight/inspection.html", "gpt2/insight/inspection.js", "gpt2/commands/inspect.py"],
 }
 """Of each package that has a catalogue, the files that say something of it."""
@@ -45,13 +59,15 @@ def said(package):
         for path in sorted(ROOT.glob(pattern)):
             read = {".py": of_python, ".js": of_javascript, ".html": of_html}[path.suffix]
             keys |= {key for text in read(path.read_text("utf-8")) for key in clauses(text)}
-    return keys, {key for key in keys if PROSE.search(re.sub(r"\{\d+\}", "", key)) and not is_code(key)}
+    return keys, {
+        key for key in keys if PROSE.search(re.sub(r"\{\d+\}", "", key)) and not is_code(key) and not STYLE.search(key)
+    }
 
 
 def clauses(text):
     """What `Translator` looks for: lines and clauses of them, with the fields of each numbered anew."""
     for clause in re.split("\n|; ", text):
-        key = numbered(None if i % 2 else part for i, part in enumerate(re.split(r"(\{\d+\})", clause.strip())))
+        key = numbered(None if i % 2 else part for i, part in enumerate(re.split(r"(\{\d*\})", clause.strip())))
         if re.search("[A-Za-z]", re.sub(r"\{\d+\}", "", key)):
             yield key
 
@@ -63,6 +79,10 @@ def is_code(key):
     except SyntaxError:
         return False
     return not re.fullmatch(r"[\w ]+", key)
+
+
+STYLE = re.compile(r"\(prefers-|minmax\(|padding:")
+"""Of what is for the style of a page."""
 
 
 def of_python(source):
@@ -148,7 +168,7 @@ def of_javascript(source):
     while found := TOKEN.search(source, at):
         at = found.end()
         if found[1] is not None:
-            yield json.loads(f'"{found[1]}"')
+            yield json.loads(f'"{found[1]}"')  # a + b of two strings is two texts, or ends in "; "
         elif found[0] == "`":
             parts, at, inner = _template(source, at)
             yield numbered(parts)
@@ -161,7 +181,7 @@ def _template(source, at):
     parts, inner, literal = [], [], ""
     while source[at] != "`":
         if source[at] == "\\":
-            literal, at = literal + source[at + 1], at + 2
+            literal, at = literal + json.loads(f'"{source[at : at + 2]}"'), at + 2
         elif source.startswith("${", at):
             start, depth, at = at + 2, 1, at + 2
             while depth:

@@ -36,7 +36,8 @@ const Language = (() => {
   function clause(text) {
     if (names.has(text)) return text;
     const own = Object.hasOwn(texts, text) ? texts[text] : null;
-    return own ?? filled(tight, text) ?? listed(text, true) ?? filled(loose, text) ?? listed(text, false);
+    const ended = () => (text.endsWith(".") ? (clause(text.slice(0, -1)) ?? null) && `${clause(text.slice(0, -1))}。` : null);
+    return own ?? filled(tight, text) ?? listed(text, true) ?? ended() ?? filled(loose, text) ?? listed(text, false);
   }
 
   function listed(text, allKnown) {
@@ -51,7 +52,7 @@ const Language = (() => {
   function filled(patterns, text) {
     for (const [form, said] of patterns) {
       const found = form.exec(text);
-      if (found) return say(found.groups?.head || "") + said.replace(/\{(\d+)\}/g, (_, n) => say(found.groups[`f${n}`]));
+      if (found) return say(found.groups?.head || "") + said.replace(/\{(\d+)\}/g, (_, n) => say(found.groups[`f${n}`].trim()));
     }
     return null;
   }

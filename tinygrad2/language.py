@@ -91,6 +91,9 @@ class Translator:
     def _clause(self, text: str) -> str | None:
         """A clause in the other language; None where no key is in it."""
         found = self.texts.get(text) or self._filled(self.tight, text) or self._listed(text, True)
+        if found is None and text.endswith("."):
+            ended = self._clause(text[:-1])
+            found = ended and f"{ended}。"
         return found or self._filled(self.loose, text) or self._listed(text, False)
 
     def _listed(self, text: str, all_known: bool) -> str | None:
@@ -106,7 +109,7 @@ class Translator:
         for form, said in patterns:
             if match := form.fullmatch(text):
                 fields = match.groupdict()
-                return self(fields.pop("head", None) or "") + FIELD.sub(lambda n, f=fields: self(f[f"f{n[1]}"]), said)  # type: ignore[misc]
+                return self(fields.pop("head", None) or "") + FIELD.sub(lambda n, f=fields: self(f[f"f{n[1]}"].strip()), said)  # type: ignore[misc]
         return None
 
 
@@ -129,6 +132,7 @@ def width_of(text: str) -> int:
     return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in text if unicodedata.category(c) not in marks)
 
 
-def padded(text: str, width: int) -> str:
-    """A text with spaces up to so many columns."""
-    return text + " " * (width - width_of(text))
+def padded(text: str, width: int, right: bool = False) -> str:
+    """A text with spaces up to so many columns: behind it, or before it if it is to end at the right."""
+    space = " " * (width - width_of(text))
+    return space + text if right else text + space

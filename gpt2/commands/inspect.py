@@ -8,7 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_language, add_model, add_prompt, given_model, given_prompt, in_run, out_of, overflow_noted
+from gpt2.commands.arguments import (
+    add_language,
+    add_model,
+    add_prompt,
+    given_model,
+    given_prompt,
+    in_run,
+    out_of,
+    overflow_noted,
+)
 from gpt2.commands.parser import place
 from gpt2.errors import DataError
 from gpt2.files import strict_json
@@ -18,7 +27,7 @@ from gpt2.model import GPT2
 from gpt2.tokenizers import Tokenizer
 from gpt2.training.measurements import DEAD
 from tinygrad2.files import write_anew
-from tinygrad2.language import script
+from tinygrad2.language import script, translation
 from tinygrad2.types import Array
 
 HELP = "write a page that shows how a model reads a text: attention, logit lens, losses, gradients"
@@ -56,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
     if args.out or not args.json:
         with out_of(args.out, in_run(args.run, "inspect.html")) as path:
             write_anew(path, page(about).encode(errors="backslashreplace"), TITLE)  # \\udcff is JSON, too
-    print(strict_json(about) if args.json else f"{path}: {path.stat().st_size / 1e6:.2f} MB; open it in a browser")
+    say = translation("gpt2.insight")
+    print(strict_json(about) if args.json else say(f"{path}: {path.stat().st_size / 1e6:.2f} MB; open it in a browser"))
     return 0
 
 
