@@ -2,7 +2,7 @@
 // Says a page in another language as it is shown: whatever draws it knows English alone. The catalogue and the way in which a
 // finished text is found in it are those of language.py. Elements with translate="no", code and what is typed stay as they are.
 const Language = (() => {
-  const { texts, tail, marks, chosen } = LANGUAGE_DATA;
+  const { texts, tail, chosen } = LANGUAGE_DATA;
   const NAMES = { en: "English", zh: "中文" };
   const QUIET = "[translate=no], code, pre, kbd, math, textarea, script, style";
   const READ = ["aria-label", "title", "placeholder"];
@@ -21,40 +21,57 @@ const Language = (() => {
     });
   const [tight, loose] = [compiled(true), compiled(false)];
 
+  const isNames = (text) => names.has(text) || !/[A-Za-z]{2}/.test(text) || /^[^\s,]+(, [^\s,]+)*$/.test(text);
+  const own = (text) => (!names.has(text) && Object.hasOwn(texts, text) ? texts[text] : null);
+
   /** A text in the other language, as far as it is known. */
   function say(text) {
-    if (!/[A-Za-z]{2}/.test(text) || names.has(text)) return text;
-    if (!known.has(text)) known.set(text, text.split("\n").map(line).join("\n"));
-    return known.get(text);
+    return !/[A-Za-z]{2}/.test(text) || names.has(text) ? text : text.split("\n").map(line).join("\n");
   }
 
   function line(text) {
     const bare = text.trim();
-    return bare ? text.replace(bare, () => bare.split("; ").map((part) => clause(part) ?? part).join("；")) : text;
+    return bare ? text.replace(bare, () => bare.split("; ").map((part) => clause(part, true) ?? clause(part, false) ?? part).join("；")) : text;
   }
 
-  function clause(text) {
-    if (names.has(text)) return text;
-    const own = Object.hasOwn(texts, text) ? texts[text] : null;
-    const ended = () => (text.endsWith(".") ? (clause(text.slice(0, -1)) ?? null) && `${clause(text.slice(0, -1))}。` : null);
-    return own ?? filled(tight, text) ?? listed(text, true) ?? ended() ?? filled(loose, text) ?? listed(text, false);
+  /** A clause by a key; null where there is none or, of the whole, where some of it is not known. */
+  function clause(text, whole) {
+    const key = whole + text;
+    if (!known.has(key)) known.set(key, own(text) ?? filled(tight, text, whole) ?? listed(text, whole) ?? ended(text, whole) ?? filled(loose, text, whole) ?? lowered(text, whole));
+    return known.get(key);
   }
 
-  function listed(text, allKnown) {
-    for (const [mark, said] of Object.entries(marks)) {
-      const parts = text.includes(mark) ? text.split(mark) : [];
-      const found = parts.map(clause);
-      if (found.some((part) => part !== null) && (!allKnown || !found.includes(null))) return found.map((part, i) => part ?? parts[i]).join(said);
-    }
-    return null;
+  const lowered = (text, whole) => (/^[A-Z]/.test(text) ? clause(text[0].toLowerCase() + text.slice(1), whole) : null); // it begins a sentence
+
+  function part(text, whole) {
+    return isNames(text) ? own(text) ?? text : whole ? clause(text, true) : say(text);
   }
 
-  function filled(patterns, text) {
+  function filled(patterns, text, whole) {
     for (const [form, said] of patterns) {
       const found = form.exec(text);
-      if (found) return say(found.groups?.head || "") + said.replace(/\{(\d+)\}/g, (_, n) => say(found.groups[`f${n}`].trim()));
+      if (!found) continue;
+      const fields = Object.fromEntries(Object.entries(found.groups || {}).map(([name, field]) => [name, part(field.trim(), whole)]));
+      if (!Object.values(fields).includes(null)) return (fields.head ?? "") + said.replace(/\{(\d+)\}/g, (_, n) => fields[`f${n}`]);
     }
     return null;
+  }
+
+  function listed(text, whole) {
+    const parts = text.split(", ");
+    const found = parts.length > 1 ? parts.map((one) => clause(one, whole)) : [null];
+    if (!found.includes(null) || (!whole && found.some((one) => one !== null))) return found.map((one, i) => one ?? parts[i]).join("，");
+    for (const { 0: { length }, 1: colon, 2: end, index } of text.matchAll(/(: )|([.?]) /g)) {
+      const before = text.slice(0, index) + (end || "");
+      const [head, tail] = [end ? clause(before, whole) : part(before, whole), clause(text.slice(index + length), whole)];
+      if (head !== null && tail !== null) return `${head}${colon ? "：" : ""}${tail}`;
+    }
+    return null;
+  }
+
+  function ended(text, whole) {
+    const before = text.endsWith(".") ? clause(text.slice(0, -1), whole) : null;
+    return before && `${before}。`;
   }
 
   const english = new WeakMap(); // of a node, what each of its texts says in English, and what was put there
@@ -97,5 +114,5 @@ const Language = (() => {
     for (const { type, target, addedNodes } of changes) for (const node of type === "childList" ? addedNodes : [target]) showAll(node);
   }).observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true, attributeFilter: READ });
 
-  return { neverSay: (some) => { names = new Set(some); } };
+  return { neverSay: (some) => { names = new Set(some); known.clear(); } };
 })();

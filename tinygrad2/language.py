@@ -54,7 +54,7 @@ def script(package: str) -> str:
 
     It comes before the scripts that draw the page, and knows nothing of them.
     """
-    given = {"texts": catalogue(package), "tail": TAIL, "marks": MARKS, "chosen": chosen()}
+    given = {"texts": catalogue(package), "tail": TAIL, "chosen": chosen()}
     data = json.dumps(given, ensure_ascii=False).replace("<", "\\u003c")
     return (files("tinygrad2") / "language.js").read_text("utf-8").replace("LANGUAGE_DATA", data)
 
@@ -63,19 +63,21 @@ WORD = re.compile(r"[A-Za-z]{2}")
 FIELD = re.compile(r"\{(\d+)\}")
 TAIL = (",", ":", "(", "and ")
 """How a key begins that is said behind another."""
-MARKS = {", ": "，", ": ": "："}
-"""What is between the parts of a clause."""
+NAMES = re.compile(r"[^\s,]+(, [^\s,]+)*")
+"""Names, that is, no two words."""
 
 
 class Translator:
     """Says texts by a catalogue. language.js does the same in a page.
 
     A text is taken line by line and clause by clause, as "; " divides it. A clause is a key, or one with its fields filled
-    in, or a list of such; what stands in a field is translated likewise.
+    in, or a list of such; what stands in a field is translated likewise. Where a clause can be read in two ways, that is taken
+    in which all of it is known.
     """
 
     def __init__(self, texts: dict[str, str]) -> None:
         self.texts = texts
+        self.known: dict[tuple[str, bool], str | None] = {}
         templates = sorted((key for key in texts if FIELD.search(key) or key.startswith(TAIL)), key=_literal, reverse=True)
         self.tight, self.loose = ([(pattern(key, tight), texts[key]) for key in templates] for tight in (True, False))
 
@@ -85,32 +87,56 @@ class Translator:
 
     def _line(self, line: str) -> str:
         bare = line.strip()
-        found = "；".join(self._clause(clause) or clause for clause in bare.split("; "))
+        found = "；".join(self._clause(clause, True) or self._clause(clause, False) or clause for clause in bare.split("; "))
         return line.replace(bare, found) if bare else line
 
-    def _clause(self, text: str) -> str | None:
-        """A clause in the other language; None where no key is in it."""
-        found = self.texts.get(text) or self._filled(self.tight, text) or self._listed(text, True)
-        if found is None and text.endswith("."):
-            ended = self._clause(text[:-1])
-            found = ended and f"{ended}。"
-        return found or self._filled(self.loose, text) or self._listed(text, False)
+    def _clause(self, text: str, whole: bool) -> str | None:
+        """A clause by a key; None where there is none or, of the `whole`, where some of it is not known."""
+        if (text, whole) not in self.known:
+            self.known[text, whole] = self._found(text, whole)
+        return self.known[text, whole]
 
-    def _listed(self, text: str, all_known: bool) -> str | None:
-        """A list of what is known; if not `all_known`, some of it."""
-        for mark, said in MARKS.items():
-            parts = text.split(mark) if mark in text else []
-            known = [self._clause(part) for part in parts]
-            if any(known) and (all(known) or not all_known):
-                return said.join(part or before for part, before in zip(known, parts, strict=True))
-        return None
+    def _found(self, text: str, whole: bool) -> str | None:
+        return (
+            self.texts.get(text)
+            or self._filled(self.tight, text, whole)
+            or self._listed(text, whole)
+            or self._ended(text, whole)
+            or self._filled(self.loose, text, whole)
+            or (self._clause(text[0].lower() + text[1:], whole) if text[:1].isupper() else None)  # it begins a sentence
+        )
 
-    def _filled(self, patterns: list[tuple[re.Pattern[str], str]], text: str) -> str | None:
+    def _part(self, text: str, whole: bool) -> str | None:
+        """What stands in a field: a clause, names or numbers; if not `whole`, also what is not known."""
+        if not WORD.search(text) or NAMES.fullmatch(text):
+            return self.texts.get(text, text)
+        return self._clause(text, whole) if whole else self(text)
+
+    def _filled(self, patterns: list[tuple[re.Pattern[str], str]], text: str, whole: bool) -> str | None:
         for form, said in patterns:
             if match := form.fullmatch(text):
-                fields = match.groupdict()
-                return self(fields.pop("head", None) or "") + FIELD.sub(lambda n, f=fields: self(f[f"f{n[1]}"].strip()), said)  # type: ignore[misc]
+                fields = {name: self._part(part.strip(), whole) for name, part in match.groupdict().items()}
+                if None not in fields.values():
+                    return (fields.get("head") or "") + FIELD.sub(lambda n, f=fields: f[f"f{n[1]}"], said)  # type: ignore[misc]
         return None
+
+    def _listed(self, text: str, whole: bool) -> str | None:
+        """A list of clauses or sentences, or one behind what it is about."""
+        parts = text.split(", ") if ", " in text else []
+        known = [self._clause(part, whole) for part in parts]
+        if any(known) and (all(known) or not whole):
+            return "，".join(part or before for part, before in zip(known, parts, strict=True))
+        for found in re.finditer("(: )|([.?]) ", text):
+            before = text[: found.start()] + (found[2] or "")
+            head = self._clause(before, whole) if found[2] else self._part(before, whole)
+            tail = self._clause(text[found.end() :], whole)
+            if head is not None and tail is not None:
+                return f"{head}{'：' if found[1] else ''}{tail}"
+        return None
+
+    def _ended(self, text: str, whole: bool) -> str | None:
+        ended = self._clause(text[:-1], whole) if text.endswith(".") else None
+        return ended and f"{ended}。"
 
 
 def _literal(key: str) -> int:

@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad2.context import within
 from tinygrad2.errors import TinygradError
 from tinygrad2.gradcheck import gradcheck
 from tinygrad2.gradcheck.engines import found_engine
+from tinygrad2.language import LANGUAGE, LANGUAGES, VARIABLE
 
 ABOUT = """Check the gradient of a function in a Python file against finite differences.
 
@@ -50,6 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--json", action="store_true", help="for programs: verdict, diagnosis, and the worst entry of each input"
     )
+    parser.add_argument("--language", choices=LANGUAGES, help=f"of the verdict (default: what {VARIABLE} says, or en)")
     args = parser.parse_args(argv)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what somebody's code prints is no part of the answer
@@ -64,7 +67,8 @@ def main(argv: list[str] | None = None) -> int:
         else:
             print(f"error: {said}", file=sys.stderr)
         return 2
-    print(json.dumps(result.as_dict(), indent=2) if args.json else result)
+    with within(LANGUAGE, args.language):
+        print(json.dumps(result.as_dict(), indent=2) if args.json else result)
     return result.exit_code
 
 

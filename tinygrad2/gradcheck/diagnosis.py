@@ -210,8 +210,8 @@ def _missing(view: View) -> str:
     if view.same(np.where(view.zero(view.analytic), 0, view.numeric), view.analytic):
         where = places(view)
         guess = "they are not accumulated, or a sum over an axis is left out"
-        those = "" if not where else f"{_only(where)}, or " if where.startswith(OFF) else f"{_only(where)}: perhaps "
-        return f"some contributions are missing: {those or 'perhaps '}{guess}"
+        perhaps = f"perhaps {guess}" if not where else f"{_only(where)}: perhaps {guess}"
+        return f"some contributions are missing: {f'{_only(where)}, or {guess}' if where.startswith(OFF) else perhaps}"
     return ""
 
 
