@@ -73,9 +73,9 @@ def is_code(key):
 
 
 OTHERS = re.compile(
-    # classes, selectors and the style of a page; code; errors of PyTorch and JAX, or ours
-    r"\(prefers-|minmax\(|padding:|--hue|^\.pager|^input, select|^(names|op|rest|soft|verdict|use) (soft|leaf|pager|small|sure|strict)"
-    r"|\(\?<!|^/ |keepdims|broadcast_to\(|bwd rule|modified by an inplace|returned an in|of NumPy or PyTorch|^(vjp|backward)= of"
+    r"\(prefers-|minmax\(|padding:|--hue|^\.pager|^input, select|^(names|op|rest|soft|verdict) (soft|leaf|pager|small|sure)"
+    r"|^use strict|\(\?<!|^/ |keepdims|broadcast_to\(|^(vjp|backward)= of"  # the style of a page, and code
+    r"|bwd rule|modified by an inplace|returned an in|of NumPy or PyTorch"  # what others say
 )
 """What is not said."""
 
