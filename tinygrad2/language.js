@@ -58,7 +58,7 @@ const Language = (() => {
   }
 
   function listed(text, whole) {
-    const parts = text.split(", ");
+    const parts = text.split(/, (?![^[(]*[\])])/); // not within brackets
     const found = parts.length > 1 ? parts.map((one) => clause(one, whole)) : [null];
     if (!found.includes(null) || (!whole && found.some((one) => one !== null))) return found.map((one, i) => one ?? parts[i]).join("，");
     for (const { 0: { length }, 1: colon, 2: end, index } of text.matchAll(/(: )|([.?]) /g)) {

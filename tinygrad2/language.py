@@ -63,6 +63,8 @@ WORD = re.compile(r"[A-Za-z]{2}")
 FIELD = re.compile(r"\{(\d+)\}")
 TAIL = (",", ":", "(", "and ")
 """How a key begins that is said behind another."""
+COMMA = re.compile(r", (?![^\[(]*[\])])")
+"""Not within brackets."""
 NAMES = re.compile(r"[^\s,]+(, [^\s,]+)*")
 """Names, that is, no two words."""
 
@@ -122,8 +124,8 @@ class Translator:
 
     def _listed(self, text: str, whole: bool) -> str | None:
         """A list of clauses or sentences, or one behind what it is about."""
-        parts = text.split(", ") if ", " in text else []
-        known = [self._clause(part, whole) for part in parts]
+        parts = COMMA.split(text) if ", " in text else []
+        known = [self._clause(part, whole) for part in parts] if len(parts) > 1 else []
         if any(known) and (all(known) or not whole):
             return "，".join(part or before for part, before in zip(known, parts, strict=True))
         for found in re.finditer("(: )|([.?]) ", text):

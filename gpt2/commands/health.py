@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
     indent = " " * 12
     for verdict in verdicts:
-        for line, begin in zip(verdict.lines(say), (padded(f"  {say(verdict.level)}", 12), indent, indent), strict=False):
+        for line, begin in zip(verdict.lines(say), (padded(f"  {say(verdict.level)}", 10), indent, indent), strict=False):
             print(wrapped(line, width, begin, indent))
     if problems:
         print(f"{say(counted(len(problems), 'problem'))}: {', '.join(map(say, problems))}")

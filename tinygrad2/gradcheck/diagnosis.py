@@ -108,7 +108,8 @@ def _not_finite(view: View) -> str:
     )
     bad = replace(view, wrong=~np.isfinite(view.analytic), analytic=np.nan_to_num(view.analytic, nan=1.0))
     where = places(bad)
-    return f"not finite in {count} of {view.analytic.size}{', ' if where else ''}{where}: {hint}"
+    found = f"not finite in {count} of {view.analytic.size}"
+    return f"{found}, {where}: {hint}" if where else f"{found}: {hint}"
 
 
 def _rounded(view: View) -> bool:
