@@ -21,7 +21,14 @@ from tinygrad2.language import LANGUAGE, Translator, chosen, translation
 ROOT = Path(__file__).parents[1]
 
 SOURCES = {
-    "gpt2.run.health": ["gpt2/run/health/*.py", "gpt2/commands/health.py"],
+    "gpt2.run.health": [
+        *("gpt2/run/health/*.py", "gpt2/commands/health.py"),
+        *(
+            "gpt2/training/spikes.py",
+            "gpt2/training/replay.py",
+            "gpt2/training/step.py",
+        ),  # why a batch was skipped, or a training stopped
+    ],
     "tinygrad2.gradcheck": ["tinygrad2/gradcheck/[!_]*.py", "tinygrad2/gradcheck/engines/*.py"],
     "tinygrad2.study.lab": [
         *(f"tinygrad2/study/lab/{name}" for name in ("[!_]*.py", "*.js", "page.html")),
@@ -75,7 +82,7 @@ def is_code(key):
 OTHERS = re.compile(
     r"\(prefers-|minmax\(|padding:|--hue|^\.pager|^input, select|^(names|op|rest|soft|verdict) (soft|leaf|pager|small|sure)"
     r"|^use strict|\(\?<!|^/ |keepdims|broadcast_to\(|^(vjp|backward)= of"  # the style of a page, and code
-    r"|bwd rule|modified by an inplace|returned an in|of NumPy or PyTorch"  # what others say
+    r"|bwd rule|modified by an inplace|returned an in|of NumPy or PyTorch|its training diverged"  # errors, and those of others
 )
 """What is not said."""
 
@@ -87,7 +94,7 @@ def of_python(source):
 
 def _strings(node):
     match node:
-        case ast.Raise(ast.Call(ast.Name("ContractError" | "DoubtError"), args)):  # which become verdicts
+        case ast.Raise(ast.Call(ast.Name("ContractError" | "DoubtError" | "NonFiniteError"), args)):  # which become verdicts
             for part in args:
                 yield from _strings(part)
             return

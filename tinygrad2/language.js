@@ -13,7 +13,7 @@ const Language = (() => {
   const literal = (key) => key.replace(/\{\d+\}/g, "");
   const isTail = (key) => tail.some((mark) => key.startsWith(mark));
   const compiled = (isTight) => Object.keys(texts).filter((key) => /\{\d+\}/.test(key) || isTail(key))
-    .sort((a, b) => literal(b).length - literal(a).length)
+    .sort((a, b) => isTail(b) - isTail(a) || literal(b).length - literal(a).length)
     .map((key) => {
       const field = isTight ? "(?:(?!, )[^])*?" : "[^]*?";
       const text = key.split(/\{(\d+)\}/).map((part, i) => (i % 2 ? `(?<f${part}>${field})` : part.replace(/[.*+?^${}()|[\]\\\/]/g, "\\$&"))).join("");
@@ -66,7 +66,9 @@ const Language = (() => {
       const [head, tail] = [end ? clause(before, whole) : part(before, whole), clause(text.slice(index + length), whole)];
       if (head !== null && tail !== null) return `${head}${colon ? "：" : ""}${tail}`;
     }
-    return null;
+    const factors = text.split(/( \*\*? | \/ )/);
+    const product = factors.map((factor, i) => (i % 2 ? factor : factors.length > 1 ? part(factor, whole) : null));
+    return product.includes(null) || product.join("") === text ? null : product.join("");
   }
 
   function ended(text, whole) {

@@ -63,6 +63,7 @@ WORD = re.compile(r"[A-Za-z]{2}")
 FIELD = re.compile(r"\{(\d+)\}")
 TAIL = (",", ":", "(", "and ")
 """How a key begins that is said behind another."""
+SIGN = re.compile(r"( \*\*? | / )")
 COMMA = re.compile(r", (?![^\[(]*[\])])")
 """Not within brackets."""
 NAMES = re.compile(r"[^\s,]+(, [^\s,]+)*")
@@ -80,7 +81,7 @@ class Translator:
     def __init__(self, texts: dict[str, str]) -> None:
         self.texts = texts
         self.known: dict[tuple[str, bool], str | None] = {}
-        templates = sorted((key for key in texts if FIELD.search(key) or key.startswith(TAIL)), key=_literal, reverse=True)
+        templates = sorted((key for key in texts if FIELD.search(key) or key.startswith(TAIL)), key=_order)
         self.tight, self.loose = ([(pattern(key, tight), texts[key]) for key in templates] for tight in (True, False))
 
     def __call__(self, text: str) -> str:
@@ -123,7 +124,7 @@ class Translator:
         return None
 
     def _listed(self, text: str, whole: bool) -> str | None:
-        """A list of clauses or sentences, or one behind what it is about."""
+        """A list or a product of clauses, sentences, or one behind what it is about."""
         parts = COMMA.split(text) if ", " in text else []
         known = [self._clause(part, whole) for part in parts] if len(parts) > 1 else []
         if any(known) and (all(known) or not whole):
@@ -134,16 +135,18 @@ class Translator:
             tail = self._clause(text[found.end() :], whole)
             if head is not None and tail is not None:
                 return f"{head}{'：' if found[1] else ''}{tail}"
-        return None
+        factors = SIGN.split(text) if SIGN.search(text) else []
+        product = [factor if i % 2 else self._part(factor, whole) for i, factor in enumerate(factors)]
+        return "".join(factor for factor in product if factor) if None not in product and product != factors else None
 
     def _ended(self, text: str, whole: bool) -> str | None:
         ended = self._clause(text[:-1], whole) if text.endswith(".") else None
         return ended and f"{ended}。"
 
 
-def _literal(key: str) -> int:
-    """How much of a key is text: what has more of it is tried first."""
-    return len(FIELD.sub("", key))
+def _order(key: str) -> tuple[bool, int]:
+    """Which key is tried first: one behind another, then what has more text."""
+    return not key.startswith(TAIL), -len(FIELD.sub("", key))
 
 
 def pattern(key: str, tight: bool) -> re.Pattern[str]:
