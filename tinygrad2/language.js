@@ -100,6 +100,7 @@ const Language = (() => {
     document.documentElement.lang = now;
     button.textContent = NAMES[now === "en" ? "zh" : "en"];
     button.lang = now === "en" ? "zh" : "en";
+    showAll(document.querySelector("title"));
     showAll(document.body);
   }
 
@@ -109,8 +110,8 @@ const Language = (() => {
   button.translate = false;
   button.addEventListener("click", () => choose(now === "en" ? "zh" : "en"));
   document.querySelector("header").append(button);
-  const texts_ = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (texts_.nextNode()) if (!texts_.currentNode.parentElement.closest(QUIET)) texts_.currentNode.data = texts_.currentNode.data.replace(/\s+/g, " "); // as it is shown
+  const still = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (still.nextNode()) if (!still.currentNode.parentElement.closest(QUIET)) still.currentNode.data = still.currentNode.data.replace(/\s+/g, " "); // as it is shown
   choose(now);
   new MutationObserver((changes) => {
     for (const { type, target, addedNodes } of changes) for (const node of type === "childList" ? addedNodes : [target]) showAll(node);

@@ -1,5 +1,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
-Language.neverSay([...data.tokens, ...data.lens.flatMap(({ likeliest }) => likeliest.flatMap((best) => best.map(([label]) => label)))]);
+const title = `gpt2 inspect: ${data.prompt}`;
+const likeliest = data.lens.flatMap((stage) => stage.likeliest.flatMap((best) => best.map(([label]) => label)));
+Language.neverSay([...data.tokens, ...likeliest, title]);
 const T = data.tokens.length;
 const state = { at: T - 1, pick: 0 };
 const $ = (id) => document.getElementById(id);
@@ -351,7 +353,7 @@ function select(t) {
 }
 
 // -- start
-document.title = `gpt2 inspect: ${data.prompt}`;
+document.title = title;
 $("prompt").textContent = data.prompt;
 const [parameters, tokens] = [data.parameters, data.vocab_size].map((n) => n.toLocaleString("en"));
 const heads = data.attention[0].length === 1 ? "1 head" : `${data.attention[0].length} heads`;

@@ -4,12 +4,14 @@ import json
 import math
 import os
 import re
+import subprocess
 import sys
 import textwrap
 import warnings
 
 import numpy as np
 import pytest
+from browsers import chromium
 from small_runs import run_once
 
 from gpt2.cli import main
@@ -120,6 +122,33 @@ def test_an_english_text_is_wrapped_as_the_standard_library_does(width):
     )
     wanted = textwrap.fill(text, width, initial_indent="  ok      ", subsequent_indent=" " * 10, break_on_hyphens=False)
     assert wrapped(text, width, "  ok      ", " " * 10) == wanted
+
+
+@pytest.mark.slow
+def test_the_page_of_inspect_is_in_chinese_and_leaves_the_text_alone(run, tmp_path, capsys):
+    """Read by a browser. The prompt is a text that the page knows; a model may have such tokens as well."""
+    folder, page = str(run[0].folder), tmp_path / "a.html"
+    assert main(["inspect", folder, "--prompt", "春天，小猫", "--language", "zh", "--out", str(page)]) == 0
+    assert capsys.readouterr().out.endswith("请用浏览器打开\n")
+    source = page.read_text("utf-8").replace('"prompt":"春天，小猫"', '"prompt":"Attention"')
+    page.write_text(source, "utf-8")
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ]
+    command = [chromium(), *flags, "--virtual-time-budget=2000", "--dump-dom", page.as_uri()]
+    shown = subprocess.run(command, capture_output=True, check=True, timeout=60, encoding="utf-8").stdout
+    assert '<html lang="zh">' in shown
+    assert "<title>gpt2 inspect: Attention</title>" in shown
+    assert '<blockquote id="prompt" translate="no">Attention</blockquote>' in shown
+    assert "<h2>注意力</h2>" in shown
+    told = re.sub(r"<(script|style|code|noscript)\b.*?</\1>", "", shown.partition("<body>")[2], flags=re.DOTALL)
+    texts = [*re.findall(r">([^<>]+)<", told), *re.findall(r'aria-label="([^"]*)"', told)]
+    assert len(texts) > 100
+    assert not [text for text in texts if re.search("[A-Za-z]{2,} [A-Za-z]{2,}", text.replace("gpt2 inspect", ""))]
 
 
 def test_lines_of_a_verdict_in_english_are_as_they_were():
