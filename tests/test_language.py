@@ -12,11 +12,13 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tinygrad2.context import within
 from tinygrad2.errors import TinygradError
-from tinygrad2.language import LANGUAGE, Translator, chosen, translation
+from tinygrad2.gradcheck import gradcheck
+from tinygrad2.language import LANGUAGE, Translator, chosen, translation, width_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -258,6 +260,14 @@ TEXTS = {
     "measured at step {0}": "测于第 {0} 步",
     ", up to step {0}": "，直到第 {0} 步",
     "{0}, or {1}": "{0}，或{1}",
+    "not finite in {0} of {1}": "{1} 个中有 {0} 个不是有限数",
+    "at {0} of {1}": "在 {1} 的 {0} 处",
+    "a term is missing: {0}": "缺少一项：{0}",
+    "the output": "输出",
+    "the gradient is lost": "梯度丢失了",
+    "it is late.": "晚了。",
+    "validation loss {0} at step {1}": "第 {1} 步的验证损失为 {0}",
+    "(which {0} makes higher)": "（{0} 会抬高它）",
     "they are lost, or not added": "它们丢失或没有累加",
     "on its way it rose by {0}": "途中上升 {0}",
 }
@@ -276,6 +286,11 @@ TEXTS = {
             "第 1,024 步，h.0, h.1 等，另有 4 个没有梯度；测于第 3 步",
         ),
         ("on its way it rose by 0.1, up to step 7", "途中上升 0.1，直到第 7 步"),
+        ("0.5: they are lost, or not added", "0.5：它们丢失或没有累加"),
+        ("validation loss 1.5 at step 7 (which some noise makes higher)", "第 7 步的验证损失为 1.5（some noise 会抬高它）"),
+        ("not finite in 12 of 144, at [0, 0] of b: gradient", "144 个中有 12 个不是有限数，在 b 的 [0, 0] 处：梯度"),
+        ("a term is missing: 2 * the output ** 2 / x", "缺少一项：2 * 输出 ** 2 / x"),
+        ("The gradient is lost. It is late.", "梯度丢失了。晚了。"),
         ("  gradient\nthe loss is 2", "  梯度\n损失：2"),
         ("nobody said this; gradient", "nobody said this；梯度"),
         ("h.0 (0.21)", "h.0 (0.21)"),
@@ -296,6 +311,24 @@ def test_the_language_is_asked_for_or_that_of_the_environment_or_english(monkeyp
     monkeypatch.setenv("TINYGRAD2_LANGUAGE", "klingon")
     with pytest.raises(TinygradError, match="TINYGRAD2_LANGUAGE=klingon: choose en or zh"):
         chosen()
+
+
+def test_a_table_of_gradcheck_in_chinese_has_its_columns_in_place():
+    x = np.linspace(0.5, 2, 6).reshape(2, 3)
+    result = gradcheck(lambda x, weights: x * weights, [x, x + 1], vjp=lambda g, x, weights: (g * x, 2 * g * x))
+    assert result.verdict == "wrong"
+    english = str(result).splitlines()
+    with within(LANGUAGE, "zh"):
+        chinese = str(result).splitlines()
+    assert len(english) == len(chinese) == 4
+    assert width_of(english[0]) == width_of(chinese[0])
+    for before, after in zip(english[1:3], chinese[1:3], strict=True):
+        assert before.partition("<-")[0] == after.partition("<-")[0]
+        assert "<- wrong at" in before
+        assert "<- 错误，位于 [" in after
+    assert english[-1].startswith("wrong: 12 entries, worst relative error ")
+    assert chinese[-1].startswith("错误: 12 个元素, 最大相对误差 ")
+    assert result.as_dict()["verdict"] == "wrong"
 
 
 def show():

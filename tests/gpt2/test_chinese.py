@@ -131,7 +131,8 @@ def test_the_page_of_inspect_is_in_chinese_and_leaves_the_text_alone(run, tmp_pa
     assert main(["inspect", folder, "--prompt", "春天，小猫", "--language", "zh", "--out", str(page)]) == 0
     assert capsys.readouterr().out.endswith("请用浏览器打开\n")
     source = page.read_text("utf-8").replace('"prompt":"春天，小猫"', '"prompt":"Attention"')
-    page.write_text(source, "utf-8")
+    click = "<script>for (const _ of '1234') document.querySelector('.language').click();</script>"  # there and back, twice
+    page.write_text(source.replace("</body>", f"{click}</body>"), "utf-8")
     flags = [
         "--headless",
         "--no-sandbox",
