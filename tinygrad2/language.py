@@ -39,7 +39,12 @@ def chosen() -> str:
 
 def translation(package: str) -> Say:
     """What says a text of a package in the chosen language; in English it stays as it is."""
-    return str if chosen() == "en" else Translator(catalogue(package))
+    return str if chosen() == "en" else _translator(package)
+
+
+@functools.cache
+def _translator(package: str) -> Translator:
+    return Translator(catalogue(package))
 
 
 @functools.cache

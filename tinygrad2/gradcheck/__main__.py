@@ -58,6 +58,8 @@ def main(argv: list[str] | None = None) -> int:
         with contextlib.redirect_stdout(sys.stderr):  # what somebody's code prints is no part of the answer
             f, inputs, how = _read(args)
             result = gradcheck(f, inputs, order=args.order, fast=args.fast, ulps=args.ulps, seed=args.seed, **how)
+        with within(LANGUAGE, args.language):
+            shown = json.dumps(result.as_dict(), indent=2) if args.json else str(result)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever somebody's code raises, also SystemExit, must not look like a verdict
@@ -67,8 +69,7 @@ def main(argv: list[str] | None = None) -> int:
         else:
             print(f"error: {said}", file=sys.stderr)
         return 2
-    with within(LANGUAGE, args.language):
-        print(json.dumps(result.as_dict(), indent=2) if args.json else result)
+    print(shown)
     return result.exit_code
 
 
