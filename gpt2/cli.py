@@ -37,7 +37,9 @@ from gpt2.errors import GPT2Error
 from gpt2.training.interrupts import hangups_ignored
 from gpt2.training.memory import free_memory
 from gpt2.training.mpi import comm
+from tinygrad2.context import within
 from tinygrad2.errors import TinygradError
+from tinygrad2.language import LANGUAGE
 
 COMMANDS = {
     "train": train,
@@ -151,7 +153,8 @@ def _run(args: argparse.Namespace) -> int:
     command: Callable[[argparse.Namespace], int] = args.command
     try:
         if args.verb not in LASTING:
-            return command(args)
+            with within(LANGUAGE, getattr(args, "language", None)):
+                return command(args)
         terminal.outlive()
         with hangups_ignored():
             return command(args)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO, cast
 
 from gpt2.errors import GPT2Error
+from tinygrad2.language import width_of
 
 PLAIN = re.compile(r"[\n\t -~]*")
 UNUSUAL = re.compile(r"[^\n\t -~]+")
@@ -37,17 +38,6 @@ def one_line(text: str) -> str:
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
-def padded(text: str, width: int) -> str:
-    """A text with spaces up to so many columns."""
-    return text + " " * (width - width_of(text))
-
-
-def width_of(text: str) -> int:
-    """Columns on a terminal: Chinese, Japanese and Korean characters and emoji take two, marks on a character none."""
-    marks = ("Mn", "Me", "Cf")
-    return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in text if unicodedata.category(c) not in marks)
-
-
 UNIT = re.compile(r"\\x[0-9a-f]{2}|\\u[0-9a-f]{4}|\\U[0-9a-f]{8}|\\[nrt]|.", re.DOTALL)
 
 
@@ -60,6 +50,21 @@ def units(text: str) -> list[str]:
         else:
             found.append(unit)
     return found
+
+
+WIDE = "\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff00-\uff60"
+WORDS = re.compile(f"( *)([^ {WIDE}]+|[^ ][\u3001\u3002\uff01\uff09\uff0c\uff1a\uff1b\uff1f\u201d]*)")
+"""A blank or none, and what no line ends within: a word, or a Chinese character with the marks that may not begin a line."""
+
+
+def wrapped(text: str, width: float, begin: str, indent: str) -> str:
+    """A text in lines of so many columns: the first after `begin`, the others after `indent`."""
+    lines = [begin]
+    for space, word in WORDS.findall(text):
+        if width_of(lines[-1] + space + word) > width and lines[-1] not in (begin, indent):
+            lines.append(indent)
+        lines[-1] += word if lines[-1] in (begin, indent) else space + word
+    return "\n".join(lines)
 
 
 def _spelled(part: str) -> str:

@@ -29,11 +29,21 @@ from gpt2.tokenizers import Tokenizer
 from gpt2.tokenizers.base import END_OF_TEXT
 from gpt2.weights import int8
 from tinygrad2.errors import counted
+from tinygrad2.language import LANGUAGES, VARIABLE
 
 
 def add_run(parser: argparse.ArgumentParser, help: str, **settings: Any) -> None:
     """`RUN`, or `--run RUN`: which run."""
     parser.add_argument("--run", action=Bare, metavar="RUN", help=help, **{"required": True, **settings})
+
+
+def add_language(parser: argparse.ArgumentParser) -> None:
+    """`--language`, which holds from here on."""
+    parser.add_argument(
+        "--language",
+        choices=LANGUAGES,
+        help=f"of what is said: en or zh (default: what {VARIABLE} says, or en); --json stays as it is",
+    )
 
 
 def add_model(parser: argparse.ArgumentParser, help: str) -> None:

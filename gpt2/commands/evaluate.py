@@ -170,7 +170,15 @@ def _show(found: Evaluation, tokenizer: Tokenizer) -> None:
         styled("".join(coloured(tokenizer, found)))
     else:
         for token, nats in zip(found.ids[1:].tolist(), found.losses, strict=True):
-            print(f"{nats:.4f}\t{tokenizer.decode([token])!r}")
+            print(f"{nats:.4f}\t{_quoted(tokenizer.token_bytes(token))}")
+
+
+def _quoted(token: bytes) -> str:
+    """A token as Python writes it: a text or, of one that is no whole characters, the bytes."""
+    try:
+        return repr(token.decode())
+    except UnicodeDecodeError:
+        return repr(token)
 
 
 def _memorised(args: argparse.Namespace, model: GPT2, tokenizer: Tokenizer, corpus: Corpus) -> int:

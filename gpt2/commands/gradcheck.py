@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from gpt2.commands.arguments import add_language
 from gpt2.commands.parser import natural
 from gpt2.commands.settings import add_settings, given_settings, part_of
 from gpt2.config import GPT2Config
@@ -21,6 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="one random direction through each parameter instead of every entry, also for larger sizes",
     )
+    add_language(parser)
     about = "preset that decides ties, biases and initialisation; the sizes stay small unless given"
     add_settings(parser, PRESET, GPT2Config, about=about, without=("dropout",), **SMALL)
 

@@ -8,7 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from gpt2.commands.arguments import add_model, add_prompt, given_model, given_prompt, in_run, out_of, overflow_noted
+from gpt2.commands.arguments import (
+    add_language,
+    add_model,
+    add_prompt,
+    given_model,
+    given_prompt,
+    in_run,
+    out_of,
+    overflow_noted,
+)
 from gpt2.commands.parser import place
 from gpt2.errors import DataError
 from gpt2.files import strict_json
@@ -18,6 +27,7 @@ from gpt2.model import GPT2
 from gpt2.tokenizers import Tokenizer
 from gpt2.training.measurements import DEAD
 from tinygrad2.files import write_anew
+from tinygrad2.language import script, translation
 from tinygrad2.types import Array
 
 HELP = "write a page that shows how a model reads a text: attention, logit lens, losses, gradients"
@@ -36,6 +46,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=place, help="HTML file to write (default inspect.html in the run folder; none with --json)"
     )
     parser.add_argument("--json", action="store_true", help="print what the page shows as one JSON object")
+    add_language(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
     if args.out or not args.json:
         with out_of(args.out, in_run(args.run, "inspect.html")) as path:
             write_anew(path, page(about).encode(errors="backslashreplace"), TITLE)  # \\udcff is JSON, too
-    print(strict_json(about) if args.json else f"{path}: {path.stat().st_size / 1e6:.2f} MB; open it in a browser")
+    say = translation("gpt2.insight")
+    print(strict_json(about) if args.json else say(f"{path}: {path.stat().st_size / 1e6:.2f} MB; open it in a browser"))
     return 0
 
 
@@ -64,7 +76,7 @@ def page(about: dict[str, Any]) -> str:
         kind: (resources.files("gpt2.insight") / f"inspection.{kind}").read_text("utf-8") for kind in ("html", "css", "js")
     }
     data = strict_json(about, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    filled = files["html"].replace("@style@", files["css"]).replace("@script@", files["js"])
+    filled = files["html"].replace("@style@", files["css"]).replace("@script@", f"{script('gpt2.insight')}\n{files['js']}")
     return filled.replace("@data@", data)  # the last, for the prompt may hold anything
 
 

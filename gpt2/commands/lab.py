@@ -7,12 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from gpt2.commands.arguments import add_model, add_prompt, given_model, given_prompt, in_run, out_of, overflow_noted
+from gpt2.commands.arguments import (
+    add_language,
+    add_model,
+    add_prompt,
+    given_model,
+    given_prompt,
+    in_run,
+    out_of,
+    overflow_noted,
+)
 from gpt2.commands.parser import natural, place
 from gpt2.errors import ConfigError, NonFiniteError
 from gpt2.model import GPT2
 from gpt2.terminal import one_line
 from gpt2.tokenizers import Tokenizer
+from tinygrad2.language import translation
 from tinygrad2.types import Array
 
 HELP = "write a page to watch, predict and diagnose the backward pass of a run"
@@ -27,6 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=natural, default=0, help="seed of the cases of diagnose (default 0)")
     parser.add_argument("--cases", type=natural, default=12, help="most cases of diagnose (default 12)")
     parser.add_argument("--out", type=place, help="HTML file to write (default lab.html in the run folder)")
+    add_language(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         title = one_line(f"The loss of {Path(args.run).name}")
         tokens = [one_line(tokenizer.decode([i])).replace(" ", "␣") for i in ids[:-1]]
         size = study.lab(loss, path, title, about, args.inside, tokens=tokens, seed=args.seed, cases=args.cases)
-    print(f"{path}: {size / 1e6:.2f} MB; open it in a browser")
+    print(translation("tinygrad2.study.lab")(f"{path}: {size / 1e6:.2f} MB; open it in a browser"))
     return 0
 
 

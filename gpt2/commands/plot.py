@@ -30,6 +30,7 @@ from gpt2.run.plots import (
 )
 from gpt2.run.tensorboard import write_events
 from tinygrad2.errors import counted
+from tinygrad2.fonts import legible
 
 HELP = "draw the losses of several runs together, draw one run's pictures again, or write event files for TensorBoard"
 STYLES = ("-", "--", "-.", ":")
@@ -95,6 +96,7 @@ def when_written(path: Path) -> float:
         return path.stat().st_mtime
 
 
+@legible
 def draw(runs: dict[str, Run]) -> Any:
     """Losses against tokens seen, since runs differ in their batches: validation as a line, training pale behind it.
 

@@ -21,7 +21,8 @@ from gpt2.files import naming, strict_json
 from gpt2.run.folder import Run
 from gpt2.run.metrics import Recorded, bits_per_byte, history
 from gpt2.run.series import Bins
-from gpt2.terminal import note, one_line, padded, units, width_of
+from gpt2.terminal import note, one_line, units
+from tinygrad2.language import padded, width_of
 
 HELP = "list and compare the runs in a folder"
 COLUMNS = ("run", "data", "parameters", "steps", "tokens/s", "best val", "at", "last val", "seed")

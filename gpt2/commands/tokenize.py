@@ -16,12 +16,13 @@ from gpt2.commands.arguments import add_form, add_skip, encoded, read_as, told
 from gpt2.commands.parser import natural
 from gpt2.errors import ConfigError, RunError
 from gpt2.files import naming, strict_json
-from gpt2.terminal import note, one_line, padded, progress, styled, width_of
+from gpt2.terminal import note, one_line, progress, styled
 from gpt2.text.corpora import load_corpus, short_text
 from gpt2.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer, load_tokenizer
 from gpt2.tokenizers.base import END_OF_TEXT
 from tinygrad2.errors import counted
 from tinygrad2.files import check_kind
+from tinygrad2.language import padded, width_of
 
 HELP = "show the tokens of a text and the merges that made them, or train a tokenizer"
 

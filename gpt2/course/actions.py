@@ -9,7 +9,6 @@ import re
 import shlex
 import signal
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,8 +17,9 @@ from typing import Any
 
 from gpt2.errors import ConfigError
 from gpt2.files import strict_json
-from gpt2.terminal import one_line, padded, printable, width_of
+from gpt2.terminal import one_line, printable, wrapped
 from tinygrad2.errors import counted
+from tinygrad2.language import padded
 from tinygrad2.study.course.exercise import LANGUAGES, Exercise, Text, exercises
 from tinygrad2.study.course.folder import STATE, Folder
 from tinygrad2.study.course.judging import BROKEN, MISSING, RIGHT, UNWRITTEN, VERDICTS, WRONG, Verdict
@@ -175,10 +175,7 @@ def _flag(folder: Folder) -> str:
 
 
 def _indented(text: str) -> None:
-    if width_of(text) > len(text):  # Chinese has no spaces to break at
-        print(f"    {text}")
-    else:
-        print(textwrap.fill(text, 100, initial_indent="    ", subsequent_indent="    ", break_long_words=False))
+    print(wrapped(text, 100, "    ", "    "))
 
 
 def _hint(args: argparse.Namespace, every: Sequence[Exercise]) -> int:

@@ -1,5 +1,7 @@
-"use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
+const title = `gpt2 inspect: ${data.prompt}`;
+const likeliest = data.lens.flatMap((stage) => stage.likeliest.flatMap((best) => best.map(([label]) => label)));
+Language.neverSay([...data.tokens, ...likeliest, title]);
 const T = data.tokens.length;
 const state = { at: T - 1, pick: 0 };
 const $ = (id) => document.getElementById(id);
@@ -351,11 +353,13 @@ function select(t) {
 }
 
 // -- start
-document.title = `gpt2 inspect: ${data.prompt}`;
+document.title = title;
 $("prompt").textContent = data.prompt;
-$("about").textContent = `${data.run}: ${data.parameters.toLocaleString("en")} parameters, ${data.blocks.length} blocks of ` +
-  `${data.attention[0].length} ${data.attention[0].length === 1 ? "head" : "heads"}, ${data.vocab_size.toLocaleString("en")} tokens in the vocabulary; the prompt has ${T} of ` +
-  `${data.context} tokens` + (T > 1 ? ` and a loss of ${short(data.losses.reduce((a, b) => a + b) / (T - 1))} nats per token.` : ".");
+const [parameters, tokens] = [data.parameters, data.vocab_size].map((n) => n.toLocaleString("en"));
+const heads = data.attention[0].length === 1 ? "1 head" : `${data.attention[0].length} heads`;
+const loss = T > 1 ? ` and a loss of ${short(data.losses.reduce((a, b) => a + b) / (T - 1))} nats per token` : "";
+$("about").textContent = `${data.run}: ${parameters} parameters, ${data.blocks.length} blocks of ${heads}, ${tokens} tokens in the vocabulary; ` +
+  `the prompt has ${T} of ${data.context} tokens${loss}.`;
 choice($("tokens"), data.tokens.map((label, t) =>
   el("button", { "aria-label": `position ${t}: ${spoken(label)}` + (t ? `, loss ${short(data.losses[t - 1])} nats` : "") }, label)), state.at, select);
 function draw() {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import warnings
@@ -19,7 +20,9 @@ from gpt2.run.health.updates import UPDATE
 from gpt2.run.health.verdict import digits, percent
 from gpt2.run.metrics import Block, Recorded, bits_per_byte, history
 from gpt2.run.series import Bins, Thinned
+from gpt2.terminal import note
 from tinygrad2.files import write_anew
+from tinygrad2.fonts import legible
 from tinygrad2.types import Array
 
 BASELINES = {
@@ -124,6 +127,7 @@ def _title(about: Description) -> str:
     return f"{about.corpus.name}: {about.parameters:,} parameters"
 
 
+@legible
 def plot_loss(path: Path, rows: Iterable[Recorded], title: str, step_tokens: int = 0) -> None:
     """Training and validation loss against steps, with the baselines as lines; and, above, tokens: `step_tokens` per step.
 
@@ -168,9 +172,18 @@ def save(figure: Any, path: Path, only_ours: bool = False) -> None:
     picture is than one of this program. Raises OSError, or ValueError for a kind that there is not."""
     content, kind = io.BytesIO(), path.suffix[1:].lower() or "png"
     about = {"png": {"Software": MAKER}, "svg": {"Creator": MAKER}}.get(kind)
-    with warnings.catch_warnings(action="ignore", category=UserWarning):  # of letters that no font has, of numbers too large
+    with warnings.catch_warnings(record=True) as warned:  # of letters that no font has, of numbers too large
+        warnings.simplefilter("always", UserWarning)
         figure.savefig(content, format=kind, metadata=about)
+    if any("missing from" in str(warning.message) for warning in warned):
+        _note_boxes()
     write_anew(path, content.getvalue(), MAKER.encode() if about and only_ours else b"")
+
+
+@functools.cache
+def _note_boxes() -> None:
+    """Once."""
+    note("a picture has boxes for letters that no font here has; for Chinese install one, such as Noto Sans CJK")
 
 
 def plain(text: str) -> str:
@@ -192,6 +205,7 @@ def loss_text(value: float) -> str:
     return f"{value:.3g}" if abs(value) >= 1e6 else f"{value:.3f}"
 
 
+@legible
 def plot_training(path: Path, rows: Iterable[Recorded], title: str) -> None:
     """What happens inside: learning rate, gradients by layer, updates by matrix, and activations by block, against steps.
 

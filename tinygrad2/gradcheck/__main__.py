@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad2.context import within
 from tinygrad2.errors import TinygradError
 from tinygrad2.gradcheck import gradcheck
 from tinygrad2.gradcheck.engines import found_engine
+from tinygrad2.language import LANGUAGE, LANGUAGES, VARIABLE
 
 ABOUT = """Check the gradient of a function in a Python file against finite differences.
 
@@ -50,11 +52,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--json", action="store_true", help="for programs: verdict, diagnosis, and the worst entry of each input"
     )
+    parser.add_argument("--language", choices=LANGUAGES, help=f"of the verdict (default: what {VARIABLE} says, or en)")
     args = parser.parse_args(argv)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what somebody's code prints is no part of the answer
             f, inputs, how = _read(args)
             result = gradcheck(f, inputs, order=args.order, fast=args.fast, ulps=args.ulps, seed=args.seed, **how)
+        with within(LANGUAGE, args.language):
+            shown = json.dumps(result.as_dict(), indent=2) if args.json else str(result)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever somebody's code raises, also SystemExit, must not look like a verdict
@@ -64,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
         else:
             print(f"error: {said}", file=sys.stderr)
         return 2
-    print(json.dumps(result.as_dict(), indent=2) if args.json else result)
+    print(shown)
     return result.exit_code
 
 

@@ -108,7 +108,8 @@ def _not_finite(view: View) -> str:
     )
     bad = replace(view, wrong=~np.isfinite(view.analytic), analytic=np.nan_to_num(view.analytic, nan=1.0))
     where = places(bad)
-    return f"not finite in {count} of {view.analytic.size}{', ' if where else ''}{where}: {hint}"
+    found = f"not finite in {count} of {view.analytic.size}"
+    return f"{found}, {where}: {hint}" if where else f"{found}: {hint}"
 
 
 def _rounded(view: View) -> bool:
@@ -210,8 +211,8 @@ def _missing(view: View) -> str:
     if view.same(np.where(view.zero(view.analytic), 0, view.numeric), view.analytic):
         where = places(view)
         guess = "they are not accumulated, or a sum over an axis is left out"
-        those = "" if not where else f"{_only(where)}, or " if where.startswith(OFF) else f"{_only(where)}: perhaps "
-        return f"some contributions are missing: {those or 'perhaps '}{guess}"
+        perhaps = f"perhaps {guess}" if not where else f"{_only(where)}: perhaps {guess}"
+        return f"some contributions are missing: {f'{_only(where)}, or {guess}' if where.startswith(OFF) else perhaps}"
     return ""
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tinygrad2.errors import counted
+from tinygrad2.language import padded, translation, width_of
 
 RIGHT, UNDECIDABLE, INACCURATE, WRONG = "right", "undecidable", "inaccurate", "wrong"
 ORDER = (RIGHT, UNDECIDABLE, INACCURATE, WRONG)
@@ -95,18 +96,21 @@ class GradcheckResult:
         return " and ".join(parts)
 
     def __str__(self) -> str:
+        say = translation("tinygrad2.gradcheck")
         if not self.worst:
-            return f"{self.verdict}: {self.note}"
-        width = max(5, *(len(row.name) for row in self.rows))
-        lines = [f"{'input':{width}}  {'shape':>14}  {'analytic':>13}  {'numeric':>13}  {'rel. error':>10}"]
+            return f"{say(self.verdict)}: {say(self.note)}"
+        width = max(5, *(width_of(row.name) for row in self.rows))
+        heads = (("shape", 14), ("analytic", 13), ("numeric", 13), ("rel. error", 10))
+        lines = ["  ".join([padded(say("input"), width), *(padded(say(head), wide, True) for head, wide in heads)])]
         for row in self.rows:
-            mark = "" if row.verdict == RIGHT else f"  <- {row.verdict} at {list(row.index)}"
-            mark += f"{':' if mark else ' '} {row.note}" if row.note else ""
+            mark = "" if row.verdict == RIGHT else "  " + say(f"<- {row.verdict} at {list(row.index)}")
+            mark += f"{':' if mark else ' '} {say(row.note)}" if row.note else ""
             numbers = f"{row.analytic:13.6e}  {row.numeric:13.6e}  {row.error:10.1e}"
-            lines.append(f"{row.name:{width}}  {row.shape!s:>14}  {numbers}{mark}")
-        end = f"worst relative error {self.worst.error:.1e} in {self.worst.name}"
-        whose = f"the gradient of {self.gradient}" if self.gradient else ""
-        lines.append("; ".join(filter(None, [f"{self.verdict}: {self._compared()}, {end}", whose, self.note])))
+            lines.append(f"{padded(row.name, width)}  {row.shape!s:>14}  {numbers}{mark}")
+        end = say(f"worst relative error {self.worst.error:.1e} in {self.worst.name}")
+        whose = say(f"the gradient of {self.gradient}" if self.gradient else "")
+        said = [f"{say(self.verdict)}: {say(self._compared())}, {end}", whose, say(self.note)]
+        lines.append("; ".join(filter(None, said)))
         return "\n".join(lines)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad2.errors import GraphError
+from tinygrad2.fonts import legible
 from tinygrad2.study.recording import Value
 from tinygrad2.study.trace import Backward, Contribution, Trace
 from tinygrad2.tensor import Tensor
@@ -121,6 +122,7 @@ class Split:
             lines.append(f"{name:<{width}}{array.shape!s:<18}{count:>13}{norm:>11.4g}{share:>9.1%}{cosine:>8.3f}")
         return "\n".join(lines)
 
+    @legible
     def plot(self, path: str | Path, labels: Sequence[str] | None = None) -> None:
         """A picture: how large each part is, and what each adds to the gradient of each token.
 

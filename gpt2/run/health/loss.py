@@ -189,8 +189,9 @@ def overfitting(run: Summary) -> Iterator[Verdict]:
     train_best, train_last = run.train_loss(best.step), run.train_loss(last.step)
     risen = min(evaluation.loss - best.loss for evaluation in run.later) > RISEN and train_last < train_best - RISEN
     seen = f"validation loss {last.loss:.3f}, training loss {train_last:.3f} at step {last.step}"
-    hinders = {"dropout": run.model.dropout, "label smoothing": run.training.label_smoothing}
-    raised = " and ".join(f"{name} {value:g}" for name, value in hinders.items() if value)
+    dropout, smoothing = run.model.dropout, run.training.label_smoothing
+    hinders = [f"dropout {dropout:g}"] * bool(dropout) + [f"label smoothing {smoothing:g}"] * bool(smoothing)
+    raised = " and ".join(hinders)
     yield check(
         "overfitting",
         risen or (last.loss > GAP * train_last and run.learned),

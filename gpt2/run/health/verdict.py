@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tinygrad2.language import Say
+
 LONG = re.compile(r"-?\d{16,}(\.\d+)?")
 """A number that nobody could read; a log may hold any."""
 
@@ -26,11 +28,12 @@ class Verdict:
         """Whether something should be done."""
         return self.level in ("warning", "error")
 
-    def lines(self) -> list[str]:
+    def lines(self, say: Say = str) -> list[str]:
         """As it is shown."""
         seen = LONG.sub(lambda number: digits(float(number[0])), self.seen)
-        found = f"{self.name}: {seen}" + f" (usual: {self.usual})" * bool(self.usual)
-        return [found, f"likely: {self.cause}", f"try: {self.remedy}"] if self.is_problem else [found]
+        found = f"{say(self.name)}: {say(seen)}" + f" ({say('usual')}: {say(self.usual)})" * bool(self.usual)
+        why = [f"{say('likely')}: {say(self.cause)}", f"{say('try')}: {say(self.remedy)}"]
+        return [found, *why] if self.is_problem else [found]
 
 
 def check(name: str, wrong: bool, seen: str, usual: str, cause: str, remedy: str, level: str = "error") -> Verdict:

@@ -14,6 +14,7 @@ import shutil
 
 import numpy as np
 import pytest
+from in_chinese import left_in_english
 from small_runs import run_once
 
 from gpt2 import GPT2, GPT2Config, TrainConfig
@@ -305,8 +306,10 @@ def table():
 def test_a_planted_fault_gets_its_verdict(fault, tmp_path, monkeypatch, table):
     plant, settings, expected = FAULTS[fault]
     plant(monkeypatch)
-    found = problems(verdicts_on(tmp_path / "a", **settings))
-    table[fault] = found
+    verdicts = verdicts_on(tmp_path / "a", **settings)
+    table[fault] = found = problems(verdicts)
+    said = [text for verdict in verdicts for text in (verdict.seen, verdict.usual, verdict.cause, verdict.remedy)]
+    assert not left_in_english("gpt2.run.health", said)
     assert set(expected.split(", ")) <= set(found)
 
 

@@ -10,7 +10,7 @@ from small_runs import run_once
 
 from gpt2.cli import main
 from gpt2.commands.runs import _cut
-from gpt2.terminal import width_of
+from tinygrad2.language import width_of
 
 NAMES = {"a": {}, "b": {"seed": 1, "learning_rate": 1e-3, "schedule": "linear"}, f"{'long-' * 15}end": {}, "名前" * 20: {}}
 

@@ -106,6 +106,11 @@ def layers(tmp_path):
         ("affine_forward --inputs 3x4,4x2,2", 0, "right: 22 entries"),
         ("affine_forward --inputs 3x4,4x2,2 --fast --seed 3", 0, "random directions through 22 entries"),
         ("affine_forward --inputs 3x4,4x2,2 --backward careless_backward", 1, "it is 1 / 3, and 3 is the length of axis 0"),
+        (
+            "affine_forward --inputs 3x4,4x2,2 --backward careless_backward --language zh",
+            1,
+            "它是 1 / 3，而 3 是 输出 的轴 0 的长度",
+        ),
         ("scaled", 0, "right: 24 entries"),
         ("scaled --inputs 0d,0d+", 0, "right: 2 entries"),
         ("step", 3, "the function jumps there"),

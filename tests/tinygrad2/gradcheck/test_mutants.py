@@ -9,6 +9,7 @@ import hand_written
 import numpy as np
 import pytest
 from hand_written import MUTANTS, RULES
+from in_chinese import left_in_english
 
 from tinygrad2.gradcheck import gradcheck
 
@@ -51,6 +52,7 @@ def score(torch, mutants):
             missed.append((name, what))
         elif not re.search(said, result.diagnosis):
             unnamed.append(f"{name}, {what}: {result.diagnosis[:200]}")
+        assert not left_in_english("tinygrad2.gradcheck", [result.diagnosis])
     return missed, unnamed
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tinygrad2.errors import GraphError
 from tinygrad2.files import write_anew
+from tinygrad2.language import script
 from tinygrad2.study.lab.contents import Arrays, Data, contents, games
 from tinygrad2.study.lab.diagnose import Diagnosis
 from tinygrad2.study.trace import Trace
@@ -85,7 +86,7 @@ def _page(data: Data, title: str, about: str) -> bytes:
         "title": html.escape(title),
         "about": html.escape(about),
         "style": (here / "style.css").read_text("utf-8"),
-        "script": "\n".join((here / name).read_text("utf-8") for name in SCRIPTS),
+        "script": "\n".join([script(__package__), *((here / name).read_text("utf-8") for name in SCRIPTS)]),
         "data": text,
         "crc": str(zlib.crc32(text.encode())),
     }

@@ -51,7 +51,7 @@ function matrix(array, options = {}) {
     "figure",
     { class: options.class || null },
     h("figcaption", null, h("b", null, options.title || ""), " ", shapeText(shape), options.note ? ` ${options.note}` : ""),
-    h("div", { class: "matrix", role: "group", "aria-label": `${options.title || "array"} ${shapeText(shape)}` }, tables),
+    h("div", { class: "matrix", role: "group", "aria-label": `${options.title || "array"} of shape ${shapeText(shape)}` }, tables),
   );
   const turn = (next, pressed) => {
     const other = matrix(array, { ...options, from: next });
@@ -74,8 +74,8 @@ function pager(counts, from, size, turn) {
       const next = from.map((at, axis) => (axis === k ? at + by : at));
       const end = by < 0 ? from[k] === 0 : from[k] + size[k] >= counts[k];
       const key = `${k} ${by}`;
-      return h("button", { type: "button", "data-to": key, disabled: end, "aria-label": `${name} ${what}`, onclick: () => turn(next, key) }, mark);
+      return h("button", { type: "button", "data-to": key, disabled: end, "aria-label": name, onclick: () => turn(next, key) }, mark);
     };
-    return h("span", null, to(-size[k], "‹", "earlier"), ` ${what} ${from[k]} to ${from[k] + size[k] - 1} of ${counts[k]} `, to(size[k], "›", "later"));
+    return h("span", null, to(-size[k], "‹", `earlier ${what}`), ` ${what} ${from[k]} to ${from[k] + size[k] - 1} of ${counts[k]} `, to(size[k], "›", `later ${what}`));
   }));
 }

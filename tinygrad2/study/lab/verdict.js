@@ -9,7 +9,7 @@ const { verdict, verdictShape, verdictNumber, agree } = (() => {
   const shapeText = (shape) => `(${shape.join(", ")}${shape.length === 1 ? "," : ""})`;
   const answered = (kind, text) => ({ right: kind === "right", kind, text });
   const list = (items) => (items.length < 2 ? items.join("") : `${items.slice(0, -1).join(", ")} and ${items.at(-1)}`);
-  const axesText = (axes) => `${axes.length > 1 ? "axes" : "axis"} ${list(axes)}`;
+  const axesText = (axes) => (axes.length > 1 ? `axes ${list(axes)}` : `axis ${axes[0] ?? ""}`);
   const chosenBy = (bits, n) => range(n).filter((i) => bits & (1 << i));
   const subsetsOf = (n) => range(2 ** Math.min(n, 10)).map((bits) => chosenBy(bits, n)).sort((a, b) => a.length - b.length);
   const short = (x, digits = 4) => {
