@@ -11,6 +11,7 @@ from tinygrad2.errors import counted
 RIGHT, UNDECIDABLE, INACCURATE, WRONG = "right", "undecidable", "inaccurate", "wrong"
 ORDER = (RIGHT, UNDECIDABLE, INACCURATE, WRONG)
 """From the best to the worst: what is known to be off is worse than what is not known."""
+HEADS = ("input", "shape", "analytic", "numeric", "rel. error")
 EXIT_CODES = {RIGHT: 0, WRONG: 1, UNDECIDABLE: 3, INACCURATE: 4}  # 2 is for commands that are not understood
 
 
@@ -94,20 +95,39 @@ class GradcheckResult:
             parts.append(f"{counted(len(together), 'random direction')} through {counted(entries, 'entry')}")
         return " and ".join(parts)
 
-    def __str__(self) -> str:
-        if not self.worst:
-            return f"{self.verdict}: {self.note}"
-        width = max(5, *(len(row.name) for row in self.rows))
-        lines = [f"{'input':{width}}  {'shape':>14}  {'analytic':>13}  {'numeric':>13}  {'rel. error':>10}"]
+    def _cells(self) -> list[tuple[str, str, str, str, str, str]]:
+        """The table: of each input its name, shape, both numbers, their error, and what is to be said."""
+        cells = []
         for row in self.rows:
             mark = "" if row.verdict == RIGHT else f"  <- {row.verdict} at {list(row.index)}"
             mark += f"{':' if mark else ' '} {row.note}" if row.note else ""
-            numbers = f"{row.analytic:13.6e}  {row.numeric:13.6e}  {row.error:10.1e}"
-            lines.append(f"{row.name:{width}}  {row.shape!s:>14}  {numbers}{mark}")
+            numbers = f"{row.analytic:.6e}", f"{row.numeric:.6e}", f"{row.error:.1e}"
+            cells.append((row.name, str(row.shape), *numbers, mark))
+        return cells
+
+    def _end(self) -> str:
+        """The verdict, and what it is about."""
+        if not self.worst:
+            return f"{self.verdict}: {self.note}"
         end = f"worst relative error {self.worst.error:.1e} in {self.worst.name}"
         whose = f"the gradient of {self.gradient}" if self.gradient else ""
-        lines.append("; ".join(filter(None, [f"{self.verdict}: {self._compared()}, {end}", whose, self.note])))
-        return "\n".join(lines)
+        return "; ".join(filter(None, [f"{self.verdict}: {self._compared()}, {end}", whose, self.note]))
+
+    def __str__(self) -> str:
+        if not self.worst:
+            return self._end()
+        width = max(5, *(len(row.name) for row in self.rows))
+        lines = [
+            f"{name:{width}}  {shape:>14}  {analytic:>13}  {numeric:>13}  {error:>10}{mark}"
+            for name, shape, analytic, numeric, error, mark in ((*HEADS, ""), *self._cells())
+        ]
+        return "\n".join([*lines, self._end()])
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the same table."""
+        from tinygrad2.html import table
+
+        return table((*HEADS, ""), self._cells() if self.worst else (), note=self._end())
 
 
 def _plain(value: Any) -> Any:

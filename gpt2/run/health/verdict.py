@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tinygrad2.html import table
+
 LONG = re.compile(r"-?\d{16,}(\.\d+)?")
 """A number that nobody could read; a log may hold any."""
 
@@ -31,6 +33,15 @@ class Verdict:
         seen = LONG.sub(lambda number: digits(float(number[0])), self.seen)
         found = f"{self.name}: {seen}" + f" (usual: {self.usual})" * bool(self.usual)
         return [found, f"likely: {self.cause}", f"try: {self.remedy}"] if self.is_problem else [found]
+
+
+class Verdicts(list[Verdict]):
+    """Findings, the worst first."""
+
+    def _repr_html_(self) -> str:
+        """In a notebook: a table, with what to do where something is wrong."""
+        rows = [(one.level, *one.lines(), *[""] * (3 - len(one.lines()))) for one in self]
+        return table(("", "seen", "", ""), rows)
 
 
 def check(name: str, wrong: bool, seen: str, usual: str, cause: str, remedy: str, level: str = "error") -> Verdict:
