@@ -35,6 +35,8 @@ exact = np.exp(1.0)
 for h in (1e-1, 1e-3, 1e-5, 1e-7, 1e-9, 1e-11):
     slope = (np.exp(1 + h) - np.exp(1 - h)) / (2 * h)
     print(f"h = {h:.0e}: slope of exp at 1 is {slope:.12f}, off by {abs(slope - exact):.0e}")
+
+
 # %% [markdown] lang="en"
 # `gradcheck` does this for every entry of every input. It estimates the error of its differences itself, so there is no tolerance to
 # choose.
@@ -55,6 +57,8 @@ def affine_vjp(g, x, w, b):
 
 
 gradcheck(affine, [x, w, b], vjp=affine_vjp)
+
+
 # %% [markdown] lang="en"
 # The verdict is *wrong*, in `b`, with both numbers and the mistake that it looks like: a mean where a sum belongs. `b` was added to
 # each of the three rows, and the gradients of all uses add up.
@@ -92,6 +96,8 @@ assert not gradcheck(affine, [x, w, b], vjp=affine_vjp)
 # %%
 noise = np.random.default_rng(1)
 gradcheck(lambda x: x + noise.standard_normal(x.shape), [x], vjp=lambda g, x: (g,))
+
+
 # %% [markdown] lang="en"
 # ## Try it
 #

@@ -37,6 +37,8 @@ ids = np.array([3, 7, 2, 7])
 T = len(ids)
 x = p["wte.weight"][ids] + p["wpe.weight"][np.arange(T)]  # (T, C)
 x.shape
+
+
 # %% [markdown] lang="en"
 # ## 2. Layer normalisation
 #
@@ -52,6 +54,8 @@ def layer_norm(x, gain, bias):
 
 
 normal = layer_norm(x, p["h.0.ln_1.weight"], p["h.0.ln_1.bias"])  # (T, C)
+
+
 # %% [markdown] lang="en"
 # ## 3. Attention
 #
@@ -90,6 +94,8 @@ Tensor(weights)
 # %%
 heads = (weights @ v).swapaxes(0, 1).reshape(T, -1)  # (T, C)
 x = x + heads @ p["h.0.attn.c_proj.weight"] + p["h.0.attn.c_proj.bias"]
+
+
 # %% [markdown] lang="en"
 # Note the `x +`: the result of attention is *added* to what was there. That is a residual connection.
 #

@@ -39,7 +39,7 @@ sequences(2, rng)
 model = GPT2(GPT2Config(vocab_size=LETTERS, max_seq_len=2 * N, d_model=32, num_heads=2, num_layers=1), seed=0)
 optimizer = optim.AdamW(model.parameters(), lr=5e-3)
 losses = []
-for step in range(500):
+for _ in range(500):
     ids = sequences(32, rng)
     model.zero_grad()
     loss = model.loss(ids[:, :-1], ids[:, 1:])

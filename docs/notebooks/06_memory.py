@@ -55,6 +55,8 @@ Image("memory.png", width=800)
 fixed = 4 * sum(parameter.numpy().nbytes for parameter in model.parameters())
 for batch_size in (1, 4, 16):
     print(f"batch {batch_size:2}: fixed {fixed / 1e6:.1f} MB, activations {ledger(model, batch_size, 64).total / 1e6:5.1f} MB")
+
+
 # %% [markdown] lang="en"
 # ## Which part grows with the square of the length?
 #
@@ -96,6 +98,8 @@ for name, kept_by in (("plain", kept_by_plain), ("fused", kept_by_fused)):
 axes.set(xlabel="length T", ylabel="kept for backward (MB)")
 axes.legend()
 plt.show()
+
+
 # %% [markdown] lang="en"
 # ## Less memory for more time
 #

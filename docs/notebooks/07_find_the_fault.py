@@ -14,6 +14,7 @@ from tinygrad2 import Tensor, autograd, gradcheck, ops, study
 from tinygrad2.errors import AnomalyError
 from tinygrad2.ops import primitive
 
+
 # %% [markdown] lang="en"
 # ## 1. A NaN
 #
@@ -44,6 +45,8 @@ try:
         distance(points, centre).mean().backward()
 except AnomalyError as error:
     print(str(error).replace(" at ", "\nat ", 1))
+
+
 # %% [markdown] lang="en"
 # The square root has an infinite slope at 0, and the second point lies in the centre. A small number under the root repairs it.
 # %% [markdown] lang="zh"
@@ -70,6 +73,8 @@ x = Tensor([[0.5, -1.0], [2.0, 0.3]], requires_grad=True)
 with study.record():
     loss = (x + np.tanh(x)).sum()
 study.split(loss, x)
+
+
 # %%
 def dropped(g, x):
     return (g * (1 - np.tanh(x) ** 2),)

@@ -13,38 +13,41 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from tinygrad2 import Tensor
+from tinygrad2 import Tensor, autograd
 
 # %% [markdown] lang="en"
 # ## The question
 #
-# How large is the gradient that reaches the first layer of a deep network, beside that of the last layer?
+# How large is the gradient that arrives at the output of the first layer of a deep network, beside the one that sets out from the
+# output of the last layer?
 #
-# **What to expect.** Without residual connections, the gradient is multiplied by the derivative of each layer on its way back. If a
-# layer makes it smaller by a factor of 0.7, twenty layers make it smaller by $0.7^{20} \approx 0.0008$. With $x + f(x)$ the gradient
-# also passes *beside* each layer unchanged, so it should not vanish.
+# **What to expect.** Without residual connections, the gradient is multiplied by the derivative of each layer on its way back. The
+# weights below make a vector smaller by a factor of about 0.7, and twenty layers by $0.7^{20} \approx 0.0008$. With $x + f(x)$ the
+# gradient also passes *beside* each layer unchanged, so it should not vanish.
 # %% [markdown] lang="zh"
 # ## 问题
 #
-# 在深层网络中，到达第一层的梯度与最后一层的梯度相比有多大？
+# 在深层网络中，梯度从最后一层的输出出发，到达第一层的输出时，与出发时相比还有多大？
 #
-# **预期。** 没有残差连接时，梯度在往回走的路上要逐层乘以各层的导数。若一层使它缩小到 0.7 倍，二十层就缩小到 $0.7^{20} \approx 0.0008$。
+# **预期。** 没有残差连接时，梯度在往回走的路上要逐层乘以各层的导数。下面的权重使向量缩小到约 0.7 倍，二十层就缩小到 $0.7^{20} \approx 0.0008$。
 # 使用 $x + f(x)$ 时，梯度还可以从每一层的*旁边*不变地通过，所以不应消失。
 # %%
 WIDTH = 16
 
 
 def ratio(depth, is_residual, seed):
-    """The norm of the gradient of the first layer's weights over that of the last."""
+    """The norm of the loss's gradient at the output of the first layer, over that at the output of the last."""
     rng = np.random.default_rng(seed)
-    weights = [Tensor(rng.normal(0, 0.7 / np.sqrt(WIDTH), (WIDTH, WIDTH)), requires_grad=True) for _ in range(depth)]
-    x = Tensor(rng.standard_normal((8, WIDTH)))
+    x = Tensor(rng.standard_normal((8, WIDTH)), requires_grad=True)
     target = rng.standard_normal((8, WIDTH))
-    for w in weights:
+    outputs = []
+    for _ in range(depth):
+        w = rng.normal(0, 0.7 / np.sqrt(WIDTH), (WIDTH, WIDTH))
         x = x + np.tanh(x @ w) if is_residual else np.tanh(x @ w)
-    np.mean((x - target) ** 2).backward()
-    norms = [np.linalg.norm(w.grad.numpy()) for w in weights]
-    return norms[0] / norms[-1]
+        outputs.append(x)
+    loss, ends = np.mean((x - target) ** 2), [outputs[0], outputs[-1]]
+    first, last = autograd.grad(loss, ends)
+    return np.linalg.norm(first.numpy()) / np.linalg.norm(last.numpy())
 
 
 # %% [markdown] lang="en"
@@ -65,7 +68,7 @@ for name, is_residual in (("plain", False), ("residual", True)):
     logs = np.log10([[ratio(depth, is_residual, seed) for seed in seeds] for depth in depths])
     means[name], error = logs.mean(axis=1), 2 * logs.std(axis=1, ddof=1) / np.sqrt(len(seeds))
     axes.errorbar(depths, means[name], error, fmt="o-", capsize=3, label=name)
-axes.set(xlabel="layers", ylabel="log10 of |gradient, first| / |gradient, last|")
+axes.set(xlabel="layers", ylabel="log10 of |gradient at first| / |gradient at last|")
 axes.legend()
 plt.show()
 # %% [markdown] lang="en"
@@ -89,7 +92,8 @@ assert means["plain"][0] == means["residual"][0] == 0
 # ## Try it
 #
 # 1. Replace 0.7 by 1.0 and by 1.4. Does the plain network need the residual connections as much?
-# 2. Was "the gradient does not vanish" the right question? Measure something nearer to the aim: the loss after 100 steps.
+# 2. Measure the gradient of the *weights* of the first and the last layer instead. Why does their ratio tell much less? (Which
+#    numbers is the gradient of the last weights made of?)
 # 3. Use one seed instead of ten, twice. How often would you have drawn a wrong conclusion?
 # %% [markdown] lang="zh"
 # 本项目有十六个这样的实验，每个都是一个问题，带有对照和练习：在代码仓库中，`python -m experiments 07 --quick` 用真正的 GPT-2 运行关于残差连接的那一个。
@@ -97,5 +101,5 @@ assert means["plain"][0] == means["residual"][0] == 0
 # ## 试一试
 #
 # 1. 把 0.7 换成 1.0 和 1.4。没有残差连接的网络还那么需要它吗？
-# 2. “梯度不消失”是合适的问题吗？测量更接近目标的量：100 步之后的损失。
+# 2. 改为测量第一层和最后一层*权重*的梯度。为什么它们的比值能说明的少得多？（最后一层权重的梯度由哪些数组成？）
 # 3. 只用一个种子而不是十个，做两次。你会有多少次得出错误的结论？

@@ -34,6 +34,8 @@ with study.record():
     loss = ops.cross_entropy(np.tanh(x) @ w + b, labels)
 text = study.explain(loss, "explained", kernels="spec")
 print(text)
+
+
 # %% [markdown] lang="en"
 # Read it from the end. The backward pass begins with the gradient of the loss with respect to itself, 1, and passes it to what the
 # loss was computed from. Each line is the rule of one operation; a value that is used several times gets a sum.

@@ -24,6 +24,8 @@ ids = np.asarray(tokenizer.encode(text))
 train_ids, val_ids = ids[:-20_000], ids[-20_000:]
 T, BATCH = 32, 16
 print(f"{len(train_ids):,} characters to train on, {tokenizer.vocab_size} different ones")
+
+
 # %% [markdown] lang="en"
 # ## Train several sizes
 #

@@ -1,8 +1,8 @@
 """Makes the notebooks of this folder and runs them: NAME.ipynb in English and NAME.zh.ipynb in Chinese, in build/notebooks.
 
-A source is one file in Jupytext's percent format, whose code stands there once. Each text cell says its language and is followed
-by its twin: `# %% [markdown] lang="en"`, then `# %% [markdown] lang="zh"`. A cell that fails, or a twin that is missing, is
-exit code 1. With --keep-empty nothing is run.
+A source is one file in Jupytext's percent format, whose code stands there once. Each text cell says its language and is
+followed by its twin: `# %% [markdown] lang="en"`, then `# %% [markdown] lang="zh"`. A cell that fails, or a twin that is
+missing, is exit code 1. With --keep-empty nothing is run.
 
     python docs/notebooks/build.py              # all, in both languages
     python docs/notebooks/build.py 01 05        # those whose names begin so
@@ -19,7 +19,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from traitlets.config import Config
 
 HERE = Path(__file__).parent
@@ -66,12 +66,12 @@ def made(path, language, is_run):
     failure = ""
     if is_run:
         with tempfile.TemporaryDirectory() as folder:  # where it may write
-            by_file = Config({"ConnectionFileMixin": {"transport": "ipc"}})  # files, since there may be no network
-            about = {"metadata": {"path": folder}}
-            client = NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources=about, config=by_file)
+            sockets = {"transport": "ipc", "ip": f"{folder}/socket"}  # files of its own, since there may be no network
+            about, config = {"metadata": {"path": folder}}, Config({"ConnectionFileMixin": sockets})
+            client = NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources=about, config=config)
             try:
                 client.execute()
-            except CellExecutionError as error:
+            except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
                 failure = f"{name}: {error}"
     OUT.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, OUT / name)
