@@ -80,7 +80,8 @@ def _table(rows: Iterable[str]) -> str:
 
 
 def _cell(text: str) -> str:
-    return f'<td style="text-align:{"right" if NUMBER.fullmatch(text) else "left"}">{escape(text)}</td>'
+    style = "text-align:right;white-space:nowrap" if NUMBER.fullmatch(text) else "text-align:left"
+    return f'<td style="{style}">{escape(text)}</td>'
 
 
 def _entry(x: Any, scale: float) -> str:

@@ -13,7 +13,9 @@ from pathlib import Path
 import gpt2
 from gpt2.text.corpora import pydocs
 
-Path("my.txt").write_text(pydocs()[:60_000], encoding="utf-8")
+text = pydocs()[:60_000]
+Path("my.txt").write_text(text, encoding="utf-8")
+print(text[:300])
 # %% [markdown] lang="en"
 # ## Train
 #
@@ -27,7 +29,7 @@ Path("my.txt").write_text(pydocs()[:60_000], encoding="utf-8")
 # *bigram*（二元语法）表知道前一个字符，*trigram*（三元语法）表知道前两个；模型若降到它们之下，学到的就比这些表更多。
 # %%
 sizes = {"d_model": 48, "num_layers": 2, "num_heads": 4, "max_seq_len": 32}
-run = gpt2.train("my.txt", steps=300, eval_every=100, sample_tokens=60, seed=0, **sizes)
+run = gpt2.train("my.txt", steps=600, eval_every=150, sample_tokens=60, seed=0, **sizes)
 # %% [markdown] lang="en"
 # ## Let it write
 #
@@ -50,8 +52,8 @@ for temperature in (0.2, 0.8, 1.2):
 #
 # *每字节比特数*可以在 token 不同的模型之间比较：给定这些预测，最优编码为文本的每个字节需要多少比特。
 # %%
-for text in ("The expression is evaluated.", "zebra quartz jumps!"):
-    print(f"{run.evaluate(text).bits_per_byte:.2f} bits per byte for {text!r}")
+for sentence in ("The expression is evaluated.", "zebra quartz jumps!"):
+    print(f"{run.evaluate(sentence).bits_per_byte:.2f} bits per byte for {sentence!r}")
 # %% [markdown] lang="en"
 # ## Is this normal?
 #

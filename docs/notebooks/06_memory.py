@@ -54,7 +54,8 @@ Image("memory.png", width=800)
 # %%
 fixed = 4 * sum(parameter.numpy().nbytes for parameter in model.parameters())
 for batch_size in (1, 4, 16):
-    print(f"batch {batch_size:2}: fixed {fixed / 1e6:.1f} MB, activations {ledger(model, batch_size, 64).total / 1e6:5.1f} MB")
+    activations = ledger(model, batch_size, 64).total
+    print(f"batch {batch_size:2}: fixed {fixed / 1e6:.1f} MB, activations {activations / 1e6:5.1f} MB")
 
 
 # %% [markdown] lang="en"
@@ -96,6 +97,8 @@ figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
 for name, kept_by in (("plain", kept_by_plain), ("fused", kept_by_fused)):
     axes.loglog(lengths, [kept_by(length) / 1e6 for length in lengths], "o-", label=name)
 axes.set(xlabel="length T", ylabel="kept for backward (MB)")
+axes.set_xticks(lengths, lengths)
+axes.minorticks_off()
 axes.legend()
 plt.show()
 
@@ -104,10 +107,11 @@ plt.show()
 # ## Less memory for more time
 #
 # `checkpoint(f, x)` keeps nothing of `f` but its inputs, and computes `f` again in backward. The gradient is the same.
+# The input `x` is a leaf, which would be there anyway, and is not counted.
 # %% [markdown] lang="zh"
 # ## 用时间换内存
 #
-# `checkpoint(f, x)` 只保留 `f` 的输入，反向时把 `f` 再算一遍。梯度不变。
+# `checkpoint(f, x)` 只保留 `f` 的输入，反向时把 `f` 再算一遍。梯度不变。输入 `x` 是叶节点，本来就在内存中，不计入。
 # %%
 def bend(x):
     for _ in range(10):

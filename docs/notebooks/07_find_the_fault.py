@@ -95,10 +95,10 @@ BadTanh = primitive(np.tanh, lambda g, out, x: g * (1 - out), name="bad_tanh")
 
 rng = np.random.default_rng(0)
 inputs = rng.standard_normal((64, 2))
-labels = (inputs[:, 0] * inputs[:, 1] > 0).astype(np.int64)
+labels = (inputs[:, 0] > np.sin(2 * inputs[:, 1])).astype(np.int64)
 
 
-def train(bend, steps=200):
+def train(bend, steps=400):
     rng = np.random.default_rng(1)
     w = [Tensor(rng.standard_normal(shape), requires_grad=True) for shape in ((2, 16), (16, 2))]
     for _ in range(steps):

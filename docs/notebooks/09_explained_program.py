@@ -24,16 +24,18 @@ b = Tensor(np.zeros(2), requires_grad=True)
 # %% [markdown] lang="en"
 # ## A classifier in one line
 #
-# Only what is computed inside `study.record()` is remembered with all of its values.
+# Only what is computed inside `study.record()` is remembered with all of its values. The whole program is in the file
+# `explained/program.py`; here is its main part, below the functions that it calls. Behind each line is the shape of what it sets.
 # %% [markdown] lang="zh"
 # ## 一行代码的分类器
 #
-# 只有在 `study.record()` 之内计算的内容才会连同所有的值一起记录下来。
+# 只有在 `study.record()` 之内计算的内容才会连同所有的值一起记录下来。完整的程序在文件 `explained/program.py` 中；
+# 这里是它的主体，略去了前面供它调用的函数。每行末尾是该行所求数组的形状。
 # %%
 with study.record():
     loss = ops.cross_entropy(np.tanh(x) @ w + b, labels)
 text = study.explain(loss, "explained", kernels="spec")
-print(text)
+print(text[text.index("# Forward") :])
 
 
 # %% [markdown] lang="en"
@@ -78,10 +80,9 @@ ids = rng.integers(0, 11, (2, 6))
 with study.record():
     loss = model.loss(ids[:, :-1], ids[:, 1:])
 text = study.explain(loss, "explained_gpt2", collapse=True, kernels="spec")
-lines = text.splitlines()
-print(f"{len(lines)} lines; the function of a block:\n")
-first = next(i for i, line in enumerate(lines) if line.startswith("def "))
-print("\n".join(lines[first : first + 24]))
+first, last = text.index("def h_forward"), text.index("def h_backward")
+print(len(text.splitlines()), "lines, of which these are the forward pass of a block:\n")
+print(text[first:last])
 # %%
 loss.backward()
 grads = run("explained_gpt2")["grads"]

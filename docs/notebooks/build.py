@@ -68,7 +68,9 @@ def made(path, language, is_run):
         with tempfile.TemporaryDirectory() as folder:  # where it may write
             sockets = {"transport": "ipc", "ip": f"{folder}/socket"}  # files of its own, since there may be no network
             about, config = {"metadata": {"path": folder}}, Config({"ConnectionFileMixin": sockets})
-            client = NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources=about, config=config)
+            client = NotebookClient(
+                notebook, timeout=SECONDS, kernel_name="python3", coalesce_streams=True, resources=about, config=config
+            )
             try:
                 client.execute()
             except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:

@@ -127,7 +127,7 @@ class GradcheckResult:
         """In a notebook: the same table."""
         from tinygrad2.html import table
 
-        return table((*HEADS, ""), self._cells() if self.worst else (), note=self._end())
+        return table((*HEADS, "") if self.rows else (), self._cells(), note=self._end())
 
 
 def _plain(value: Any) -> Any:

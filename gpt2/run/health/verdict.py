@@ -41,7 +41,7 @@ class Verdicts(list[Verdict]):
     def _repr_html_(self) -> str:
         """In a notebook: a table, with what to do where something is wrong."""
         rows = [(one.level, *one.lines(), *[""] * (3 - len(one.lines()))) for one in self]
-        return table(("", "seen", "", ""), rows)
+        return table(("level", "finding", "", ""), rows)
 
 
 def check(name: str, wrong: bool, seen: str, usual: str, cause: str, remedy: str, level: str = "error") -> Verdict:
