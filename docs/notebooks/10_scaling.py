@@ -47,6 +47,7 @@ def train(width, stops):
     config = GPT2Config(vocab_size=tokenizer.vocab_size, max_seq_len=T, d_model=width, num_heads=4, num_layers=2)
     model = GPT2(config, seed=0)
     optimizer = optim.AdamW(model.parameters())
+    val_windows = windows(val_ids, np.linspace(0, len(val_ids) - T - 1, 200).astype(int))
     losses = []
     for step in range(stops[-1]):
         model.zero_grad()
@@ -56,7 +57,7 @@ def train(width, stops):
         optimizer.step()
         if step + 1 in stops:
             with no_grad():
-                losses.append(model.loss(*windows(val_ids, np.linspace(0, len(val_ids) - T - 1, 200).astype(int))).item())
+                losses.append(model.loss(*val_windows).item())
     return sum(p.size for block in model.h for p in block.parameters()), losses
 
 
@@ -64,7 +65,7 @@ widths, stops = [8, 16, 32, 48], [50, 100, 200]
 sizes, losses = zip(*(train(width, stops) for width in widths), strict=True)
 losses = np.array(losses)  # (widths, stops)
 for size, row in zip(sizes, losses, strict=True):
-    print(f"{size:7,} parameters: " + ", ".join(f"{loss:.3f} after {stop}" for loss, stop in zip(row, stops, strict=True)))
+    print(f"{size:7,} parameters: " + ", ".join(f"{x:.3f} after {stop}" for x, stop in zip(row, stops, strict=True)))
 # %% [markdown] lang="en"
 # ## A straight line?
 #
@@ -76,15 +77,19 @@ for size, row in zip(sizes, losses, strict=True):
 # %%
 slope, height = np.polyfit(np.log(sizes[:-1]), np.log(losses[:-1, -1]), 1)
 predicted = np.exp(height + slope * np.log(sizes[-1]))
+tokens = np.array(stops) * BATCH * T
 figure, panels = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for i, stop in enumerate(stops):
     panels[0].loglog(sizes, losses[:, i], "o-", label=f"{stop} steps")
 panels[0].loglog(sizes, np.exp(height + slope * np.log(sizes)), "k--", label="power law, fitted to three")
 panels[0].set(xlabel="parameters in the blocks", ylabel="validation loss (nats per character)")
 for size, row in zip(sizes, losses, strict=True):
-    panels[1].loglog(np.array(stops) * BATCH * T, row, "o-", label=f"{size:,} parameters")
+    panels[1].loglog(tokens, row, "o-", label=f"{size:,} parameters")
 panels[1].set(xlabel="tokens seen")
-for axes in panels:
+for axes, ticks in zip(panels, (sizes, tokens), strict=True):
+    axes.minorticks_off()
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.set_yticks([2.5, 3.0, 3.5], ["2.5", "3.0", "3.5"])
     axes.legend()
 plt.show()
 print(f"loss ~ parameters^{slope:.3f}; predicted {predicted:.3f}, measured {losses[-1, -1]:.3f}")

@@ -9,6 +9,7 @@ missing, is exit code 1. With --keep-empty nothing is run.
 """
 
 import argparse
+import re
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -25,6 +26,9 @@ from traitlets.config import Config
 HERE = Path(__file__).parent
 OUT = HERE.parents[1] / "build" / "notebooks"
 LANGUAGES = ("en", "zh")
+JOINED = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef“”])\n(?=[^\s\d#*$-])")
+"""The end of a line in Chinese, which a browser would show as a space, unless a list, a heading or a formula follows."""
+
 SECONDS = 120
 """That one cell may take."""
 
@@ -53,6 +57,8 @@ def edition(text, language):
     for i, cell in enumerate(one.cells):
         cell.id = f"cell-{i}"  # the same file each time
         cell.metadata.clear()
+        if cell.cell_type == "markdown":
+            cell.source = JOINED.sub("", cell.source)
     return one
 
 
