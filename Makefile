@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .NOTPARALLEL:
-.PHONY: train test quick lowest exhaustive package stress hostile oracle compiled mpi mutation experiments experiments-quick docs lint clean
+.PHONY: train test quick lowest exhaustive package stress hostile oracle compiled mpi mutation experiments experiments-quick docs notebooks lint clean
 
 # A model of your text in three minutes, whatever the machine: make train ARGS=my.txt; a length in ARGS goes first.
 MINUTES ?= 3
@@ -77,6 +77,12 @@ experiments-quick: $(VENV)/installed-test
 docs: $(VENV)/installed-docs
 	$(BIN)/python -m pdoc --docformat google -t docs/api -o build/api tinygrad2 tinygrad2.study tinygrad2.errors tinygrad2.kernels \
 		gpt2 gpt2.tokenizers gpt2.text.corpora gpt2.training.loop gpt2.training.step gpt2.generation gpt2.insight.evaluation gpt2.run.health gpt2.errors
+
+# The notebooks of docs/notebooks in both languages, run without a network where unshare can take it away: build/notebooks/*.ipynb
+notebooks: $(VENV)/installed-test $(VENV)/installed-notebook
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_notebooks.py
+	OPENBLAS_NUM_THREADS=1 $(shell unshare --map-root-user --net true 2>/dev/null && echo unshare --map-root-user --net) \
+		$(BIN)/python docs/notebooks/build.py $(ARGS)
 
 lint: $(VENV)/installed-lint
 	$(BIN)/ruff check .

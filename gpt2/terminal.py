@@ -14,6 +14,7 @@ import os
 import re
 import sys
 import unicodedata
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO, cast
 
@@ -171,14 +172,27 @@ BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{post
 LEAST_BAR = 4
 
 
+def in_notebook() -> bool:
+    """Whether a kernel of Jupyter runs this; IPython in a terminal is none. Nothing is imported to find out."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
+
+
 def progress(quiet: bool = False, **settings: Any) -> Any:
-    """A bar of tqdm with these settings on standard error, if that is a terminal and it is not to be `quiet`.
+    """A bar of tqdm with these settings on standard error, if that is a terminal and it is not to be `quiet`; in a notebook
+    a bar of its own, where ipywidgets are installed, or else the same one.
 
     Unless they say otherwise, it comes after a second, and goes when all is done.
     """
-    from tqdm import tqdm  # a tenth of the time in which a command starts
+    disable = True if quiet else None  # None: where there is no terminal
+    if in_notebook():
+        with warnings.catch_warnings(action="ignore"):  # that there are no ipywidgets
+            from tqdm.auto import tqdm
+        disable = quiet
+    else:
+        from tqdm import tqdm  # a tenth of the time in which a command starts
 
-    return tqdm(file=_unfiltered(sys.stderr), disable=True if quiet else None, **{"delay": 1, "leave": False, **settings})
+    return tqdm(file=_unfiltered(sys.stderr), disable=disable, **{"delay": 1, "leave": False, **settings})
 
 
 def fitting(parts: Iterable[tuple[int, str]], room: float) -> str:

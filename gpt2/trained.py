@@ -19,7 +19,9 @@ from gpt2.errors import ConfigError, DataError
 from gpt2.generation import NextToken, Sampling, TextStream, steps
 from gpt2.insight.evaluation import Evaluation, evaluate
 from gpt2.model import GPT2
-from gpt2.run.folder import load_model
+from gpt2.run.folder import Run, load_model
+from gpt2.run.health import Verdicts, examine
+from gpt2.run.metrics import history
 from gpt2.text.corpora import Corpus
 from gpt2.text.encoding import prepare_whole
 from gpt2.tokenizers import Tokenizer
@@ -106,6 +108,12 @@ class Trained:
             raise DataError(f"the text {text!r} has {counted(len(ids), 'token')}; give at least 2")
         with Shards(0, 0, max(1, len(ids) // context)) as shards:
             return evaluate(self.model, self.tokenizer, ids, stride, shards)
+
+    def health(self) -> Verdicts:
+        """What `gpt2 health` says of the run: verdicts, the worst first. Raises RunError where there is no log of it."""
+        run = Run.open(self.folder)
+        config = run.read_config()
+        return examine(config.model, config.training, history(run.metrics, skipped=True))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a folder that `AutoModelForCausalLM` and `AutoTokenizer` of transformers load: see GPT2.save_pretrained."""

@@ -282,6 +282,13 @@ class Tensor(NDArrayOperatorsMixin):
         dtype = "" if self.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.dtype}"
         return f"Tensor({body}{dtype}{', requires_grad=True' if self.requires_grad else ''})"
 
+    def _repr_html_(self) -> str:
+        """In a notebook: its type and shape, and its numbers as a heat map."""
+        from tinygrad2.html import heat_map
+
+        grad = ", requires_grad" if self.requires_grad else ""
+        return heat_map(self.data, f"{type(self).__name__} {self.shape} {self.dtype}{grad}")
+
     # -- NumPy's methods, which are its functions
     def reshape(self, *shape: Any) -> Tensor:
         """`np.reshape`; the shape as one tuple or as separate numbers."""

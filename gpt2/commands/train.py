@@ -23,9 +23,10 @@ from gpt2.files import code_sha256
 from gpt2.model import GPT2
 from gpt2.run.checkpoints import Checkpoints
 from gpt2.run.folder import Run, load_model, near, runs_in, some, unused_folder
+from gpt2.run.live import Live
 from gpt2.run.plots import draw_loss, draw_training
 from gpt2.run.text import text_of_run
-from gpt2.terminal import note, one_line, say
+from gpt2.terminal import in_notebook, note, one_line, say
 from gpt2.text.corpora import Corpus, Form, Texts, is_read_once, load_corpus, names, noted
 from gpt2.text.encoding import Prepared, prepare, tokenizer_for
 from gpt2.tokenizers import Tokenizer
@@ -78,7 +79,8 @@ def trained(args: argparse.Namespace) -> tuple[Run, Result]:
             return Run(out), start.train(Run(Path(folder), out), lambda _: None, began)
     _announce(start, run, args, {path: why for found in reasons for path, why in found.items()})
     try:
-        result = start.train(run, say, began, None if args.no_plots else _draw)
+        live = Live(run) if in_notebook() and not args.no_plots else None
+        result = start.train(run, say, began, None if args.no_plots else _draw, live.renew if live else None)
     except BaseException:
         if not start.setup:
             run.take_back()
@@ -86,6 +88,8 @@ def trained(args: argparse.Namespace) -> tuple[Run, Result]:
     drawn: list[Path] = []
     if not args.no_plots and not result.signal:  # who ends it does not want to wait for pictures
         drawn = _draw(run)
+        if live:
+            live.renew(now=True)
     _report(result, run.folder)
     _suggest(run, result, start.text.corpus, drawn, " --no-plots" * args.no_plots)
     return run, result
@@ -107,10 +111,10 @@ class Start:
     choice: Choice | None
     """Of it, where a run begins."""
 
-    def train(self, run: Run, say: Say, began: float, draw: Callable[[Run], object] | None = None) -> Result:
-        """To the end, into a folder."""
+    def train(self, run: Run, say: Say, began: float, *pictures: Callable[..., object] | None) -> Result:
+        """To the end, into a folder; `pictures` are the functions `draw` and `show` of the loop."""
         with products.using(self.library):
-            return train(self.model, self.config, self.text, run, say, self.setup is not None, began, draw)
+            return train(self.model, self.config, self.text, run, say, self.setup is not None, began, *pictures)
 
 
 def _prepared(args: argparse.Namespace) -> Start:

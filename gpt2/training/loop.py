@@ -86,9 +86,10 @@ class Training:
         bar: Any,
         budget: Budget,
         draw: Callable[[Run], object] | None,
+        show: Callable[[], object] | None,
     ) -> None:
         self.trainer, self.text, self.run, self.metrics, self.samples = trainer, text, run, metrics, samples
-        self.budget, self.draw = budget, draw
+        self.budget, self.draw, self.shown = budget, draw, show
         self.say, self.bar = say, bar
         self.model, self.shards, self.comm = trainer.model, trainer.shards, trainer.shards.comm
         context = self.model.config.max_seq_len
@@ -178,6 +179,8 @@ class Training:
                 self.evaluate(row)
         self.write(row)
         self.show(row)
+        if self.shown:
+            self.shown()
         if self.saved == step:
             self.checkpoints.prune(self.progress.best_step, step)
         if config.minutes and self.draw and "pictures" not in self.budget.lately:
@@ -376,6 +379,7 @@ def train(
     resume: bool = False,
     began: float | None = None,
     draw: Callable[[Run], object] | None = None,
+    show: Callable[[], object] | None = None,
 ) -> Result:
     """Train a model and leave everything about it in the run folder, but for the pictures.
 
@@ -383,7 +387,7 @@ def train(
     the last checkpoint that is whole, bit for bit as if it had never stopped.
 
     `config.minutes` count from `began`, a `time.perf_counter()`, and end with what `draw` does to the run; it is called once
-    at the beginning, to know how long that takes.
+    at the beginning, to know how long that takes. `show` is called after every step that is in the log.
     """
     keep_freed_memory()
     start = time.perf_counter()
@@ -412,7 +416,7 @@ def train(
                 not comm.is_main, total=trainer.config.steps, delay=0, leave=True, dynamic_ncols=True, bar_format=terminal.BAR
             ) as bar,
         ):
-            training = Training(trainer, text, run, metrics, samples, say, bar, budget, draw if comm.is_main else None)
+            training = Training(trainer, text, run, metrics, samples, say, bar, budget, draw if comm.is_main else None, show)
             training.describe()
             sizes = f"{len(text.train):,} tokens to train on, {len(text.val):,} to validate on"
             say(f"{model.num_parameters():,} parameters; {sizes}")

@@ -7,11 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tinygrad2.errors import counted
-from tinygrad2.language import padded, translation, width_of
+from tinygrad2.language import Say, padded, translation, width_of
 
 RIGHT, UNDECIDABLE, INACCURATE, WRONG = "right", "undecidable", "inaccurate", "wrong"
 ORDER = (RIGHT, UNDECIDABLE, INACCURATE, WRONG)
 """From the best to the worst: what is known to be off is worse than what is not known."""
+
+HEADS = ("input", "shape", "analytic", "numeric", "rel. error")
+WIDTHS = (14, 13, 13, 10)
+"""Of its columns but the first."""
 EXIT_CODES = {RIGHT: 0, WRONG: 1, UNDECIDABLE: 3, INACCURATE: 4}  # 2 is for commands that are not understood
 
 
@@ -95,23 +99,41 @@ class GradcheckResult:
             parts.append(f"{counted(len(together), 'random direction')} through {counted(entries, 'entry')}")
         return " and ".join(parts)
 
-    def __str__(self) -> str:
-        say = translation("tinygrad2.gradcheck")
-        if not self.worst:
-            return f"{say(self.verdict)}: {say(self.note)}"
-        width = max(5, *(width_of(row.name) for row in self.rows))
-        heads = (("shape", 14), ("analytic", 13), ("numeric", 13), ("rel. error", 10))
-        lines = ["  ".join([padded(say("input"), width), *(padded(say(head), wide, True) for head, wide in heads)])]
+    def _cells(self, say: Say) -> list[tuple[str, str, str, str, str, str]]:
+        """The table: of each input its name, shape, both numbers, their error, and what is to be said."""
+        cells = []
         for row in self.rows:
             mark = "" if row.verdict == RIGHT else "  " + say(f"<- {row.verdict} at {list(row.index)}")
             mark += f"{':' if mark else ' '} {say(row.note)}" if row.note else ""
-            numbers = f"{row.analytic:13.6e}  {row.numeric:13.6e}  {row.error:10.1e}"
-            lines.append(f"{padded(row.name, width)}  {row.shape!s:>14}  {numbers}{mark}")
+            numbers = f"{row.analytic:.6e}", f"{row.numeric:.6e}", f"{row.error:.1e}"
+            cells.append((row.name, str(row.shape), *numbers, mark))
+        return cells
+
+    def _end(self, say: Say) -> str:
+        """The verdict, and what it is about."""
+        if not self.worst:
+            return f"{say(self.verdict)}: {say(self.note)}"
         end = say(f"worst relative error {self.worst.error:.1e} in {self.worst.name}")
         whose = say(f"the gradient of {self.gradient}" if self.gradient else "")
-        said = [f"{say(self.verdict)}: {say(self._compared())}, {end}", whose, say(self.note)]
-        lines.append("; ".join(filter(None, said)))
-        return "\n".join(lines)
+        return "; ".join(filter(None, [f"{say(self.verdict)}: {say(self._compared())}, {end}", whose, say(self.note)]))
+
+    def __str__(self) -> str:
+        say = translation("tinygrad2.gradcheck")
+        if not self.worst:
+            return self._end(say)
+        width = max(5, *(width_of(row.name) for row in self.rows))
+        lines = [
+            "  ".join([padded(name, width), *(padded(one, wide, True) for one, wide in zip(rest, WIDTHS, strict=True))]) + mark
+            for name, *rest, mark in ((*map(say, HEADS), ""), *self._cells(say))
+        ]
+        return "\n".join([*lines, self._end(say)])
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the same table."""
+        from tinygrad2.html import table
+
+        say = translation("tinygrad2.gradcheck")
+        return table((*map(say, HEADS), "") if self.rows else (), self._cells(say), note=self._end(say))
 
 
 def _plain(value: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from tinygrad2.errors import DtypeError, ModuleError, ShapeError
+from tinygrad2.errors import DtypeError, ModuleError, ShapeError, counted
 from tinygrad2.observer import observing
 from tinygrad2.tensor import Tensor
 from tinygrad2.types import Array
@@ -132,6 +132,14 @@ class Module:
     def __repr__(self) -> str:
         """A tree: every module and parameter on a line, equal siblings once."""
         return "\n".join(_tree(self, "", {}))
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the table of its parameters."""
+        from tinygrad2.html import table
+
+        rows = [(name, " × ".join(map(str, p.shape)), f"{p.size:,}") for name, p in self.named_parameters()]
+        title = f"{type(self).__name__}: {counted(self.num_parameters(), 'parameter')}"
+        return table(("parameter", "shape", "count"), rows, title)
 
     def parameters(self) -> list[Parameter]:
         """Every parameter, once."""

@@ -112,15 +112,29 @@ class Split:
 
         The share is that of its component along the whole, so shares add up to 100%; the cosine is that with the whole.
         """
-        rows = [*((part.name, part.array) for part in self.parts), ("whole", self.whole)]
-        width = max(len(name) for name, _ in rows) + 2
-        lines = [f"{'part':<{width}}{'shape':<18}{'rows':>13}{'norm':>11}{'share':>9}{'cosine':>8}"]
-        for name, array in rows:
+        rows = self._cells()
+        width = max(len(row[0]) for row in rows[1:]) + 2
+        return "\n".join(
+            f"{name:<{width}}{shape:<18}{count:>13}{norm:>11}{share:>9}{cosine:>8}"
+            for name, shape, count, norm, share, cosine in rows
+        )
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the same table."""
+        from tinygrad2.html import table
+
+        heads, *rows = self._cells()
+        return table(heads, rows, f"the gradient of {self.target.full_name}, by the way it came")
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        """The table, its heads first."""
+        rows: list[tuple[str, ...]] = [("part", "shape", "rows", "norm", "share", "cosine")]
+        for name, array in [*((part.name, part.array) for part in self.parts), ("whole", self.whole)]:
             norm, share, cosine = _compared(array, self.whole)
             touched = np.any(_rows(array), axis=-1)
             count = f"{np.count_nonzero(touched)}/{touched.size}"
-            lines.append(f"{name:<{width}}{array.shape!s:<18}{count:>13}{norm:>11.4g}{share:>9.1%}{cosine:>8.3f}")
-        return "\n".join(lines)
+            rows.append((name, str(array.shape), count, f"{norm:.4g}", f"{share:.1%}", f"{cosine:.3f}"))
+        return rows
 
     @legible
     def plot(self, path: str | Path, labels: Sequence[str] | None = None) -> None:

@@ -22,6 +22,8 @@ from tinygrad2.study.trace import Trace
 from tinygrad2.tensor import Tensor
 from tinygrad2.types import Array
 
+LARGEST = "largest arrays"
+
 
 @dataclass(eq=False)
 class Kept:
@@ -86,21 +88,42 @@ class Ledger:
 
     def table(self, depth: int = 3, arrays: int = 12) -> str:
         """Text: bytes by module and by kind of op, and the largest arrays with their readers and when they are freed."""
-        steps = len(self._step)
-        kept = f"{counted(self.total, 'byte')} in {counted(len(self.kept), 'array')}, by {counted(steps, 'op')}"
-        lines = [f"kept for backward: {kept}"]
-        for title, sums in (("module", self.by_module(depth)), ("op", self.by_kind())):
-            lines += ["", f"{title:<32}{'bytes':>14}{'share':>8}"]
-            lines += [f"{name or '(model)':<32}{n:>14,}{n / max(1, self.total):>8.1%}" for name, n in sums.items()]
-        largest = sorted(self.kept, key=lambda piece: -piece.nbytes)[:arrays]
-        wide = max([len(piece.name) for piece in largest], default=0) + 2
-        heads = f"{'shape':<18}{'dtype':<9}{'bytes':>12}  {'freed after':<14}kept for the rule of"
-        lines += ["", f"{'largest arrays':<{wide}}{heads}"]
-        for piece in largest:
-            shape, when = str(piece.array.shape), f"{self.freed_after(piece) + 1} of {steps}"
-            readers = ", ".join(op.full_name for op in piece.readers)
-            lines.append(f"{piece.name:<{wide}}{shape:<18}{piece.array.dtype!s:<9}{piece.nbytes:>12,}  {when:<14}{readers}")
+        lines = [self._title()]
+        modules, ops, largest = self._tables(depth, arrays)
+        for rows in (modules, ops):
+            lines += ["", *(f"{name:<32}{nbytes:>14}{share:>8}" for name, nbytes, share in rows)]
+        wide = max([len(name) for name, *_ in largest[1:]], default=0) + 2
+        for name, shape, dtype, nbytes, when, readers in largest:
+            lines += [""] * (name == LARGEST) + [f"{name:<{wide}}{shape:<18}{dtype:<9}{nbytes:>12}  {when:<14}{readers}"]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the same tables."""
+        from tinygrad2.html import table
+
+        first, *others = self._tables()
+        return table(first[0], first[1:], self._title()) + "".join(table(rows[0], rows[1:]) for rows in others)
+
+    def _title(self) -> str:
+        kept = f"{counted(self.total, 'byte')} in {counted(len(self.kept), 'array')}, by {counted(len(self._step), 'op')}"
+        return f"kept for backward: {kept}"
+
+    def _tables(self, depth: int = 3, arrays: int = 12) -> list[list[tuple[str, ...]]]:
+        """The cells of three tables, their heads first: bytes by module and by kind of op, and the largest arrays."""
+        sums = {"module": self.by_module(depth), "op": self.by_kind()}
+        tables: list[list[tuple[str, ...]]] = [
+            [
+                (title, "bytes", "share"),
+                *((name or "(model)", f"{n:,}", f"{n / max(1, self.total):.1%}") for name, n in of.items()),
+            ]
+            for title, of in sums.items()
+        ]
+        largest: list[tuple[str, ...]] = [(LARGEST, "shape", "dtype", "bytes", "freed after", "kept for the rule of")]
+        for piece in sorted(self.kept, key=lambda piece: -piece.nbytes)[:arrays]:
+            about = str(piece.array.shape), str(piece.array.dtype), f"{piece.nbytes:,}"
+            when = f"{self.freed_after(piece) + 1} of {len(self._step)}"
+            largest.append((piece.name, *about, when, ", ".join(op.full_name for op in piece.readers)))
+        return [*tables, largest]
 
     def plot(self, path: str | Path) -> None:
         """A picture: bytes kept, op by op through the forward and back, coloured by the kind of module that keeps them."""

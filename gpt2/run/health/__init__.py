@@ -7,6 +7,6 @@ tests/gpt2/run/test_health.py.
 
 from gpt2.run.health.report import Monitor, examine, judge
 from gpt2.run.health.summary import Summary
-from gpt2.run.health.verdict import Verdict
+from gpt2.run.health.verdict import Verdict, Verdicts
 
-__all__ = ["Monitor", "Summary", "Verdict", "examine", "judge"]
+__all__ = ["Monitor", "Summary", "Verdict", "Verdicts", "examine", "judge"]

@@ -13,7 +13,7 @@ from gpt2.config import GPT2Config, TrainConfig
 from gpt2.errors import RunError
 from gpt2.run.health import inside, loss, updates
 from gpt2.run.health.summary import Summary
-from gpt2.run.health.verdict import Verdict
+from gpt2.run.health.verdict import Verdict, Verdicts
 from gpt2.run.metrics import Recorded, Row, history
 
 RULES: tuple[Callable[[Summary], Iterator[Verdict]], ...] = (
@@ -48,19 +48,19 @@ AT_EVALUATIONS = {
 LEVELS = ("error", "warning", "info", "ok")
 
 
-def examine(model: GPT2Config, training: TrainConfig, rows: Iterable[Recorded]) -> list[Verdict]:
+def examine(model: GPT2Config, training: TrainConfig, rows: Iterable[Recorded]) -> Verdicts:
     """All verdicts on the history of a run, with what was skipped. Rows of older runs, which recorded less, give fewer."""
     return judge(Summary(model, training, rows))
 
 
-def judge(run: Summary) -> list[Verdict]:
+def judge(run: Summary) -> Verdicts:
     """All verdicts on a run, finished or not. Of a text without anything to learn nothing else is said."""
     with np.errstate(all="ignore"):
         rules = [loss.diverged] if (nothing := list(loss.predictable(run))) else RULES
         found = nothing + [
             _dated(verdict, run) if rule in AT_EVALUATIONS else verdict for rule in rules for verdict in rule(run)
         ]
-    return sorted(found, key=lambda verdict: LEVELS.index(verdict.level))
+    return Verdicts(sorted(found, key=lambda verdict: LEVELS.index(verdict.level)))
 
 
 def _dated(verdict: Verdict, run: Summary) -> Verdict:

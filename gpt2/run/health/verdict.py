@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tinygrad2.language import Say
+from tinygrad2.html import table
+from tinygrad2.language import Say, translation
 
 LONG = re.compile(r"-?\d{16,}(\.\d+)?")
 """A number that nobody could read; a log may hold any."""
@@ -34,6 +35,16 @@ class Verdict:
         found = f"{say(self.name)}: {say(seen)}" + f" ({say('usual')}: {say(self.usual)})" * bool(self.usual)
         why = [f"{say('likely')}: {say(self.cause)}", f"{say('try')}: {say(self.remedy)}"]
         return [found, *why] if self.is_problem else [found]
+
+
+class Verdicts(list[Verdict]):
+    """Findings, the worst first."""
+
+    def _repr_html_(self) -> str:
+        """In a notebook: a table, with what to do where something is wrong."""
+        say = translation("gpt2.run.health")
+        rows = [(say(one.level), *(found := one.lines(say)), *[""] * (3 - len(found))) for one in self]
+        return table((say("level"), say("finding"), "", ""), rows)
 
 
 def check(name: str, wrong: bool, seen: str, usual: str, cause: str, remedy: str, level: str = "error") -> Verdict:

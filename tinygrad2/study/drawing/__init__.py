@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tinygrad2.errors import GraphError
 from tinygrad2.files import write_atomically
+from tinygrad2.html import frame
 from tinygrad2.study.drawing.dot import dot
 from tinygrad2.study.drawing.graph import Graph
 from tinygrad2.study.drawing.layout import Layout, rows
@@ -29,6 +30,11 @@ class Drawing:
 
     def _repr_svg_(self) -> str:
         return self.svg
+
+    def _repr_html_(self) -> str:
+        """In a notebook: a page of its own, in which a click opens and closes modules as in the file."""
+        height = int(self.svg.split(' height="', 1)[1].split('"', 1)[0])
+        return frame(f'<!doctype html><meta charset="utf-8"><body style="margin:0">{self.svg}', min(height + 20, 640))
 
 
 def draw(

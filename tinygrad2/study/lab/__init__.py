@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tinygrad2.errors import GraphError
 from tinygrad2.files import write_anew
+from tinygrad2.html import frame
 from tinygrad2.language import script
 from tinygrad2.study.lab.contents import Arrays, Data, contents, games
 from tinygrad2.study.lab.diagnose import Diagnosis
@@ -24,6 +25,9 @@ SIZE = 2_000_000
 
 LIMITS = (1 << 20, 1 << 16, 1 << 14, 1 << 12, 1 << 10, 1 << 8, 96)
 """Up to how many entries an array is in the page as a whole: the largest of these with which the page is small enough."""
+
+HEIGHT = 820
+"""Of the page in a notebook, in pixels."""
 
 CASES = 12
 """Of *Diagnose*, where the computation has room for so many."""
@@ -37,9 +41,23 @@ SCRIPTS = (
 )
 
 
+class Page(int):
+    """The size of a page in bytes; in a notebook it shows the page."""
+
+    html: str
+
+    def __new__(cls, page: bytes) -> Page:
+        made = super().__new__(cls, len(page))
+        made.html = page.decode()
+        return made
+
+    def _repr_html_(self) -> str:
+        return frame(self.html, HEIGHT)
+
+
 def lab(
     loss: Tensor,
-    path: str | Path,
+    path: str | Path | None = None,
     title: str = "a computation",
     about: str = "",
     inside: str | None = None,
@@ -47,8 +65,10 @@ def lab(
     tokens: Sequence[str] = (),
     seed: int = 0,
     cases: int = CASES,
-) -> int:
-    """Write the page of a recorded scalar to `path`; returns its size in bytes, at most `SIZE`.
+) -> Page:
+    """The page of a recorded scalar, which is written to `path`, if one is given, and shows itself in a notebook.
+
+    Returns its size in bytes, at most `SIZE`, as an integer whose `html` is the page.
 
     Arrays too large for that are cut to a window; those of the module at the path `inside` are the last to be. `tokens` stand
     beside the rows of arrays with as many rows; `seed` draws up to so many `cases` of *Diagnose*. Raises GraphError for a
@@ -70,8 +90,9 @@ def lab(
     for limits in itertools.product(LIMITS, LIMITS):
         page = _page({**data, "arrays": arrays.packed(*limits)}, title, about)
         if len(page) <= SIZE:
-            write_anew(Path(path), page, b" - VJP Lab</title>")
-            return len(page)
+            if path is not None:
+                write_anew(Path(path), page, b" - VJP Lab</title>")
+            return Page(page)
     cases = len(data["diagnose"]["cases"])
     raise GraphError(
         f"lab: {len(trace.results)} ops and {cases} cases of diagnose do not fit into a page of {SIZE} bytes; take fewer "

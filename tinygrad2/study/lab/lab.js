@@ -95,7 +95,8 @@ function state() {
 function go(change) {
   const next = { ...state(), ...change };
   for (const key of Object.keys(next)) if (next[key] === "" || next[key] === null || next[key] === undefined) delete next[key];
-  history.replaceState(null, "", "#" + new URLSearchParams(next));
+  const here = location.href.split("#")[0];  // not "" alone, which in a notebook is the page around this one
+  history.replaceState(null, "", here + "#" + new URLSearchParams(next));
   show();
 }
 
