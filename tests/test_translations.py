@@ -1,0 +1,324 @@
+"""A text in one language does not change alone: an English paragraph and its Chinese twin are renewed together.
+
+The twin of `README.md` is `README.zh.md`, also in the folder of an experiment; that of `docs/PAGE.md` is `docs/zh/PAGE.md`.
+Block i of a page and block i of its twin belong together: a paragraph, a heading, an item of a list, a row of a table, a fenced
+block. So do the two arguments of a `Text` in the code, and a docstring and what stands behind its `[zh]`. A file of
+`translations/` has a line for each such pair: the beginnings of their hashes, however their lines are broken.
+
+After both sides were changed, or a page was added, this renews the files, and lists what is translated. It refuses a pair of
+which one side alone is new; where its meaning is still that of the other, name the file and add --anyway:
+
+    python tests/test_translations.py
+    python tests/test_translations.py docs/muon.md --anyway
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+KNOWN = Path(__file__).with_name("translations")
+COMMAND = "python tests/test_translations.py"
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "experiments").glob("[0-9]*/README.md")),
+]
+"""All that have, or are to have, a twin."""
+CHINESE = r"[\u3400-\u9fff]"
+
+
+def twin(page: Path) -> Path:
+    return page.parent / "zh" / page.name if page.parent.name == "docs" else page.with_suffix(".zh.md")
+
+
+TWINS = {page: twin(page) for page in PAGES}
+TRANSLATED = [page for page in PAGES if TWINS[page].exists()]
+each = pytest.mark.parametrize("page", TRANSLATED, ids=lambda page: name(page))
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+# --- Pages, in blocks ---------------------------------------------------------------------------------------------------------
+
+SWITCH = re.compile(r"\[(中文|English)\]\(\S+\)")
+"""A line that leads to the other language, and belongs to neither."""
+BEGINS = re.compile(r"\||#|<!--|\s*([-*]|\d{1,2}\.) ")
+"""A row of a table, a heading, a mark, or an item of a list: a block of its own, also without an empty line before."""
+GENERATED = re.compile(r"(<!-- (?:schedule|mistakes) -->\n).*?(?=<!-- /)", re.DOTALL)
+"""Tables that are made of the texts of the exercises, in both languages."""
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+FENCE = re.compile(r"\s*```")
+INDENTED = re.compile(r"    (?![-*\d])")
+
+
+def blocks(text: str) -> list[str]:
+    """The paragraphs of a page, items of lists, rows of tables and fenced blocks, in their order."""
+    found: list[list[str]] = [[]]
+    fenced = False
+    for line in GENERATED.sub(r"\1", text).splitlines():
+        fence = bool(FENCE.match(line))
+        if not fenced and (fence or not line.strip() or BEGINS.match(line)):
+            found.append([])
+        if fenced or line.strip():
+            found[-1].append(line)
+        if fence:
+            fenced = not fenced
+            if not fenced:
+                found.append([])
+    return ["\n".join(lines) for lines in found if lines and not SWITCH.fullmatch(lines[0])]
+
+
+def of_page(page: Path) -> tuple[list[str], list[str]]:
+    return blocks(page.read_text("utf-8")), blocks(TWINS[page].read_text("utf-8"))
+
+
+def is_code(block: str) -> bool:
+    return bool(FENCE.match(block) or INDENTED.match(block))
+
+
+def without_comments(code: str) -> list[str]:
+    """The lines of a fenced block. A comment, which may be translated, begins the line or stands behind a space."""
+    lines = [re.sub(r"(^|\s)#.*", "", line.replace(" --language zh", "")).rstrip() for line in code.splitlines()]
+    return [line for line in lines if line]
+
+
+def prose(block: str) -> str:
+    """What there is to translate: no code, formulas, HTML or targets of links."""
+    if is_code(block):
+        return ""
+    return re.sub(r"`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|<[^>]*>|\]\([^)]*\)", " ", block, flags=re.DOTALL)
+
+
+def to_be_kept(block: str) -> set[str]:
+    """The numbers, pieces of code and formulas of a block: a translation has the same."""
+    marked = re.findall(r"`[^`]+`|\$\$.+?\$\$|\$[^$]+\$", re.sub(r"\s+", " ", block), re.DOTALL)
+    return {*marked, *re.findall(r"(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+)?", prose(block))}
+
+
+def lead(block: str) -> str:
+    return " ".join(block.split())[:70]
+
+
+# --- Pairs, and which are known -----------------------------------------------------------------------------------------------
+
+
+class Pair(NamedTuple):
+    where: Path
+    en: str
+    zh: str
+
+    @property
+    def hashes(self) -> tuple[str, str]:
+        return short(self.en), short(self.zh)
+
+
+def short(text: str) -> str:
+    return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()[:12]
+
+
+def pairs_of_code(path: Path) -> Iterator[Pair]:
+    """All texts of a file that stand in both languages: arguments of `Text`, and docstrings with `[zh]`."""
+    source = path.read_text("utf-8")
+    if "\n[zh]\n" not in source and "Text(" not in source:
+        return
+    tree = ast.parse(source)
+    doc = ast.get_docstring(tree, clean=False) or ""
+    if "\n[zh]\n" in doc:
+        en, zh = doc.split("\n[zh]\n")
+        yield Pair(path, en, zh)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Text" and len(node.args) == 2:
+            yield Pair(path, *map(words, node.args))
+
+
+def words(node: ast.AST) -> str:
+    """A text as it stands there; of what is put into it, the names. (Pythons differ in how they write an expression.)"""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(map(words, node.values))
+    return f"{{{' '.join(sorted({one.id for one in ast.walk(node) if isinstance(one, ast.Name)}))}}}"
+
+
+def pairs() -> dict[str, list[Pair]]:
+    """All pairs, by the name of the file in `translations/`: one for each page, and one for the code."""
+    code = [path for package in ("tinygrad2", "gpt2") for path in sorted((ROOT / package).rglob("*.py"))]
+    found = {"code": [pair for path in code for pair in pairs_of_code(path)]}
+    for page in TRANSLATED:
+        both = zip(*of_page(page), strict=False)
+        found[kind_of(page)] = [Pair(page, en, zh) for en, zh in both if en != zh]
+    return found
+
+
+def kind_of(page: Path) -> str:
+    """The name of the file in `translations/`, without its suffix."""
+    return name(page).replace("/", "-").removesuffix(".md")
+
+
+def known(kind: str) -> set[tuple[str, ...]]:
+    path = KNOWN / f"{kind}.txt"
+    return {tuple(line.split()) for line in path.read_text().splitlines()} if path.exists() else set()
+
+
+def sides(hashes: set[tuple[str, ...]]) -> tuple[set[str], set[str]]:
+    return {en for en, _ in hashes}, {zh for _, zh in hashes}
+
+
+def changed_alone(now: list[Pair], before: set[tuple[str, ...]]) -> list[Pair]:
+    """The pairs of which exactly one side is known: with another partner."""
+    english, chinese = sides(before)
+    new = [(pair, *pair.hashes) for pair in now if pair.hashes not in before]
+    return [pair for pair, en, zh in new if (en in english) != (zh in chinese)]
+
+
+# --- Tests --------------------------------------------------------------------------------------------------------------------
+
+
+def test_no_text_has_changed_in_one_language_alone():
+    now = pairs()
+    wrong = [f"{name(one.where)}: {lead(one.en)}" for kind in now for one in now[kind] if one.hashes not in known(kind)]
+    assert not wrong, f"look at the other language, then run: {COMMAND}\n" + "\n".join(wrong)
+    stale = [kind for kind in now if known(kind) - {pair.hashes for pair in now[kind]}]
+    stale += [path.stem for path in KNOWN.glob("*.txt") if path.stem not in now]
+    assert not stale, f"pairs that are gone; run: {COMMAND}"
+    assert len(now["code"]) > 150
+
+
+@each
+def test_a_page_and_its_twin_have_the_same_parts(page):
+    en, zh = of_page(page)
+    english, chinese = sides(known(kind_of(page)))
+    new = [f"{name(page)}: {lead(block)}" for block in en if short(block) not in english and block not in zh]
+    new += [f"{name(TWINS[page])}: {lead(block)}" for block in zh if short(block) not in chinese and block not in en]
+    assert len(en) == len(zh), f"{name(page)} has {len(en)} blocks, its twin {len(zh)}; new are\n" + "\n".join(new)
+    for a, b in zip(en, zh, strict=True):
+        marks = [re.match(r"\s*(```.*|#+ |[-*] |\d+\. |\||<|)", block)[1] for block in (a, b)]
+        assert marks[0] == marks[1], f"{lead(a)}\nis not of the same kind as\n{lead(b)}"
+        if is_code(a):
+            assert without_comments(a) == without_comments(b), f"{lead(a)}: code differs by more than comments"
+
+
+@each
+def test_a_twin_is_translated_and_keeps_numbers_and_code(page):
+    wrong = []
+    for a, b in zip(*of_page(page), strict=True):
+        if a == b and re.search(r"[a-z]{2,} [a-z]{2,} [a-z]{2,}", prose(a)):
+            wrong.append(f"not translated: {lead(a)}")
+        lacks = set() if is_code(a) else to_be_kept(a) - to_be_kept(b)
+        wrong += [f"{lead(b)}\n    lacks what the English has: {', '.join(sorted(lacks))}"] * bool(lacks)
+    assert not wrong, f"{name(TWINS[page])}:\n" + "\n".join(wrong)
+
+
+@each
+def test_a_twin_links_to_the_same_places_in_chinese(page):
+    wrong = []
+    for a, b in zip(*of_page(page), strict=True):
+        expected = sorted(in_chinese(page, link) for link in LINK.findall(a) if not is_code(a))
+        found = sorted(in_full(TWINS[page], link) for link in LINK.findall(b) if not is_code(b))
+        wrong += [f"{lead(b)}\n    leads to {found}, and not to {expected}"] * (found != expected)
+    assert not wrong, f"{name(TWINS[page])}:\n" + "\n".join(wrong)
+
+
+def in_full(page: Path, link: str) -> str:
+    """A link with its path from the root of the repository."""
+    path, mark, heading = link.partition("#")
+    return link if "://" in link else os.path.relpath(page.parent / path if path else page, ROOT) + mark + heading
+
+
+def in_chinese(page: Path, link: str) -> str:
+    """Where a link of an English page leads on its twin: to the twin of the other page, if that is to have one."""
+    path, mark, heading = in_full(page, link).partition("#")
+    target = ROOT / path / "README.md" if (ROOT / path).is_dir() else ROOT / path
+    if "://" in link or target not in TWINS:
+        return path + mark + heading
+    if heading and TWINS[target].exists():
+        heading = headings(TWINS[target])[headings(target).index(heading)]
+    return name(TWINS[target]) + mark + heading
+
+
+def headings(page: Path) -> list[str]:
+    """As links name them, in their order."""
+    found = [block.lstrip("# ").lower() for block in blocks(page.read_text("utf-8")) if block.startswith("#")]
+    return [re.sub(r"[^\w -]", "", one).replace(" ", "-") for one in found]
+
+
+def test_a_change_of_either_language_is_seen():
+    def pair(en, zh):
+        return Pair(ROOT, en, zh)
+
+    old = [pair("one apple", "一个苹果"), pair("two", "二")]
+    before = {one.hashes for one in old}
+    assert not changed_alone([*old, pair("one\n apple", "一个苹果"), pair("three", "三")], before)  # wrapped anew; both new
+    for planted in (pair("one pear", "一个苹果"), pair("one apple", "一个梨")):
+        assert changed_alone([planted, old[1]], before) == [planted]
+
+
+def test_what_blocks_are():
+    code = "```sh\nls  # all\n\n# more\na#b\n```"
+    found = blocks(f"one\ntwo\n- x\n  y\n- z\n\n| a |\n|---|\n{code}\n<!-- m -->\nend")
+    assert found == ["one\ntwo", "- x\n  y", "- z", "| a |", "|---|", code, "<!-- m -->\nend"]
+    assert without_comments(code) == ["```sh", "ls", "a#b", "```"]
+    assert blocks("# A\n\n[English](../a.md)\n\nB") == ["# A", "B"]
+    assert to_be_kept("`a` is 1,000 of $x_1$,\n2e-7 `b\nc` w2") == {"`a`", "1,000", "$x_1$", "2e-7", "`b c`"}
+
+
+# --- The command --------------------------------------------------------------------------------------------------------------
+
+
+def renew(only: list[str], anyway: bool) -> int:
+    refused = 0
+    for kind, now in pairs().items():
+        if only and not any(name(one.where) in only for one in now):
+            continue
+        before = known(kind)
+        alone = [] if anyway and only else changed_alone(now, before)
+        for one in alone:
+            print(f"{name(one.where)}: changed in one language alone:\n{one.en}\n{one.zh}\n")
+        refused += len(alone)
+        if not alone and {one.hashes for one in now} != before:
+            KNOWN.mkdir(exist_ok=True)
+            (KNOWN / f"{kind}.txt").write_text("".join(f"{en} {zh}\n" for en, zh in dict.fromkeys(one.hashes for one in now)))
+            print(f"renewed: {kind}")
+    for path in KNOWN.glob("*.txt"):
+        if path.stem not in pairs():
+            path.unlink()
+    return refused
+
+
+def report() -> None:
+    """What is translated, in words of English and in Chinese characters; code is not counted."""
+    rows = []
+    for page in PAGES:
+        both = of_page(page) if page in TRANSLATED else (blocks(page.read_text("utf-8")), [])
+        rows.append((name(page), *both))
+    code = pairs()["code"]
+    rows.append((f"{len({one.where for one in code})} files of code", [one.en for one in code], [one.zh for one in code]))
+    print(f"{'':44}{'blocks':>8}{'words':>8}{'characters':>12}")
+    total = [0, 0, 0]
+    for what, en, zh in rows:
+        counts = [
+            len(en),
+            sum(len(re.findall(r"[A-Za-z][\w'-]*", prose(block))) for block in en),
+            sum(len(re.findall(CHINESE, block)) for block in zh),
+        ]
+        total = [a + b for a, b in zip(total, counts, strict=True)]
+        print(f"{what:44}{counts[0]:8,}{counts[1]:8,}" + (f"{counts[2]:12,}" if zh else "   not translated"))
+    print(f"{'in all':44}{total[0]:8,}{total[1]:8,}{total[2]:12,}")
+
+
+if __name__ == "__main__":
+    if renew([word for word in sys.argv[1:] if word != "--anyway"], "--anyway" in sys.argv):
+        sys.exit("Change the other side too. Where it still means the same, name the file and add --anyway.")
+    report()
