@@ -104,7 +104,7 @@ def prose(block: str) -> str:
 def to_be_kept(block: str) -> set[str]:
     """The numbers, pieces of code and formulas of a block: a translation has the same."""
     marked = re.findall(r"`[^`]+`|\$\$.+?\$\$|\$[^$]+\$", re.sub(r"\s+", " ", block), re.DOTALL)
-    return {*marked, *re.findall(r"(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+)?", prose(block))}
+    return {*marked, *re.findall(r"(?<![A-Za-z0-9_.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+)?", prose(block))}
 
 
 def lead(block: str) -> str:
