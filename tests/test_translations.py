@@ -89,7 +89,9 @@ def is_code(block: str) -> bool:
 
 
 def without_comments(code: str) -> list[str]:
-    """The lines of a fenced block. A comment, which may be translated, begins the line or stands behind a space."""
+    """The lines of a fenced block. Comments may be translated, but for those of what is printed or quoted from a file."""
+    if not re.match(r"\s*```(sh|python)(?! file=)", code):
+        return code.splitlines()
     lines = [re.sub(r"(^|\s)#.*", "", line.replace(" --language zh", "")).rstrip() for line in code.splitlines()]
     return [line for line in lines if line]
 
@@ -105,6 +107,21 @@ def to_be_kept(block: str) -> set[str]:
     """The numbers, pieces of code and formulas of a block: a translation has the same."""
     marked = re.findall(r"`[^`]+`|\$\$.+?\$\$|\$[^$]+\$", re.sub(r"\s+", " ", block), re.DOTALL)
     return {*marked, *re.findall(r"(?<![A-Za-z0-9_.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+)?", prose(block))}
+
+
+def unrendered(block: str) -> list[str]:
+    """Stars that Markdown leaves as stars: between a letter and a punctuation mark, on the wrong side of it."""
+    text = f" {re.sub(r'`[^`]*`', '`', re.sub(r'[$][^$]*[$]|[]][(][^)]*[)]', ']', block))} "
+    found, opened = [], False
+    for star in re.finditer(r"(?<!\\)\*+", text):
+        before, after = text[star.start() - 1], text[star.end()]
+        if before.isspace() and after.isspace():
+            continue  # a product, or an item of a list
+        opened = not opened
+        inside, outside = (after, before) if opened else (before, after)
+        if inside.isspace() or (not inside.isalnum() and outside.isalnum()):
+            found.append(text[max(0, star.start() - 12) : star.end() + 12])
+    return found
 
 
 def lead(block: str) -> str:
@@ -218,7 +235,15 @@ def test_a_twin_is_translated_and_keeps_numbers_and_code(page):
             wrong.append(f"not translated: {lead(a)}")
         lacks = set() if is_code(a) else to_be_kept(a) - to_be_kept(b)
         wrong += [f"{lead(b)}\n    lacks what the English has: {', '.join(sorted(lacks))}"] * bool(lacks)
+        wrong += [f"stars that are not rendered: {part}" for part in unrendered(b) if not is_code(b)]
     assert not wrong, f"{name(TWINS[page])}:\n" + "\n".join(wrong)
+
+
+@each
+def test_a_page_and_its_twin_lead_to_each_other(page):
+    here, there = (os.path.relpath(b, a.parent) for a, b in ((page, TWINS[page]), (TWINS[page], page)))
+    assert f"\n[English]({there})\n" in TWINS[page].read_text("utf-8")
+    assert f"\n[中文]({here})\n" in page.read_text("utf-8")
 
 
 @each
@@ -270,6 +295,9 @@ def test_what_blocks_are():
     found = blocks(f"one\ntwo\n- x\n  y\n- z\n\n| a |\n|---|\n{code}\n<!-- m -->\nend")
     assert found == ["one\ntwo", "- x\n  y", "- z", "| a |", "|---|", code, "<!-- m -->\nend"]
     assert without_comments(code) == ["```sh", "ls", "a#b", "```"]
+    assert without_comments("```text\n1 # 2\n```") == ["```text", "1 # 2", "```"]
+    assert not unrendered("**词**（word）是 *词*，2 * 3，a **词。** b")
+    assert all(map(unrendered, ("**词（word）**是", "是**“词”**", "**`x`**是")))
     assert blocks("# A\n\n[English](../a.md)\n\nB") == ["# A", "B"]
     assert to_be_kept("`a` is 1,000 of $x_1$,\n2e-7 `b\nc` w2") == {"`a`", "1,000", "$x_1$", "2e-7", "`b c`"}
 

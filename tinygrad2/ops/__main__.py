@@ -49,6 +49,7 @@ def page() -> str:
     kinds = {name: kind(function) for name, function in functions().items()}
     parts = [
         "# NumPy's functions with a Tensor",
+        "[中文](zh/numpy.md)",
         "What a Tensor makes of the functions of `np` and `np.linalg`. "
         f"`python -m tinygrad2.ops` prints this page; here it is for NumPy {np.__version__}.",
     ]
