@@ -213,6 +213,10 @@ def test_no_text_has_changed_in_one_language_alone():
     assert len(now["code"]) > 150
 
 
+def test_every_page_has_a_twin():
+    assert not [name(page) for page in PAGES if page not in TRANSLATED]
+
+
 @each
 def test_a_page_and_its_twin_have_the_same_parts(page):
     en, zh = of_page(page)
