@@ -6,10 +6,10 @@ block. So do the two arguments of a `Text` in the code, and a docstring and what
 `translations/` has a line for each such pair: the beginnings of their hashes, however their lines are broken.
 
 After both sides were changed, or a page was added, this renews the files, and lists what is translated. It refuses a pair of
-which one side alone is new; where its meaning is still that of the other, name the file and add --anyway:
+which one side alone is new; where its meaning is still that of the other, name the English file after --anyway:
 
     python tests/test_translations.py
-    python tests/test_translations.py docs/muon.md --anyway
+    python tests/test_translations.py --anyway docs/muon.md
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -180,8 +180,8 @@ def pairs() -> dict[str, list[Pair]]:
     code = [path for package in ("tinygrad2", "gpt2") for path in sorted((ROOT / package).rglob("*.py"))]
     found = {"code": [pair for path in code for pair in pairs_of_code(path)]}
     for page in TRANSLATED:
-        if not unequal(page):
-            found[kind_of(page)] = [Pair(page, en, zh) for en, zh in zip(*of_page(page), strict=True) if en != zh]
+        if both := aligned(page):
+            found[kind_of(page)] = [Pair(page, en, zh) for en, zh in both if en != zh]
     return found
 
 
@@ -194,6 +194,11 @@ def unequal(page: Path) -> str:
     alone += [f"{name(TWINS[page])}: {lead(block)}" for block in zh if short(block) not in paired[1] | there[0]]
     said = f"{name(page)} has {len(en)} blocks, its twin {len(zh)}; without a partner:\n" + "\n".join(alone)
     return said if len(en) != len(zh) else ""
+
+
+def aligned(page: Path) -> list[tuple[str, str]]:
+    """The blocks of a page, each with that of its twin; none where their numbers differ, which a test says."""
+    return [] if unequal(page) else list(zip(*of_page(page), strict=True))
 
 
 def kind_of(page: Path) -> str:
@@ -237,8 +242,7 @@ def test_every_page_has_a_twin():
 @each
 def test_a_page_and_its_twin_have_the_same_parts(page):
     assert not unequal(page), unequal(page)
-    en, zh = of_page(page)
-    for a, b in zip(en, zh, strict=True):
+    for a, b in aligned(page):
         marks = [re.match(r"\s*(```.*|#+ |[-*] |\d+\. |\||<|)", block)[1] for block in (a, b)]
         assert marks[0] == marks[1], f"{lead(a)}\nis not of the same kind as\n{lead(b)}"
         if is_code(a):
@@ -248,7 +252,7 @@ def test_a_page_and_its_twin_have_the_same_parts(page):
 @each
 def test_a_twin_is_translated_and_keeps_numbers_and_code(page):
     wrong = []
-    for a, b in zip(*of_page(page), strict=False):
+    for a, b in aligned(page):
         if a == b and re.search(r"[a-z]{2,} [a-z]{2,} [a-z]{2,}", prose(a)):
             wrong.append(f"not translated: {lead(a)}")
         lacks = set() if is_code(a) else to_be_kept(a) - to_be_kept(b)
@@ -267,7 +271,7 @@ def test_a_page_and_its_twin_lead_to_each_other(page):
 @each
 def test_a_twin_links_to_the_same_places_in_chinese(page):
     wrong = []
-    for a, b in zip(*of_page(page), strict=False):
+    for a, b in aligned(page):
         expected = sorted(in_chinese(page, link) for link in LINK.findall(a) if not is_code(a))
         found = sorted(in_full(TWINS[page], link) for link in LINK.findall(b) if not is_code(b))
         wrong += [f"{lead(b)}\n    leads to {found}, and not to {expected}"] * (found != expected)
@@ -323,26 +327,22 @@ def test_what_blocks_are():
 # --- The command --------------------------------------------------------------------------------------------------------------
 
 
-def renew(only: list[str], anyway: bool) -> int:
-    """Write what is new, and say what is not accepted; how much that is."""
+def renew(same: Sequence[str]) -> list[str]:
+    """Write the pairs that are new, and give what is refused: pairs of which one side changed, but for those of the files `same`."""
     refused = [said for page in TRANSLATED if (said := unequal(page))]
-    now = pairs()
-    for kind, found in now.items():
-        if only and not any(name(one.where) in only for one in found):
-            continue
+    for kind, now in pairs().items():
         before = known(kind)
-        alone = [] if anyway and only else changed_alone(found, before)
+        alone = [one for one in changed_alone(now, before) if name(one.where) not in same]
         refused += [f"{one.changed(before)}\n\n{one.en}\n\n{one.zh}\n" for one in alone]
-        if not alone and {one.hashes for one in found} != before:
+        if not alone and {one.hashes for one in now} != before:
             KNOWN.mkdir(exist_ok=True)
-            lines = [f"{en} {zh}\n" for en, zh in dict.fromkeys(one.hashes for one in found)]
+            lines = [f"{en} {zh}\n" for en, zh in dict.fromkeys(one.hashes for one in now)]
             (KNOWN / f"{kind}.txt").write_text("".join(lines))
             print(f"renewed: {kind}")
     for path in KNOWN.glob("*.txt"):
         if path.stem not in ("code", *map(kind_of, TRANSLATED)):
             path.unlink()
-    print(*refused, sep="\n")
-    return len(refused)
+    return refused
 
 
 def report() -> None:
@@ -366,7 +366,18 @@ def report() -> None:
     print(f"{'in all':44}{total[0]:8,}{total[1]:8,}{total[2]:12,}")
 
 
-if __name__ == "__main__":
-    if renew([word for word in sys.argv[1:] if word != "--anyway"], "--anyway" in sys.argv):
-        sys.exit("Change the other side too. Where it still means the same, name the file and add --anyway.")
+def main(words: list[str]) -> str | None:
+    """None, or what was refused."""
+    if words and words[0] != "--anyway":
+        return f"{' '.join(words)} is not understood: {COMMAND} [--anyway FILE...]"
+    files = {name(one.where) for found in pairs().values() for one in found}
+    if unknown := set(words[1:]) - files or (words == ["--anyway"] and {"no file"}):
+        return f"{', '.join(sorted(unknown))}: --anyway takes files with English texts that have a twin, such as docs/muon.md"
+    if refused := renew(words[1:]):
+        return "\n".join([*refused, "Change the other side too. Where it still means the same, add: --anyway FILE"])
     report()
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
