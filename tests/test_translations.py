@@ -328,7 +328,7 @@ def test_what_blocks_are():
 
 
 def renew(same: Sequence[str]) -> list[str]:
-    """Write the pairs that are new, and give what is refused: pairs of which one side changed, but for those of the files `same`."""
+    """Write the pairs that are new, and give what is refused: pairs of which one side changed, except in the files `same`."""
     refused = [said for page in TRANSLATED if (said := unequal(page))]
     for kind, now in pairs().items():
         before = known(kind)
