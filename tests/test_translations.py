@@ -203,7 +203,7 @@ def aligned(page: Path) -> list[tuple[str, str]]:
 
 def kind_of(page: Path) -> str:
     """The name of the file in `translations/`, without its suffix."""
-    return name(page).replace("/", "-").removesuffix(".md")
+    return name(page).replace("/", "-")
 
 
 def known(kind: str) -> set[tuple[str, ...]]:
