@@ -361,9 +361,9 @@ def report() -> None:
             sum(len(re.findall(r"[A-Za-z][\w'-]*", prose(block))) for block in en),
             sum(len(re.findall(CHINESE, block)) for block in zh),
         ]
-        total = [a + b for a, b in zip(total, counts, strict=True)]
+        total = [a + b for a, b in zip(total, counts, strict=True)] if zh else total
         print(f"{what:44}{counts[0]:8,}{counts[1]:8,}" + (f"{counts[2]:12,}" if zh else "   not translated"))
-    print(f"{'in all':44}{total[0]:8,}{total[1]:8,}{total[2]:12,}")
+    print(f"{'translated, in all':44}{total[0]:8,}{total[1]:8,}{total[2]:12,}")
 
 
 def main(words: list[str]) -> str | None:
