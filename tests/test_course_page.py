@@ -21,7 +21,7 @@ from tinygrad2.study.course.exercise import Text  # noqa: E402
 from tinygrad2.study.course.folder import Folder  # noqa: E402
 from tinygrad2.study.course.judging import VERDICTS, Verdict  # noqa: E402
 
-PAGES = {"en": ROOT / "docs" / "course-for-teachers.md", "zh": ROOT / "docs" / "course-for-teachers.zh.md"}
+PAGES = {"en": ROOT / "docs" / "course-for-teachers.md", "zh": ROOT / "docs" / "zh" / "course-for-teachers.md"}
 SHOWN = 2
 """Mistakes of each exercise that the page has."""
 

@@ -4,7 +4,7 @@ commands are real; the scripts of docs/ run.
 On a page, a ```python block is executed, and a ```text block right after it is what it prints; the blocks of a page of docs/
 go on from one another, those of the others each stand alone. A picture that they make is the one of that name beside the page.
 A block marked ```python needs=PACKAGE is executed where that package is, and one marked ```python file=PATH is a part of that
-file. In a ```sh block each line is a command.
+file. In a ```sh block each line is a command. The Chinese pages have the same code, which tests/test_translations.py compares.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from tinygrad2 import gradcheck, ops
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+CHINESE = sorted({*ROOT.glob("*.zh.md"), *ROOT.glob("docs/zh/*.md"), *ROOT.glob("experiments/*/*.zh.md")})
+PAGES = [*sorted({*ROOT.glob("*.md")} - {*CHINESE}), *sorted((ROOT / "docs").glob("*.md"))]
 
 
 class Block(NamedTuple):
@@ -104,7 +105,7 @@ def test_a_quotation_is_in_its_file(block):
     assert block.text in path.read_text("utf-8"), f"{block}: {path.name} has no such lines"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES + CHINESE, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
     broken = []
