@@ -28,6 +28,7 @@ from gpt2.commands.settings import part_of
 from gpt2.config import GPT2Config, TrainConfig
 from gpt2.insight.benchmark import benchmark
 from gpt2.text.corpora import load_corpus
+from gpt2.training.dial import BASE, Task, choices
 
 ROWS = Path(__file__).parent / "rows.jsonl"
 
@@ -57,6 +58,15 @@ def text(name: str) -> str:
     raise ValueError(f"there is no text {name!r}")
 
 
+PACE = 21_900
+"""Tokens per second on which `dial.REFERENCE` was trained by one core of the machine of the rows: 0.035 s for 768."""
+
+
+def task(row: dict[str, Any]) -> Task:
+    """What the rule of `gpt2 train --minutes` would have looked at."""
+    return Task(60 * row["minutes"] * PACE, (1 - CORPORA[row["corpus"]]) * row["characters"], row["alphabet"])
+
+
 def pace(cell: Cell) -> float:
     """Seconds of a step on one core: the fastest of some, so that what else runs here changes little."""
     settings = {"tokenizer": "char", **cell["settings"]}
@@ -80,6 +90,8 @@ def trained(cell: Cell, step_s: float) -> dict[str, Any]:
     assert result is not None
     return {
         **cell,
+        "characters": len(text(cell["corpus"])),
+        "alphabet": len(set(text(cell["corpus"]))),
         "step_s": round(step_s, 5),
         "steps": result.steps,
         "parameters": run.model.num_parameters(),
@@ -107,8 +119,46 @@ def measured(cells: Iterable[Cell]) -> Iterator[dict[str, Any]]:
         yield row
 
 
+def settings_of(row: dict[str, Any]) -> dict[str, Any]:
+    """Those that the rule chooses or leaves to its preset, whether the preset of a row has them or they differ from it."""
+    preset = row["settings"]["preset"]
+    settings = {"tokenizer": "char", "dropout": 0.0, "architecture": "gpt2", "weight_decay": 0.1}
+    settings |= GPT2Config.of_preset(preset) | TrainConfig.of_preset(preset) | row["settings"]
+    return {name: value for name, value in settings.items() if name not in ("preset", "steps")}
+
+
+def of_the_rule(cases: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Of rows with one text and one length: the one with the settings of the rule, but for the nearest size of a vocabulary."""
+    chosen = {name: value for choice in choices(task(cases[0]), {}) for name, value in choice.settings.items()}
+    wanted = settings_of({"settings": {"preset": BASE, **chosen}})
+    same = [row for row in cases if settings_of(row) | {"vocab_size": 0} == wanted | {"vocab_size": 0}]
+    return min(same, key=lambda row: abs(settings_of(row)["vocab_size"] - wanted["vocab_size"]), default=None)
+
+
+def table() -> str:
+    """The best that was tried for each text and length, beside the rule and the preset `tiny`."""
+    lines = [
+        "| text | characters | minutes of one core | tried | the best | the rule | `tiny` |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    cases: dict[tuple[str, float], list[dict[str, Any]]] = {}
+    for row in rows():
+        cases.setdefault((row["corpus"], row["minutes"]), []).append(row)
+    for (corpus, minutes), found in sorted(cases.items()):
+        rule = of_the_rule(found)
+        if rule:
+            tiny = next((f"{row['bits_per_byte']:.3f}" for row in found if row["settings"] == {"preset": "tiny"}), "")
+            best = min(row["bits_per_byte"] for row in found)
+            numbers = f"{len(found)} | {best:.3f} | {rule['bits_per_byte']:.3f} | {tiny}"
+            lines.append(f"| {corpus} | {found[0]['characters']:,} | {minutes} | {numbers} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """See above."""
+    if sys.argv[1:] == ["--table"]:
+        print(table())
+        return
     for row in measured(map(json.loads, sys.stdin)):
         with ROWS.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")

@@ -30,6 +30,7 @@ from gpt2.terminal import in_notebook, note, one_line, say
 from gpt2.text.corpora import Corpus, Form, Texts, is_read_once, load_corpus, names, noted
 from gpt2.text.encoding import Prepared, prepare, tokenizer_for
 from gpt2.tokenizers import Tokenizer
+from gpt2.training import dial
 from gpt2.training.choice import Choice, choose
 from gpt2.training.loop import Result, Say, train
 from gpt2.training.memory import check_fits, checkpoint_bytes
@@ -110,6 +111,8 @@ class Start:
     """What multiplies."""
     choice: Choice | None
     """Of it, where a run begins."""
+    chosen: list[str]
+    """What was chosen for the time that it has, and why, in lines."""
 
     def train(self, run: Run, say: Say, began: float, *pictures: Callable[..., object] | None) -> Result:
         """To the end, into a folder; `pictures` are the functions `draw` and `show` of the loop."""
@@ -140,6 +143,7 @@ def _prepared(args: argparse.Namespace) -> Start:
     together = comm.current()
     resume = together.broadcast(resume, "the start")  # a rank that is late may find what another has written
     setup = read_setup(args.out, given, args.accept_changes) if resume else None
+    free = "preset" not in given  # which is then a matter of the time, if there is one
     preset, example = take_preset(given), run_to_follow(args)
     name = preset if example is None else Path(args.config).absolute().parent.name
     config = setup.training if setup else TrainConfig.preset(preset, **part_of(TrainConfig, given))
@@ -165,6 +169,13 @@ def _prepared(args: argparse.Namespace) -> Start:
     else:
         corpus = load_corpus(config.data, form)
     told(corpus)
+    chosen: list[str] = []
+    if config.minutes and free and preset == PRESET and example is None and not setup:
+        task = dial.Task.of(corpus, config)
+        found, preset = dial.choices(task, given), dial.BASE
+        given = {name: value for choice in found for name, value in choice.settings.items()} | given
+        config, chosen = TrainConfig.preset(preset, **part_of(TrainConfig, given)), dial.lines(task, found, config)
+        name = preset
     config = replace(config, data=noted(config.data))
     if setup:
         model, tokenizer = setup.model_at_start(bool(Checkpoints(setup.run.checkpoints).steps())), setup.tokenizer
@@ -180,7 +191,7 @@ def _prepared(args: argparse.Namespace) -> Start:
     if together.size > 1:
         Shards.of(config, model.num_parameters())  # refuses too few of them before there is a folder
         together.check_same(_facts(config, model, corpus) | {"the products": products.running(library)})
-    return Start(name, setup, config, model, text, library, choice)
+    return Start(name, setup, config, model, text, library, choice, chosen)
 
 
 def _announce(start: Start, run: Run, args: argparse.Namespace, gave_up: dict[Path, str]) -> None:
@@ -189,6 +200,8 @@ def _announce(start: Start, run: Run, args: argparse.Namespace, gave_up: dict[Pa
     size = f"{corpus.characters:,} characters, {tokenizer.vocab_size} {'distinct' if config.tokenizer == 'char' else 'tokens'}"
     what = corpus.name if setup else f"{start.name} on {corpus.name}"
     say(one_line(f"{what} ({size}), into {run.folder}"))
+    for line in start.chosen:
+        say(line)
     if setup and (schedule := setup.schedule()):
         say(schedule)
     if start.choice and start.choice.new and len(start.choice.rates) > 1:

@@ -105,6 +105,18 @@ def test_a_fast_sum_differs_by_rounding_only(folder, count, flags):
 
 
 @pytest.mark.mpi
+def test_ranks_choose_the_same_for_their_minutes(folder):
+    """Each looks at its own clock; what is chosen for the time is the same all the same, or they would refuse to begin."""
+    sizes = "--d-model=16 --num-heads=2 --max-seq-len=16 --threads=1 --shards=4 --sample-tokens=5 --no-plots"
+    command = f"-m gpt2 train my.txt --minutes=0.05 --out=minutes {sizes}".split()
+    job = [MPIEXEC, "-n", "2", sys.executable, *command]
+    done = subprocess.run(job, cwd=folder, capture_output=True, text=True, timeout=WITHIN)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("chosen for 0.05 minutes") == 1
+    assert (folder / "minutes" / "model.safetensors").exists()
+
+
+@pytest.mark.mpi
 def test_bfloat16_on_the_wire_rounds(folder):
     assert Job(folder, "wire", 2, "--wire=bfloat16").ended()[0] == 0
     differences = np.abs(np.subtract(losses(folder / "wire"), losses(folder / "one")))
