@@ -73,10 +73,11 @@ experiments: $(VENV)/installed
 experiments-quick: $(VENV)/installed-test
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m experiments tests/test_experiments.py $(ARGS)
 
-# The reference of all public names, from their docstrings: build/api/index.html. The pages for reading are in docs/.
-docs: $(VENV)/installed-docs
-	$(BIN)/python -m pdoc --docformat google -t docs/api -o build/api tinygrad2 tinygrad2.study tinygrad2.errors tinygrad2.kernels \
-		gpt2 gpt2.tokenizers gpt2.text.corpora gpt2.training.loop gpt2.training.step gpt2.generation gpt2.insight.evaluation gpt2.run.health gpt2.errors
+# All pages, in both languages, and the reference of public names, to search and to read without a network: build/site/index.html
+docs: $(VENV)/installed-test $(VENV)/installed-docs
+	rm -rf build/site docs/reference
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --conf-dir docs/site --doctree-dir build/site-trees . build/site
+	REQUIRE_SITE=1 $(BIN)/python -m pytest tests/test_site.py $(ARGS)
 
 # The notebooks of docs/notebooks in both languages, run without a network where unshare can take it away: build/notebooks/*.ipynb
 notebooks: $(VENV)/installed-test $(VENV)/installed-notebook
