@@ -115,11 +115,11 @@ class Fault:
             return None
         try:
             raw = np.asarray(evaluate(codes[part.index][1], part.user, g, put=put, summed=summed))
-            np.broadcast_shapes(raw.shape, part.target.array.shape)
-        except ValueError:  # the shapes do not fit here: this mistake would not have gone unnoticed
-            return None
-        other = Contribution(part.user, part.index, part.target, raw)
-        return other if raw.ndim >= part.target.array.ndim and other.array.shape == part.target.array.shape else None
+            fits = np.broadcast_shapes(raw.shape, part.target.array.shape) == raw.shape
+        except ValueError:
+            fits = False
+        # of shapes that do not fit the mistake would not have gone unnoticed
+        return Contribution(part.user, part.index, part.target, raw) if fits else None
 
 
 def put(g: Array, shape: tuple[int, ...], index: Any) -> Array:

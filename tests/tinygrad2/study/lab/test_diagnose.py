@@ -296,6 +296,18 @@ def test_two_faulty_ops_are_no_case():
     assert game.proven("a control that is not", None, None, doubled(one)) is None
 
 
+@pytest.mark.parametrize("sizes", [(2, 3, 1), (3, 1, 2), (1, 1, 1), (1, 2, 1)], ids=str)
+@pytest.mark.parametrize("rows", [1, 2])
+def test_lengths_of_one_give_cases_too(sizes, rows, rng):
+    """A mistake whose array has another shape than the input, and would broadcast with it, is none that goes unnoticed."""
+    layers = [nn.Linear(n, m, rng=rng) for n, m in zip(sizes, sizes[1:], strict=False)]
+    x = Tensor(rng.standard_normal((rows, sizes[0])).astype("f"))
+    with study.record():
+        loss = np.sum(layers[1](np.tanh(layers[0](x))))
+    found = diagnose.cases(study.Trace(loss), 20)
+    assert any(case.culprit is not None for case in found)
+
+
 @pytest.mark.parametrize("right", [True, False])
 def test_an_op_of_the_users_own_must_be_right(right):
     class Cube(Op):  # without a formula
