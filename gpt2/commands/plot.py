@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,12 @@ from gpt2.run.plots import (
     save,
     shortened,
 )
+from gpt2.run.report import write_report
 from gpt2.run.tensorboard import write_events
 from tinygrad2.errors import counted
 from tinygrad2.fonts import legible
 
-HELP = "draw the losses of several runs together, draw one run's pictures again, or write event files for TensorBoard"
+HELP = "draw the losses of several runs together, draw one run's pictures and page again, or write event files for TensorBoard"
 STYLES = ("-", "--", "-.", ":")
 """Of lines, where there are more runs than colours."""
 
@@ -66,7 +67,12 @@ def run(args: argparse.Namespace) -> int:
         print(path)
     elif not args.tensorboard:
         (found,) = runs.values()
-        for path, draw_it in {found.loss_plot: draw_loss, found.training_plot: draw_training}.items():
+        made: dict[Path, Callable[[Run], object]] = {
+            found.loss_plot: draw_loss,
+            found.training_plot: draw_training,
+            found.report: write_report,
+        }
+        for path, draw_it in made.items():
             with naming(path):
                 draw_it(found)
             print(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import io
 import math
 import os
 import shutil
@@ -11,17 +12,25 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
+from gpt2.commands.parser import place
+from gpt2.commands.plot import draw
 from gpt2.errors import RunError
 from gpt2.files import naming, strict_json
 from gpt2.run.folder import Run
 from gpt2.run.metrics import Recorded, bits_per_byte, history
+from gpt2.run.plots import save
+from gpt2.run.report import document, picture, titled
 from gpt2.run.series import Bins
 from gpt2.terminal import note, one_line, units
+from tinygrad2 import html
+from tinygrad2.files import write_anew
 from tinygrad2.language import padded, width_of
 
 HELP = "list and compare the runs in a folder"
@@ -38,6 +47,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Its flags."""
     parser.add_argument("folder", nargs="?", default="runs", help="folder that holds run folders (default runs)")
     parser.add_argument("--json", action="store_true", help="print one JSON array")
+    what = "write a page: this table, all losses in one picture, and links to the reports"
+    parser.add_argument("--html", type=place, metavar="FILE", help=what)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,6 +65,12 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         shown = [_without(about, "unusual") for about in found]
         print(strict_json([about | {"differs in": _without(about["differs in"], "seed")} for about in shown]))
+        return 0
+    if args.html:
+        path = Path(args.html)
+        with naming(f"--html {path}"):
+            write_anew(path, page(Path(args.folder), found, path).encode("utf-8", "replace"))
+        print(path)
         return 0
     in_bits = len(tokenizers) > 1 and any(about["bits/byte"] is not None for about in found)
     for line in table(found, in_bits, shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize):
@@ -87,6 +104,29 @@ def table(found: list[dict[str, Any]], in_bits: bool, width: int) -> Iterator[st
         yield (f"{line}  {text}" if beside else line).rstrip()
         if not beside:
             yield from textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="    ")
+
+
+def page(folder: Path, found: list[dict[str, Any]], out: Path) -> str:
+    """The table, links to the reports, as they are seen from a file, and the losses of the runs that have been evaluated."""
+    heads = [*COLUMNS, "bits/byte", "differs in"]
+    rows = [[*(_cell(about, name) for name in heads[:-1]), _shown(_without(about["unusual"], *heads))] for about in found]
+    name = one_line(folder.absolute().resolve().name)
+    parts = [f"<h1>{escape(name)}</h1>", titled("Runs", html.table(heads, rows))]
+    links = [
+        f'<li><a href="{quote(os.path.relpath(run.report, out.parent))}">{escape(one_line(run.folder.name))}</a></li>'
+        for run in (Run(folder / about["run"]) for about in found)
+        if run.report.exists()
+    ]
+    parts.append(titled("Reports", f"<ul>{''.join(links)}</ul>") if links else "")
+    evaluated = {about["run"]: Run(folder / about["run"]) for about in found if about["last val"] is not None}
+    if evaluated:
+        content = io.BytesIO()
+        try:
+            save(draw(evaluated), content)
+            parts.append(picture("Losses", content))
+        except RunError as error:  # losses that cannot be compared
+            parts.append(titled("Losses", escape(one_line(str(error)))))
+    return document(name, "".join(parts))
 
 
 def _usual(values: list[Any]) -> Any:

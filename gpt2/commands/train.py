@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from gpt2.run.checkpoints import Checkpoints
 from gpt2.run.folder import Run, load_model, near, runs_in, some, unused_folder
 from gpt2.run.live import Live
 from gpt2.run.plots import draw_loss, draw_training
+from gpt2.run.report import Report, still, suggested
 from gpt2.run.text import text_of_run
 from gpt2.terminal import in_notebook, note, one_line, say
 from gpt2.text.corpora import Corpus, Form, Texts, is_read_once, load_corpus, names, noted
@@ -78,19 +80,29 @@ def trained(args: argparse.Namespace) -> tuple[Run, Result]:
     if not together.is_main:  # what it would write goes nowhere
         with tempfile.TemporaryDirectory() as folder:
             return Run(out), start.train(Run(Path(folder), out), lambda _: None, began)
+    report, live = Report(run), Live(run) if in_notebook() else None
     _announce(start, run, args, {path: why for found in reasons for path, why in found.items()})
     try:
-        live = Live(run) if in_notebook() and not args.no_plots else None
-        result = start.train(run, say, began, None if args.no_plots else _draw, live.renew if live else None)
+        run.chosen = start.chosen
+
+        def show() -> None:
+            report.renew()
+            if live:
+                live.renew()
+
+        pictures = (None, None) if args.no_plots else (partial(_draw, report), show)
+        result = start.train(run, say, began, *pictures)
     except BaseException:
+        still(run)
         if not start.setup:
             run.take_back()
         raise
     drawn: list[Path] = []
     if not args.no_plots and not result.signal:  # who ends it does not want to wait for pictures
-        drawn = _draw(run)
+        drawn = _draw(report, run)
         if live:
             live.renew(now=True)
+    still(run)
     _report(result, run.folder)
     _suggest(run, result, start.text.corpus, drawn, " --no-plots" * args.no_plots)
     return run, result
@@ -266,12 +278,17 @@ def _new(preset: str, config: TrainConfig, given: dict[str, Any], corpus: Corpus
     return GPT2(model_config, config.seed), tokenizer
 
 
-def _draw(run: Run) -> list[Path]:
-    """Draw the two pictures of a run; those that are. One that is not is said: the run is whole, and that is what counts."""
+def _draw(report: Report, run: Run) -> list[Path]:
+    """Draw the pictures of a run and its page; those that are. What is not is said: the run is whole, which is what counts."""
     drawn = []
-    for path, draw in {run.training_plot: draw_training, run.loss_plot: draw_loss}.items():
+    made: dict[Path, Callable[[], object]] = {
+        run.training_plot: partial(draw_training, run),
+        run.loss_plot: partial(draw_loss, run),
+        run.report: report.draw,
+    }
+    for path, draw in made.items():
         try:
-            draw(run)
+            draw()
             drawn.append(path)
         except Exception as error:  # whatever it is
             say(f"{path} is not drawn: {' '.join(str(error).split()) or type(error).__name__}")
@@ -317,18 +334,13 @@ def _report(result: Result, folder: Path) -> None:
 
 def _suggest(run: Run, result: Result, corpus: Corpus, drawn: list[Path], flags: str) -> None:
     """The commands to try next; `flags` are for the one that goes on."""
-    name = f"./{run.folder}" if str(run.folder).startswith("-") else str(run.folder)
-    folder = one_line(shlex.quote(name))  # what a shell is given must do what it says
     print(f"run folder: {one_line(str(run.folder))}")
     print("next:")
-    if result.signal:
-        print(f"  gpt2 train --resume --out {folder}{flags}" + " --data -  # and the same text again" * corpus.once)
-        print(f"  gpt2 plot {folder}")
-    print(f"  gpt2 sample {folder} --prompt {_prompt(next(corpus.pieces()))} --tokens 300 --temperature 0.8")
-    print(f"  gpt2 eval {folder}" + " --data -  # and a text" * corpus.once)
-    print("  gpt2 gradcheck")
-    if run.loss_plot in drawn:
-        print(f"  open {one_line(os.path.join(name, run.loss_plot.name))}")
+    for command in suggested(run, bool(result.signal), _prompt(next(corpus.pieces())), corpus.once, flags):
+        print(f"  {command}")
+    for path in (run.loss_plot, run.report):
+        if path in drawn:
+            print(f"  open {one_line(str(path))}")
 
 
 def _prompt(text: str) -> str:

@@ -12,7 +12,7 @@ import msgspec
 from gpt2.config import LONGEST_TEXT, GPT2Config, TrainConfig
 from gpt2.errors import RunError
 from gpt2.files import conform, read_json
-from gpt2.run.metrics import StepNumber
+from gpt2.run.metrics import StepNumber, Text
 from gpt2.weights import hugging_face
 
 NO_RUN = "is a Hugging Face model, not a run: sample, inspect, eval --data and train --init-from take it"
@@ -54,6 +54,7 @@ class Description(msgspec.Struct):
     machine: dict[str, int | str | None]
     versions: dict[str, str] = {}
     command: list[str] = []
+    chosen: Annotated[list[Text], msgspec.Meta(max_length=100)] = []
     before: list[Part] = []
 
     def at(self, step: int) -> Part:

@@ -53,6 +53,7 @@ FILES = (
     "samples.txt",
     "loss.png",
     "training.png",
+    "report.html",
     "lock",
     "gave-up.txt",
 )
@@ -70,6 +71,7 @@ class Run:
     samples.txt        what the model wrote at each evaluation
     loss.png           the loss curves
     training.png       learning rate, gradients, updates and activations
+    report.html        these and more on one page, also while it trains
     lock               the mark of the run, and the process that trains into it
     gave-up.txt        after a job of several ranks that failed: why; the other ranks, which may not see the folder, leave it
                        beside the folder, in NAME.gave-up-RANK.txt
@@ -83,8 +85,10 @@ class Run:
         self.folder, self.of_all = folder, Path(os.path.abspath(of_all or folder))
         self.checkpoints = folder / "checkpoints"
         self.config, self.tokenizer, self.model, self.metrics, self.samples, *others = (folder / name for name in FILES)
-        self.loss_plot, self.training_plot, self.lock, self.reason = others
+        self.loss_plot, self.training_plot, self.report, self.lock, self.reason = others
         self.mark = ""  # until it is locked
+        self.chosen: list[str] = []
+        """Why its settings are what they are, in lines for config.json, where a rule chose them."""
         self.made = False
         """Whether the folder was not there before `create`."""
 
@@ -220,6 +224,7 @@ class Run:
             machine={"system": platform.platform(), "cores": os.cpu_count(), **arithmetic},
             versions={"python": platform.python_version(), "numpy": np.__version__},
             command=sys.argv[1:],
+            chosen=self.chosen,
         )
         if os.path.lexists(self.config):  # it goes on
             then = self.read_config()
@@ -228,7 +233,7 @@ class Run:
                 here = all(part.machine.get(name, value) == value for name, value in arithmetic.items())
                 return here and (training, corpus.sha256) == (part.training, part.corpus.sha256)
 
-            about.before = then.up_to(step)
+            about.before, about.chosen = then.up_to(step), then.chosen
             if about.before and same(about.before[-1]):
                 about.before.pop()
             if same(then.at(sys.maxsize)) and about.before == then.before and about.corpus == then.corpus:

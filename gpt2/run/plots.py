@@ -112,15 +112,15 @@ def limit_losses(axes: Any, values: Array, starts: Iterable[float], alone: bool 
         axes.set_ylim(low - margin, high + (2.5 * margin if alone else margin))  # above the highest line stands its name
 
 
-def draw_loss(run: Run) -> None:
-    """Draw the loss.png of a run. Raises OSError and RunError."""
+def draw_loss(run: Run, to: Path | io.BytesIO | None = None) -> None:
+    """Draw the loss.png of a run, or as SVG into memory. Raises OSError and RunError."""
     about = run.read_config()
-    plot_loss(run.loss_plot, history(run.metrics), _title(about), about.training.batch_size * about.model.max_seq_len)
+    plot_loss(to or run.loss_plot, history(run.metrics), _title(about), about.training.batch_size * about.model.max_seq_len)
 
 
-def draw_training(run: Run) -> None:
-    """Draw the training.png of a run. Raises OSError and RunError."""
-    plot_training(run.training_plot, history(run.metrics), _title(run.read_config()))
+def draw_training(run: Run, to: Path | io.BytesIO | None = None) -> None:
+    """Draw the training.png of a run, or as SVG into memory. Raises OSError and RunError."""
+    plot_training(to or run.training_plot, history(run.metrics), _title(run.read_config()))
 
 
 def _title(about: Description) -> str:
@@ -128,7 +128,7 @@ def _title(about: Description) -> str:
 
 
 @legible
-def plot_loss(path: Path, rows: Iterable[Recorded], title: str, step_tokens: int = 0) -> None:
+def plot_loss(path: Path | io.BytesIO, rows: Iterable[Recorded], title: str, step_tokens: int = 0) -> None:
     """Training and validation loss against steps, with the baselines as lines; and, above, tokens: `step_tokens` per step.
 
     `rows` are a history. Raises OSError where the picture cannot be written.
@@ -167,17 +167,20 @@ def plot_loss(path: Path, rows: Iterable[Recorded], title: str, step_tokens: int
     save(figure, path)
 
 
-def save(figure: Any, path: Path, only_ours: bool = False) -> None:
+def save(figure: Any, path: Path | io.BytesIO, only_ours: bool = False) -> None:
     """Write a picture of the kind that the name of its file says, whole or not at all; and, with `only_ours`, where no other
-    picture is than one of this program. Raises OSError, or ValueError for a kind that there is not."""
-    content, kind = io.BytesIO(), path.suffix[1:].lower() or "png"
+    picture is than one of this program; or as SVG into memory. Raises OSError, or ValueError for a kind that there is not."""
+    content, kind = io.BytesIO(), path.suffix[1:].lower() or "png" if isinstance(path, Path) else "svg"
     about = {"png": {"Software": MAKER}, "svg": {"Creator": MAKER}}.get(kind)
     with warnings.catch_warnings(record=True) as warned:  # of letters that no font has, of numbers too large
         warnings.simplefilter("always", UserWarning)
         figure.savefig(content, format=kind, metadata=about)
     if any("missing from" in str(warning.message) for warning in warned):
         _note_boxes()
-    write_anew(path, content.getvalue(), MAKER.encode() if about and only_ours else b"")
+    if isinstance(path, Path):
+        write_anew(path, content.getvalue(), MAKER.encode() if about and only_ours else b"")
+    else:
+        path.write(content.getvalue())
 
 
 @functools.cache
@@ -206,7 +209,7 @@ def loss_text(value: float) -> str:
 
 
 @legible
-def plot_training(path: Path, rows: Iterable[Recorded], title: str) -> None:
+def plot_training(path: Path | io.BytesIO, rows: Iterable[Recorded], title: str) -> None:
     """What happens inside: learning rate, gradients by layer, updates by matrix, and activations by block, against steps.
 
     What is usual is drawn as `gpt2 health` judges it. `rows` are a history. Raises OSError where the picture cannot be written.

@@ -81,7 +81,8 @@ def test_the_page_of_a_model_that_is_no_run_is_here(runs, tmp_path, capsys):
 
 def test_plot_of_one_run_draws_its_pictures_again(runs, tmp_path, drawn, capsys):
     assert main(["plot", str(runs / "a")]) == 0
-    assert capsys.readouterr().out == f"{runs / 'a' / 'loss.png'}\n{runs / 'a' / 'training.png'}\n"
+    made = [runs / "a" / name for name in ("loss.png", "training.png", "report.html")]
+    assert capsys.readouterr().out.split() == [str(path) for path in made]
     assert sorted(path.name for path in (runs / "a").glob("*.png")) == ["loss.png", "training.png"]
     (axes,) = drawn[0].axes
     assert axes.get_title().startswith("test: ")

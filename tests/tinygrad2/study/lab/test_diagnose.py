@@ -1,6 +1,7 @@
 """Every case has one faulty op by finite differences made here, every mistake can be planted, and the search finds it."""
 
 import functools
+import itertools
 
 import numpy as np
 import pytest
@@ -300,7 +301,7 @@ def test_two_faulty_ops_are_no_case():
 @pytest.mark.parametrize("rows", [1, 2])
 def test_lengths_of_one_give_cases_too(sizes, rows, rng):
     """A mistake whose array has another shape than the input, and would broadcast with it, is none that goes unnoticed."""
-    layers = [nn.Linear(n, m, rng=rng) for n, m in zip(sizes, sizes[1:], strict=False)]
+    layers = [nn.Linear(n, m, rng=rng) for n, m in itertools.pairwise(sizes)]
     x = Tensor(rng.standard_normal((rows, sizes[0])).astype("f"))
     with study.record():
         loss = np.sum(layers[1](np.tanh(layers[0](x))))
