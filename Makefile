@@ -33,8 +33,8 @@ lowest:
 		print("\n".join(p["dependencies"] + p["optional-dependencies"]["test"]).replace(">=", "=="))' > build/lowest.txt
 	PIP_CONSTRAINT=build/lowest.txt $(MAKE) quick VENV=build/lowest ARGS="-W ignore::DeprecationWarning $(ARGS)"
 
-# The sdist and the wheel, built, installed elsewhere and used.
-package: $(VENV)/installed-package
+# The sdist and the wheel, built, installed elsewhere and used as README.md says.
+package: $(VENV)/installed-test $(VENV)/installed-package
 	.ci/package $(abspath $(BIN)/python)
 
 # What the tests do in a small form, in full: hundreds of kills, every step resumed, every write failed, 10,000 damaged files,
