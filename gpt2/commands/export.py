@@ -9,7 +9,11 @@ from pathlib import Path
 from gpt2.commands.arguments import add_model, add_weights, given_model
 from gpt2.commands.parser import place
 from gpt2.errors import RunError
+from gpt2.files import naming
+from gpt2.run.card import card
+from gpt2.run.folder import Run, is_hugging_face
 from gpt2.weights import int8
+from tinygrad2.files import write_anew
 
 HELP = "write a trained model as a Hugging Face GPT-2 folder"
 
@@ -27,7 +31,13 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"--out {out}: is not an empty folder; choose another, or empty it")
+    described = ""
+    if not is_hugging_face(args.run):
+        described = card(Run(Path(args.run)), str(out), tokenizer, args.best, not int8.is_int8(model))
     model.save_pretrained(out, tokenizer)
+    if described:
+        with naming(out / "README.md"):
+            write_anew(out / "README.md", described.encode("utf-8", "replace"))
     print(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
     if not int8.is_int8(model) and model.lm_head.bias is not None and model.lm_head.bias.data.any():
         untied = ", which is no longer tied to the embedding" if model.config.tie_embeddings else ""

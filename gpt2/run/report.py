@@ -88,7 +88,7 @@ def page(run: Run, renewed_every: float = 0.0) -> str:
         f"<h1>{escape(name)}</h1><p>{escape(one_line(text))}</p>",
         f'<p id="state" data-fresh="{escape(fresh)}" data-old="{escape(old)}">{escape(state)}</p>',
         _picture(say("Losses"), run, draw_loss) if begun else "",
-        *(_losses(row, say) for row in evaluated),
+        *(_compared(row, say) for row in evaluated),
         titled(say("Health"), judge(summary)._repr_html_() if begun else say("no step yet")),
         _picture(say("Inside"), run, draw_training) if begun else "",
         _samples(run, say),
@@ -156,11 +156,15 @@ def _noting(evaluated: deque[Recorded], rows: Iterable[Recorded]) -> Iterator[Re
         yield row
 
 
-def _losses(row: Recorded, say: Say) -> str:
-    """The loss of an evaluation and what it is compared with, in nats per token and bits per byte."""
+def losses(row: Recorded) -> list[tuple[str, str, str]]:
+    """The loss of an evaluation and what it is compared with: name, nats per token, and bits per byte where they are known."""
     bits = (bits_per_byte(row) or math.nan) / row["val_loss"]
-    found = {say("validation"): row["val_loss"], **row.get("baselines", {})}
-    cells = [(name, f"{value:.3f}", f"{bits * value:.3f}" if bits == bits else "") for name, value in found.items()]
+    found = {"validation": row["val_loss"], **row.get("baselines", {})}
+    return [(name, f"{value:.3f}", f"{bits * value:.3f}" if bits == bits else "") for name, value in found.items()]
+
+
+def _compared(row: Recorded, say: Say) -> str:
+    cells = [(say(name), *values) for name, *values in losses(row)]
     return table((say("loss"), say("nats per token"), say("bits per byte")), cells)
 
 
