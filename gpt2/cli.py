@@ -28,6 +28,7 @@ from gpt2.commands import (
     tokenize,
     train,
 )
+from gpt2.commands.completion import Completion
 from gpt2.commands.foreign import COMMAND_OF
 from gpt2.commands.parser import Parser
 from gpt2.commands.settings import given_settings
@@ -190,6 +191,7 @@ def _reason(error: Exception, trains: bool) -> str | None:
 def _parser() -> Parser:
     parser = Parser(prog="gpt2", description="Train, use and check a GPT-2 built by hand on NumPy.")
     parser.add_argument("-V", "--version", action=Version)
+    parser.add_argument("--completion", action=Completion)
     verbs = parser.add_subparsers(title="commands", dest="verb", required=True, metavar="COMMAND", parser_class=Parser)
     parser.others = verbs.choices
     for name, command in COMMANDS.items():
