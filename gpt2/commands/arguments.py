@@ -127,17 +127,17 @@ def told(corpus: Corpus) -> Corpus:
 
 
 @contextlib.contextmanager
-def out_of(out: str | None, usual: Path, flag: str = "--out") -> Iterator[Path]:
-    """Where to write: what the flag names, or the usual file. Inside, an OSError becomes a RunError that says what to do."""
+def out_of(out: str | None, usual: Path) -> Iterator[Path]:
+    """Where to write: `--out`, or the usual file. Inside, an OSError becomes a RunError that says what to do."""
     if out:
-        with naming(f"{flag} {out}"):
+        with naming(f"--out {out}"):
             yield Path(out)
         return
     try:
         with naming(usual):
             yield usual
     except RunError as error:
-        raise RunError(f"{error}; {flag} FILE writes it elsewhere") from error
+        raise RunError(f"{error}; --out FILE writes it elsewhere") from error
 
 
 def in_run(folder: str, name: str) -> Path:

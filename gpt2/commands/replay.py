@@ -43,7 +43,7 @@ TOKENS, PROMPT, CURVE = 60, 32, 1024
 """Of a film: how many tokens are written, and read if there is no prompt; and the points at most of the training loss."""
 
 OF_A_FILM = ("prompt", "frames", "tokens", "language")
-OF_A_STEP = ("out", "set", "steps", "json")
+OF_A_STEP = ("set", "steps", "json")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,18 +53,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--step", type=natural, help="the step to compute again; the first is 1")
     which.add_argument(
         "--film",
-        nargs="?",
-        const=True,
-        type=place,
-        metavar="FILE",
+        action="store_true",
         help="write a page that plays the training from its checkpoints: attention, gradients by layer, how a prompt is "
-        "continued, loss (default film.html in the run folder)",
+        "continued, loss",
     )
     parser.add_argument(
         "--data", action="append", help="the run's text, if it came through a pipe or was moved; may be repeated"
     )
     add_form(parser)
-    parser.add_argument("--out", help="write the batch and the gradients of the step to this .npz file")
+    parser.add_argument(
+        "--out",
+        type=place,
+        help="with --step: write its batch and gradients to this .npz file; with --film: the "
+        "page (default film.html in the run folder)",
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -101,8 +103,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _step(args: argparse.Namespace) -> int:
-    if args.out is not None and not args.out.strip():
-        raise ConfigError("--out is empty: give a file, or leave it out")
     if args.steps is not None and not (args.set and args.steps):
         raise ConfigError(f"--steps {args.steps}: {'must be at least 1' if args.set else 'is for --set: leave it out'}")
     run = Run.open(args.run)
@@ -172,7 +172,7 @@ def _film(args: argparse.Namespace) -> int:
         "frames": [],
         "differ": [],
     }
-    with out_of(None if args.film is True else args.film, in_run(args.run, "film.html"), "--film") as path, overflow_noted():
+    with out_of(args.out, in_run(args.run, "film.html")) as path, overflow_noted():
         check_kind(path, b"<!doctyp", TITLE)  # before long work
         for trainer, text in moments(run, corpus, chosen(steps, count), note):
             ids = (text.val if len(text.val) else text.train)[:length].astype(int) if ids is None else ids
