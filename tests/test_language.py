@@ -36,7 +36,7 @@ SOURCES = {
         *(f"tinygrad2/study/lab/{name}" for name in ("[!_]*.py", "*.js", "page.html")),
         "gpt2/commands/lab.py",
     ],
-    "gpt2.insight": ["gpt2/insight/inspection.html", "gpt2/insight/inspection.js", "gpt2/commands/inspect.py"],
+    "gpt2.insight": ["gpt2/insight/*.html", "gpt2/insight/*.js", "gpt2/commands/inspect.py"],
 }
 """Of each package that has a catalogue, the files that say something of it."""
 

@@ -24,7 +24,7 @@ function drawStill() {
     stop();
     show(frames.reduce((best, { step }, i) => (Math.abs(x(step) - at) < Math.abs(x(frames[best].step) - at) ? i : best), 0));
   };
-  $("curve").replaceChildren(el("span", { class: "scale" }, `top: ${short(high)}, bottom: ${short(low)}`), svg,
+  $("curve").replaceChildren(el("span", { class: "scale" }, `highest ${short(high)}, lowest ${short(low)}`), svg,
     el("div", { class: "axis" }, el("span", {}, `step ${first}`), el("span", {}, `step ${many(end)}`)));
   state.line = (step) => { for (const end of ["x1", "x2"]) now.setAttribute(end, x(step)); };
 
@@ -107,8 +107,19 @@ $("notes").hidden = !notes.length;
 function draw() {
   readTheme();
   drawStill();
+  reserve();
+}
+function reserve() { // room for the longest text, so that nothing below it moves
+  const box = $("text");
+  box.style.minHeight = "0";
+  const heights = frames.map(({ text }) => {
+    box.replaceChildren(data.prompt + text);
+    return box.scrollHeight;
+  });
+  box.style.minHeight = `${Math.max(...heights)}px`;
   show(state.at);
 }
 draw();
+addEventListener("resize", reserve);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 if (last && !matchMedia("(prefers-reduced-motion: reduce)").matches) play();

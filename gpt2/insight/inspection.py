@@ -134,7 +134,7 @@ def attention(model: GPT2, ids: Array) -> Array:
         return np.stack([attention_weights(q, k) for q, k in _queries_and_keys(model, _forward(model, ids))])
 
 
-def _queries_and_keys(model: GPT2, kept: dict[str, list[Array]]) -> list[tuple[Array, Array]]:
+def _queries_and_keys(model: GPT2, kept: dict[str, list[Array]]) -> list[list[Array]]:
     """L times two of (H, T, d_k)."""
     return [split_heads(qkv, 3, model.config.num_heads)[:2] for qkv in kept["qkv"]]
 
