@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,11 @@ import numpy as np
 from gpt2.commands.arguments import add_form, add_language, add_run, in_run, out_of, overflow_noted, read_as, told
 from gpt2.commands.foreign import FLAGS_OF
 from gpt2.commands.inspect import label, page
-from gpt2.commands.parser import VALUES, natural, place
+from gpt2.commands.parser import VALUES, natural
 from gpt2.config import TrainConfig
 from gpt2.errors import ConfigError, DataError, RunError
 from gpt2.files import naming, strict_json
-from gpt2.insight.film import FULL, SEED, TEMPERATURE, chosen, fitting, frame, packed
+from gpt2.insight.film import FULL, SEED, TEMPERATURE, Frame, chosen, fitting, frame
 from gpt2.run.checkpoints import Checkpoints
 from gpt2.run.folder import Run
 from gpt2.run.metrics import history
@@ -63,7 +65,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_form(parser)
     parser.add_argument(
         "--out",
-        type=place,
         help="with --step: write its batch and gradients to this .npz file; with --film: the "
         "page (default film.html in the run folder)",
     )
@@ -99,6 +100,8 @@ def run(args: argparse.Namespace) -> int:
     for name in wrong:
         if getattr(args, name) not in (None, False, []):
             raise ConfigError(f"--{name} is for {kind}: leave it out")
+    if args.out is not None and not args.out.strip():
+        raise ConfigError("--out is empty: give a file, or leave it out")
     return _film(args) if args.step is None else _step(args)
 
 
@@ -137,62 +140,70 @@ def _step(args: argparse.Namespace) -> int:
 def _film(args: argparse.Namespace) -> int:
     """Write the page: 1 if what is computed differs from the log, as of a step."""
     run = Run.open(args.run)
+    with out_of(args.out, in_run(args.run, "film.html")) as path:  # before long work
+        os.listdir(path.parent)
+        check_kind(path, b"<!doctyp", TITLE)
+    about = _contents(args, run)
+    html = page(about, "film").encode(errors="backslashreplace")
+    if len(html) > MOST_BYTES:
+        most = f"{MOST_BYTES / 1e6:.0f}"
+        raise DataError(f"the page would have {len(html) / 1e6:.1f} MB, and may have {most}: give fewer --tokens or --frames")
+    with out_of(args.out, path):
+        write_anew(path, html, TITLE)
+    print(translation("gpt2.insight")(f"{path}: {len(html) / 1e6:.2f} MB; open it in a browser"))
+    return 1 if about["differ"] else 0
+
+
+def _contents(args: argparse.Namespace, run: Run) -> dict[str, Any]:
+    """What the page shows: see film.js."""
     config = run.read_config()
-    train, val = Bins(2, CURVE), Thinned[list[float]](CURVE)
-    logged: dict[int, float] = {}
+    train, val, logged = Bins(2, CURVE), Thinned[list[float]](CURVE), dict[int, float]()
     for row in history(run.metrics):
         if "train_loss" in row:
-            train.add(row["step"], row["train_loss"])
             logged[row["step"]] = row["train_loss"]
+            train.add(row["step"], row["train_loss"])
         if math.isfinite(row.get("val_loss", math.nan)):
             val.add([row["step"], row["val_loss"]])
     steps = _moments(args, run, max(logged, default=0))
-    tokenizer = load_tokenizer(run.tokenizer)
-    context = config.model.max_seq_len
+    tokenizer, context = load_tokenizer(run.tokenizer), config.model.max_seq_len
     ids = None if args.prompt is None else tokenizer.encode(args.prompt)
     if ids is not None and not 1 <= len(ids) <= context:
-        raise DataError(f"the prompt: {len(ids)} tokens, and the context is {context}: give 1 to {context}")
+        raise DataError(f"the prompt: {counted(len(ids), 'token')}, and the context is {context}: give 1 to {context}")
     length = min(PROMPT, context) if ids is None else len(ids)
     count, heads = fitting(len(steps), config.model.num_layers, config.model.num_heads, length)
     tokens = TOKENS if args.tokens is None else args.tokens
     corpus = told(text_of_run(args.run, config, args.data, read_as(args, config.training)))
-    about: dict[str, Any] = {
+    frames, differ = list[Frame](), list[int]()
+    with overflow_noted():
+        for trainer, text in moments(run, corpus, chosen(steps, count), note):
+            if ids is None:
+                ids = text.val[:length].astype(int)
+            frames.append(frame(trainer, tokenizer, ids, tokens, heads))
+            if frames[-1].loss != logged.get(trainer.steps + 1, frames[-1].loss):
+                differ.append(trainer.steps)
+    assert ids is not None
+    return {
         "run": args.run,
         "parameters": config.parameters,
         "steps": max(logged),
-        "heads": heads,
-        "all_heads": config.model.num_layers * config.model.num_heads,
-        "all_frames": len(steps),
-        "full": FULL,
+        "prompt": args.prompt or tokenizer.decode(ids),
+        "tokens": [label(tokenizer, i) for i in ids.tolist()],
+        "new_tokens": tokens,
         "temperature": TEMPERATURE,
         "seed": SEED,
-        "new_tokens": tokens,
         "losses": {"train": train.table().tolist(), "val": val.values()},
         "width": train.width,
-        "frames": [],
-        "differ": [],
+        "layers": list(frames[0].norms),
+        "heads": heads,
+        "full": FULL,
+        "all_heads": config.model.num_layers * config.model.num_heads,
+        "all_frames": len(steps),
+        "frames": [
+            {**asdict(f), "norms": list(f.norms.values()), "relative": [float(f"{x:.4g}") for x in f.relative.values()]}
+            for f in frames
+        ],
+        "differ": differ,
     }
-    with out_of(args.out, in_run(args.run, "film.html")) as path, overflow_noted():
-        check_kind(path, b"<!doctyp", TITLE)  # before long work
-        for trainer, text in moments(run, corpus, chosen(steps, count), note):
-            ids = (text.val if len(text.val) else text.train)[:length].astype(int) if ids is None else ids
-            found = frame(trainer, tokenizer, ids, tokens)
-            if found.loss != logged.get(found.step + 1, found.loss):
-                about["differ"].append(found.step)
-            about["layers"] = list(found.norms)
-            norms, relative = list(found.norms.values()), [float(f"{x:.4g}") for x in found.relative.values()]
-            shown = {"step": found.step, "loss": found.loss, "text": found.text, "norms": norms, "relative": relative}
-            about["frames"].append({**shown, "attention": packed(found.attention, heads)})
-        assert ids is not None
-        about |= {"prompt": args.prompt or tokenizer.decode(ids), "tokens": [label(tokenizer, i) for i in ids.tolist()]}
-        html = page(about, "film").encode(errors="backslashreplace")
-        if len(html) > MOST_BYTES:
-            raise DataError(
-                f"the page would have {len(html) / 1e6:.1f} MB, and may have {MOST_BYTES / 1e6:.0f}: give fewer --tokens"
-            )
-        write_anew(path, html, TITLE)
-    print(translation("gpt2.insight")(f"{path}: {len(html) / 1e6:.2f} MB; open it in a browser"))
-    return 1 if about["differ"] else 0
 
 
 def _moments(args: argparse.Namespace, run: Run, last: int) -> list[int]:

@@ -29,6 +29,9 @@ FULL = 255
 ROOM = 6_600_000
 """Weights at most in a page: 8.8 MB of base64."""
 
+MOST_FRAMES = 400
+"""In a page."""
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -42,19 +45,18 @@ class Frame:
     loss: float  # nats per token
     norms: dict[str, float]  # of the gradient of each layer
     relative: dict[str, float]  # the same over the norm of its weights
-    attention: Array  # (L, H, T, T)
+    attention: str  # see `packed`
     text: str
 
 
-def frame(trainer: Trainer, tokenizer: Tokenizer, ids: Array, tokens: int) -> Frame:
-    """This moment of a training, with the prompt ids (T) and at most so many tokens after it. Raises NonFiniteError."""
+def frame(trainer: Trainer, tokenizer: Tokenizer, ids: Array, tokens: int, heads: list[list[int]]) -> Frame:
+    """This moment, with the prompt ids (T), at most so many tokens after it, and these heads. Raises NonFiniteError."""
     model = trainer.model
-    model.train()
     loss, gradients = trainer.loss_and_gradients(trainer.batch())
     norms = norms_by_layer(model, gradients)
     sizes = norms_by_layer(model, [p.data for p in trainer.parameters])
     with trainer.average.in_use():
-        maps = attention(model, ids)
+        maps = packed(attention(model, ids), heads)
         text = TextStream(tokenizer)
         written = ""
         for made in steps(model, ids[None], tokens, Sampling(TEMPERATURE, vocab_size=tokenizer.vocab_size), SEED):
@@ -78,7 +80,7 @@ def fitting(frames: int, layers: int, heads: int, T: int) -> tuple[int, list[lis
     Where there is no room for all, heads are left out, and frames where there would be less than a head for each block.
     """
     pairs = T * (T + 1) // 2
-    frames = max(1, min(frames, ROOM // (pairs * layers)))
+    frames = max(1, min(frames, MOST_FRAMES, ROOM // (pairs * layers)))
     shown = chosen(range(heads), min(heads, max(1, ROOM // (pairs * layers * frames))))
     return frames, [[layer, head] for layer in range(layers) for head in shown]
 
