@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import errno
 import math
 import os
 from dataclasses import asdict
@@ -142,6 +143,8 @@ def _film(args: argparse.Namespace) -> int:
     run = Run.open(args.run)
     with out_of(args.out, in_run(args.run, "film.html")) as path:  # before long work
         os.listdir(path.parent)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         check_kind(path, b"<!doctyp", TITLE)
     about = _contents(args, run)
     html = page(about, "film").encode(errors="backslashreplace")
@@ -164,11 +167,11 @@ def _contents(args: argparse.Namespace, run: Run) -> dict[str, Any]:
             train.add(row["step"], row["train_loss"])
         if math.isfinite(row.get("val_loss", math.nan)):
             val.add([row["step"], row["val_loss"]])
-    steps = _moments(args, run, max(logged, default=0))
     tokenizer, context = load_tokenizer(run.tokenizer), config.model.max_seq_len
     ids = None if args.prompt is None else tokenizer.encode(args.prompt)
     if ids is not None and not 1 <= len(ids) <= context:
         raise DataError(f"the prompt: {counted(len(ids), 'token')}, and the context is {context}: give 1 to {context}")
+    steps = _moments(args, run, max(logged, default=0))
     length = min(PROMPT, context) if ids is None else len(ids)
     count, heads = fitting(len(steps), config.model.num_layers, config.model.num_heads, length)
     tokens = TOKENS if args.tokens is None else args.tokens

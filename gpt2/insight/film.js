@@ -53,7 +53,7 @@ function drawStill() {
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "layer"), el("th", { scope: "col" }, "norm"), el("th", { scope: "col" }, "over the weights"))),
     el("tbody", {}, ...data.layers.map((layer, i) => el("tr", {}, el("th", { scope: "row" }, layer), ...cells[i].map((parts) => el("td", {}, ...parts))))));
   state.layers = ({ norms, relative }) => cells.forEach((row, i) => [norms, relative].forEach((values, k) => {
-    row[k][0].textContent = values[i] === null ? "no weights" : digits(values[i]);
+    row[k][0].textContent = values[i] === null ? "its weights are 0" : digits(values[i]);
     row[k][1].style.width = `${scales[k](values[i])}%`;
   }));
 }

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from browsers import driver_path
+from browsers import opened
 from lab_pages import Page, page_of_a_network
 
 from tinygrad2 import Tensor, study
@@ -11,34 +11,8 @@ from tinygrad2 import Tensor, study
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     """Chromium without a window and without a network."""
-    path = driver_path()
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = path[0]
-    profile = tmp_path_factory.mktemp("profile")
-    for flag in (
-        "headless=new",
-        "no-sandbox",
-        "disable-ipc-flooding-protection",  # a script clicks faster than Chrome lets anybody navigate
-        "disable-gpu",
-        "disable-dev-shm-usage",
-        "disable-quic",
-        "no-first-run",
-        "disable-background-networking",
-        "disable-component-update",
-        "disable-sync",
-        "host-resolver-rules=MAP * ~NOTFOUND",
-        "force-color-profile=srgb",
-        "hide-scrollbars",
-        "window-size=400,300",  # a third less to compute than at the size of a screen
-        f"user-data-dir={profile}",
-    ):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(path[1]))
-    yield driver
-    driver.quit()
+    with opened(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")
