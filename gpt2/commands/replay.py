@@ -83,7 +83,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=natural,
         metavar="N",
         help="with --film: N moments, evenly spread over the steps; what has no checkpoint is computed again, bit for bit, "
-        "which takes as long as the training did (default: the beginning, and every checkpoint)",
+        "which takes as long as the training did without its evaluations (default: the beginning, and every checkpoint)",
     )
     parser.add_argument(
         "--prompt",

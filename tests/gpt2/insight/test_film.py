@@ -126,6 +126,11 @@ def test_a_moment_without_a_checkpoint_is_computed_again(run, data, tmp_path, ke
     assert again["frames"] == data["frames"]
 
 
+def test_what_has_a_checkpoint_is_not_computed_again(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("gpt2.training.replay._take_again", None)
+    assert len(made(run, tmp_path / "a.html", "--tokens=1")["frames"]) == 4
+
+
 def test_a_damaged_checkpoint_is_told_and_computed_again(run, data, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "x")
     Checkpoints(tmp_path / "x" / "checkpoints").path(8).write_bytes(b"nothing")
@@ -283,8 +288,10 @@ def wait(browser, condition):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (1024, "light"), (390, "light"), (1400, "dark"), (390, "dark")])
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(
+    ("width", "scheme", "language"),
+    [(1400, "light", "en"), (1024, "light", "zh"), (390, "light", "en"), (390, "light", "zh"), (1400, "dark", "en")],
+)
 def test_it_fits_every_width(page, browser, width, scheme, language):
     page("--frames=3", "--language", language, width=width, scheme=scheme)
     assert browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]") == [width, width]
