@@ -37,7 +37,7 @@ SOURCES = {
         "gpt2/commands/lab.py",
     ],
     "gpt2.run": ["gpt2/run/report.py"],
-    "gpt2.insight": ["gpt2/insight/inspection.html", "gpt2/insight/inspection.js", "gpt2/commands/inspect.py"],
+    "gpt2.insight": ["gpt2/insight/*.html", "gpt2/insight/*.js", "gpt2/commands/inspect.py"],
 }
 """Of each package that has a catalogue, the files that say something of it."""
 

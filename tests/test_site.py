@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 import pytest
-from browsers import started
+from browsers import opened
 
 SITE = Path(__file__).parents[1] / "build" / "site"
 ROOT = SITE.parents[1]
@@ -25,9 +25,8 @@ def _built():
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    driver = started(tmp_path_factory.mktemp("profile"))
-    yield driver
-    driver.quit()
+    with opened(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 class Links(HTMLParser):

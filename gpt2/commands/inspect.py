@@ -70,14 +70,23 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def page(about: dict[str, Any]) -> str:
-    """The whole page as HTML; `about` goes into it as JSON."""
-    files = {
-        kind: (resources.files("gpt2.insight") / f"inspection.{kind}").read_text("utf-8") for kind in ("html", "css", "js")
+def page(about: dict[str, Any], name: str = "inspection") -> str:
+    """A whole page as HTML: this one, or another that is drawn with the same; `about` goes into it as JSON."""
+    folder = resources.files("gpt2.insight")
+
+    def read(*files: str) -> str:
+        return "\n".join((folder / file).read_text("utf-8") for file in dict.fromkeys(files))
+
+    parts = {
+        "@style@": read("inspection.css", f"{name}.css"),
+        "@large@": read("drawing.html"),
+        "@script@": f"{script('gpt2.insight')}\n{read('drawing.js', f'{name}.js')}",
+        "@data@": strict_json(about, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
     }
-    data = strict_json(about, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    filled = files["html"].replace("@style@", files["css"]).replace("@script@", f"{script('gpt2.insight')}\n{files['js']}")
-    return filled.replace("@data@", data)  # the last, for the prompt may hold anything
+    html = read(f"{name}.html")
+    for mark, part in parts.items():  # the data last, for a prompt may hold anything
+        html = html.replace(mark, part)
+    return html
 
 
 def contents(model: GPT2, tokenizer: Tokenizer, found: Inspection) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def inspect(model: GPT2, ids: Array, vocab_size: int | None = None) -> Inspectio
         kept = _forward(model, ids)
         lens, logs = _lens(model, kept["residual"], ids, vocab_size)
         gradients = logit_gradients(model, ids, *_candidates(lens.tokens[-1], ids))
-    qk = [split_heads(qkv, 3, model.config.num_heads)[:2] for qkv in kept["qkv"]]  # L times 2 of (H, T, d_k)
+    qk = _queries_and_keys(model, kept)
     attention = np.stack([attention_weights(q, k) for q, k in qk])
     seen = np.tri(len(ids), dtype=bool)
     scores = [(q @ np.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1]))[:, seen] for q, k in qk]
@@ -126,6 +126,17 @@ def inspect(model: GPT2, ids: Array, vocab_size: int | None = None) -> Inspectio
         gelu=_histograms(kept["gelu"]),
         scores=_histograms(scores),
     )
+
+
+def attention(model: GPT2, ids: Array) -> Array:
+    """The attention weights (L, H, T, T) of ids (T), a query per row. Raises DataError for a T beyond the context."""
+    with model.evaluating():
+        return np.stack([attention_weights(q, k) for q, k in _queries_and_keys(model, _forward(model, ids))])
+
+
+def _queries_and_keys(model: GPT2, kept: dict[str, list[Array]]) -> list[list[Array]]:
+    """L times two of (H, T, d_k)."""
+    return [split_heads(qkv, 3, model.config.num_heads)[:2] for qkv in kept["qkv"]]
 
 
 def check_length(model: GPT2, T: int) -> None:

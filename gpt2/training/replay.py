@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,10 +17,10 @@ from gpt2.run.metrics import Row, positions
 from gpt2.run.text import text_of_run
 from gpt2.text.batches import Batch
 from gpt2.text.corpora import Corpus
-from gpt2.text.encoding import prepare
+from gpt2.text.encoding import Prepared, prepare
 from gpt2.training.loop import MOST_SKIPPED
 from gpt2.training.memory import check_fits
-from gpt2.training.resuming import read_setup
+from gpt2.training.resuming import Setup, read_setup
 from gpt2.training.shards import Shards
 from gpt2.training.state import restore, state
 from gpt2.training.step import Trainer
@@ -67,36 +67,70 @@ def replay(run: Run, corpus: Corpus, step: int, changes: dict[str, Any] | None =
     says with which settings. Raises RunError if the text is another one than then, or the step is skipped here.
     """
     moment = Checkpoints(run.checkpoints).latest(lambda _: None, at_most=step - 1)
-    first = moment.step + 1 if moment else 1
-    began = f"the checkpoint of step {first - 1}" if first > 1 else "the beginning"
-    places = positions(run.metrics, range(first, step + 1))
-    setups = [read_setup(run.folder, {}, accept_changes=False, replays=first)]
+    began = f"the checkpoint of step {moment.step}" if moment and moment.step else "the beginning"
+    setups = _setups(run, moment, step)
+    config = dataclasses.replace(setups[-1].training, **(changes or {}))
+    check_fits(setups[-1].model, config)
+    with _before(run, corpus, setups, step, moment) as (trainer, text, places):
+        now = state(trainer)
+        moment = Checkpoint({name: array.copy() if changes else array for name, array in now.arrays.items()}, now.about)
+        moment.about["position"] = _place(trainer, places)
+        batch = trainer.batch()
+        _, grads = trainer.loss_and_gradients(batch)
+        model = trainer.model
+        gradients = {name: g for (name, _), g in zip(model.named_parameters(), grads, strict=True)}
+        row = _take_again(trainer, places)
+    found = Replayed(began, row, batch, text.tokenizer.decode(batch[0][0]), gradients)
+    if changes:
+        with products.using(setups[-1].part.library), _trainer(model, config, text.train, moment) as trainer:
+            found.ended = _go_on(trainer, found.after, count)
+    return found
+
+
+def moments(run: Run, corpus: Corpus, steps: Iterable[int], say: Callable[[str], object]) -> Iterator[tuple[Trainer, Prepared]]:
+    """The training as it stood after each of these steps, which rise, and its text: as its checkpoint has it or, where there is
+    none, taken again from the moment before. Its next batch is that of the log; `say` is told of damaged checkpoints."""
+    moment: Checkpoint | None = None
+    for step in steps:
+        near = Checkpoints(run.checkpoints).latest(say, at_most=step)
+        if near is not None and (moment is None or near.step > moment.step):
+            moment = near
+        setups = _setups(run, moment, step + 1)
+        check_fits(setups[-1].model, setups[-1].training)
+        with _before(run, corpus, setups, step + 1, moment) as (trainer, text, places):
+            trainer.position = places.get(step + 1, trainer.position)
+            yield trainer, text
+            now = state(trainer)
+            moment = Checkpoint({name: array.copy() for name, array in now.arrays.items()}, now.about)
+
+
+def _setups(run: Run, moment: Checkpoint | None, step: int) -> list[Setup]:
+    """With what the steps from a moment up to this one were taken."""
+    setups = [read_setup(run.folder, {}, accept_changes=False, replays=moment.step + 1 if moment else 1)]
     while setups[-1].part.until < step:
         setups.append(read_setup(run.folder, {}, accept_changes=False, replays=setups[-1].part.until + 1))
+    return setups
+
+
+@contextmanager
+def _before(
+    run: Run, corpus: Corpus, setups: list[Setup], step: int, moment: Checkpoint | None
+) -> Iterator[tuple[Trainer, Prepared, dict[int, int]]]:
+    """The training as it stood before a step, its text, and the position of each batch from the moment on."""
+    places = positions(run.metrics, range(moment.step + 1 if moment else 1, step + 1))
     corpora = [  # the text may have been changed on the way
         corpus if setup.part.corpus.sha256 == corpus.sha256 else text_of_run(run.folder, setup.part) for setup in setups
     ]
-    config = dataclasses.replace(setups[-1].training, **(changes or {}))
-    check_fits(setups[-1].model, config)
     model = setups[0].model_at_start(restored=moment is not None)
     for setup, then in zip(setups, corpora, strict=True):
         text = prepare(then, setup.tokenizer, setup.training, setup.model.max_seq_len)
         with products.using(setup.part.library), _trainer(model, setup.training, text.train, moment) as trainer:
             while trainer.steps < min(step - 1, setup.part.until):
                 _take_again(trainer, places)
-            now = state(trainer)
-            moment = Checkpoint({name: array.copy() if changes else array for name, array in now.arrays.items()}, now.about)
             if setup is setups[-1]:
-                moment.about["position"] = _place(trainer, places)
-                batch = trainer.batch()
-                _, grads = trainer.loss_and_gradients(batch)
-                gradients = {name: g for (name, _), g in zip(model.named_parameters(), grads, strict=True)}
-                row = _take_again(trainer, places)
-    found = Replayed(began, row, batch, text.tokenizer.decode(batch[0][0]), gradients)
-    if changes:
-        with products.using(setups[-1].part.library), _trainer(model, config, text.train, moment) as trainer:
-            found.ended = _go_on(trainer, found.after, count)
-    return found
+                yield trainer, text, places
+            else:
+                moment = state(trainer)
 
 
 @contextmanager

@@ -1,11 +1,13 @@
 """A real browser for the tests of pages."""
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+ROOT = Path(__file__).parents[2]
 
 
 def chromium() -> str:
@@ -31,8 +33,9 @@ def driver_path() -> tuple[str, str]:
     return browser, driver
 
 
-def started(profile: Path) -> Any:
-    """A driver of Chromium without a window and without a network, whose files are in that folder; as `driver_path`."""
+@contextlib.contextmanager
+def opened(profile, *flags):
+    """Chromium without a window and without a network, driven by a script; as `driver_path`, without one."""
     path = driver_path()
     from selenium import webdriver
 
@@ -54,7 +57,32 @@ def started(profile: Path) -> Any:
         "hide-scrollbars",
         "window-size=400,300",  # a third less to compute than at the size of a screen
         f"user-data-dir={profile}",
+        *flags,
     ):
         options.add_argument(f"--{flag}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    return webdriver.Chrome(options=options, service=webdriver.ChromeService(path[1]))
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(path[1]))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+def axe():
+    """The text of axe-core; without it the test is skipped."""
+    places = [os.environ.get("AXE_CORE"), ROOT / "node_modules" / "axe-core" / "axe.min.js"]
+    for place in places:
+        if place and Path(place).is_file():
+            return Path(place).read_text()
+    pytest.skip("no axe-core: npm install axe-core, or AXE_CORE=path/to/axe.min.js")
+
+
+def violations(driver):
+    """What axe-core, which the page has loaded, finds that is not minor: the rule, how many elements, and some of them."""
+    found = driver.execute_async_script(
+        "const done = arguments[0]; axe.run(document, {rules: {}}).then((found) => done(found.violations))"
+    )
+    for violation in found:
+        if violation["impact"] in ("serious", "critical", "moderate"):
+            nodes = [f"{node['html'][:120]} {node['any'][0]['message'] if node['any'] else ''}" for node in violation["nodes"]]
+            yield violation["id"], len(nodes), nodes[:3]

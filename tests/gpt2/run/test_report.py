@@ -11,7 +11,7 @@ import time
 from urllib.parse import unquote
 
 import pytest
-from browsers import started
+from browsers import opened
 
 from gpt2.cli import main
 from gpt2.commands.train import Report
@@ -163,9 +163,8 @@ def test_in_chinese(run):
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    driver = started(tmp_path_factory.mktemp("profile"))
-    yield driver
-    driver.quit()
+    with opened(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 @pytest.mark.parametrize("width", [1400, 1024, 390])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from browsers import started
+from browsers import opened
 from lab_pages import Page, page_of_a_network
 
 from tinygrad2 import Tensor, study
@@ -11,9 +11,8 @@ from tinygrad2 import Tensor, study
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     """Chromium without a window and without a network."""
-    driver = started(tmp_path_factory.mktemp("profile"))
-    yield driver
-    driver.quit()
+    with opened(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,12 @@
 """The page by keyboard, by touch and by screen reader; axe-core looks at it where it is installed (npm install axe-core)."""
 
-import os
-from pathlib import Path
-
 import pytest
+from browsers import axe, violations
 from lab_pages import Page
 
 from tinygrad2.study.__main__ import main
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +34,6 @@ def states(page):
     yield {"mode": "diagnose", "case": faulty, **over}
 
 
-def axe():
-    """The text of axe-core; without it the test is skipped."""
-    places = [os.environ.get("AXE_CORE"), ROOT / "node_modules" / "axe-core" / "axe.min.js"]
-    for place in places:
-        if place and Path(place).is_file():
-            return Path(place).read_text()
-    pytest.skip("no axe-core: npm install axe-core, or AXE_CORE=path/to/axe.min.js")
-
-
 @pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (1400, "dark"), (390, "light"), (390, "dark")])
 def test_axe_finds_nothing_serious(small, width, scheme):
     script = axe()
@@ -59,16 +46,7 @@ def test_axe_finds_nothing_serious(small, width, scheme):
         for state in states(small):
             small.open(**state)
             small.browser.execute_script("document.querySelectorAll('details').forEach((x) => (x.open = true))")
-            result = small.browser.execute_async_script(
-                "const done = arguments[0]; axe.run(document, {rules: {}}).then((found) => done(found.violations))"
-            )
-            for violation in result:
-                if violation["impact"] in ("serious", "critical", "moderate"):
-                    nodes = [
-                        f"{node['html'][:120]} {node['any'][0]['message'] if node['any'] else ''}"
-                        for node in violation["nodes"]
-                    ]
-                    found.append((state["mode"], violation["id"], len(nodes), nodes[:3]))
+            found += [(state["mode"], *violation) for violation in violations(small.browser)]
     finally:
         small.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
         small.browser.set_window_size(400, 300)
