@@ -160,7 +160,15 @@ def test_a_text_that_has_changed_is_not_the_runs(trained, tmp_path, capsys, text
 
 def test_an_exported_model_is_the_model(trained, tmp_path, capsys):
     assert main(["export", "--run", str(trained / "bpe"), "--out", str(tmp_path / "hf")]) == 0
-    names = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"}
+    names = {
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.json",
+        "merges.txt",
+    }
     assert {path.name for path in (tmp_path / "hf").iterdir()} == names
     (model, tokenizer), (other, other_tokenizer) = load_model(trained / "bpe"), load_model(tmp_path / "hf")
     ids = tokenizer.encode("The statement")
