@@ -104,6 +104,8 @@ def trained(args: argparse.Namespace) -> tuple[Run, Result]:
             live.renew(now=True)
     still(run)
     _report(result, run.folder)
+    if not result.signal and result.val_bytes and run.read_config().chosen:
+        _promise(result, start)
     _suggest(run, result, start.text.corpus, drawn, " --no-plots" * args.no_plots)
     return run, result
 
@@ -330,6 +332,14 @@ def _report(result: Result, folder: Path) -> None:
     print(f"  trigram with back-off    {result.baselines['trigram']:.4f}")
     print(f"  bigram baseline          {result.baselines['bigram']:.4f}")
     print(f"  ln V, a uniform guess    {result.baselines['uniform']:.4f}")
+
+
+def _promise(result: Result, start: Start) -> None:
+    """What more time would bring, of a training with the settings of the rule."""
+    bits = result.val_loss * result.val_tokens / result.val_bytes / math.log(2)
+    read = result.steps * start.config.batch_size * start.model.config.max_seq_len / len(start.text.train)
+    low, high = dial.twice(bits, read)
+    print(f"  in twice the minutes     {low:.3f} to {high:.3f} bits per byte, as for other texts read {dial.times(read)}")
 
 
 def _suggest(run: Run, result: Result, corpus: Corpus, drawn: list[Path], flags: str) -> None:

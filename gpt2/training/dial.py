@@ -124,7 +124,7 @@ def _tokens(task: Task, given: Mapping[str, Any]) -> Choice:
     if "tokenizer" in given or "vocab_size" in given:
         name = given.get("tokenizer", "char")
         return Choice({"tokenizer": name, **({"vocab_size": size} if name == "bpe" else {})}, f"{name}, as given")
-    read = f"the text can be read {_times(task.times)}"
+    read = f"the text can be read {times(task.times)}"
     if task.characters < PAIRS_FROM or task.times >= PAIRS_BELOW:
         short = task.characters < PAIRS_FROM
         why = "the text is short, and longer tokens" if short else f"{read}, and longer tokens"
@@ -158,7 +158,24 @@ def _dropout(task: Task, often: float, given: Mapping[str, Any]) -> Choice:
     settings = {"dropout": _from(DROPOUT, often)}
     if task.characters < SMALL:
         settings["learning_rate"] = 2e-3
-    return Choice(settings, f"{given.get('dropout', settings['dropout']):g}, where a token would be read {_times(often)}")
+    return Choice(settings, f"{given.get('dropout', settings['dropout']):g}, where a token would be read {times(often)}")
+
+
+GAIN, MOST_GAIN = 0.1, 0.07
+"""By how much twice the time lowers the bits per byte of a text that was read once, over how often it was; and at most."""
+
+LEAST_OF_IT, MOST_OF_IT, MORE = 0.4, 1.7, 0.005
+"""What comes of that, from and to; and what may come beside it."""
+
+LOST, READ_TOO_OFTEN = 0.03, 50.0
+"""What may be lost where the text was read so often."""
+
+
+def twice(bits: float, epochs: float) -> tuple[float, float]:
+    """Between which bits per byte those of twice the time may be expected, by the rule, for a text that was read so often."""
+    gain = min(MOST_GAIN, GAIN / max(epochs, 1e-9))
+    lost = LOST if epochs > READ_TOO_OFTEN else 0.0
+    return bits * (1 - MOST_OF_IT * gain - MORE), bits * (1 - LEAST_OF_IT * gain + lost)
 
 
 def lines(task: Task, found: Sequence[Choice], config: TrainConfig) -> list[str]:
@@ -176,5 +193,6 @@ def _from(table: Mapping[float, T], value: float) -> T:
     return table[max(start for start in table if start <= value)]
 
 
-def _times(number: float) -> str:
+def times(number: float) -> str:
+    """How often, in words."""
     return f"{number:.1f} times" if number < 10 else f"{number:,.0f} times"

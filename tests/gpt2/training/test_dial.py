@@ -1,5 +1,8 @@
 """What `gpt2 train --minutes` chooses: the rule, the trainings that it is made from, and what is given instead."""
 
+import itertools
+import math
+
 import pytest
 
 from experiments.dial import run as trainings
@@ -33,6 +36,33 @@ def test_on_every_text_that_was_tried_it_is_near_the_best_and_better_than_tiny(c
 def test_there_are_six_texts_of_two_lengths_and_their_table_is_in_the_readme():
     assert CASES.keys() >= {(corpus, minutes) for corpus in trainings.CORPORA for minutes in (1.8, 5.4)}
     assert trainings.table() in trainings.ROWS.with_name("README.md").read_text("utf-8")
+
+
+def epochs(row):
+    """How often a training of the rule read its text."""
+    characters = (1 - trainings.CORPORA[row["corpus"]]) * row["characters"]
+    by_character = next(
+        one["bytes_per_token"]
+        for one in trainings.rows()
+        if one["corpus"] == row["corpus"] and trainings.settings_of(one)["tokenizer"] == "char"
+    )
+    return row["steps"] * dial.TOKENS / (characters * by_character / row["bytes_per_token"])
+
+
+def test_what_more_time_brings_was_foretold():
+    """From every training of the rule to each longer one of its text: what two to ten times the time brought, as doublings."""
+    found = []
+    for corpus in trainings.CORPORA:
+        cases = [rows for (name, _), rows in sorted(CASES.items()) if name == corpus]
+        of_rule = [row for row in map(trainings.of_the_rule, cases) if row]
+        for row, later in itertools.combinations(sorted(of_rule, key=lambda row: row["minutes"]), 2):
+            low, high = dial.twice(1.0, epochs(row))
+            doublings = math.log2(later["minutes"] / row["minutes"])
+            found.append(low <= (later["bits_per_byte"] / row["bits_per_byte"]) ** (1 / doublings) <= high)
+    assert len(found) > 9
+    assert sum(found) >= 8 / 9 * len(found)
+    low, high = dial.twice(2.0, 4.0)
+    assert 2 * 0.9 < low < high < 2
 
 
 def test_each_row_is_a_training_of_its_own():
