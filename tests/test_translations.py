@@ -37,12 +37,7 @@ PAGES = [
 MISSING = {
     "docs/check-the-gradient-of-anything.md",
     "docs/check-your-own-op.md",
-    "docs/how-it-is-made-fast.md",
-    "docs/many-machines.md",
-    "docs/measured.md",
-    "docs/muon.md",
     "docs/numpy.md",
-    "docs/train-on-your-own-text.md",
 }
 """Those that have none yet."""
 CHINESE = r"[\u3400-\u9fff]"
