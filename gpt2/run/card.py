@@ -64,7 +64,7 @@ def card(run: Run, out: str, tokenizer: Tokenizer, best: bool = False, is_read: 
         parts += ["## Use", _fenced("python", lines)]
     else:
         parts += ["## Use", _fenced("sh", [f'gpt2 sample {shlex.quote(out)} --prompt "The"'])]
-    if about.command[:1] == ["train"]:
+    if about.command[:1] == ["train"] and "--resume" not in about.command:
         parts += ["## Make it again", _fenced("sh", [shlex.join(["gpt2", *map(one_line, about.command)])])]
     parts += [
         "## Limits",

@@ -92,8 +92,8 @@ class Choice(NamedTuple):
     why: str
 
 
-PAIRS_FROM, PAIRS_BELOW = 700_000, 20.0
-"""From so many characters on, of a text that can be read less often than that, byte pairs are better than characters."""
+PAIRS_FROM = 700_000
+"""From so many characters on, byte pairs are better than characters."""
 
 MERGES, MOST_PAIRS = {0.0: 1024, 3e6: 2048}, 8192
 """How many more tokens than characters there are to be, about, for texts from so long on; and how many at most."""
@@ -124,11 +124,9 @@ def _tokens(task: Task, given: Mapping[str, Any]) -> Choice:
     if "tokenizer" in given or "vocab_size" in given:
         name = given.get("tokenizer", "char")
         return Choice({"tokenizer": name, **({"vocab_size": size} if name == "bpe" else {})}, f"{name}, as given")
+    if task.characters < PAIRS_FROM:
+        return Choice({"tokenizer": "char"}, "characters: the text is short, and longer tokens would be learned by heart")
     read = f"the text can be read {times(task.times)}"
-    if task.characters < PAIRS_FROM or task.times >= PAIRS_BELOW:
-        short = task.characters < PAIRS_FROM
-        why = "the text is short, and longer tokens" if short else f"{read}, and longer tokens"
-        return Choice({"tokenizer": "char"}, f"characters: {why} would be learned by heart")
     return Choice({"tokenizer": "bpe", "vocab_size": size}, f"byte pairs, up to {size:,}, which reach further: {read}")
 
 
