@@ -26,7 +26,7 @@ from gpt2.run.checkpoints import Checkpoints
 from gpt2.run.folder import Run, load_model, near, runs_in, some, unused_folder
 from gpt2.run.live import Live
 from gpt2.run.plots import draw_loss, draw_training
-from gpt2.run.report import Report, still, suggested
+from gpt2.run.report import Report, suggested
 from gpt2.run.text import text_of_run
 from gpt2.terminal import in_notebook, note, one_line, say
 from gpt2.text.corpora import Corpus, Form, Texts, is_read_once, load_corpus, names, noted
@@ -93,7 +93,7 @@ def trained(args: argparse.Namespace) -> tuple[Run, Result]:
         pictures = (None, None) if args.no_plots else (partial(_draw, report), show)
         result = start.train(run, say, began, *pictures)
     except BaseException:
-        still(run)
+        report.end()
         if not start.setup:
             run.take_back()
         raise
@@ -102,7 +102,7 @@ def trained(args: argparse.Namespace) -> tuple[Run, Result]:
         drawn = _draw(report, run)
         if live:
             live.renew(now=True)
-    still(run)
+    report.end()
     _report(result, run.folder)
     if not result.signal and result.val_bytes and run.read_config().chosen:
         _promise(result, start)

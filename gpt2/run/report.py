@@ -20,7 +20,7 @@ from gpt2.run.description import Description
 from gpt2.run.folder import Run
 from gpt2.run.health import Summary, judge
 from gpt2.run.live import Renewed
-from gpt2.run.metrics import Recorded, bits_per_byte, history
+from gpt2.run.metrics import Recorded, history
 from gpt2.run.plots import draw_loss, draw_training
 from gpt2.terminal import one_line
 from tinygrad2.files import write_anew
@@ -52,6 +52,12 @@ class Report(Renewed):
         write_report(self.run, max(now - self.last, self.every))
         self.last = now
 
+    def end(self) -> None:
+        """Let a page that was written here reload itself no more: the run trains no more."""
+        if self.last < math.inf:
+            with contextlib.suppress(OSError):
+                write_anew(self.run.report, _still(self.run.report.read_text("utf-8")).encode())
+
 
 def write_report(run: Run, renewed_every: float = 0.0) -> None:
     """Write the report.html of a run as it is now; one that is renewed every so many seconds reloads itself.
@@ -59,12 +65,6 @@ def write_report(run: Run, renewed_every: float = 0.0) -> None:
     Raises OSError and RunError.
     """
     write_anew(run.report, page(run, renewed_every).encode("utf-8", "replace"))
-
-
-def still(run: Run) -> None:
-    """Let the page of a run that trains no more reload itself no more."""
-    with contextlib.suppress(OSError):
-        write_anew(run.report, _still(run.report.read_text("utf-8")).encode())
 
 
 def _still(text: str) -> str:
@@ -92,7 +92,7 @@ def page(run: Run, renewed_every: float = 0.0) -> str:
         titled(say("Health"), judge(summary)._repr_html_() if begun else say("no step yet")),
         _picture(say("Inside"), run, draw_training) if begun else "",
         _samples(run, say),
-        titled(say("To go on"), _code(suggested(run, step < of and not renewed_every))),
+        titled(say("To go on"), _code(suggested(run, step < of))),
         _settings(about, say),
     ]
     return document(name, "".join(parts), now, max(PATIENCE, 10 * renewed_every) if renewed_every else 0.0)
@@ -158,9 +158,9 @@ def _noting(evaluated: deque[Recorded], rows: Iterable[Recorded]) -> Iterator[Re
 
 def losses(row: Recorded) -> list[tuple[str, str, str]]:
     """The loss of an evaluation and what it is compared with: name, nats per token, and bits per byte where they are known."""
-    bits = (bits_per_byte(row) or math.nan) / row["val_loss"]
+    bits = row.get("val_tokens", 0) / math.log(2) / (row.get("val_bytes") or math.inf)
     found = {"validation": row["val_loss"], **row.get("baselines", {})}
-    return [(name, f"{value:.3f}", f"{bits * value:.3f}" if bits == bits else "") for name, value in found.items()]
+    return [(name, f"{value:.3f}", f"{bits * value:.3f}" if bits else "") for name, value in found.items()]
 
 
 def _compared(row: Recorded, say: Say) -> str:

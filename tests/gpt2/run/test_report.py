@@ -2,6 +2,7 @@
 
 import base64
 import html
+import math
 import os
 import re
 import signal
@@ -18,7 +19,7 @@ from gpt2.commands.train import Report
 from gpt2.run import report
 from gpt2.run.folder import Run
 from gpt2.run.metrics import history
-from gpt2.run.report import page, still, write_report
+from gpt2.run.report import page, write_report
 from tinygrad2.context import within
 from tinygrad2.language import LANGUAGE
 
@@ -131,6 +132,7 @@ def test_a_run_that_ends_early_leaves_no_page_that_reloads(tmp_path, how, monkey
     if there:
         text = (tmp_path / "run" / "report.html").read_text("utf-8")
         assert text.endswith("</html>\n")
+        assert "gpt2 train --resume --out" in text
         assert ("location.reload" in text) == (how == "killed")  # that one gives up by the clock: see below
 
 
@@ -199,14 +201,21 @@ def test_an_open_page_follows_the_run_and_gives_up_when_nothing_comes(browser, r
     assert "nothing new has come" in state()
 
 
-def test_still_leaves_another_page_alone(run, tmp_path):
-    before = run.report.read_bytes()
-    still(run)
-    assert run.report.read_bytes() == before
-    still(Run(tmp_path))  # none
+def test_only_a_page_that_was_written_here_is_ended(run):
     write_report(run, 5.0)
-    still(run)
+    Report(run).end()  # as one that was refused, since another trains into the folder
+    assert "location.reload" in run.report.read_text("utf-8")
+    one = Report(run)
+    one.draw()
+    one.end()
     assert "<script" not in run.report.read_text("utf-8")
+
+
+@pytest.mark.parametrize("loss", [0.0, math.nan, math.inf])
+def test_losses_of_any_kind_are_shown(loss):
+    row = {"step": 1, "val_loss": loss, "val_tokens": 10, "val_bytes": 20, "baselines": {"bigram": 2.0}}
+    assert report.losses(row) == [("validation", f"{loss:.3f}", f"{loss:.3f}"), ("bigram", "2.000", f"{1 / math.log(2):.3f}")]
+    assert report.losses({"step": 1, "val_loss": loss}) == [("validation", f"{loss:.3f}", "")]
 
 
 def test_a_page_of_several_runs_leads_to_their_reports(run, tmp_path, capsys):
