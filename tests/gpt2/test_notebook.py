@@ -53,8 +53,8 @@ def trained(tmp_path, **settings):
 
 
 def test_one_picture_is_renewed_and_ends_as_the_one_of_the_folder(tmp_path, shown, monkeypatch, capsys):
-    monkeypatch.setattr(live, "EVERY", 0)
-    monkeypatch.setattr(live, "SHARE", 1e9)
+    monkeypatch.setattr(live.Live, "every", 0)
+    monkeypatch.setattr(live.Live, "share", 1e9)
     trained(tmp_path)
     (pictures,) = shown.places
     assert len(pictures) == 20 + 2  # after each step and the evaluation before the first one, and at the end
