@@ -128,8 +128,9 @@ def suggested(run: Run, is_open: bool, prompt: str = "", once: bool = False, fla
 
 
 def titled(title: str, content: str) -> str:
-    """Some HTML under a title; what is too wide can be moved sideways."""
-    return f'<h2>{escape(title)}</h2><div class="wide">{content}</div>'
+    """Some HTML under a title; what is too wide can be moved sideways, by keyboard too."""
+    title = escape(title)
+    return f'<h2>{title}</h2><div class="wide" role="region" aria-label="{title}" tabindex="0">{content}</div>'
 
 
 def _code(lines: Iterable[str]) -> str:

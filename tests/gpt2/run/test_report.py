@@ -12,7 +12,7 @@ import time
 from urllib.parse import unquote
 
 import pytest
-from browsers import opened
+from browsers import axe, opened, violations
 
 from gpt2.cli import main
 from gpt2.commands.train import Report
@@ -179,6 +179,18 @@ def test_in_a_browser_it_fits_and_says_no_error(browser, run, width, scheme):
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     assert browser.execute_script("return [...document.images].every((one) => one.complete && one.naturalWidth > 0)")
     assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(browser, run, tmp_path, scheme):
+    script = axe()
+    at = tmp_path / "runs.html"
+    assert main(["runs", str(run.folder.parent), "--html", str(at)]) == 0
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    for path in (run.report, at):
+        browser.get(path.absolute().as_uri())
+        browser.execute_script(script)
+        assert list(violations(browser)) == []
 
 
 def test_an_open_page_follows_the_run_and_gives_up_when_nothing_comes(browser, run, tmp_path):
