@@ -64,6 +64,7 @@ def test_transformers_writes_the_same_text(transformers, tmp_path, kind, setting
     tokenizer = tokenizer_of(kind)
     ours, out = model_of(tokenizer, **settings), tmp_path / "out"
     monkeypatch.setattr("gpt2.commands.export.given_model", lambda args: (ours, tokenizer))
+    monkeypatch.setattr("gpt2.commands.export.card", lambda *about: "")  # of no run
     assert main(["export", "--run", "run", "--out", str(out)]) == 0
     assert ("now part of its matrix" in capsys.readouterr().out) == ("head_bias" not in settings)
     reader = transformers.AutoTokenizer.from_pretrained(out)
