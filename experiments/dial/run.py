@@ -9,7 +9,6 @@ pace that is measured before, while nothing else is to run, so that a busy machi
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 import sysconfig
@@ -110,7 +109,7 @@ def trained(cell: Cell, step_s: float) -> dict[str, Any]:
         "step_s": round(step_s, 5),
         "steps": result.steps,
         "parameters": run.model.num_parameters(),
-        "bits_per_byte": round(result.val_loss * result.val_tokens / result.val_bytes / math.log(2), 4),
+        "bits_per_byte": round(result.bits * result.val_loss, 4),
         "bytes_per_token": round(result.val_bytes / result.val_tokens, 4),
     }
 

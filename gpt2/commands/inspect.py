@@ -79,7 +79,7 @@ def page(about: dict[str, Any], name: str = "inspection") -> str:
 
     parts = {
         "@style@": read("inspection.css", f"{name}.css"),
-        "@large@": read("drawing.html"),
+        "@end@": read("drawing.html"),
         "@script@": f"{script('gpt2.insight')}\n{read('drawing.js', f'{name}.js')}",
         "@data@": strict_json(about, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
     }

@@ -321,11 +321,12 @@ def _report(result: Result, folder: Path) -> None:
         whole = f"{result.windows:,} of" if some else "all"
         rest = f"; {command} evaluates all" if some and not earlier else ""
         print(f"  evaluated                {whole} {result.all_windows:,} windows, {result.val_tokens:,} tokens{rest}")
-        bits = result.val_tokens / max(1, result.val_bytes) / math.log(2)  # per byte, of a nat per token
         others = ", ".join(
-            f"{name} {bits * result.baselines[name]:.3f}" for name in ("trigram", "xz", "gzip") if name in result.baselines
+            f"{name} {result.bits * result.baselines[name]:.3f}"
+            for name in ("trigram", "xz", "gzip")
+            if name in result.baselines
         )
-        print(f"  in bits per byte         {bits * result.val_loss:.3f}; {others}")
+        print(f"  in bits per byte         {result.bits * result.val_loss:.3f}; {others}")
     if "perfect" in result.baselines:
         perfect = result.baselines["perfect"]
         print(f"  a perfect model          {perfect:.4f}: the loss is {result.val_loss - perfect:.4f} above it")
@@ -336,9 +337,8 @@ def _report(result: Result, folder: Path) -> None:
 
 def _promise(result: Result, start: Start) -> None:
     """What more time would bring, of a training with the settings of the rule."""
-    bits = result.val_loss * result.val_tokens / result.val_bytes / math.log(2)
     read = result.steps * start.config.batch_size * start.model.config.max_seq_len / len(start.text.train)
-    low, high = dial.twice(bits, read)
+    low, high = dial.twice(result.bits * result.val_loss, read)
     print(f"  in twice the minutes     {low:.3f} to {high:.3f} bits per byte, as for other texts read {dial.times(read)}")
 
 

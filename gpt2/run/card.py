@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Iterable, Sequence
 
-from gpt2.run.folder import Run
+from gpt2.run.folder import Run, best_step
 from gpt2.run.metrics import Recorded, history
 from gpt2.run.report import losses
 from gpt2.terminal import one_line
@@ -22,7 +22,7 @@ def card(run: Run, out: str, tokenizer: Tokenizer, best: bool = False, is_read: 
     RunError.
     """
     about = run.read_config()
-    evaluation = _evaluation(history(run.metrics), best) if run.metrics.exists() else None
+    evaluation = _evaluation(run, best) if run.metrics.exists() else None
     model, training, corpus = about.model, about.training, about.corpus
     head = {
         "library_name": "transformers" if is_read else "tinygrad2",
@@ -74,11 +74,12 @@ def card(run: Run, out: str, tokenizer: Tokenizer, best: bool = False, is_read: 
     return "\n\n".join(parts) + "\n"
 
 
-def _evaluation(rows: Iterable[Recorded], best: bool) -> Recorded | None:
-    """The row of the last evaluation, or of the one with the lowest loss."""
+def _evaluation(run: Run, best: bool) -> Recorded | None:
+    """The row of the last evaluation, or of the one that `--best` means."""
+    step = best_step(history(run.metrics)) if best else None
     found: Recorded | None = None
-    for row in rows:
-        if "val_loss" in row and not (best and found and row["val_loss"] >= found["val_loss"]):
+    for row in history(run.metrics):
+        if "val_loss" in row and step in (None, row["step"]):
             found = row
     return found
 

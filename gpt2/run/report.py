@@ -20,7 +20,7 @@ from gpt2.run.description import Description
 from gpt2.run.folder import Run
 from gpt2.run.health import Summary, judge
 from gpt2.run.live import Renewed
-from gpt2.run.metrics import Recorded, history
+from gpt2.run.metrics import Recorded, bits_per_byte, history
 from gpt2.run.plots import draw_loss, draw_training
 from gpt2.terminal import one_line
 from tinygrad2.files import write_anew
@@ -159,9 +159,9 @@ def _noting(evaluated: deque[Recorded], rows: Iterable[Recorded]) -> Iterator[Re
 
 def losses(row: Recorded) -> list[tuple[str, str, str]]:
     """The loss of an evaluation and what it is compared with: name, nats per token, and bits per byte where they are known."""
-    bits = row.get("val_tokens", 0) / math.log(2) / (row.get("val_bytes") or math.inf)
     found = {"validation": row["val_loss"], **row.get("baselines", {})}
-    return [(name, f"{value:.3f}", f"{bits * value:.3f}" if bits else "") for name, value in found.items()]
+    bits = {name: bits_per_byte({**row, "val_loss": value}) for name, value in found.items()}
+    return [(name, f"{nats:.3f}", "" if (of := bits[name]) is None else f"{of:.3f}") for name, nats in found.items()]
 
 
 def _compared(row: Recorded, say: Say) -> str:

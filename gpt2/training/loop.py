@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -70,6 +71,11 @@ class Result:
     steps_now: int
     in_evaluation: bool
     planned: int
+
+    @property
+    def bits(self) -> float:
+        """Bits per byte of the validation text, for each nat per token."""
+        return self.val_tokens / max(1, self.val_bytes) / math.log(2)
 
 
 class Training:
