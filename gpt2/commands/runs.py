@@ -26,7 +26,7 @@ from gpt2.files import naming, strict_json
 from gpt2.run.folder import Run
 from gpt2.run.metrics import Recorded, bits_per_byte, history
 from gpt2.run.plots import save
-from gpt2.run.report import document, picture, titled
+from gpt2.run.report import MARK, document, picture, titled
 from gpt2.run.series import Bins
 from gpt2.terminal import note, one_line, units
 from tinygrad2 import html
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     if args.html:
         path = Path(args.html)
         with naming(f"--html {path}"):
-            write_anew(path, page(Path(args.folder), found, path).encode("utf-8", "replace"))
+            write_anew(path, page(Path(args.folder), found, path).encode("utf-8", "replace"), MARK)
         print(path)
         return 0
     in_bits = len(tokenizers) > 1 and any(about["bits/byte"] is not None for about in found)

@@ -53,7 +53,10 @@ def card(run: Run, out: str, tokenizer: Tokenizer, best: bool = False, is_read: 
         parts += [
             f"## Losses {which}",
             f"On the part that was held out, after step {evaluation['step']:,}, beside what simple models need for it:",
-            _table(("", "nats per token", "bits per byte"), losses(evaluation)),
+            _table(
+                ("", "nats per token", "bits per byte"),
+                ((name if name.isidentifier() else _code(name), *values) for name, *values in losses(evaluation)),
+            ),
         ]
     if is_read:
         lines = ["from transformers import AutoModelForCausalLM, AutoTokenizer", ""]

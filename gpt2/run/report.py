@@ -38,6 +38,9 @@ PATIENCE = 600.0
 
 SCRIPT = "<script>"
 
+MARK = b'<meta name="generator" content="gpt2, of runs">'
+"""What a page has that may be overwritten."""
+
 
 class Report(Renewed):
     """The page of a run while it trains."""
@@ -56,7 +59,7 @@ class Report(Renewed):
         """Let a page that was written here reload itself no more: the run trains no more."""
         if self.last < math.inf:
             with contextlib.suppress(OSError):
-                write_anew(self.run.report, _still(self.run.report.read_text("utf-8")).encode())
+                write_anew(self.run.report, _still(self.run.report.read_text("utf-8")).encode(), MARK)
 
 
 def write_report(run: Run, renewed_every: float = 0.0) -> None:
@@ -64,7 +67,7 @@ def write_report(run: Run, renewed_every: float = 0.0) -> None:
 
     Raises OSError and RunError.
     """
-    write_anew(run.report, page(run, renewed_every).encode("utf-8", "replace"))
+    write_anew(run.report, page(run, renewed_every).encode("utf-8", "replace"), MARK)
 
 
 def _still(text: str) -> str:

@@ -70,6 +70,23 @@ def test_a_name_of_the_run_is_no_markdown(run, tmp_path):
     assert text.count("\n---\n") == 1  # the end of the head
 
 
+def test_a_name_of_the_log_is_no_markdown(run, monkeypatch):
+    odd = "x |\n\n<img src=x onerror=y> [a](b)"
+    row = {"step": 1, "val_loss": 1.0, "val_tokens": 2, "val_bytes": 2, "baselines": {odd: 2.0, "bigram": 3.0}}
+    monkeypatch.setattr("gpt2.run.card.history", lambda path: iter([row]))
+    text = card(run, "out", run.load_model()[1])
+    (line,) = [line for line in text.splitlines() if "img" in line]
+    assert line.startswith("| `x /")
+    assert line.endswith("` | 2.000 | 2.885 |")
+    assert "| bigram | 3.000 |" in text
+
+
+def test_a_loss_that_is_no_number_is_not_the_best(run, monkeypatch):
+    made = [{"step": i, "val_loss": loss} for i, loss in enumerate((1.0, float("nan"), 2.0))]
+    monkeypatch.setattr("gpt2.run.card.history", lambda path: iter(made))
+    assert "after step 0," in card(run, "out", run.load_model()[1], best=True)
+
+
 def test_the_head_is_what_a_hub_reads(run, tmp_path):
     text = exported(run, tmp_path)
     head = dict(line.split(": ", 1) for line in text.split("---\n")[1].splitlines())

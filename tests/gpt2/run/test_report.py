@@ -248,6 +248,17 @@ def test_a_page_of_several_runs_leads_to_their_reports(run, tmp_path, capsys):
     assert "--html" in capsys.readouterr().err
 
 
+def test_a_page_of_somebody_else_is_not_overwritten(run, tmp_path, capsys):
+    other = tmp_path / "index.html"
+    other.write_text("<!doctype html><title>mine</title>", "utf-8")
+    assert main(["runs", str(run.folder.parent), "--html", str(other)]) == 2
+    assert "is not overwritten" in capsys.readouterr().err
+    assert other.read_text("utf-8") == "<!doctype html><title>mine</title>"
+    made = tmp_path / "all.html"
+    for _ in range(2):  # its own is
+        assert main(["runs", str(run.folder.parent), "--html", str(made)]) == 0
+
+
 def test_losses_that_cannot_be_compared_are_no_picture(tmp_path):
     for name, more in (("a", []), ("b", ["--tokenizer", "byte"])):
         train(tmp_path, *more, "--out", str(tmp_path / name))
