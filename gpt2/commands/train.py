@@ -104,7 +104,8 @@ def trained(args: argparse.Namespace) -> tuple[Run, Result]:
             live.renew(now=True)
     report.end()
     _report(result, run.folder)
-    if not result.signal and result.val_bytes and run.read_config().chosen:
+    ended = not result.signal and not result.stopped_early  # so that more time would bring something
+    if ended and math.isfinite(result.val_loss) and result.val_bytes and run.read_config().chosen:
         _promise(result, start)
     _suggest(run, result, start.text.corpus, drawn, " --no-plots" * args.no_plots)
     return run, result

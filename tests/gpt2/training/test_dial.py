@@ -12,6 +12,7 @@ from gpt2.errors import ConfigError
 from gpt2.run.folder import Run
 from gpt2.training import dial
 from gpt2.training.dial import Task, choices
+from gpt2.training.loop import Training
 
 LONG_TEXT = Task(2.4e6, 4e6, 100)
 
@@ -179,3 +180,13 @@ def test_nothing_is_chosen_for_a_preset_another_optimizer_or_steps(tmp_path, mon
 
 def test_the_pace_is_that_of_the_reference():
     assert 100 < dial.pace(TrainConfig(threads=1)) < 1e7
+
+
+def test_more_time_is_promised_to_a_training_that_took_all_of_its_own(tmp_path, slow, monkeypatch, capsys):
+    train(tmp_path, "--minutes", "0.02")
+    assert "in twice the minutes" in capsys.readouterr().out
+    (tmp_path / "early").mkdir()
+    fit = Training.fit
+    monkeypatch.setattr(Training, "fit", lambda self, interrupts: fit(self, interrupts) or True)  # as --patience ends it
+    train(tmp_path / "early", "--minutes", "0.02")
+    assert "in twice the minutes" not in capsys.readouterr().out
